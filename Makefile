@@ -1,0 +1,57 @@
+# Everything a fresh machine with Python 3.11 and make needs: `make demo`, `make test`, `make ui`.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+SETUP := $(VENV)/.installed
+
+# uv does not read pip's configuration; a mirror or wheel folder set for pip is passed on.
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+# Where no wheel folder is given, uv takes torch's CPU build from PyTorch's own index. On a GPU
+# machine: `make demo UV_TORCH_BACKEND=auto`.
+ifeq ($(strip $(UV_FIND_LINKS)),)
+export UV_TORCH_BACKEND ?= cpu
+endif
+export TOKENIZERS_PARALLELISM := false
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: demo test ui lint types validate tiny-world requirements clean
+
+demo: $(SETUP)  ## run the whole pipeline on tiny models, then print what each stage gained
+	$(BIN)/dasd run
+
+ui: $(SETUP)  ## the Dagster UI over the demo's runs
+	$(BIN)/dasd ui
+
+test: $(SETUP)  ## unit, property and end-to-end tests
+	$(BIN)/python -m pytest
+
+lint: $(SETUP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(SETUP)
+	$(BIN)/mypy
+
+validate: $(SETUP)  ## load the definitions the way Dagster does
+	$(BIN)/dagster definitions validate
+
+tiny-world: $(SETUP)  ## rebuild the tiny questions, tokenizers and models from scratch
+	$(BIN)/python -m training.tiny_world.build --out tiny_world --seed 0
+
+requirements: $(VENV)/bin/uv  ## resolve requirements/cpu.txt anew from pyproject.toml
+	$(BIN)/uv pip compile pyproject.toml --extra dev --python-version 3.11 \
+		--no-header --no-emit-index-url --no-emit-find-links --no-annotate \
+		--constraint requirements/cpu.in --output-file requirements/cpu.txt
+	sed -i 's/+cpu$$//' requirements/cpu.txt
+
+$(VENV)/bin/uv:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==0.13.9"
+
+$(SETUP): pyproject.toml requirements/cpu.txt | $(VENV)/bin/uv
+	$(BIN)/uv pip install --quiet --compile-bytecode -r requirements/cpu.txt
+	$(BIN)/uv pip install --quiet --no-deps --editable .
+	touch $@
+
+clean:  ## forget the demo's runs and data (not the virtual environment)
+	rm -rf .dasd

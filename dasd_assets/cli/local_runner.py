@@ -1,0 +1,208 @@
+"""Bring a pipeline up to date on one machine, through Dagster's own runs and executor.
+
+What is missing or stale is Dagster's own answer (code versions and data versions); each piece of
+work is an ordinary Dagster run of one partition with the multiprocess executor, stored in the
+persistent instance, so that the UI shows it like any other run. For more than one machine, use
+Dagster's daemon and backfills instead.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+import dagster as dg
+from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.definitions.reconstruct import ReconstructableRepository
+from dagster._core.loader import LoadingContext
+
+DEFINITIONS_MODULE = "dasd_assets.definitions"
+ALL_ASSETS_JOB = "__ASSET_JOB"
+
+PRELOADED = [DEFINITIONS_MODULE, "dagster._utils.test", "torch", "transformers"]
+"""Imported once, in the process that steps are forked from: a step then starts in a moment."""
+
+RUN_CONFIG = {
+    "execution": {
+        "config": {
+            "max_concurrent": 1,
+            "start_method": {"forkserver": {"preload_modules": PRELOADED}},
+        }
+    },
+    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+}
+"""Steps of one run follow each other; runs of different partitions go side by side."""
+
+INVOCATION_TAG = "dasd/invocation"
+PROCESS_TAG = "dasd/process"
+
+
+@dataclass(frozen=True)
+class Work:
+    """One run: assets that share a partitioning, and the partition to make."""
+
+    assets: tuple[dg.AssetKey, ...]
+    partition_key: str | None
+
+    def __str__(self) -> str:
+        names = ", ".join(key.to_user_string() for key in self.assets)
+        return f"{names} [{self.partition_key}]" if self.partition_key else names
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one run ended; `errors` is empty if it succeeded."""
+
+    work: Work
+    run_id: str
+    errors: tuple[str, ...]
+
+
+class _Loading(LoadingContext):
+    """What Dagster's status resolver reads the instance through."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self._instance = instance
+        self._loaders: dict = {}
+
+    @property
+    def instance(self) -> dg.DagsterInstance:
+        return self._instance
+
+    @property
+    def loaders(self) -> dict:
+        return self._loaders
+
+
+class LocalRunner:
+    """Finds what is out of date and runs it, partition by partition."""
+
+    def __init__(self, instance: dg.DagsterInstance, workers: int) -> None:
+        self._instance = instance
+        self._workers = workers
+        self.invocation = uuid.uuid4().hex
+        self._job = ReconstructableRepository.for_module(
+            DEFINITIONS_MODULE, "defs"
+        ).get_reconstructable_job(ALL_ASSETS_JOB)
+        self._graph = self._job.get_definition().asset_layer.asset_graph
+
+    def groups(self) -> list[list[dg.AssetKey]]:
+        """Assets in topological order, those of one partitioning together where they can be.
+
+        One run can make several assets of one partition; assets that are partitioned otherwise
+        need runs of their own, after everything above them is finished.
+        """
+        groups: list[list[dg.AssetKey]] = []
+        place: dict[dg.AssetKey, int] = {}
+        for level in self._graph.toposorted_asset_keys_by_level:
+            for key in sorted(level):
+                node = self._graph.get(key)
+                if not node.is_materializable:
+                    continue
+                earliest = 0
+                for parent in node.parent_keys:
+                    apart = self._graph.get(parent).partitions_def != node.partitions_def
+                    earliest = max(earliest, place[parent] + (1 if apart else 0))
+                fitting = (
+                    index
+                    for index in range(earliest, len(groups))
+                    if self._graph.get(groups[index][0]).partitions_def == node.partitions_def
+                )
+                place[key] = next(fitting, len(groups))
+                if place[key] == len(groups):
+                    groups.append([])
+                groups[place[key]].append(key)
+        return groups
+
+    def out_of_date(self, group: Sequence[dg.AssetKey]) -> list[Work]:
+        """Runs that would bring a group up to date, given that everything above it is."""
+        resolver = CachingStaleStatusResolver(
+            self._instance, self._graph, _Loading(self._instance)
+        )
+        partitions_def = self._graph.get(group[0]).partitions_def
+        keys: Sequence[str | None] = [None]
+        if partitions_def is not None:
+            keys = partitions_def.get_partition_keys(dynamic_partitions_store=self._instance)
+        work = []
+        for partition_key in keys:
+            stale: set[dg.AssetKey] = set()
+            for asset in group:
+                if (
+                    self._graph.get(asset).parent_keys & stale
+                    or resolver.get_status(asset, partition_key) != StaleStatus.FRESH
+                ):
+                    stale.add(asset)
+            if stale:
+                work.append(Work(tuple(key for key in group if key in stale), partition_key))
+        return work
+
+    def run(self, on_plan: Callable[[list[Work]], None], on_end: Callable[[Outcome], None]) -> (
+        list[Outcome]
+    ):
+        """Run everything that is out of date.
+
+        A failed partition does not stop the other partitions of its group, but nothing below the
+        group is tried before it is mended: a training set must not silently lack a shard.
+
+        Returns:
+            The runs that failed.
+        """
+        with ThreadPoolExecutor(self._workers) as pool:
+            for group in self.groups():
+                todo = self.out_of_date(group)
+                on_plan(todo)
+                pending = {pool.submit(self._run_one, work) for work in todo}
+                failures = []
+                while pending:
+                    done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        outcome = future.result()
+                        on_end(outcome)
+                        failures += [outcome] if outcome.errors else []
+                if failures:
+                    return failures
+        return []
+
+    def _run_one(self, work: Work) -> Outcome:
+        definition = self._job.get_definition()
+        keys = set(work.assets)
+        tags = {INVOCATION_TAG: self.invocation, PROCESS_TAG: str(os.getpid())}
+        if work.partition_key is not None:
+            tags |= definition.get_tags_for_partition_key(
+                work.partition_key, selected_asset_keys=keys
+            )
+        result = dg.execute_job(
+            self._job,
+            self._instance,
+            run_config=RUN_CONFIG,
+            tags=tags,
+            asset_selection=list(work.assets),
+        )
+        failures = (event for event in result.all_events if event.is_failure)
+        errors = tuple(dict.fromkeys(_cause(event) for event in failures))
+        return Outcome(work, result.run_id, () if result.success else errors or ("failed",))
+
+    def end_killed_runs(self) -> int:
+        """Mark runs whose runner was killed as failed and give back the pool slots they hold."""
+        unfinished = self._instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+        ended = 0
+        for run in unfinished:
+            process = run.tags.get(PROCESS_TAG)
+            if process is None or os.path.exists(f"/proc/{process}"):
+                continue
+            self._instance.report_run_failed(run, "the process that ran it was killed")
+            self._instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+            ended += 1
+        return ended
+
+
+def _cause(event: dg.DagsterEvent) -> str:
+    """What went wrong in one failure event: the innermost error, in one line where it can be."""
+    error = getattr(event.event_specific_data, "error", None)
+    while error is not None and error.cause is not None:
+        error = error.cause
+    step = f"{event.step_key}: " if event.step_key else ""
+    return step + (error.message.strip() if error else event.message or "failed")

@@ -1,0 +1,155 @@
+"""`dasd`: run the pipeline of the active profile on this machine and look at the result."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dasd_assets.home import DEFAULT_PROFILE, active_profile, home
+from dasd_assets.profile import PROJECT_ROOT, Profile, ProfileError, resolve_path
+
+if TYPE_CHECKING:
+    from dasd_assets.cli.local_runner import Outcome, Work
+
+app = typer.Typer(
+    add_completion=True,
+    no_args_is_help=True,
+    help="The DASD training pipeline on one machine. Profile: environment variable DASD_PROFILE "
+    f"(default {DEFAULT_PROFILE}); data folder: DASD_HOME (default .dasd/<profile>).",
+)
+
+EXIT_FAILED, EXIT_BAD_INPUT = 1, 2
+
+
+class BadInputError(Exception):
+    """Something the user has to mend before any work is done."""
+
+
+@app.command()
+def run(
+    workers: Annotated[int, typer.Option(min=1, help="Partitions that are made side by side.")] = 2,
+) -> None:
+    """Register new question drops, then make everything that is missing or stale.
+
+    A second run makes nothing that is up to date; a run after a kill makes what is missing.
+    """
+    try:
+        profile, folder = _prepare()
+        shards = _register_drops(profile)
+        failures = _run(profile, folder, shards, workers)
+    except (BadInputError, ProfileError) as error:
+        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
+        raise typer.Exit(EXIT_BAD_INPUT) from error
+    if failures:
+        for outcome in failures:
+            typer.secho(f"failed: {outcome.work}", fg=typer.colors.RED, err=True)
+            for cause in outcome.errors:
+                typer.echo(f"  {cause}", err=True)
+        typer.echo(
+            "Partitions that were finished are kept. Mend the cause and run `dasd run` again; "
+            "the UI (`dasd ui`) has the whole log.",
+            err=True,
+        )
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(help="Port of the webserver.")] = 3000,
+    host: Annotated[str, typer.Option(help="Interface to listen on.")] = "127.0.0.1",
+) -> None:
+    """Open the Dagster UI over the pipeline's runs (`dagster dev` with the right home)."""
+    try:
+        _prepare()
+    except (BadInputError, ProfileError) as error:
+        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
+        raise typer.Exit(EXIT_BAD_INPUT) from error
+    program = Path(sys.executable).with_name("dagster")
+    workspace = str(PROJECT_ROOT / "workspace.yaml")
+    os.execv(program, ["dagster", "dev", "-w", workspace, "--port", str(port), "--host", host])
+
+
+def _prepare() -> tuple[Profile, Path]:
+    """Profile and data folder, with Dagster's home made and the working folder set."""
+    profile = active_profile()
+    folder = home(profile)
+    dagster_home = folder / "dagster"
+    dagster_home.mkdir(parents=True, exist_ok=True)
+    configuration = dagster_home / "dagster.yaml"
+    if not configuration.exists():
+        configuration.write_text(
+            (PROJECT_ROOT / "deploy" / "local" / "dagster.yaml").read_text(encoding="utf-8"),
+            encoding="utf-8",
+        )
+    os.environ["DAGSTER_HOME"] = str(dagster_home)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")
+    os.chdir(PROJECT_ROOT)
+    return profile, folder
+
+
+def _register_drops(profile: Profile) -> list[str]:
+    """Shards of the drops in the inbox; names that cannot be shards are reported."""
+    from dasd_assets.questions.inbox import InboxError, list_inbox
+
+    try:
+        listing = list_inbox(resolve_path(profile.questions.inbox))
+    except InboxError as error:
+        raise BadInputError(str(error)) from error
+    for reason in listing.refused.values():
+        typer.secho(f"not registered: {reason}", fg=typer.colors.YELLOW, err=True)
+    if not listing.drops:
+        raise BadInputError(f"{profile.questions.inbox}: no question drops (*.jsonl) in the inbox")
+    return list(listing.drops)
+
+
+def _run(profile: Profile, folder: Path, shards: list[str], workers: int) -> list[Outcome]:
+    import dagster as dg
+
+    from dasd_assets.cli.local_runner import LocalRunner
+    from dasd_assets.cli.progress import ProgressPrinter
+    from dasd_assets.cli.summary import print_summary
+    from dasd_assets.definitions import inference_model
+    from dasd_assets.partitions import QUESTION_SHARD
+    from resources.engines.model_folder import ModelFolderError
+
+    models = {
+        "teacher": (profile.teacher, profile.compute.teacher_inference),
+        "base_student": (profile.base_student, profile.compute.student_inference),
+    }
+    for name, (model, compute) in models.items():
+        try:
+            inference_model(model, compute).inspect()
+        except ModelFolderError as error:
+            raise BadInputError(f"{name}: {error}") from error
+
+    started = time.monotonic()
+    with dg.DagsterInstance.get() as instance:
+        instance.add_dynamic_partitions(QUESTION_SHARD, shards)
+        runner = LocalRunner(instance, workers)
+        killed = runner.end_killed_runs()
+        if killed:
+            typer.echo(f"{killed} run(s) of a killed `dasd run` marked as failed")
+        n_runs = 0
+
+        def on_plan(work: list[Work]) -> None:
+            nonlocal n_runs
+            n_runs += len(work)
+
+        with ProgressPrinter(instance, runner.invocation, started) as progress:
+            failures = runner.run(on_plan, progress.on_end)
+        if not failures:
+            print_summary(profile, folder)
+        if n_runs:
+            typer.echo(
+                f"{n_runs} runs in {time.monotonic() - started:.0f} s, "
+                f"peak memory {progress.peak_bytes / 1024**3:.1f} GiB"
+            )
+        else:
+            typer.echo("Everything is up to date; nothing was run.")
+    return failures

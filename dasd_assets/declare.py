@@ -1,0 +1,130 @@
+"""What every asset of the graph declares, in one place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+
+from dasd_assets.profile import settings_version
+from resources.compute import Compute
+from resources.contracts import SCHEMAS
+from resources.engines.protocol import Progress
+from resources.lake import Lake, Partition, Written
+
+OWNERS = ["team:data-engineering"]
+PREVIEW_ROWS = 5
+PREVIEW_CHARACTERS = 160
+SECONDS_BETWEEN_PROGRESS_LINES = 5.0
+
+
+def declared(
+    group: str,
+    compute: Compute,
+    code: str,
+    *settings: Any,
+    kinds: set[str],
+    table: str | None = None,
+) -> dict[str, Any]:
+    """Arguments of `@dg.asset` that all assets share.
+
+    Args:
+        group: asset group, the name of the box in the paper's figure.
+        compute: what a materialization asks for.
+        code: version of the code that makes the data; raise it when the same settings would
+            now give other data.
+        settings: settings that shape the data; a change makes every partition stale.
+        kinds: technologies, shown as icons.
+        table: lake table whose columns the asset declares.
+    """
+    metadata = compute.metadata()
+    if table:
+        metadata["dagster/column_schema"] = column_schema(SCHEMAS[table])
+        metadata["dagster/table_name"] = table
+    return {
+        "group_name": group,
+        "owners": OWNERS,
+        "kinds": kinds,
+        "code_version": f"{code}-{settings_version(*settings)}",
+        "op_tags": compute.op_tags(),
+        "pool": compute.pool,
+        "metadata": metadata,
+    }
+
+
+def column_schema(schema: pa.Schema) -> dg.TableSchema:
+    """An Arrow schema as the UI shows it."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=field.name,
+                type=str(field.type),
+                description=field.metadata[b"description"].decode(),
+                constraints=dg.TableColumnConstraints(nullable=field.nullable),
+            )
+            for field in schema
+        ]
+    )
+
+
+def materialized(
+    lake: Lake, written: Written, partition: Partition | None = None, **metadata: Any
+) -> dg.MaterializeResult:
+    """Result of an asset whose main table has been written: counts, preview, data version.
+
+    The data version is the hash of the partition's content, so that a re-run that made the same
+    rows leaves everything below up to date.
+    """
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(written.data_version),
+        metadata={
+            "dagster/row_count": written.n_rows,
+            "bytes": written.n_bytes,
+            "dagster/uri": str(written.path),
+            "preview": dg.MetadataValue.md(preview(lake, written.table, partition)),
+            **metadata,
+        },
+    )
+
+
+def preview(lake: Lake, table: str, partition: Partition | None) -> str:
+    """The first rows of a partition as a Markdown table; long values are cut."""
+    batch = next(lake.batches(table, partition), None)
+    rows = [] if batch is None else batch.slice(0, PREVIEW_ROWS).to_pylist()
+    names = SCHEMAS[table].names
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    lines += ["| " + " | ".join(_cell(row[name]) for name in names) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def _cell(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    short = text if len(text) <= PREVIEW_CHARACTERS else text[:PREVIEW_CHARACTERS] + "…"
+    for character, replacement in (("|", "\\|"), ("\n", "⏎"), ("<", "&lt;")):
+        short = short.replace(character, replacement)
+    return short
+
+
+def log_progress(
+    context: dg.AssetExecutionContext, unit: str
+) -> Callable[[Progress], None]:
+    """A callback that logs done/total, tokens/s and time left every few seconds."""
+    last = 0.0
+
+    def log(progress: Progress) -> None:
+        nonlocal last
+        finished = progress.done == progress.total
+        if not finished and progress.seconds - last < SECONDS_BETWEEN_PROGRESS_LINES:
+            return
+        last = progress.seconds
+        rate = progress.n_tokens / max(progress.seconds, 1e-9)
+        line = f"progress: {progress.done}/{progress.total} {unit}, {rate:,.0f} tokens/s"
+        if progress.done and not finished:
+            left = progress.seconds * (progress.total - progress.done) / progress.done
+            line += f", {left:.0f} s left"
+        context.log.info(line)
+
+    return log

@@ -1,0 +1,83 @@
+"""The code location: the asset graph of the active profile, its checks and resources.
+
+The profile is named by the environment variable `DASD_PROFILE` (a shipped profile or the path of
+a YAML file; default `tiny`), its data folder by `DASD_HOME` (default `.dasd/<profile>`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+
+import checks
+from dasd_assets.divergence_sampling import assets as divergence_sampling
+from dasd_assets.evaluation import assets as evaluation
+from dasd_assets.home import active_profile, home
+from dasd_assets.mixed_policy_distillation import assets as mixed_policy_distillation
+from dasd_assets.models import assets as models
+from dasd_assets.profile import Model, Profile, resolve_path
+from dasd_assets.questions import assets as questions
+from dasd_assets.questions import sensors
+from dasd_assets.response_filtering import assets as response_filtering
+from dasd_assets.teacher_responses import assets as teacher_responses
+from dasd_assets.temperature_scheduled_learning import assets as temperature_scheduled_learning
+from resources.compute import Compute
+from resources.inference import InferenceModel
+from resources.lake import Lake
+from resources.training import TrainingLauncher
+
+BOXES = (
+    models,
+    questions,
+    teacher_responses,
+    response_filtering,
+    divergence_sampling,
+    temperature_scheduled_learning,
+    mixed_policy_distillation,
+    evaluation,
+)
+"""The boxes of the paper's figure, in order of the data's way."""
+
+
+def build_definitions(profile: Profile, folder: Path) -> dg.Definitions:
+    """Everything Dagster needs to know about one profile.
+
+    Args:
+        profile: a validated profile.
+        folder: where the lake is.
+    """
+    return dg.Definitions(
+        assets=[asset for box in BOXES for asset in box.build(profile)],
+        asset_checks=checks.build(profile),
+        sensors=[sensors.build(profile)],
+        resources={
+            "lake": Lake(root=str(folder / "lake")),
+            "teacher": inference_model(profile.teacher, profile.compute.teacher_inference),
+            "base_student_model": inference_model(
+                profile.base_student, profile.compute.student_inference
+            ),
+            "trainer": TrainingLauncher(threads=int(profile.compute.training.cpus)),
+        },
+        executor=dg.multiprocess_executor,
+    )
+
+
+def inference_model(model: Model, compute: Compute) -> InferenceModel:
+    """The resource for a model of the profile; a folder's path is taken from the project root."""
+    folder = resolve_path(model.path)
+    return InferenceModel(
+        path=str(folder) if folder.exists() else model.path,
+        revision=model.revision,
+        threads=max(1, int(compute.cpus)),
+        **model.engine.model_dump(),
+    )
+
+
+def definitions() -> dg.Definitions:
+    """Definitions of the active profile."""
+    profile = active_profile()
+    return build_definitions(profile, home(profile))
+
+
+defs = definitions()

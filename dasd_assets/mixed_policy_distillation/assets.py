@@ -1,0 +1,159 @@
+"""Mixed-policy distillation: the student's own answers, finished by the teacher (section 5)."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from dasd_assets.declare import declared, log_progress, materialized
+from dasd_assets.mixed_policy_distillation.finished import finish_continuations
+from dasd_assets.mixed_policy_distillation.mixed_sample import mix
+from dasd_assets.mixed_policy_distillation.rollouts import sample_rollout_questions
+from dasd_assets.mixed_policy_distillation.sampling import continue_rollouts, sample_rollouts
+from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE, question_shards
+from dasd_assets.profile import Profile
+from dasd_assets.temperature_scheduled_learning.stage import train_stage
+from resources.inference import InferenceModel
+from resources.lake import Lake
+from resources.training import TrainingLauncher
+
+GROUP = "mixed_policy_distillation"
+
+
+def build(profile: Profile) -> list[dg.AssetsDefinition]:
+    """Assets of the box for one profile."""
+    settings = profile.mixed_policy_distillation
+    rollout_settings = (settings.rollout_questions, settings.cap_ratio, settings.temperature)
+
+    @dg.asset(
+        partitions_def=question_shards,
+        deps=[
+            "high_temperature_checkpoint",
+            dg.AssetDep("divergence_sample", partition_mapping=dg.AllPartitionMapping()),
+        ],
+        **declared(GROUP, profile.compute.student_inference, "1", *rollout_settings,
+                   profile.system_prompt, profile.seed, kinds={"huggingface"},
+                   table="student_rollouts"),
+    )  # fmt: skip
+    def student_rollouts(
+        context: dg.AssetExecutionContext, lake: Lake, base_student_model: InferenceModel
+    ) -> dg.MaterializeResult:
+        """The stage-2 student's own answers, each capped at 1.5 x the teacher answer's length.
+
+        Answers that hit the cap differ substantially from the teacher's.
+        """
+        shard = {QUESTION_SHARD: context.partition_key}
+        chosen = sample_rollout_questions(
+            lake.read_partitions("divergence_sample").drop_columns(TEMPERATURE),
+            settings.rollout_questions,
+            profile.seed,
+        )
+        chosen = chosen.filter(
+            [shard_name == context.partition_key for shard_name in chosen[QUESTION_SHARD].to_pylist()]
+        )
+        journal = lake.journal("student_rollouts", shard)
+        with base_student_model.open(str(lake.current_checkpoint("high_temperature"))) as engine:
+            rows = sample_rollouts(
+                chosen, engine,
+                cap_ratio=settings.cap_ratio,
+                temperature=settings.temperature,
+                system_prompt=profile.system_prompt,
+                seed=profile.seed,
+                journal=journal,
+                on_progress=log_progress(context, "rollouts"),
+            )  # fmt: skip
+            written = lake.write("student_rollouts", rows, shard)
+        journal.unlink(missing_ok=True)
+        truncated = lake.read("student_rollouts", shard, ["is_truncated"])["is_truncated"]
+        return materialized(lake, written, shard, truncated=sum(truncated.to_pylist()))
+
+    @dg.asset(
+        partitions_def=question_shards,
+        deps=[student_rollouts, "teacher_model"],
+        **declared(GROUP, profile.compute.teacher_inference, "1", settings.min_cut_fraction,
+                   settings.temperature, profile.teacher.path, profile.system_prompt,
+                   profile.seed, profile.teacher_responses.max_tokens,
+                   profile.teacher_responses.reasoning_effort, kinds={"huggingface"},
+                   table="teacher_continuations"),
+    )  # fmt: skip
+    def teacher_continuations(
+        context: dg.AssetExecutionContext,
+        lake: Lake,
+        teacher: InferenceModel,
+        base_student_model: InferenceModel,
+    ) -> dg.MaterializeResult:
+        """Truncated rollouts, cut at random beyond half and continued by the teacher.
+
+        The teacher sees the student's prefix in its own format, from exact prompt tokens.
+        """
+        shard = {QUESTION_SHARD: context.partition_key}
+        journal = lake.journal("teacher_continuations", shard)
+        with teacher.open() as engine:
+            rows = continue_rollouts(
+                lake.read("student_rollouts", shard), engine, base_student_model.tokenizer(),
+                min_cut_fraction=settings.min_cut_fraction,
+                temperature=settings.temperature,
+                max_tokens=profile.teacher_responses.max_tokens,
+                system_prompt=profile.system_prompt,
+                reasoning_effort=profile.teacher_responses.reasoning_effort,
+                seed=profile.seed,
+                journal=journal,
+                on_progress=log_progress(context, "continuations"),
+            )  # fmt: skip
+            written = lake.write("teacher_continuations", rows, shard)
+        journal.unlink(missing_ok=True)
+        return materialized(lake, written, shard)
+
+    @dg.asset(
+        deps=[
+            dg.AssetDep(teacher_continuations, partition_mapping=dg.AllPartitionMapping()),
+            dg.AssetDep("divergence_sample", partition_mapping=dg.AllPartitionMapping()),
+        ],
+        **declared(GROUP, profile.compute.data, "1", settings.off_policy_samples,
+                   profile.response_filtering, profile.seed, kinds={"parquet"},
+                   table="mixed_policy_sample"),
+    )  # fmt: skip
+    def mixed_policy_sample(
+        lake: Lake, base_student_model: InferenceModel
+    ) -> dg.MaterializeResult:
+        """Continuations that pass the quality filters, plus the off-policy share.
+
+        Rejected continuations are kept in `rejected_continuations` with every rule they break.
+        """
+        finished = finish_continuations(
+            lake.read_partitions("teacher_continuations").drop_columns(QUESTION_SHARD),
+            base_student_model.tokenizer(),
+            profile.response_filtering,
+            profile.system_prompt,
+        )
+        off_policy = lake.read_partitions("divergence_sample").drop_columns(TEMPERATURE)
+        sample = mix(finished.kept, off_policy, settings.off_policy_samples, profile.seed)
+        lake.write("rejected_continuations", finished.rejected)
+        written = lake.write("mixed_policy_sample", sample)
+        return materialized(
+            lake, written,
+            mixed_policy=finished.kept.num_rows,
+            off_policy=sample.num_rows - finished.kept.num_rows,
+            rejected=finished.rejected.num_rows,
+        )  # fmt: skip
+
+    @dg.asset(
+        deps=["high_temperature_checkpoint", mixed_policy_sample],
+        **declared(GROUP, profile.compute.training, "1", settings.training,
+                   settings.mask_student_prefix, profile.system_prompt,
+                   kinds={"pytorch", "huggingface"}),
+    )  # fmt: skip
+    def dasd_checkpoint(
+        context: dg.AssetExecutionContext, lake: Lake, trainer: TrainingLauncher
+    ) -> dg.MaterializeResult:
+        """Stage 3: stage 2's checkpoint, fine-tuned on the mixed-policy sample. The result."""
+        return train_stage(
+            context, lake, trainer,
+            checkpoint="dasd",
+            start=lake.current_checkpoint("high_temperature"),
+            sample=lake.path("mixed_policy_sample"),
+            settings=settings.training,
+            system_prompt=profile.system_prompt,
+            mask_student_prefix=settings.mask_student_prefix,
+        )  # fmt: skip
+
+    return [student_rollouts, teacher_continuations, mixed_policy_sample, dasd_checkpoint]

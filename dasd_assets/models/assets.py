@@ -1,0 +1,49 @@
+"""The two models that the pipeline starts from, checked before any work is spent on them."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from dasd_assets.declare import declared
+from dasd_assets.profile import Profile
+from resources.inference import InferenceModel
+
+GROUP = "models"
+
+
+def build(profile: Profile) -> list[dg.AssetsDefinition]:
+    """Assets of the box for one profile."""
+
+    @dg.asset(
+        **declared(GROUP, profile.compute.data, "1", profile.teacher, kinds={"huggingface"}),
+    )
+    def teacher_model(teacher: InferenceModel) -> dg.MaterializeResult:
+        """The teacher's folder: complete, consistent, its tokenizer has a chat template.
+
+        Reads no weights. The data version is the folder's content hash, so that another model
+        under the same path makes everything below stale.
+        """
+        return _inspected(teacher)
+
+    @dg.asset(
+        **declared(GROUP, profile.compute.data, "1", profile.base_student, kinds={"huggingface"}),
+    )
+    def base_student(base_student_model: InferenceModel) -> dg.MaterializeResult:
+        """The student before distillation: scores the responses and starts the training."""
+        return _inspected(base_student_model)
+
+    return [teacher_model, base_student]
+
+
+def _inspected(model: InferenceModel) -> dg.MaterializeResult:
+    folder = model.inspect()
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(folder.content_hash[:16]),
+        metadata={
+            "path": dg.MetadataValue.path(str(folder.path)),
+            "architecture": folder.architecture,
+            "parameters": folder.n_parameters,
+            "vocabulary": folder.vocab_size,
+            "context_tokens": folder.max_position_embeddings,
+        },
+    )

@@ -1,0 +1,328 @@
+"""A profile: one validated YAML that holds every setting of a pipeline.
+
+`load_profile("tiny")` reads a profile shipped with the project, `load_profile("my.yaml")` the
+user's own. An unknown key or a bad value is an error that names file, key, value and what is
+allowed. Section names are the names of the asset groups.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from resources.compute import Compute
+
+PROFILE_FOLDER = Path(__file__).parent / "profiles"
+PROJECT_ROOT = Path(__file__).parent.parent
+
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+PartitionName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+
+
+class ProfileError(ValueError):
+    """A profile that cannot be used; the message names file, key, value and what is allowed."""
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys are errors, values cannot change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Engine(Section):
+    """How a model is run for sampling and scoring."""
+
+    kind: Literal["transformers"] = Field("transformers", description="inference engine")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field("bfloat16", description="weights")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the model runs")
+    batch_size: int = Field(64, ge=1, description="answers sampled together")
+    scoring_tokens: int = Field(
+        65_536, ge=1, description="tokens scored together, padding included"
+    )
+
+
+class Model(Section):
+    """A model folder in Hugging Face layout, or the id of one in the local hub cache."""
+
+    path: str = Field(description="folder (relative to the project root) or hub id")
+    revision: str | None = Field(None, description="hub revision; a folder is hashed instead")
+    engine: Engine = Field(default_factory=Engine)
+
+
+class Questions(Section):
+    """Curation of question drops (paper section 6.1)."""
+
+    inbox: str = Field(description="folder that question drops are put into")
+    decontamination_ngram_words: int = Field(
+        13, ge=3, description="a question sharing this many consecutive words with an evaluation "
+        "question is rejected; a shorter question is compared whole"
+    )
+    max_row_bytes: int = Field(
+        1_048_576, ge=1_024, description="a longer line of a drop is quarantined, never parsed"
+    )
+
+
+class TeacherResponses(Section):
+    """Sampling the teacher (paper sections 3 and 6.2)."""
+
+    temperatures: dict[PartitionName, Annotated[float, Field(ge=0.0, le=2.0)]] = Field(
+        description="partition name -> sampling temperature; `low` and `high` are required"
+    )
+    samples_per_question: dict[PartitionName, Annotated[int, Field(ge=1)]] = Field(
+        description="partition name -> answers per question"
+    )
+    top_p: float = Field(1.0, gt=0.0, le=1.0, description="nucleus sampling mass")
+    max_tokens: int = Field(ge=1, description="cap on an answer, in teacher tokens")
+    reasoning_effort: Literal["low", "medium", "high"] = Field("high", description="gpt-oss effort")
+
+    @model_validator(mode="after")
+    def _temperatures_match(self) -> TeacherResponses:
+        missing = {"low", "high"} - set(self.temperatures)
+        if missing:
+            raise ValueError(f"temperatures must name low and high; missing: {sorted(missing)}")
+        if set(self.temperatures) != set(self.samples_per_question):
+            raise ValueError(
+                f"samples_per_question must name the same partitions as temperatures: "
+                f"{sorted(self.temperatures)}, got {sorted(self.samples_per_question)}"
+            )
+        return self
+
+
+class ResponseFiltering(Section):
+    """Rules that an answer must keep (paper section 6.3)."""
+
+    max_student_tokens: int = Field(
+        ge=1, description="training context: longer answers (prompt included) are dropped, not cut"
+    )
+    max_paragraph_repeats: int = Field(
+        3, ge=1, description="the same paragraph more often than this is a loop"
+    )
+    max_sentence_repeats: int = Field(
+        5, ge=1, description="the same sentence more often than this is a loop"
+    )
+    repeated_ngram_words: int = Field(8, ge=2, description="length of the phrases that are counted")
+    max_ngram_repeats: int = Field(
+        10, ge=1, description="the same phrase more often than this is a loop"
+    )
+    verify_domains: list[str] = Field(
+        default_factory=list,
+        description="domains whose answers must be correct (the paper has no such rule)",
+    )
+
+
+class DivergenceSampling(Section):
+    """Divergence-aware sampling (paper section 4)."""
+
+    min_probability_ratio: float = Field(
+        2.0, gt=1.0, description="p_teacher >= ratio x p_student makes a Teacher Sentence, the "
+        "reverse a Student Sentence; all between is Shared"
+    )
+    policy: Literal["divergence", "random", "longest", "teacher_likelihood", "student_surprisal"] = (
+        Field("divergence", description="how responses are ranked")
+    )
+    budget_samples: dict[PartitionName, Annotated[int, Field(ge=1)]] = Field(
+        description="partition name -> responses to select"
+    )
+    max_answers_per_question: int = Field(
+        1, ge=1, description="answers to one question that may be selected per temperature"
+    )
+    domain_shares: dict[str, Probability] | None = Field(
+        None, description="share of the budget per domain; unset: as the filtered responses have it"
+    )
+
+
+class Training(Section):
+    """Supervised fine-tuning settings (paper section 6.4.1 and the authors' training YAMLs)."""
+
+    epochs: int = Field(6, ge=1)
+    learning_rate: float = Field(5e-5, gt=0.0, description="peak learning rate")
+    min_learning_rate: float = Field(1e-5, ge=0.0, description="end of the cosine")
+    warmup_ratio: Probability = Field(0.1, description="share of the steps with linear warm-up")
+    adam_beta1: float = Field(0.9, ge=0.0, lt=1.0)
+    adam_beta2: float = Field(0.95, ge=0.0, lt=1.0)
+    adam_epsilon: float = Field(1e-8, gt=0.0)
+    weight_decay: float = Field(0.1, ge=0.0)
+    max_grad_norm: float = Field(1.0, gt=0.0)
+    global_batch_size: int = Field(64, ge=1, description="packed sequences per optimiser step")
+    micro_batch_size: int = Field(1, ge=1, description="packed sequences per device and pass")
+    max_length: int = Field(65_536, ge=8, description="tokens of one packed sequence")
+    dtype: Literal["float32", "bfloat16"] = Field("bfloat16", description="compute precision")
+    gradient_checkpointing: bool = Field(True, description="recompute activations")
+    liger_kernel: bool = Field(False, description="fused Triton kernels (GPU only)")
+    deepspeed_zero_stage: Literal[0, 2, 3] = Field(0, description="0: no DeepSpeed")
+    processes: int = Field(1, ge=1, description="training processes (one per GPU)")
+    seed: int = Field(42, ge=0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Training:
+        if self.min_learning_rate > self.learning_rate:
+            raise ValueError(
+                f"min_learning_rate ({self.min_learning_rate}) is above learning_rate "
+                f"({self.learning_rate})"
+            )
+        if self.global_batch_size % (self.micro_batch_size * self.processes):
+            raise ValueError(
+                f"global_batch_size ({self.global_batch_size}) is no multiple of "
+                f"micro_batch_size x processes ({self.micro_batch_size} x {self.processes})"
+            )
+        return self
+
+
+class MixedPolicyDistillation(Section):
+    """Student rollouts finished by the teacher (paper sections 5 and 6.4.2)."""
+
+    rollout_questions: int = Field(ge=1, description="questions sampled from the divergence sample")
+    cap_ratio: float = Field(1.5, gt=1.0, description="rollout cap over the teacher's token count")
+    temperature: float = Field(1.0, ge=0.0, le=2.0, description="of rollouts and continuations")
+    min_cut_fraction: Probability = Field(0.5, description="the cut lies beyond this share")
+    off_policy_samples: int = Field(ge=0, description="divergence-sample rows mixed in")
+    mask_student_prefix: bool = Field(
+        False, description="no loss on the student's prefix (the paper: masking hurts)"
+    )
+    training: Training = Field(default_factory=Training)
+
+
+class Benchmark(Section):
+    """One evaluation set."""
+
+    path: str = Field(description="JSONL file, relative to the project root")
+    max_tokens: int = Field(ge=1, description="cap on an answer, in student tokens")
+
+
+class Evaluation(Section):
+    """avg@k over the evaluation sets (paper section 7.3)."""
+
+    benchmarks: dict[PartitionName, Benchmark] = Field(min_length=1)
+    samples_per_question: int = Field(64, ge=1, description="k of avg@k")
+    temperature: float = Field(1.0, ge=0.0, le=2.0)
+    top_p: float = Field(1.0, gt=0.0, le=1.0)
+    confidence: float = Field(0.95, gt=0.0, lt=1.0, description="of the bootstrap intervals")
+    bootstrap_resamples: int = Field(2_000, ge=100)
+
+
+class ComputePlan(Section):
+    """What each kind of work asks for; becomes pools, container limits and UI metadata."""
+
+    data: Compute = Field(default_factory=lambda: Compute(pool=None))
+    teacher_inference: Compute = Field(default_factory=lambda: Compute(pool="teacher"))
+    student_inference: Compute = Field(default_factory=lambda: Compute(pool="student"))
+    training: Compute = Field(default_factory=lambda: Compute(pool="training"))
+
+
+class Profile(Section):
+    """Every setting of one pipeline."""
+
+    name: PartitionName = Field(description="name of the profile")
+    description: str = Field(description="what it is for, one line")
+    seed: int = Field(0, ge=0, description="seed of everything random but training")
+    system_prompt: str = Field(
+        "You are a helpful assistant.", description="the same in sampling, training, evaluation"
+    )
+    teacher: Model
+    base_student: Model
+    questions: Questions
+    teacher_responses: TeacherResponses
+    response_filtering: ResponseFiltering
+    divergence_sampling: DivergenceSampling
+    temperature_scheduled_learning: Training
+    mixed_policy_distillation: MixedPolicyDistillation
+    evaluation: Evaluation
+    compute: ComputePlan = Field(default_factory=ComputePlan)
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> Profile:
+        temperatures = set(self.teacher_responses.temperatures)
+        if set(self.divergence_sampling.budget_samples) != temperatures:
+            raise ValueError(
+                "divergence_sampling.budget_samples must name the same partitions as "
+                f"teacher_responses.temperatures: {sorted(temperatures)}, got "
+                f"{sorted(self.divergence_sampling.budget_samples)}"
+            )
+        stages = {
+            "temperature_scheduled_learning": self.temperature_scheduled_learning,
+            "mixed_policy_distillation.training": self.mixed_policy_distillation.training,
+        }
+        for name, training in stages.items():
+            if self.response_filtering.max_student_tokens > training.max_length:
+                raise ValueError(
+                    f"response_filtering.max_student_tokens "
+                    f"({self.response_filtering.max_student_tokens}) is above {name}.max_length "
+                    f"({training.max_length}): such answers would not fit into a sequence"
+                )
+        return self
+
+
+def resolve_path(path: str) -> Path:
+    """A path of the profile: absolute as it is, else below the project root."""
+    return Path(path) if os.path.isabs(path) else PROJECT_ROOT / path
+
+
+def settings_version(*settings: Any) -> str:
+    """Ten hex digits over settings that shape an asset's data; part of its code version."""
+    plain = [
+        part.model_dump(mode="json") if isinstance(part, BaseModel) else part for part in settings
+    ]
+    encoded = json.dumps(plain, sort_keys=True, ensure_ascii=False).encode()
+    return hashlib.sha256(encoded).hexdigest()[:10]
+
+
+def load_profile(name_or_path: str) -> Profile:
+    """Read and validate a profile by shipped name or by the path of a YAML file.
+
+    Raises:
+        ProfileError: no such profile, no valid YAML, or a setting that is unknown or not allowed.
+    """
+    is_path = name_or_path.endswith((".yaml", ".yml")) or os.sep in name_or_path
+    file = Path(name_or_path) if is_path else PROFILE_FOLDER / f"{name_or_path}.yaml"
+    if not file.is_file():
+        shipped = sorted(path.stem for path in PROFILE_FOLDER.glob("*.yaml"))
+        raise ProfileError(
+            f"{name_or_path}: no such profile. Shipped profiles: {', '.join(shipped)}; "
+            "your own is named by the path of its YAML file."
+        )
+    try:
+        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ProfileError(f"{file}: no valid YAML: {error}") from error
+    if not isinstance(settings, dict):
+        raise ProfileError(f"{file}: expected a mapping of sections, found {type(settings).__name__}")
+    try:
+        return Profile.model_validate(settings)
+    except ValidationError as error:
+        raise ProfileError(_explain(file, error)) from error
+
+
+def _explain(file: Path, error: ValidationError) -> str:
+    problems = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"]) or "(whole profile)"
+        if problem["type"] == "extra_forbidden":
+            allowed = ", ".join(_allowed_keys(problem["loc"][:-1]))
+            problems.append(f"{key}: unknown key. Allowed here: {allowed}")
+        elif problem["type"] == "missing":
+            problems.append(f"{key}: required, but missing")
+        elif isinstance(problem["input"], dict):
+            problems.append(f"{key}: {problem['msg']}")
+        else:
+            problems.append(f"{key}: {problem['msg']}; found {problem['input']!r}")
+    return f"{file}: {len(problems)} setting(s) cannot be used:\n" + "\n".join(
+        f"  - {problem}" for problem in problems
+    )
+
+
+def _allowed_keys(location: tuple[int | str, ...]) -> list[str]:
+    """Keys of the section at a location of the profile, for the message about an unknown one."""
+    section: Any = Profile
+    for part in location:
+        fields = getattr(section, "model_fields", {})
+        if part in fields:
+            section = fields[part].annotation
+        else:  # a key of a mapping such as evaluation.benchmarks: step to the mapping's values
+            section = section.__args__[-1]
+    return sorted(section.model_fields)

@@ -1,0 +1,70 @@
+"""Response filtering: what passes the rules, in the student's format (paper section 6.3)."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from dasd_assets.declare import declared, materialized
+from dasd_assets.partitions import (
+    QUESTION_SHARD,
+    TEMPERATURE,
+    response_partition,
+    responses,
+    same_shard,
+)
+from dasd_assets.profile import Profile
+from dasd_assets.response_filtering.filtering import filter_responses, funnel
+from resources.inference import InferenceModel
+from resources.lake import Lake
+
+GROUP = "response_filtering"
+
+
+def build(profile: Profile) -> list[dg.AssetsDefinition]:
+    """Assets of the box for one profile."""
+    settings = profile.response_filtering
+
+    @dg.asset(
+        partitions_def=responses(profile),
+        deps=[
+            "teacher_responses",
+            dg.AssetDep("questions", partition_mapping=same_shard()),
+            "base_student",
+        ],
+        **declared(GROUP, profile.compute.data, "1", settings, profile.system_prompt,
+                   profile.base_student.path, kinds={"parquet"}, table="filtered_responses"),
+    )  # fmt: skip
+    def filtered_responses(
+        context: dg.AssetExecutionContext,
+        lake: Lake,
+        teacher: InferenceModel,
+        base_student_model: InferenceModel,
+    ) -> dg.MaterializeResult:
+        """Answers that keep every rule, rewritten to `<think>…</think>` and the final answer.
+
+        A rejected answer is kept in `rejected_responses` with every rule that it breaks and the
+        evidence. Lengths count the student's tokens; nothing is ever cut.
+        """
+        cell = response_partition(context.partition_key)
+        questions = lake.read("questions", {QUESTION_SHARD: cell[QUESTION_SHARD]})
+        filtered = filter_responses(
+            lake.read("teacher_responses", cell),
+            teacher_tokenizer=teacher.tokenizer(),
+            student_tokenizer=base_student_model.tokenizer(),
+            settings=settings,
+            system_prompt=profile.system_prompt,
+            references=dict(
+                zip(questions["question_id"].to_pylist(), questions["answer"].to_pylist(),
+                    strict=True)
+            ),
+        )  # fmt: skip
+        lake.write("rejected_responses", filtered.rejected, cell)
+        written = lake.write("filtered_responses", filtered.kept, cell)
+        return materialized(
+            lake, written, cell,
+            temperature=cell[TEMPERATURE],
+            rejected=filtered.rejected.num_rows,
+            funnel=funnel(filtered.kept, filtered.rejected),
+        )  # fmt: skip
+
+    return [filtered_responses]

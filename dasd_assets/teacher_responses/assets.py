@@ -1,0 +1,99 @@
+"""Teacher responses: several answers per question and temperature (paper sections 3, 6.2)."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from dasd_assets.declare import declared, log_progress, materialized
+from dasd_assets.partitions import (
+    QUESTION_SHARD,
+    TEMPERATURE,
+    response_partition,
+    responses,
+    same_shard,
+    same_temperature,
+    temperatures,
+)
+from dasd_assets.profile import Profile, settings_version
+from dasd_assets.teacher_responses.sampling import sample_responses
+from resources.inference import InferenceModel
+from resources.lake import Lake
+
+GROUP = "teacher_responses"
+
+
+def build(profile: Profile) -> list[dg.AssetsDefinition]:
+    """Assets of the box for one profile."""
+    settings = profile.teacher_responses
+
+    @dg.asset(
+        partitions_def=temperatures(profile),
+        **declared(GROUP, profile.compute.data, "1", settings.temperatures,
+                   settings.samples_per_question, kinds={"python"}),
+    )  # fmt: skip
+    def sampling_temperature(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        """What one temperature of the profile stands for: its value and answers per question.
+
+        An asset of its own, so that a changed value makes this temperature's responses stale
+        and no other's, and a new temperature leaves the responses of the others alone.
+        """
+        temperature = settings.temperatures[context.partition_key]
+        samples = settings.samples_per_question[context.partition_key]
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(settings_version(temperature, samples)),
+            metadata={"temperature": temperature, "samples_per_question": samples},
+        )
+
+    @dg.asset(
+        partitions_def=responses(profile),
+        deps=[
+            dg.AssetDep("questions", partition_mapping=same_shard()),
+            dg.AssetDep(sampling_temperature, partition_mapping=same_temperature()),
+            # The student is checked before the teacher is paid for.
+            "teacher_model", "base_student",
+        ],
+        **declared(GROUP, profile.compute.teacher_inference, "1", profile.teacher.path,
+                   profile.system_prompt, profile.seed, settings.top_p, settings.max_tokens,
+                   settings.reasoning_effort, kinds={"huggingface"}, table="teacher_responses"),
+    )  # fmt: skip
+    def teacher_responses(
+        context: dg.AssetExecutionContext, lake: Lake, teacher: InferenceModel
+    ) -> dg.MaterializeResult:
+        """Answers of the teacher to one shard at one temperature, with token logprobs.
+
+        The logprobs are the teacher's own, at temperature 1 and unfiltered (`raw_logprobs`),
+        whatever temperature sampled the tokens.
+        """
+        cell = response_partition(context.partition_key)
+        temperature = cell[TEMPERATURE]
+        questions = lake.read("questions", {QUESTION_SHARD: cell[QUESTION_SHARD]})
+        journal = lake.journal("teacher_responses", cell)
+        with teacher.open() as engine:
+            rows = sample_responses(
+                questions, engine,
+                temperature_name=temperature,
+                temperature=settings.temperatures[temperature],
+                samples_per_question=settings.samples_per_question[temperature],
+                top_p=settings.top_p,
+                max_tokens=settings.max_tokens,
+                system_prompt=profile.system_prompt,
+                reasoning_effort=settings.reasoning_effort,
+                seed=profile.seed,
+                journal=journal,
+                on_progress=log_progress(context, "responses"),
+            )  # fmt: skip
+            written = lake.write("teacher_responses", rows, cell)
+        journal.unlink(missing_ok=True)
+        return materialized(lake, written, cell, **sampling_summary(lake, cell))
+
+    return [sampling_temperature, teacher_responses]
+
+
+def sampling_summary(lake: Lake, cell: dict[str, str]) -> dict[str, dg.MetadataValue]:
+    """Token count and finish reasons of a partition of responses."""
+    rows = lake.read("teacher_responses", cell, ["finish_reason", "token_ids"])
+    reasons = rows["finish_reason"].value_counts().to_pylist()
+    return {
+        "tokens": dg.MetadataValue.int(sum(len(chunk.flatten()) for chunk in rows["token_ids"].chunks)),
+        "finish_reasons": dg.MetadataValue.json({r["values"]: r["counts"] for r in reasons}),
+    }

@@ -1,0 +1,157 @@
+"""Sampling answers: from questions to requests to rows, for every model that answers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from resources.contracts import TEACHER_RESPONSES
+from resources.engines.journal import generate_with_journal
+from resources.engines.protocol import (
+    Completion,
+    GenerationRequest,
+    InferenceEngine,
+    Progress,
+)
+
+ROWS_PER_BATCH = 256
+CONTEXT_EXCEEDED = "context_exceeded"
+
+
+def request_seed(*parts: str | int) -> int:
+    """A 63-bit seed that depends on nothing but `parts`, so that a retry repeats the answer."""
+    digest = hashlib.sha256("\x1f".join(str(part) for part in parts).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def chat(system_prompt: str, question: str) -> list[dict[str, str]]:
+    """The messages that are sent for one question, in every stage."""
+    return [
+        {"role": "system", "content": system_prompt},
+        {"role": "user", "content": question},
+    ]
+
+
+def complete_all(
+    engine: InferenceEngine,
+    requests: Sequence[GenerationRequest],
+    journal: Path,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> list[Completion | None]:
+    """Completions in the order of the requests; None where a prompt is beyond the context.
+
+    Finished requests are kept in the journal, so that a retry asks only for the missing ones.
+    """
+    fitting = [request for request in requests if engine.check(request) is None]
+    finished = {
+        completion.key: completion
+        for completion in generate_with_journal(engine, fitting, journal, on_progress)
+    }
+    return [finished.get(request.key(engine.identity)) for request in requests]
+
+
+def sampling_columns(
+    engine: InferenceEngine, request: GenerationRequest, completion: Completion | None
+) -> dict[str, Any]:
+    """The columns that tell how a row was sampled, and what came back.
+
+    A request that was never sent, because its prompt is beyond the model's context, has no
+    tokens and the finish reason `context_exceeded`; nothing is made up for it.
+    """
+    identity = engine.identity
+    return {
+        "model": identity.model,
+        "model_revision": identity.revision,
+        "engine": identity.engine,
+        "engine_version": identity.engine_version,
+        "logprobs_mode": identity.logprobs_mode,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "max_tokens": request.max_tokens,
+        "seed": request.seed,
+        "finish_reason": completion.finish_reason if completion else CONTEXT_EXCEEDED,
+        "token_ids": completion.token_ids if completion else [],
+        "logprobs": completion.logprobs if completion else [],
+    }
+
+
+def decode(engine: InferenceEngine, completion: Completion | None) -> str:
+    """The emitted text with special tokens; empty if nothing was emitted."""
+    if completion is None:
+        return ""
+    return str(engine.tokenizer.decode(completion.token_ids, skip_special_tokens=False))
+
+
+def batches(rows: Sequence[dict[str, Any]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Rows as record batches of bounded size."""
+    for start in range(0, len(rows), ROWS_PER_BATCH):
+        yield pa.RecordBatch.from_pylist(rows[start : start + ROWS_PER_BATCH], schema=schema)
+
+
+def sample_responses(
+    questions: pa.Table,
+    engine: InferenceEngine,
+    *,
+    temperature_name: str,
+    temperature: float,
+    samples_per_question: int,
+    top_p: float,
+    max_tokens: int,
+    system_prompt: str,
+    reasoning_effort: str,
+    seed: int,
+    journal: Path,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """Ask the teacher every question of a shard several times (paper section 6.2).
+
+    Args:
+        questions: rows with the schema QUESTIONS.
+        temperature_name: partition name; with the question and the sample index it gives the
+            request's seed, so that the same request always gives the same row.
+        journal: file that keeps finished requests until the partition is written.
+
+    Returns:
+        Batches with the schema TEACHER_RESPONSES, ordered by question, then sample index.
+    """
+    asked: list[tuple[dict[str, Any], int]] = []
+    requests = []
+    for question in questions.to_pylist():
+        prompt = tuple(
+            engine.render(
+                chat(system_prompt, question["question"]), reasoning_effort=reasoning_effort
+            )
+        )
+        for index in range(samples_per_question):
+            asked.append((question, index))
+            requests.append(
+                GenerationRequest(
+                    prompt_token_ids=prompt,
+                    temperature=temperature,
+                    top_p=top_p,
+                    max_tokens=max_tokens,
+                    seed=request_seed(seed, temperature_name, question["question_id"], index),
+                )
+            )
+    completions = complete_all(engine, requests, journal, on_progress)
+    rows = [
+        {
+            "response_id": f"r-{request.key(engine.identity)[:24]}",
+            "question_id": question["question_id"],
+            "domain": question["domain"],
+            "question": question["question"],
+            "sample_index": index,
+            "system_prompt": system_prompt,
+            "reasoning_effort": reasoning_effort,
+            **sampling_columns(engine, request, completion),
+            "text": decode(engine, completion),
+        }
+        for (question, index), request, completion in zip(
+            asked, requests, completions, strict=True
+        )
+    ]
+    return batches(rows, TEACHER_RESPONSES)

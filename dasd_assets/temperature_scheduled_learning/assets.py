@@ -1,0 +1,72 @@
+"""Temperature-scheduled learning: low-temperature answers first, then high (paper section 3)."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from dasd_assets.declare import declared
+from dasd_assets.partitions import TEMPERATURE, only
+from dasd_assets.profile import Profile
+from dasd_assets.temperature_scheduled_learning.stage import train_stage
+from resources.inference import InferenceModel
+from resources.lake import Lake
+from resources.training import TrainingLauncher
+
+GROUP = "temperature_scheduled_learning"
+
+
+def build(profile: Profile) -> list[dg.AssetsDefinition]:
+    """Assets of the box for one profile."""
+    settings = profile.temperature_scheduled_learning
+    declaration = declared(
+        GROUP, profile.compute.training, "1", settings, profile.system_prompt,
+        kinds={"pytorch", "huggingface"},
+    )  # fmt: skip
+
+    @dg.asset(
+        deps=["base_student", dg.AssetDep("divergence_sample", partition_mapping=only("low"))],
+        **declaration,
+    )
+    def low_temperature_checkpoint(
+        context: dg.AssetExecutionContext,
+        lake: Lake,
+        trainer: TrainingLauncher,
+        base_student_model: InferenceModel,
+    ) -> dg.MaterializeResult:
+        """Stage 1: the base student, fine-tuned on the low-temperature divergence sample.
+
+        Low temperature is sharp: few modes, easily learned.
+        """
+        return train_stage(
+            context, lake, trainer,
+            checkpoint="low_temperature",
+            start=base_student_model.inspect().path,
+            sample=lake.path("divergence_sample", {TEMPERATURE: "low"}),
+            settings=settings,
+            system_prompt=profile.system_prompt,
+        )  # fmt: skip
+
+    @dg.asset(
+        deps=[
+            low_temperature_checkpoint,
+            dg.AssetDep("divergence_sample", partition_mapping=only("high")),
+        ],
+        **declaration,
+    )
+    def high_temperature_checkpoint(
+        context: dg.AssetExecutionContext, lake: Lake, trainer: TrainingLauncher
+    ) -> dg.MaterializeResult:
+        """Stage 2: stage 1's checkpoint, fine-tuned on the high-temperature divergence sample.
+
+        High temperature covers more of the teacher's modes.
+        """
+        return train_stage(
+            context, lake, trainer,
+            checkpoint="high_temperature",
+            start=lake.current_checkpoint("low_temperature"),
+            sample=lake.path("divergence_sample", {TEMPERATURE: "high"}),
+            settings=settings,
+            system_prompt=profile.system_prompt,
+        )  # fmt: skip
+
+    return [low_temperature_checkpoint, high_temperature_checkpoint]

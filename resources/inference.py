@@ -1,0 +1,69 @@
+"""Inference models as Dagster resources: what is configured now, loaded when first used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from resources.engines.model_folder import ModelFolder
+    from resources.engines.protocol import InferenceEngine
+
+
+class InferenceModel(dg.ConfigurableResource):
+    """A model and the engine that runs it. No weights are read before `open`."""
+
+    path: str
+    revision: str | None = None
+    kind: str = "transformers"
+    dtype: str = "bfloat16"
+    device: str = "auto"
+    batch_size: int = 64
+    scoring_tokens: int = 65_536
+    threads: int = 1
+
+    def inspect(self) -> ModelFolder:
+        """Check the model's files without loading weights.
+
+        Raises:
+            ModelFolderError: the folder is missing, incomplete or inconsistent.
+        """
+        from resources.engines.model_folder import inspect_model
+
+        return inspect_model(self.path, self.revision)
+
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The model's tokenizer alone; no weights are read."""
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(self.inspect().path)
+
+    @contextmanager
+    def open(self, path: str | None = None) -> Iterator[InferenceEngine]:
+        """Load the model (or, with the same settings, the one at `path`) until the block ends."""
+        from resources.engines.transformers_engine import TransformersEngine
+
+        _use_threads(self.threads)
+        engine = TransformersEngine(
+            path or self.path,
+            dtype=self.dtype,
+            device=self.device,
+            batch_size=self.batch_size,
+            scoring_tokens=self.scoring_tokens,
+        )
+        try:
+            yield engine
+        finally:
+            engine.close()
+
+
+def _use_threads(threads: int) -> None:
+    """Keep to the declared CPU cores: several steps share a machine."""
+    import torch
+
+    torch.set_num_threads(threads)

@@ -1,0 +1,252 @@
+"""The lake: one Parquet file per table and partition, written whole or not at all.
+
+Layout: `<root>/<table>/<dimension>=<key>/…/data.parquet` (Hive style, so DuckDB and any other
+reader find the partition columns in the path). Every write and read is checked against the
+table's Arrow schema in `resources.contracts`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from resources.contracts import SCHEMAS, ContractError
+
+Partition = Mapping[str, str]
+
+ROW_GROUP_ROWS = 1_024
+"""Small row groups: a reader of token-level columns holds one group in memory."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What one write left in the lake."""
+
+    table: str
+    path: Path
+    n_rows: int
+    n_bytes: int
+    data_version: str
+
+
+class Lake(dg.ConfigurableResource):
+    """Tables, checkpoints and scratch space of one pipeline below one root folder."""
+
+    root: str
+
+    def path(self, table: str, partition: Partition | None = None) -> Path:
+        """File of one partition of a table; the dimensions stand in the order given."""
+        dimensions = [f"{name}={key}" for name, key in (partition or {}).items()]
+        return Path(self.root, table, *dimensions, "data.parquet")
+
+    def write(
+        self,
+        table: str,
+        rows: pa.Table | Iterable[pa.RecordBatch],
+        partition: Partition | None = None,
+    ) -> Written:
+        """Write one partition atomically: readers see the old file or the whole new one.
+
+        Args:
+            table: table name.
+            rows: the partition's rows; an iterable of batches is streamed in bounded memory.
+            partition: dimension name -> key, in path order.
+
+        Raises:
+            ContractError: a batch does not have the schema, or a required column has nulls.
+        """
+        schema = SCHEMAS[table]
+        target = self.path(table, partition)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
+        batches = rows.to_batches(ROW_GROUP_ROWS) if isinstance(rows, pa.Table) else rows
+        n_rows = 0
+        try:
+            with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+                for batch in batches:
+                    _check_contract(table, partition, batch.schema, schema)
+                    _check_nulls(table, partition, batch, schema)
+                    writer.write_batch(batch, row_group_size=ROW_GROUP_ROWS)
+                    n_rows += batch.num_rows
+            data_version = _publish(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return Written(table, target, n_rows, target.stat().st_size, data_version)
+
+    def exists(self, table: str, partition: Partition | None = None) -> bool:
+        """Whether the partition has been written."""
+        return self.path(table, partition).is_file()
+
+    def batches(
+        self,
+        table: str,
+        partition: Partition | None = None,
+        columns: list[str] | None = None,
+    ) -> Iterator[pa.RecordBatch]:
+        """Stream one partition, at most a row group at a time.
+
+        Raises:
+            ContractError: the partition is missing or does not have the schema.
+        """
+        schema = SCHEMAS[table]
+        file = self.path(table, partition)
+        if not file.is_file():
+            raise ContractError(
+                f"{table} {_name(partition)}: not in the lake ({file}). Materialize it first."
+            )
+        parquet = pq.ParquetFile(file)
+        _check_contract(table, partition, parquet.schema_arrow, schema)
+        # Batches are cut at row groups by us: iter_batches would drop the nullability of columns.
+        names = columns or schema.names
+        wanted = pa.schema([schema.field(name) for name in names])
+        for group in range(parquet.num_row_groups):
+            yield from parquet.read_row_group(group, columns=names).select(names).cast(
+                wanted
+            ).to_batches()
+
+    def read(
+        self,
+        table: str,
+        partition: Partition | None = None,
+        columns: list[str] | None = None,
+    ) -> pa.Table:
+        """One partition as a table, in the order it was written."""
+        schema = SCHEMAS[table]
+        wanted = pa.schema([schema.field(name) for name in columns or schema.names])
+        return pa.Table.from_batches(self.batches(table, partition, columns), wanted)
+
+    def partitions(self, table: str, **where: str) -> list[dict[str, str]]:
+        """Partitions of a table that are in the lake, sorted, optionally with given keys."""
+        found = []
+        base = Path(self.root, table)
+        for file in sorted(base.rglob("data.parquet")):
+            keys = dict(part.split("=", 1) for part in file.relative_to(base).parts[:-1])
+            if all(keys.get(name) == key for name, key in where.items()):
+                found.append(keys)
+        return found
+
+    def read_partitions(
+        self,
+        table: str,
+        columns: list[str] | None = None,
+        **where: str,
+    ) -> pa.Table:
+        """All partitions with the given keys as one table, with the partition keys as columns."""
+        tables = []
+        for partition in self.partitions(table, **where):
+            rows = self.read(table, partition, columns)
+            for name, key in partition.items():
+                if name not in rows.column_names:
+                    values = pa.array([key] * rows.num_rows, pa.string())
+                    rows = rows.append_column(pa.field(name, pa.string(), nullable=False), values)
+            tables.append(rows)
+        if not tables:
+            schema = SCHEMAS[table]
+            return pa.schema([schema.field(n) for n in columns or schema.names]).empty_table()
+        return pa.concat_tables(tables)
+
+    def journal(self, asset: str, partition: Partition | None = None) -> Path:
+        """File for the finished requests of a partition that is being generated."""
+        name = "__".join([asset, *(partition or {}).values()])
+        file = Path(self.root, "_journals", f"{name}.journal")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return file
+
+    def checkpoint_folder(self, checkpoint: str, key: str) -> Path:
+        """Folder of one trained checkpoint; `key` is the content hash of what shaped it."""
+        folder = Path(self.root, "checkpoints", checkpoint, key)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def publish_checkpoint(self, checkpoint: str, key: str) -> None:
+        """Make a finished checkpoint folder the current one, atomically."""
+        pointer = Path(self.root, "checkpoints", checkpoint, "current.json")
+        temporary = pointer.with_name(f".{uuid.uuid4().hex}.tmp")
+        temporary.write_text(json.dumps({"key": key}), encoding="utf-8")
+        _publish(temporary, pointer)
+
+    def current_checkpoint(self, checkpoint: str) -> Path:
+        """Folder of the current checkpoint.
+
+        Raises:
+            ContractError: no such checkpoint has been trained, or its folder is gone.
+        """
+        pointer = Path(self.root, "checkpoints", checkpoint, "current.json")
+        if not pointer.is_file():
+            raise ContractError(f"{checkpoint}: not trained yet ({pointer} is missing)")
+        folder = pointer.parent / json.loads(pointer.read_text(encoding="utf-8"))["key"]
+        if not folder.is_dir():
+            raise ContractError(f"{checkpoint}: {pointer} names {folder}, which is gone")
+        return folder
+
+    def publish_file(self, name: str, content: bytes) -> Path:
+        """Write one file (a report) below the root atomically."""
+        target = Path(self.root, name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
+        temporary.write_bytes(content)
+        _publish(temporary, target)
+        return target
+
+    def free_bytes(self) -> int:
+        """Free space on the lake's disk."""
+        Path(self.root).mkdir(parents=True, exist_ok=True)
+        return shutil.disk_usage(self.root).free
+
+
+def _publish(temporary: Path, target: Path) -> str:
+    """Make a written file durable, then visible; returns the hash of its bytes."""
+    with temporary.open("rb+") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        os.fsync(file.fileno())
+    os.replace(temporary, target)
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return digest[:16]
+
+
+def _name(partition: Partition | None) -> str:
+    return "/".join((partition or {}).values()) or "(unpartitioned)"
+
+
+def _check_contract(
+    table: str, partition: Partition | None, found: pa.Schema, expected: pa.Schema
+) -> None:
+    if found.equals(expected):
+        return
+    problems = [
+        f"column {field.name}: expected {field.type}"
+        f"{'' if field.nullable else ' not null'}, found "
+        + (str(found.field(field.name)) if field.name in found.names else "none")
+        for field in expected
+        if field.name not in found.names or not found.field(field.name).equals(field)
+    ]
+    problems += [f"column {name}: not in the contract" for name in found.names
+                 if name not in expected.names]
+    raise ContractError(
+        f"{table} {_name(partition)}: " + ("; ".join(problems) or "columns are in another order")
+    )
+
+
+def _check_nulls(
+    table: str, partition: Partition | None, batch: pa.RecordBatch, schema: pa.Schema
+) -> None:
+    for field, column in zip(schema, batch.columns, strict=True):
+        if not field.nullable and column.null_count:
+            raise ContractError(
+                f"{table} {_name(partition)}: column {field.name} has {column.null_count} nulls, "
+                "but is required"
+            )

@@ -1,0 +1,100 @@
+"""Profiles: the shipped ones load, and a bad one says what is wrong and what is allowed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dasd_assets.profile import PROFILE_FOLDER, ProfileError, load_profile, settings_version
+
+
+def changed(tmp_path: Path, **changes: Any) -> str:
+    """A copy of the tiny profile with dotted keys set; None removes a key."""
+    settings = yaml.safe_load((PROFILE_FOLDER / "tiny.yaml").read_text())
+    for key, value in changes.items():
+        section = settings
+        *path, last = key.split("__")
+        for part in path:
+            section = section[part]
+        if value is None:
+            del section[last]
+        else:
+            section[last] = value
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump(settings))
+    return str(file)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in PROFILE_FOLDER.glob("*.yaml")))
+def test_shipped_profiles_load(name: str) -> None:
+    assert load_profile(name).name == name
+
+
+def test_the_paper_profile_has_the_papers_numbers() -> None:
+    paper = load_profile("dasd-4b")
+    training = paper.temperature_scheduled_learning
+    assert paper.teacher_responses.temperatures == {"low": 0.6, "high": 1.0}
+    assert paper.divergence_sampling.budget_samples == {"low": 105_000, "high": 330_000}
+    assert (training.learning_rate, training.min_learning_rate) == (5e-5, 1e-5)
+    assert (training.epochs, training.global_batch_size, training.max_length) == (6, 64, 65_536)
+    assert (training.adam_beta1, training.adam_beta2, training.weight_decay) == (0.9, 0.95, 0.1)
+    assert (training.warmup_ratio, training.max_grad_norm, training.seed) == (0.1, 1.0, 42)
+    assert training.deepspeed_zero_stage == 3
+    mixed = paper.mixed_policy_distillation
+    assert (mixed.rollout_questions, mixed.cap_ratio, mixed.min_cut_fraction) == (50_000, 1.5, 0.5)
+    assert mixed.training.epochs == 1
+    assert not mixed.mask_student_prefix
+    assert paper.evaluation.samples_per_question == 64
+    limits = {name: b.max_tokens for name, b in paper.evaluation.benchmarks.items()}
+    assert limits["aime25"] == 102_400
+    assert limits["gpqa_diamond"] == 81_920
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"questions__inbx": "x"}, r"questions\.inbx: unknown key\. Allowed here: decontamination"),
+        ({"seed": -1}, r"seed: .*greater than or equal to 0; found -1"),
+        ({"teacher": None}, "teacher: required, but missing"),
+        ({"teacher_responses__top_p": 1.5}, r"teacher_responses\.top_p: .*found 1\.5"),
+        ({"divergence_sampling__policy": "best"}, "policy: .*'divergence'.*found 'best'"),
+        ({"evaluation__benchmarks__math": {"path": "x", "max_tokens": 9, "k": 1}},
+         r"evaluation\.benchmarks\.math\.k: unknown key\. Allowed here: max_tokens, path"),
+        ({"teacher_responses__samples_per_question": {"low": 1}}, "must name the same partitions"),
+        ({"divergence_sampling__budget_samples": {"low": 1}}, "must name the same partitions"),
+        ({"response_filtering__max_student_tokens": 4096}, "would not fit into a sequence"),
+        ({"temperature_scheduled_learning__min_learning_rate": 1.0}, "is above learning_rate"),
+    ],
+)  # fmt: skip
+def test_a_bad_setting_is_named_with_file_key_value_and_what_is_allowed(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    file = changed(tmp_path, **changes)
+    with pytest.raises(ProfileError, match=message) as raised:
+        load_profile(file)
+    assert file in str(raised.value)
+
+
+def test_an_unknown_profile_lists_the_shipped_ones() -> None:
+    with pytest.raises(ProfileError, match=r"nope: no such profile\. Shipped profiles: dasd-4b"):
+        load_profile("nope")
+
+
+@pytest.mark.parametrize("text", ["a: [", "just text", "\x00"])
+def test_a_file_that_is_no_mapping_is_an_error(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "broken.yaml"
+    file.write_text(text)
+    with pytest.raises(ProfileError, match=r"broken\.yaml"):
+        load_profile(str(file))
+
+
+def test_settings_version_changes_with_a_setting_and_only_then() -> None:
+    tiny = load_profile("tiny")
+    filtering = tiny.response_filtering
+    assert settings_version(filtering) == settings_version(load_profile("tiny").response_filtering)
+    assert settings_version(filtering) != settings_version(
+        filtering.model_copy(update={"max_sentence_repeats": 99})
+    )
