@@ -1,0 +1,163 @@
+"""A model's folder in Hugging Face layout, checked without reading weights or importing torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+EMBEDDING_NAMES = ("model.embed_tokens.weight", "transformer.wte.weight")
+
+HASHED_WHOLE_BYTES = 64 * 1024**2
+"""A larger weight file is known by its size and header: reading 240 GB to name a model is not
+worth it, and a hub revision names it anyway."""
+
+
+class ModelFolderError(ValueError):
+    """A model that cannot be used; the message says what was found and what to do."""
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """What a model's files say about it."""
+
+    name: str
+    path: Path
+    architecture: str
+    vocab_size: int
+    n_parameters: int
+    max_position_embeddings: int
+    content_hash: str
+
+
+def inspect_model(name: str, revision: str | None = None) -> ModelFolder:
+    """Check a model: a local folder, or the id of a model in the local hub cache.
+
+    Args:
+        name: folder or hub id such as `Qwen/Qwen3-4B-Instruct-2507`.
+        revision: hub revision.
+
+    Raises:
+        ModelFolderError: missing or incomplete, a tokenizer without chat template, or a
+            vocabulary that does not match the tokenizer.
+    """
+    path = _locate(name, revision)
+    config = _json(path / "config.json", "Is this a model folder in Hugging Face layout?")
+    tensors = _tensors(path)
+    vocab_size = int(config.get("vocab_size", 0))
+    _check_tokenizer(path, vocab_size)
+    embedding = next((tensors[key] for key in EMBEDDING_NAMES if key in tensors), None)
+    if embedding is not None and embedding[0] != vocab_size:
+        raise ModelFolderError(
+            f"{path}: config.json says vocab_size {vocab_size}, but the weights have "
+            f"{embedding[0]} embedding rows. The files are of two different models."
+        )
+    return ModelFolder(
+        name=name if not Path(name).is_dir() else path.name,
+        path=path,
+        architecture=(config.get("architectures") or ["unknown"])[0],
+        vocab_size=vocab_size,
+        n_parameters=sum(_product(shape) for shape in tensors.values()),
+        max_position_embeddings=int(config.get("max_position_embeddings", 0)),
+        content_hash=_content_hash(path),
+    )
+
+
+def _locate(name: str, revision: str | None) -> Path:
+    folder = Path(name)
+    if folder.is_dir():
+        return folder
+    looks_like_hub_id = name.count("/") == 1 and not name.startswith((".", "/", "~"))
+    if not looks_like_hub_id:
+        raise ModelFolderError(f"{name}: no such model folder. Check the path in the profile.")
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, revision=revision, local_files_only=True))
+    except Exception as error:
+        raise ModelFolderError(
+            f"{name}: neither a folder nor in the local hub cache. Download it first: "
+            f"`hf download {name}{f' --revision {revision}' if revision else ''}`"
+        ) from error
+
+
+def _json(file: Path, advice: str) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelFolderError(f"{file.parent}: {file.name} is missing. {advice}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ModelFolderError(f"{file}: no valid JSON ({error}). {advice}") from error
+    if not isinstance(content, dict):
+        raise ModelFolderError(f"{file}: expected a JSON object. {advice}")
+    return content
+
+
+def _tensors(path: Path) -> dict[str, tuple[int, ...]]:
+    """Shapes of all weights, from the headers of the safetensors files."""
+    files = sorted(path.glob("*.safetensors"))
+    if not files:
+        raise ModelFolderError(f"{path}: no weights (*.safetensors). Is the download complete?")
+    shapes: dict[str, tuple[int, ...]] = {}
+    for file in files:
+        for key, tensor in _safetensors_header(file).items():
+            if key != "__metadata__":
+                shapes[key] = tuple(tensor["shape"])
+    return shapes
+
+
+def _safetensors_header(file: Path) -> dict[str, Any]:
+    try:
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            if length > file.stat().st_size:
+                raise ValueError("the header is longer than the file")
+            header = json.loads(stream.read(length))
+            data = max((t["data_offsets"][1] for k, t in header.items() if k != "__metadata__"),
+                       default=0)  # fmt: skip
+            if file.stat().st_size < 8 + length + data:
+                raise ValueError("the file ends before its last tensor")
+            return dict(header)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelFolderError(
+            f"{file}: torn or no safetensors file ({error}). Copy or download it again."
+        ) from error
+
+
+def _check_tokenizer(path: Path, vocab_size: int) -> None:
+    tokenizer = _json(path / "tokenizer.json", "A fast tokenizer (tokenizer.json) is needed.")
+    ids = list(tokenizer.get("model", {}).get("vocab", {}).values())
+    ids += [token["id"] for token in tokenizer.get("added_tokens", [])]
+    if ids and max(ids) >= vocab_size:
+        raise ModelFolderError(
+            f"{path}: the tokenizer has token ids up to {max(ids)}, but the model's vocab_size is "
+            f"{vocab_size}. Tokenizer and model do not belong together."
+        )
+    config = _json(path / "tokenizer_config.json", "The tokenizer's settings are needed.")
+    if not config.get("chat_template") and not (path / "chat_template.jinja").is_file():
+        raise ModelFolderError(
+            f"{path}: the tokenizer has no chat template (neither chat_template.jinja nor a "
+            "chat_template in tokenizer_config.json). A base model cannot be asked questions; "
+            "use an instruction-tuned one or add its template."
+        )
+
+
+def _content_hash(path: Path) -> str:
+    digest = hashlib.sha256()
+    for pattern in ("*.json", "*.jinja", "*.safetensors"):
+        for file in sorted(path.glob(pattern)):
+            digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
+            if file.stat().st_size <= HASHED_WHOLE_BYTES:
+                digest.update(file.read_bytes())
+            else:
+                digest.update(json.dumps(_safetensors_header(file), sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _product(shape: tuple[int, ...]) -> int:
+    product = 1
+    for size in shape:
+        product *= size
+    return product

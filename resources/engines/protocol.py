@@ -1,0 +1,147 @@
+"""What every inference engine offers: generate, continue from a prefix, score.
+
+Log-probabilities are natural logs of the model's own distribution at temperature 1, before
+temperature and top_p are applied (`raw_logprobs`), whatever sampled the token.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+RAW_LOGPROBS = "raw_logprobs"
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """Which model answered, in which engine."""
+
+    model: str
+    revision: str
+    engine: str
+    engine_version: str
+    logprobs_mode: str = RAW_LOGPROBS
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """One answer to sample.
+
+    `prefix_token_ids` follow the prompt exactly (continuing a given text); only what comes after
+    them is returned. `max_tokens` caps the new tokens. Temperature 0 is greedy.
+    """
+
+    prompt_token_ids: tuple[int, ...]
+    temperature: float
+    top_p: float
+    max_tokens: int
+    seed: int
+    prefix_token_ids: tuple[int, ...] = ()
+
+    def key(self, identity: ModelIdentity) -> str:
+        """Hex SHA-256 over everything that shapes the answer."""
+        shape = [
+            identity.model,
+            identity.revision,
+            identity.engine,
+            self.prompt_token_ids,
+            self.prefix_token_ids,
+            self.temperature,
+            self.top_p,
+            self.max_tokens,
+            self.seed,
+        ]
+        return hashlib.sha256(json.dumps(shape).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A sampled answer; the stop token is part of it when `finish_reason` is "stop"."""
+
+    key: str
+    token_ids: npt.NDArray[np.int32]
+    logprobs: npt.NDArray[np.float32]
+    finish_reason: Literal["stop", "length"]
+
+
+@dataclass(frozen=True)
+class ScoringRequest:
+    """Given tokens whose probabilities after a prompt are asked for."""
+
+    key: str
+    prompt_token_ids: tuple[int, ...]
+    token_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TokenScores:
+    """Natural-log probability of each given token, and its rank (1 is the likeliest token)."""
+
+    key: str
+    logprobs: npt.NDArray[np.float32]
+    ranks: npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a call is: `n_tokens` were sampled or scored in `seconds`."""
+
+    done: int
+    total: int
+    n_tokens: int
+    seconds: float
+
+
+ProgressCallback = Callable[[Progress], None]
+
+
+class ContextLengthError(ValueError):
+    """A request whose tokens do not fit into the model's context."""
+
+
+class InferenceEngine(Protocol):
+    """A loaded model."""
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Model, revision and engine, as recorded in every row."""
+        ...
+
+    @property
+    def tokenizer(self) -> Any:
+        """The model's Hugging Face tokenizer."""
+        ...
+
+    def render(self, messages: list[dict[str, str]], **template_settings: Any) -> list[int]:
+        """Prompt token ids of a chat, by the model's own template, ready for an answer."""
+        ...
+
+    def check(self, request: GenerationRequest) -> str | None:
+        """Why a request cannot be answered (it is beyond the context), or None."""
+        ...
+
+    def generate(
+        self, requests: Sequence[GenerationRequest], on_progress: ProgressCallback | None = None
+    ) -> Iterator[Completion]:
+        """Sample every request; completions come as they finish, in any order.
+
+        Raises:
+            ContextLengthError: a request does not fit; nothing has been sampled then.
+        """
+        ...
+
+    def score(
+        self, requests: Sequence[ScoringRequest], on_progress: ProgressCallback | None = None
+    ) -> Iterator[TokenScores]:
+        """Probability and rank of given tokens, one forward pass per request, in any order."""
+        ...
+
+    def close(self) -> None:
+        """Give back the memory of the model."""
+        ...

@@ -1,0 +1,155 @@
+"""The embedded engine: a transformers model in this process, on CPU or one GPU."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+import transformers
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+from resources.engines.decode import sample_batch
+from resources.engines.model_folder import inspect_model
+from resources.engines.protocol import (
+    Completion,
+    ContextLengthError,
+    GenerationRequest,
+    ModelIdentity,
+    Progress,
+    ProgressCallback,
+    ScoringRequest,
+    TokenScores,
+)
+from resources.engines.scoring import batches_by_length, score_batch
+
+
+class TransformersEngine:
+    """See `resources.engines.protocol.InferenceEngine`."""
+
+    def __init__(
+        self,
+        model_path: str,
+        *,
+        revision: str | None = None,
+        dtype: str = "float32",
+        device: str = "cpu",
+        batch_size: int = 64,
+        scoring_tokens: int = 65_536,
+    ) -> None:
+        """Check and load a model.
+
+        Args:
+            model_path: folder in Hugging Face layout or id of a model in the local hub cache.
+            batch_size: answers sampled together.
+            scoring_tokens: tokens scored together, padding included.
+
+        Raises:
+            ModelFolderError: the folder is missing, incomplete or inconsistent.
+        """
+        folder = inspect_model(model_path, revision)
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._tokenizer = AutoTokenizer.from_pretrained(folder.path)
+        self._model: Any = AutoModelForCausalLM.from_pretrained(
+            folder.path, dtype=getattr(torch, dtype)
+        )
+        self._model.to(device).eval()
+        self._context = folder.max_position_embeddings
+        self._batch_size = batch_size
+        self._scoring_tokens = scoring_tokens
+        self._stop_ids = _stop_ids(self._model.generation_config, self._tokenizer)
+        self._pad_id = next(iter(self._stop_ids))
+        self._identity = ModelIdentity(
+            model=folder.name,
+            revision=folder.content_hash[:16],
+            engine="transformers",
+            engine_version=transformers.__version__,
+        )
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Model, revision and engine, as recorded in every row."""
+        return self._identity
+
+    @property
+    def tokenizer(self) -> Any:
+        """The model's tokenizer."""
+        return self._tokenizer
+
+    def render(self, messages: list[dict[str, str]], **template_settings: Any) -> list[int]:
+        """Prompt token ids of a chat by the model's own template."""
+        text = self._tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True, **template_settings
+        )
+        return list(self._tokenizer.encode(text, add_special_tokens=False))
+
+    def check(self, request: GenerationRequest) -> str | None:
+        """Why a request cannot be answered, or None."""
+        prompt = len(request.prompt_token_ids) + len(request.prefix_token_ids)
+        if prompt + request.max_tokens <= self._context:
+            return None
+        return (
+            f"{prompt} prompt tokens and {request.max_tokens} new ones are beyond the context of "
+            f"{self._context} tokens of {self._identity.model}"
+        )
+
+    def generate(
+        self, requests: Sequence[GenerationRequest], on_progress: ProgressCallback | None = None
+    ) -> Iterator[Completion]:
+        """Sample every request in batches of like prompt length."""
+        for request in requests:
+            problem = self.check(request)
+            if problem:
+                raise ContextLengthError(f"request {request.key(self._identity)[:12]}: {problem}")
+        # Long prompts first: a batch that does not fit into memory fails at once, not at the end.
+        ordered = sorted(
+            requests, key=lambda r: (len(r.prompt_token_ids) + len(r.prefix_token_ids), r.seed),
+            reverse=True,
+        )  # fmt: skip
+        started, done, n_tokens = time.monotonic(), 0, 0
+        for start in range(0, len(ordered), self._batch_size):
+            batch = ordered[start : start + self._batch_size]
+            keys = [request.key(self._identity) for request in batch]
+            for completion in sample_batch(
+                self._model, batch, keys, self._stop_ids, self._pad_id
+            ):
+                done += 1
+                n_tokens += len(completion.token_ids)
+                if on_progress:
+                    seconds = time.monotonic() - started
+                    on_progress(Progress(done, len(ordered), n_tokens, seconds))
+                yield completion
+
+    def score(
+        self, requests: Sequence[ScoringRequest], on_progress: ProgressCallback | None = None
+    ) -> Iterator[TokenScores]:
+        """Score every request, like lengths together."""
+        for request in requests:
+            n_tokens = len(request.prompt_token_ids) + len(request.token_ids)
+            if n_tokens > self._context:
+                raise ContextLengthError(
+                    f"{request.key}: {n_tokens} tokens are beyond the context of {self._context}"
+                )
+        started, done, scored = time.monotonic(), 0, 0
+        for batch in batches_by_length(requests, self._scoring_tokens):
+            for scores in score_batch(self._model, batch, self._pad_id):
+                done += 1
+                scored += len(scores.logprobs)
+                yield scores
+            if on_progress:
+                on_progress(Progress(done, len(requests), scored, time.monotonic() - started))
+
+    def close(self) -> None:
+        """Give back the memory of the model."""
+        self._model = None
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _stop_ids(generation_config: GenerationConfig, tokenizer: Any) -> frozenset[int]:
+    configured = generation_config.eos_token_id
+    if configured is None:
+        configured = tokenizer.eos_token_id
+    return frozenset(configured if isinstance(configured, list) else [configured])
