@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from dasd_assets.questions.partition_keys import InvalidPartitionKey, question_shard_of
+from dasd_assets.questions.partition_keys import InvalidPartitionKeyError, question_shard_of
 
 DROP_SUFFIX = ".jsonl"
 
@@ -36,7 +36,7 @@ def list_inbox(inbox: Path) -> InboxListing:
             continue
         try:
             drops[question_shard_of(file.name)] = file
-        except InvalidPartitionKey as error:
+        except InvalidPartitionKeyError as error:
             refused[file] = str(error)
     return InboxListing(drops, refused)
 

@@ -31,6 +31,10 @@ class TokenBytes:
         self._tokenizer = tokenizer
 
     @cached_property
+    def _vocabulary(self) -> dict[str, int]:
+        return dict(self._tokenizer.get_vocab())
+
+    @cached_property
     def _pieces(self) -> list[bytes]:
         table = _byte_of_character()
         added = {
@@ -38,7 +42,7 @@ class TokenBytes:
             for index, token in self._tokenizer.added_tokens_decoder.items()
         }
         pieces = [b""] * len(self._tokenizer)
-        for token, index in self._tokenizer.get_vocab().items():
+        for token, index in self._vocabulary.items():
             if index in added:
                 pieces[index] = added[index]
             else:
@@ -60,6 +64,18 @@ class TokenBytes:
             ],
             np.int32,
         )
+
+    @cached_property
+    def is_special(self) -> npt.NDArray[np.bool_]:
+        """Whether each token id is a special token."""
+        special = np.zeros(len(self._tokenizer), np.bool_)
+        for index, token in self._tokenizer.added_tokens_decoder.items():
+            special[index] = token.special
+        return special
+
+    def id_of(self, token: str) -> int | None:
+        """Id of a token by its text; None if the vocabulary has no such token."""
+        return self._vocabulary.get(token)
 
     def decode(self, token_ids: npt.NDArray[np.int32]) -> bytes:
         """The bytes that the tokens stand for; special tokens stand for none."""

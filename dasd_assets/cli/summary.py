@@ -1,0 +1,24 @@
+"""What a person sees at the end of a run: stage table, funnel, report, next command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from dasd_assets.evaluation.collect import funnel_steps, stage_rows
+from dasd_assets.evaluation.funnel import render_funnel
+from dasd_assets.evaluation.stage_table import render_stage_table
+from dasd_assets.profile import Profile
+from resources.lake import Lake
+
+
+def print_summary(profile: Profile, folder: Path) -> None:
+    """Print what the lake holds, in the order of the paper's tables."""
+    lake = Lake(root=str(folder / "lake"))
+    typer.echo("\nFrom questions to training samples\n")
+    typer.echo(render_funnel(funnel_steps(lake, profile)))
+    typer.echo("\nWhat each stage gained\n")
+    typer.echo(render_stage_table(stage_rows(lake, profile)))
+    typer.echo(f"\nreport: {folder / 'lake' / 'stage_report.html'}")
+    typer.echo("UI:     make ui  (or `dasd ui`)")

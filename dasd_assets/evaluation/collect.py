@@ -1,0 +1,67 @@
+"""What the report and the terminal summary show, gathered from the lake."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from dasd_assets.evaluation.funnel import FunnelStep, ResponseCounts, funnel
+from dasd_assets.evaluation.metrics import Bootstrap
+from dasd_assets.evaluation.stage_table import StageRow, stage_table
+from dasd_assets.profile import Profile
+
+if TYPE_CHECKING:
+    from resources.lake import Lake
+
+
+def stage_rows(lake: Lake, profile: Profile) -> list[StageRow]:
+    """The paper's Table 7 for what is in the lake: every checkpoint on every evaluation set."""
+    settings = profile.evaluation
+    columns = [
+        "checkpoint", "benchmark", "question_id", "finish_reason", "n_tokens", "is_correct",
+    ]  # fmt: skip
+    return stage_table(
+        lake.read_partitions("evaluation", columns),
+        list(settings.benchmarks),
+        bootstrap=Bootstrap(settings.confidence, settings.bootstrap_resamples, profile.seed),
+    )
+
+
+def funnel_steps(lake: Lake, profile: Profile) -> list[FunnelStep]:
+    """Questions → responses → filtered → selected, with what was lost and why."""
+    return funnel(
+        raw_questions=_n_rows(lake, "raw_questions", "line"),
+        quarantined=_count(lake, "quarantined_rows", "reason"),
+        questions=_n_rows(lake, "questions", "question_id"),
+        rejected_questions=_count(lake, "rejected_questions", "reason"),
+        responses={
+            temperature: _responses(lake, temperature)
+            for temperature in profile.teacher_responses.temperatures
+        },
+    )
+
+
+def _responses(lake: Lake, temperature: str) -> ResponseCounts:
+    where = {"temperature": temperature}
+    rejected = lake.read_partitions("rejected_responses", ["broken_rules"], **where)
+    decisions = _count(lake, "divergence_candidates", "decision", **where)
+    return ResponseCounts(
+        sampled=_n_rows(lake, "teacher_responses", "response_id", **where),
+        filtered=_n_rows(lake, "filtered_responses", "response_id", **where),
+        selected=decisions.pop("selected", 0),
+        broken_rules=Counter(
+            broken["rule"] for rules in rejected["broken_rules"].to_pylist() for broken in rules
+        ),
+        not_selected=decisions,
+    )
+
+
+def _n_rows(lake: Lake, table: str, column: str, **where: str) -> int:
+    return lake.read_partitions(table, [column], **where).num_rows
+
+
+def _count(lake: Lake, table: str, column: str, **where: str) -> dict[str, int]:
+    values: pa.ChunkedArray = lake.read_partitions(table, [column], **where)[column]
+    return {row["values"]: row["counts"] for row in values.value_counts().to_pylist()}

@@ -1,0 +1,158 @@
+"""The teacher's Harmony text taken apart, and its tokens placed in the student's text.
+
+What the channels say is read by the maintained Harmony library; which of the teacher's own tokens
+say it is found by the special tokens around them, and must come to the same bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dasd_assets.response_filtering.student_format import TEMPLATE, THINK_CLOSE, THINK_OPEN
+from resources.engines.byte_offsets import TokenBytes
+
+PARAGRAPH = "\n\n"
+
+
+class HarmonyError(ValueError):
+    """Text that is not well-formed Harmony, or whose tokens do not spell it."""
+
+    def __init__(self, rule: str, evidence: str) -> None:
+        super().__init__(f"{rule}: {evidence}")
+        self.rule = rule
+        self.evidence = evidence
+
+
+@dataclass(frozen=True)
+class HarmonyAnswer:
+    """Analysis and final channel, stripped; `token_starts` as in FILTERED_RESPONSES."""
+
+    reasoning: str
+    answer: str
+    tool_call: str | None
+    token_starts: npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class _Segment:
+    text: str
+    first_token: int
+    end_token: int
+
+
+@cache
+def _encoding() -> Any:
+    from openai_harmony import HarmonyEncodingName, load_harmony_encoding
+
+    return load_harmony_encoding(HarmonyEncodingName.HARMONY_GPT_OSS)
+
+
+def parse_harmony(
+    token_ids: npt.NDArray[np.int32], wire_text: str, token_bytes: TokenBytes
+) -> HarmonyAnswer:
+    """Take one sampled answer apart.
+
+    Args:
+        token_ids: emitted tokens; they follow a prompt that ends with `<|start|>assistant`.
+        wire_text: the same tokens decoded, special tokens included.
+        token_bytes: byte tables of the teacher's tokenizer.
+
+    Raises:
+        HarmonyError: `malformed_harmony` or `token_text_mismatch`, with the evidence.
+    """
+    messages = _messages(wire_text)
+    runs = _content_runs(token_ids, token_bytes)
+    if len(runs) != len(messages):
+        raise HarmonyError(
+            "token_text_mismatch", f"{len(messages)} messages, {len(runs)} runs of content tokens"
+        )
+    analysis: list[_Segment] = []
+    final: list[_Segment] = []
+    tool_call = None
+    for (text, channel, recipient), (first, end) in zip(messages, runs, strict=True):
+        spelled = token_bytes.decode(token_ids[first:end])
+        if spelled != text.encode():
+            raise HarmonyError("token_text_mismatch", f"tokens spell {spelled[:80]!r}")
+        if recipient is not None and recipient != "assistant":
+            tool_call = recipient
+        elif channel == "analysis":
+            analysis.append(_Segment(text, first, end))
+        elif channel == "final":
+            final.append(_Segment(text, first, end))
+    starts = np.full(len(token_ids), TEMPLATE, np.int32)
+    offset = len(THINK_OPEN.encode())
+    reasoning = _place(analysis, offset, token_ids, token_bytes, starts)
+    offset += len(reasoning.encode()) + len(THINK_CLOSE.encode())
+    answer = _place(final, offset, token_ids, token_bytes, starts)
+    return HarmonyAnswer(reasoning, answer, tool_call, starts)
+
+
+def _messages(wire_text: str) -> list[tuple[str, str | None, str | None]]:
+    """(text, channel, recipient) of each message."""
+    from openai_harmony import HarmonyError as LibraryError
+    from openai_harmony import Role, TextContent
+
+    encoding = _encoding()
+    try:
+        parsed = encoding.parse_messages_from_completion_tokens(
+            encoding.encode(wire_text, allowed_special="all"), role=Role.ASSISTANT
+        )
+    except LibraryError as error:
+        raise HarmonyError("malformed_harmony", str(error)) from error
+    return [
+        (
+            "".join(part.text for part in message.content if isinstance(part, TextContent)),
+            message.channel,
+            message.recipient,
+        )
+        for message in parsed
+    ]
+
+
+def _content_runs(
+    token_ids: npt.NDArray[np.int32], token_bytes: TokenBytes
+) -> list[tuple[int, int]]:
+    """Token spans between each `<|message|>` and the next special token."""
+    special = np.flatnonzero(token_bytes.is_special[token_ids])
+    ends = [*special[1:].tolist(), len(token_ids)]
+    return [
+        (place + 1, end)
+        for place, end in zip(special.tolist(), ends, strict=True)
+        if token_ids[place] == token_bytes.id_of("<|message|>")
+    ]
+
+
+def _place(
+    segments: list[_Segment],
+    offset: int,
+    token_ids: npt.NDArray[np.int32],
+    token_bytes: TokenBytes,
+    starts: npt.NDArray[np.int32],
+) -> str:
+    """Join the stripped segments and write their tokens' byte starts, counted from `offset`."""
+    parts: list[str] = []
+    for segment in segments:
+        stripped = segment.text.strip()
+        if not stripped:
+            continue
+        if parts:
+            offset += len(PARAGRAPH.encode())
+        n_lead = len(segment.text[: segment.text.index(stripped[0])].encode())
+        n_stripped = len(stripped.encode())
+        ids = token_ids[segment.first_token : segment.end_token]
+        token_start = token_bytes.token_starts(ids)
+        first_byte = np.maximum(token_start + token_bytes.first_nonspace[ids], n_lead)
+        inside = (token_start + token_bytes.n_bytes[ids] > n_lead) & (
+            first_byte < n_lead + n_stripped
+        )
+        starts[segment.first_token : segment.end_token] = np.where(
+            inside, first_byte - n_lead + offset, TEMPLATE
+        )
+        parts.append(stripped)
+        offset += n_stripped
+    return PARAGRAPH.join(parts)

@@ -1,0 +1,105 @@
+"""Who may import whom: pure modules know nothing of Dagster, definitions load no torch."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+DAGSTER_MODULES = {
+    "dasd_assets/declare.py",
+    "dasd_assets/definitions.py",
+    "dasd_assets/partitions.py",
+    "dasd_assets/cli/local_runner.py",
+    "dasd_assets/cli/main.py",
+    "dasd_assets/cli/progress.py",
+    "dasd_assets/evaluation/stage_report.py",
+    "dasd_assets/questions/sensors.py",
+    "dasd_assets/temperature_scheduled_learning/stage.py",
+    "resources/inference.py",
+    "resources/lake.py",
+    "resources/training.py",
+}
+"""Beside the assets.py files and checks/: the modules whose purpose is Dagster."""
+
+
+def modules(*folders: str) -> list[str]:
+    return sorted(
+        str(file.relative_to(ROOT)) for folder in folders for file in (ROOT / folder).rglob("*.py")
+    )
+
+
+def imported(file: str) -> set[str]:
+    """Full names of all modules a file imports, at whatever depth in the file."""
+    names = set()
+    for node in ast.walk(ast.parse((ROOT / file).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module)
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def reached(file: str) -> set[str]:
+    """Project modules that importing a file brings along, and everything they import."""
+    seen: set[str] = set()
+    names: set[str] = set()
+    todo = [file]
+    while todo:
+        this = todo.pop()
+        if this in seen:
+            continue
+        seen.add(this)
+        for name in imported(this):
+            names.add(name)
+            path = name.replace(".", "/")
+            todo += [p for p in (f"{path}.py", f"{path}/__init__.py") if (ROOT / p).is_file()]
+    return names
+
+
+def is_dagster(name: str) -> bool:
+    return name == "dagster" or name.startswith("dagster.")
+
+
+PURE = [
+    file
+    for file in modules("dasd_assets", "resources")
+    if file not in DAGSTER_MODULES and not file.endswith("/assets.py")
+]
+
+
+@pytest.mark.parametrize("file", PURE)
+def test_a_pure_module_does_not_reach_dagster(file: str) -> None:
+    assert not [name for name in reached(file) if is_dagster(name)]
+
+
+@pytest.mark.parametrize("file", modules("training"))
+def test_training_does_not_reach_dagster(file: str) -> None:
+    assert not [name for name in reached(file) if is_dagster(name)]
+
+
+@pytest.mark.parametrize("file", modules("resources"))
+def test_resources_import_neither_assets_nor_checks(file: str) -> None:
+    assert not [name for name in imported(file) if name.split(".")[0] in {"dasd_assets", "checks"}]
+
+
+def test_the_list_of_dagster_modules_is_exact() -> None:
+    assert not [file for file in DAGSTER_MODULES if not any(map(is_dagster, reached(file)))]
+
+
+def test_definitions_load_no_model_library() -> None:
+    program = (
+        "import sys, dasd_assets.definitions\n"
+        "heavy = {'torch', 'transformers', 'vllm', 'deepspeed', 'matplotlib'} & set(sys.modules)\n"
+        "print(sorted(heavy))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"
