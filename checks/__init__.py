@@ -1,7 +1,5 @@
 """What must hold: asset checks, one module per box, with the boxes' names."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from checks import (

@@ -1,7 +1,5 @@
 """How a group of checks on one asset is declared, and how one verdict is reported."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any

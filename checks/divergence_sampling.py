@@ -1,7 +1,5 @@
 """Checks on scores, provenance and the sample."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import dagster as dg

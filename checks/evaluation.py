@@ -1,7 +1,5 @@
 """Checks on evaluations: every question answered as often as the profile says."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import dagster as dg

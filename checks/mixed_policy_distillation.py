@@ -1,7 +1,5 @@
 """Checks on rollouts, continuations and the mixed-policy sample."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import dagster as dg

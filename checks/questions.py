@@ -1,7 +1,5 @@
 """Checks on question drops and curated questions."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import dagster as dg

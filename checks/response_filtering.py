@@ -1,7 +1,5 @@
 """Checks on filtered answers: nothing is lost between sampling and training."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import dagster as dg

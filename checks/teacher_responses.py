@@ -1,7 +1,5 @@
 """Checks on sampled answers: all there, and their logprobs are what they say."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import dagster as dg

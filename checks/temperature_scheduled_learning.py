@@ -1,7 +1,5 @@
 """Checks on trained checkpoints: the certificate of their batches, and their losses."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterator

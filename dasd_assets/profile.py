@@ -265,11 +265,14 @@ def resolve_path(path: str) -> Path:
 
 def settings_version(*settings: Any) -> str:
     """Ten hex digits over settings that shape an asset's data; part of its code version."""
-    plain = [
-        part.model_dump(mode="json") if isinstance(part, BaseModel) else part for part in settings
-    ]
-    encoded = json.dumps(plain, sort_keys=True, ensure_ascii=False).encode()
+    encoded = json.dumps(settings, sort_keys=True, ensure_ascii=False, default=_plain).encode()
     return hashlib.sha256(encoded).hexdigest()[:10]
+
+
+def _plain(setting: Any) -> Any:
+    if isinstance(setting, BaseModel):
+        return setting.model_dump(mode="json")
+    raise TypeError(f"a {type(setting).__name__} is no setting")
 
 
 def load_profile(name_or_path: str) -> Profile:

@@ -8,15 +8,18 @@ Dagster's daemon and backfills instead.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import uuid
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import dagster as dg
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
-from dagster._core.definitions.reconstruct import ReconstructableRepository
+from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
 from dagster._core.loader import LoadingContext
 
 DEFINITIONS_MODULE = "dasd_assets.definitions"
@@ -80,14 +83,19 @@ class _Loading(LoadingContext):
 class LocalRunner:
     """Finds what is out of date and runs it, partition by partition."""
 
-    def __init__(self, instance: dg.DagsterInstance, workers: int) -> None:
+    def __init__(self, instance: dg.DagsterInstance, workers: int, log_file: Path) -> None:
+        """Prepare to bring everything up to date.
+
+        Args:
+            instance: persistent instance of the pipeline.
+            workers: runs that go on at the same time.
+            log_file: gets what the workers print; the steps' own logs are in the instance.
+        """
         self._instance = instance
         self._workers = workers
+        self._log_file = log_file
         self.invocation = uuid.uuid4().hex
-        self._job = ReconstructableRepository.for_module(
-            DEFINITIONS_MODULE, "defs"
-        ).get_reconstructable_job(ALL_ASSETS_JOB)
-        self._graph = self._job.get_definition().asset_layer.asset_graph
+        self._graph = _all_assets_job().get_definition().asset_layer.asset_graph
 
     def groups(self) -> list[list[dg.AssetKey]]:
         """Assets in topological order, those of one partitioning together where they can be.
@@ -150,11 +158,16 @@ class LocalRunner:
         Returns:
             The runs that failed.
         """
-        with ThreadPoolExecutor(self._workers) as pool:
+        # Processes, not threads: Dagster sets up Python's logging anew for each run, which two
+        # threads must not do at once.
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(
+            self._workers, mp_context=spawn, initializer=_log_to, initargs=(self._log_file,)
+        ) as pool:
             for group in self.groups():
                 todo = self.out_of_date(group)
                 on_plan(todo)
-                pending = {pool.submit(self._run_one, work) for work in todo}
+                pending = {pool.submit(_execute, work, self.invocation) for work in todo}
                 failures = []
                 while pending:
                     done, pending = wait(pending, return_when=FIRST_COMPLETED)
@@ -165,25 +178,6 @@ class LocalRunner:
                 if failures:
                     return failures
         return []
-
-    def _run_one(self, work: Work) -> Outcome:
-        definition = self._job.get_definition()
-        keys = set(work.assets)
-        tags = {INVOCATION_TAG: self.invocation, PROCESS_TAG: str(os.getpid())}
-        if work.partition_key is not None:
-            tags |= definition.get_tags_for_partition_key(
-                work.partition_key, selected_asset_keys=keys
-            )
-        result = dg.execute_job(
-            self._job,
-            self._instance,
-            run_config=RUN_CONFIG,
-            tags=tags,
-            asset_selection=list(work.assets),
-        )
-        failures = (event for event in result.all_events if event.is_failure)
-        errors = tuple(dict.fromkeys(_cause(event) for event in failures))
-        return Outcome(work, result.run_id, () if result.success else errors or ("failed",))
 
     def end_killed_runs(self) -> int:
         """Mark runs whose runner was killed as failed and give back the pool slots they hold."""
@@ -197,6 +191,37 @@ class LocalRunner:
             self._instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
             ended += 1
         return ended
+
+
+def _log_to(file: Path) -> None:
+    """Send what a worker and its steps print to a file, so that the terminal shows progress."""
+    with file.open("a") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+
+
+@cache
+def _all_assets_job() -> ReconstructableJob:
+    repository = ReconstructableRepository.for_module(DEFINITIONS_MODULE, "defs")
+    return repository.get_reconstructable_job(ALL_ASSETS_JOB)
+
+
+def _execute(work: Work, invocation: str) -> Outcome:
+    """Make one piece of work in a Dagster run, in a worker process."""
+    job = _all_assets_job()
+    keys = set(work.assets)
+    tags = {INVOCATION_TAG: invocation, PROCESS_TAG: str(os.getpid())}
+    if work.partition_key is not None:
+        tags |= job.get_definition().get_tags_for_partition_key(
+            work.partition_key, selected_asset_keys=keys
+        )
+    with dg.DagsterInstance.get() as instance:
+        result = dg.execute_job(
+            job, instance, run_config=RUN_CONFIG, tags=tags, asset_selection=list(work.assets)
+        )
+        failures = (event for event in result.all_events if event.is_failure)
+        errors = tuple(dict.fromkeys(_cause(event) for event in failures))
+        return Outcome(work, result.run_id, () if result.success else errors or ("failed",))
 
 
 def _cause(event: dg.DagsterEvent) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -88,6 +89,9 @@ def _prepare() -> tuple[Profile, Path]:
         )
     os.environ["DAGSTER_HOME"] = str(dagster_home)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Dagster warns of each beta feature at each import; what we use of them is tested.
+    warnings.filterwarnings("ignore", module="dagster")
+    warnings.filterwarnings("ignore", message=".*(beta|preview).*")
     os.environ.setdefault("PYTHONWARNINGS", "ignore")
     os.chdir(PROJECT_ROOT)
     return profile, folder
@@ -131,7 +135,7 @@ def _run(profile: Profile, folder: Path, shards: list[str], workers: int) -> lis
     started = time.monotonic()
     with dg.DagsterInstance.get() as instance:
         instance.add_dynamic_partitions(QUESTION_SHARD, shards)
-        runner = LocalRunner(instance, workers)
+        runner = LocalRunner(instance, workers, folder / "workers.log")
         killed = runner.end_killed_runs()
         if killed:
             typer.echo(f"{killed} run(s) of a killed `dasd run` marked as failed")

@@ -1,7 +1,5 @@
 """Divergence-aware sampling: the answers that teach this student most (paper section 4)."""
 
-from __future__ import annotations
-
 import dagster as dg
 import pyarrow as pa
 

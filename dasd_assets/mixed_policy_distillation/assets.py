@@ -1,14 +1,11 @@
 """Mixed-policy distillation: the student's own answers, finished by the teacher (section 5)."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from dasd_assets.declare import declared, log_progress, materialized
-from dasd_assets.mixed_policy_distillation.finished import finish_continuations
-from dasd_assets.mixed_policy_distillation.mixed_sample import mix
-from dasd_assets.mixed_policy_distillation.rollouts import sample_rollout_questions
-from dasd_assets.mixed_policy_distillation.sampling import continue_rollouts, sample_rollouts
+from dasd_assets.mixed_policy_distillation.continuations import continue_rollouts
+from dasd_assets.mixed_policy_distillation.mixed_sample import finish_continuations, mix
+from dasd_assets.mixed_policy_distillation.rollouts import sample_rollout_questions, sample_rollouts
 from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE, question_shards
 from dasd_assets.profile import Profile
 from dasd_assets.temperature_scheduled_learning.stage import train_stage

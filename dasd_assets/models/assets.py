@@ -1,7 +1,5 @@
 """The two models that the pipeline starts from, checked before any work is spent on them."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from dasd_assets.declare import declared

@@ -1,7 +1,5 @@
 """Questions: drops of a user's questions become curated shards (paper section 6.1)."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import dagster as dg

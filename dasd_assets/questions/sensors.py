@@ -1,7 +1,5 @@
 """The inbox sensor: a new drop becomes a question shard, and just its partitions are asked for."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from dasd_assets.partitions import QUESTION_SHARD, question_shards

@@ -1,7 +1,5 @@
 """Response filtering: what passes the rules, in the student's format (paper section 6.3)."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from dasd_assets.declare import declared, materialized

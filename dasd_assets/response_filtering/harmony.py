@@ -78,7 +78,7 @@ def parse_harmony(
         spelled = token_bytes.decode(token_ids[first:end])
         if spelled != text.encode():
             raise HarmonyError("token_text_mismatch", f"tokens spell {spelled[:80]!r}")
-        if recipient is not None and recipient != "assistant":
+        if _is_tool(recipient):
             tool_call = recipient
         elif channel == "analysis":
             analysis.append(_Segment(text, first, end))
@@ -90,6 +90,27 @@ def parse_harmony(
     offset += len(reasoning.encode()) + len(THINK_CLOSE.encode())
     answer = _place(final, offset, token_ids, token_bytes, starts)
     return HarmonyAnswer(reasoning, answer, tool_call, starts)
+
+
+def wire_parts(wire_text: str) -> tuple[str, str, str | None]:
+    """Reasoning, answer and tool call of Harmony text alone, without its tokens.
+
+    Raises:
+        HarmonyError: `malformed_harmony`, with the evidence.
+    """
+    analysis, final, tool_call = [], [], None
+    for text, channel, recipient in _messages(wire_text):
+        if _is_tool(recipient):
+            tool_call = recipient
+        elif channel == "analysis":
+            analysis.append(text.strip())
+        elif channel == "final":
+            final.append(text.strip())
+    return PARAGRAPH.join(filter(None, analysis)), PARAGRAPH.join(filter(None, final)), tool_call
+
+
+def _is_tool(recipient: str | None) -> bool:
+    return recipient is not None and recipient != "assistant"
 
 
 def _messages(wire_text: str) -> list[tuple[str, str | None, str | None]]:

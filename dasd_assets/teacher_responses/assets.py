@@ -1,7 +1,5 @@
 """Teacher responses: several answers per question and temperature (paper sections 3, 6.2)."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from dasd_assets.declare import declared, log_progress, materialized

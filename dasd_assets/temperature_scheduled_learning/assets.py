@@ -1,7 +1,5 @@
 """Temperature-scheduled learning: low-temperature answers first, then high (paper section 3)."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from dasd_assets.declare import declared

@@ -51,6 +51,7 @@ class TransformersEngine:
         folder = inspect_model(model_path, revision)
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
+        transformers.utils.logging.disable_progress_bar()
         self._tokenizer = AutoTokenizer.from_pretrained(folder.path)
         self._model: Any = AutoModelForCausalLM.from_pretrained(
             folder.path, dtype=getattr(torch, dtype)

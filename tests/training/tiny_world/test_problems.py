@@ -35,7 +35,7 @@ def test_most_slips_make_the_answer_wrong(domain: str) -> None:
         _, answer = tell(solve_with_slips(problem, rng, 1), TEACHER, False, rng)
         n_wrong += not grade(domain, answer, problem.reference).is_correct
     # Some slips are harmless: a wrong fact can still lead to the right option.
-    assert n_wrong > 0.6 * N
+    assert n_wrong > 0.5 * N
 
 
 def test_slip_changes_only_the_chosen_calls() -> None:

@@ -1,0 +1,88 @@
+"""Evaluation: avg@k of the base student and of every checkpoint (paper section 7.3)."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import dagster as dg
+
+from dasd_assets.declare import OWNERS, declared, log_progress, materialized
+from dasd_assets.evaluation.answering import evaluate_checkpoint
+from dasd_assets.evaluation.metrics import avg_at_k
+from dasd_assets.evaluation.stage_report import write_stage_report
+from dasd_assets.partitions import benchmarks
+from dasd_assets.profile import Profile
+from resources.inference import InferenceModel
+from resources.lake import Lake
+
+GROUP = "evaluation"
+
+CHECKPOINT_ASSETS = {
+    "base": "base_student",
+    "low_temperature": "low_temperature_checkpoint",
+    "high_temperature": "high_temperature_checkpoint",
+    "dasd": "dasd_checkpoint",
+}
+"""Evaluated checkpoint -> the asset it comes from, in the order of the paper's Table 7."""
+
+
+def build(profile: Profile) -> list[dg.AssetsDefinition]:
+    """Assets of the box for one profile."""
+    evaluations = [
+        _evaluation(profile, checkpoint, asset) for checkpoint, asset in CHECKPOINT_ASSETS.items()
+    ]
+
+    @dg.asset(
+        deps=[
+            *(
+                dg.AssetDep(evaluation, partition_mapping=dg.AllPartitionMapping())
+                for evaluation in evaluations
+            ),
+        ],
+        **declared(GROUP, profile.compute.data, "1", profile, kinds={"html"}),
+    )
+    def stage_report(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
+        """What each stage gained: the paper's Table 7 for this run, funnel, plots, cost.
+
+        One self-contained HTML page below the lake's root.
+        """
+        return write_stage_report(context, lake, profile)
+
+    return [*evaluations, stage_report]
+
+
+def _evaluation(profile: Profile, checkpoint: str, asset: str) -> dg.AssetsDefinition:
+    """One asset per checkpoint, so that a new checkpoint leaves the others' results alone."""
+    settings = profile.evaluation
+
+    @dg.asset(
+        name=checkpoint,
+        key_prefix="evaluation",
+        partitions_def=benchmarks(profile),
+        deps=[asset, "benchmark_questions"],
+        description=f"Answers of `{asset}` to one evaluation set, graded: avg@"
+        f"{settings.samples_per_question} at temperature {settings.temperature:g}.",
+        **declared(GROUP, profile.compute.student_inference, "1", settings, profile.system_prompt,
+                   profile.seed, kinds={"huggingface"}, table="evaluation"),
+    )  # fmt: skip
+    def evaluation(
+        context: dg.AssetExecutionContext, lake: Lake, base_student_model: InferenceModel
+    ) -> dg.MaterializeResult:
+        benchmark = context.partition_key
+        partition = {"checkpoint": checkpoint, "benchmark": benchmark}
+        journal = lake.journal("evaluation", partition)
+        path = None if checkpoint == "base" else str(lake.current_checkpoint(checkpoint))
+        with base_student_model.open(path) as engine:
+            rows = evaluate_checkpoint(
+                lake.read("benchmark_questions", {"benchmark": benchmark}), engine,
+                checkpoint=checkpoint,
+                settings=settings,
+                system_prompt=profile.system_prompt,
+                seed=profile.seed,
+                journal=journal,
+                on_progress=log_progress(context, "answers"),
+            )  # fmt: skip
+            written = lake.write("evaluation", rows, partition)
+        journal.unlink(missing_ok=True)
+        return materialized(lake, written, partition)
+
+    return evaluation

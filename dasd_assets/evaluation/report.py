@@ -1,0 +1,210 @@
+"""The stage report: one HTML page that needs nothing but itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import pyarrow as pa
+from markupsafe import Markup, escape
+
+from dasd_assets.evaluation.funnel import FunnelStep, kept_share, largest_losses, previous
+from dasd_assets.evaluation.metrics import OVERALL, PairedDifference
+from dasd_assets.evaluation.stage_table import NOT_MEASURED, SIGNIFICANT, StageRow
+
+TEMPLATES: Final = Path(__file__).parent / "templates"
+MAX_SENTENCES: Final = 300
+"""Sentences shown of one example; a 64K-token answer would make the page unwieldy."""
+
+_CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+"""What HTML does not allow in text; line ends and tabs are kept."""
+
+
+@dataclass(frozen=True)
+class ReportPlot:
+    """A plot from `plots.to_svg` (trusted markup) and where it stands."""
+
+    section: Literal["results", "funnel", "data", "training"]
+    svg: str
+    caption: str
+    is_wide: bool = False
+
+
+@dataclass(frozen=True)
+class ExampleAnswer:
+    """A filtered response with its sentences.
+
+    Attributes:
+        about: facts shown above it, label -> value (domain, temperature, score).
+        response_text: canonical text in the student's format.
+        sentences: the response's rows with the schema SENTENCE_PROVENANCE.
+    """
+
+    response_id: str
+    question: str
+    response_text: str
+    sentences: pa.Table
+    about: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AssetCost:
+    """What the latest materializations of an asset took; tokens where it samples or scores."""
+
+    asset: str
+    n_partitions: int
+    seconds: float
+    n_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Which materialization the report was made from."""
+
+    asset: str
+    partition: str | None
+    run_id: str
+    data_version: str
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """All that the page shows; an empty part leaves its section out.
+
+    `summary` and `versions` are label -> value; `profile` is the exact profile as text.
+    """
+
+    title: str
+    summary: Mapping[str, str]
+    stage_rows: Sequence[StageRow]
+    funnel: list[FunnelStep]
+    plots: Sequence[ReportPlot]
+    examples: Sequence[ExampleAnswer]
+    costs: Sequence[AssetCost]
+    profile: str
+    versions: Mapping[str, str]
+    lineage: Sequence[Lineage]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A piece of an answer: a sentence with its provenance, or the text between two."""
+
+    text: str
+    sentence: Mapping[str, Any] | None = None
+
+
+def render_report(data: ReportData) -> str:
+    """The page as HTML text: no script, no request to anywhere, the same for the same data.
+
+    Raises:
+        ValueError: the sentences of an example do not lie in its text.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "percent": _percent,
+        "points": _points,
+        "p_value": _p_value,
+        "probability": _probability,
+        "duration": _duration,
+        "breakable": _breakable,
+        "words": lambda name: name.replace("_", " "),
+    }
+    return environment.get_template("report.html.j2").render(
+        data=data,
+        OVERALL=OVERALL,
+        NOT_MEASURED=NOT_MEASURED,
+        SIGNIFICANT=SIGNIFICANT,
+        scores=[score for row in data.stage_rows for score in row.scores.values() if score],
+        comparisons=list(_comparisons(data.stage_rows)),
+        funnel=[
+            (step, kept_share(step, before), largest_losses(step))
+            for step, before in zip(data.funnel, previous(data.funnel), strict=True)
+        ],
+        examples=[(example, segments(example)) for example in data.examples],
+        total_seconds=sum(cost.seconds for cost in data.costs),
+        MAX_SENTENCES=MAX_SENTENCES,
+    )
+
+
+def segments(example: ExampleAnswer) -> list[Segment]:
+    """The answer cut into sentences and what stands between them, in order and complete.
+
+    At most MAX_SENTENCES sentences; the text after them is left out.
+
+    Raises:
+        ValueError: a sentence overlaps the one before or does not lie in the text.
+    """
+    encoded = example.response_text.encode()
+    pieces = []
+    end = 0
+    sentences = example.sentences.sort_by("start_byte").to_pylist()
+    for sentence in sentences[:MAX_SENTENCES]:
+        start, before_end = sentence["start_byte"], end
+        end = sentence["end_byte"]
+        if not before_end <= start <= end <= len(encoded):
+            raise ValueError(
+                f"response {example.response_id}: sentence {sentence['sentence_index']} has bytes "
+                f"{start} to {end}, expected between {before_end} and {len(encoded)}"
+            )
+        pieces += [
+            Segment(_printable(encoded[before_end:start])),
+            Segment(_printable(encoded[start:end]), sentence),
+        ]
+    if len(sentences) <= MAX_SENTENCES:
+        pieces.append(Segment(_printable(encoded[end:])))
+    return [piece for piece in pieces if piece.text]
+
+
+def _printable(text: bytes) -> str:
+    return _CONTROL_CHARACTERS.sub("\N{REPLACEMENT CHARACTER}", text.decode())
+
+
+def _comparisons(rows: Sequence[StageRow]) -> Iterator[PairedDifference]:
+    """Gains over the row above, then of the last row over the first."""
+    measured: list[PairedDifference | None] = [gain for row in rows for gain in row.gains.values()]
+    if len(rows) > 2:
+        measured += rows[-1].total_gains.values()
+    return (gain for gain in measured if gain is not None)
+
+
+def _percent(share: float, digits: int = 1) -> str:
+    return f"{100 * share:.{digits}f}"
+
+
+def _points(difference: float) -> str:
+    """Percentage points with their sign, with a true minus."""
+    return f"{100 * difference:+.1f}".replace("-", "−")
+
+
+def _p_value(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _probability(p: float | None) -> str:
+    return NOT_MEASURED if p is None else f"{p:.3f}"
+
+
+def _breakable(text: str) -> Markup:
+    """Escaped text whose lines may break after slashes and underscores (paths, names)."""
+    return Markup(re.sub(r"([/_])", r"\1<wbr>", str(escape(text))))
+
+
+def _duration(seconds: float) -> str:
+    """Seconds below two minutes, then minutes, then hours, as a person would say it."""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    if seconds < 7_200:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3_600:.1f} h"

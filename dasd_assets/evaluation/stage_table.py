@@ -1,0 +1,138 @@
+"""The paper's Table 7 for a run: every checkpoint on every evaluation set, with gains."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import pyarrow as pa
+
+from dasd_assets.evaluation.metrics import (
+    OVERALL,
+    Bootstrap,
+    PairedDifference,
+    Score,
+    benchmark_scores,
+    overall_score,
+    paired_difference,
+    question_counts,
+)
+
+CHECKPOINTS: Final = ("base", "low_temperature", "high_temperature", "dasd")
+"""Evaluated checkpoints in the order of the stages."""
+
+NOT_MEASURED: Final = "–"
+SIGNIFICANT: Final = 0.05
+COLUMN_CHARACTERS: Final = 12
+
+
+@dataclass(frozen=True)
+class StageRow:
+    """One checkpoint's line of the table; None where nothing was measured.
+
+    All three have the names of the evaluation sets as keys, in order, then `OVERALL`. `gains` are
+    over the checkpoint of the row above, `total_gains` over that of the first row.
+    """
+
+    checkpoint: str
+    scores: Mapping[str, Score | None]
+    gains: Mapping[str, PairedDifference | None]
+    total_gains: Mapping[str, PairedDifference | None]
+
+
+def stage_table(
+    evaluation: pa.Table,
+    benchmarks: Sequence[str],
+    checkpoints: Sequence[str] = CHECKPOINTS,
+    bootstrap: Bootstrap | None = None,
+) -> list[StageRow]:
+    """Scores and gains of every checkpoint on every benchmark and overall.
+
+    Args:
+        evaluation: rows with the schema EVALUATION.
+        benchmarks: evaluation sets that the run has, in the order of the columns.
+        checkpoints: in the order of the stages.
+    """
+    counts = question_counts(evaluation)
+    scores = benchmark_scores(counts, bootstrap)
+    columns = {name: [name] for name in benchmarks} | {OVERALL: list(benchmarks)}
+
+    def gains(before: str | None, after: str) -> dict[str, PairedDifference | None]:
+        if before is None or before == after:
+            return dict.fromkeys(columns)
+        paired = {
+            name: paired_difference(counts, before, after, members, bootstrap)
+            for name, members in columns.items()
+        }
+        # A macro mean over a single benchmark is still the overall gain.
+        return {name: gain and replace(gain, benchmark=name) for name, gain in paired.items()}
+
+    rows = []
+    for previous, checkpoint in zip([None, *checkpoints], checkpoints, strict=False):
+        measured = {name: scores.get((checkpoint, name)) for name in benchmarks}
+        measured[OVERALL] = overall_score(counts, checkpoint, benchmarks, bootstrap)
+        rows.append(
+            StageRow(
+                checkpoint,
+                scores=measured,
+                gains=gains(previous, checkpoint),
+                total_gains=gains(checkpoints[0], checkpoint),
+            )
+        )
+    return rows
+
+
+def render_stage_table(rows: Sequence[StageRow]) -> str:
+    """The table as aligned plain text, in per cent, for a terminal of about 90 columns.
+
+    Below every score stands its gain over the row above, starred when the paired test gives
+    p < 0.05. What was not measured is shown as `–`.
+    """
+    columns = list(rows[0].scores) if rows else []
+    first = max([len(row.checkpoint) for row in rows], default=0)
+    headers = [textwrap.wrap(name.replace("_", " "), COLUMN_CHARACTERS) for name in columns]
+    height = max(map(len, headers), default=0)
+    lines = [
+        _line("", [([""] * (height - len(words)) + words)[level] for words in headers], first)
+        for level in range(height)
+    ]
+    for row in rows:
+        lines.append(_line(row.checkpoint, [_score(row.scores[name]) for name in columns], first))
+        if any(row.gains.values()):
+            lines.append(_line("", [_gain(row.gains[name]) for name in columns], first))
+    return "\n".join([*lines, "", *_legend(rows)])
+
+
+def _line(name: str, cells: Sequence[str], first: int) -> str:
+    aligned = [cell.rjust(COLUMN_CHARACTERS + 2) for cell in cells]
+    return "".join([name.ljust(first), *aligned]).rstrip()
+
+
+def _score(score: Score | None) -> str:
+    if score is None:
+        return NOT_MEASURED
+    interval = score.avg_at_k
+    return f"{100 * interval.value:.1f} ±{50 * (interval.high - interval.low):.1f} "
+
+
+def _gain(gain: PairedDifference | None) -> str:
+    if gain is None:
+        return NOT_MEASURED
+    star = "*" if gain.p_value < SIGNIFICANT else " "
+    return f"{100 * gain.difference.value:+.1f}{star}"
+
+
+def _legend(rows: Sequence[StageRow]) -> list[str]:
+    scores = [score for row in rows for score in row.scores.values() if score is not None]
+    if not scores:
+        return ["nothing measured yet"]
+    answers = sorted({score.k for score in scores})
+    k = f"{answers[0]}" if len(answers) == 1 else f"{answers[0]} to {answers[-1]}"
+    confidence = f"{scores[0].avg_at_k.confidence:.0%}"
+    return [
+        f"avg@k in %, k = {k}; ± half of the {confidence} bootstrap interval over questions;",
+        f"below: gain over the row above, * if paired p < {SIGNIFICANT:g}; "
+        f"{NOT_MEASURED} not measured",
+    ]

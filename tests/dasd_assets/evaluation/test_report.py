@@ -1,0 +1,235 @@
+"""The stage report: a page that needs nothing but itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from dasd_assets.evaluation import plots, report
+from dasd_assets.evaluation.funnel import ResponseCounts, funnel
+from dasd_assets.evaluation.report import (
+    AssetCost,
+    ExampleAnswer,
+    Lineage,
+    ReportData,
+    ReportPlot,
+    render_report,
+    segments,
+)
+from dasd_assets.evaluation.stage_table import stage_table
+
+ATTACK = "</script><img src=x onerror=alert(1)>"
+VOID = {"meta", "wbr", "img", "br", "link", "input"}
+
+
+def answers(checkpoint: str, n_correct: int, benchmark: str = "math") -> pa.Table:
+    return pa.table(
+        {
+            "checkpoint": [checkpoint] * 20,
+            "benchmark": [benchmark] * 20,
+            "question_id": [f"q{i}" for i in range(20)],
+            "finish_reason": ["stop"] * 20,
+            "n_tokens": pa.array([5] * 20, pa.int32()),
+            "is_correct": [i < n_correct for i in range(20)],
+        }
+    )
+
+
+def example(
+    text: str, spans: list[tuple[int, int, str]], question: str = "2 + 2?"
+) -> ExampleAnswer:
+    rows = [
+        {
+            "response_id": "r",
+            "sentence_index": index,
+            "part": "reasoning",
+            "start_byte": start,
+            "end_byte": end,
+            "p_teacher": None if name == "unscored" else 0.9,
+            "p_student": None if name == "unscored" else 0.1234,
+            "sentence_class": name,
+        }
+        for index, (start, end, name) in enumerate(spans)
+    ]
+    return ExampleAnswer("r", question, text, pa.Table.from_pylist(rows), {"domain": "math"})
+
+
+def data(**changes: Any) -> ReportData:
+    rows = stage_table(
+        pa.concat_tables([answers("base", 4), answers("low_temperature", 14), answers("dasd", 18)]),
+        ["math"],
+    )
+    steps = funnel(
+        raw_questions=99,
+        quarantined={"broken_json": 1},
+        questions=90,
+        rejected_questions={"duplicate_in_drop": 9},
+        responses={"low": ResponseCounts(90, 60, 40, {"repetition": 30})},
+    )
+    full = ReportData(
+        title="A run",
+        summary={"teacher": "models/teacher"},
+        stage_rows=rows,
+        funnel=steps,
+        plots=[
+            ReportPlot("results", plots.to_svg(plots.stage_bars(rows)), "Stages.", is_wide=True),
+            ReportPlot("data", plots.to_svg(plots.likelihood_density({"low": [0.5]})), "Density."),
+            ReportPlot("data", plots.to_svg(plots.length_distribution({"low": [5]})), "Lengths."),
+        ],
+        examples=[
+            example("<think>Für 2 + 2.</think> 4", [(7, 18, "teacher"), (27, 28, "unscored")]),
+            example(ATTACK, [(0, 37, "student")], question=ATTACK),
+        ],
+        costs=[AssetCost("questions", 4, 1.5), AssetCost("teacher_responses", 8, 300.0, 60_000)],
+        profile="name: tiny\n",
+        versions={"python": "3.11"},
+        lineage=[Lineage("questions", "math-01", "run-1", "abc")],
+    )
+    return dataclasses.replace(full, **changes)
+
+
+class Page(HTMLParser):
+    """Collects the page's elements and fails on tags that do not balance."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += f" {data}"
+
+    def values(self, attribute: str) -> list[str]:
+        return [attrs[attribute] or "" for _, attrs in self.elements if attribute in attrs]
+
+
+def test_page_is_well_formed_with_unique_ids_and_working_links() -> None:
+    html = render_report(data())
+    assert html.startswith("<!DOCTYPE html>")
+    page = Page(html)
+    ids = page.values("id")
+    assert len(ids) == len(set(ids))
+    targets = {link.removeprefix("#") for link in page.values("href") + page.values("xlink:href")}
+    assert targets <= set(ids)
+
+
+def test_page_loads_nothing_and_runs_nothing() -> None:
+    html = render_report(data())
+    page = Page(html)
+    tags = {tag for tag, _ in page.elements}
+    assert not tags & {"script", "link", "img", "iframe", "object", "embed", "base", "form"}
+    assert all(link.startswith("#") for link in page.values("href") + page.values("xlink:href"))
+    assert page.values("src") == page.values("srcset") == []
+    assert not [name for _, attrs in page.elements for name in attrs if name.startswith("on")]
+    styles = " ".join(re.findall(r"<style>.*?</style>", html, re.DOTALL) + page.values("style"))
+    assert "@import" not in styles
+    assert not re.search(r"url\((?!#)", styles)
+    policy = [attrs["content"] for _, attrs in page.elements if "http-equiv" in attrs]
+    assert policy == ["default-src 'none'; style-src 'unsafe-inline'"]
+
+
+def test_model_output_is_text() -> None:
+    html = render_report(data(title=ATTACK, profile=ATTACK, summary={ATTACK: ATTACK}))
+    assert "<img" not in html
+    assert "</script" not in html
+    assert Page(html).text.count(ATTACK) >= 6
+
+
+def test_the_same_data_gives_the_same_page() -> None:
+    assert render_report(data()) == render_report(data())
+
+
+def test_scores_gains_and_what_is_missing() -> None:
+    text = " ".join(Page(render_report(data())).text.split())
+    assert "20.0 % → 90.0 % from base to dasd" in text
+    assert "+70.0 points" in text
+    assert "low temperature 70.0 +50.0*" in text
+    # Not measured: the high-temperature checkpoint, and so the last gain over the row above.
+    assert "high temperature – – dasd 90.0 80.0 – 100.0" not in text
+    assert re.search(r"high temperature – – dasd 90\.0 \d", text)
+    assert "base dasd overall 20 +70.0" in text
+
+
+def test_funnel_costs_and_lineage() -> None:
+    text = " ".join(Page(render_report(data())).text.split())
+    assert "filtered responses low 60 66.7 % repetition 30" in text
+    assert "teacher_responses 8 5.0 min 100 % 60,000 200" in text
+    assert "all 12 5.0 min 60,000" in text
+    assert "questions math-01 run-1 abc" in text
+
+
+def test_sentences_are_coloured_and_say_their_probabilities() -> None:
+    page = Page(render_report(data()))
+    titles = [t for t in page.values("title") if "p_T" in t]
+    assert titles == [
+        "teacher · p_T 0.900 · p_S 0.123",
+        "unscored · p_T – · p_S –",
+        "student · p_T 0.900 · p_S 0.123",
+    ]
+    assert "sentence teacher" in page.values("class")
+    # The same without a pointer: every number in the text leads to a row of the table.
+    assert {"#example-1-1", "#example-1-2", "#example-2-1"} <= set(page.values("href"))
+
+
+def test_segments_are_the_whole_text_cut_at_bytes() -> None:
+    text = "<think>Für 2 + 2.</think> 4"
+    pieces = segments(example(text, [(7, 18, "teacher"), (27, 28, "unscored")]))
+    assert [piece.text for piece in pieces] == ["<think>", "Für 2 + 2.", "</think> ", "4"]
+    assert [piece.sentence is not None for piece in pieces] == [False, True, False, True]
+
+
+def test_long_answers_are_shortened_and_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "MAX_SENTENCES", 2)
+    long = example("A.B.C.", [(0, 2, "shared"), (2, 4, "shared"), (4, 6, "shared")])
+    assert [piece.text for piece in segments(long)] == ["A.", "B."]
+    assert "The first 2 of 3 sentences." in render_report(data(examples=[long]))
+
+
+def test_control_characters_are_replaced() -> None:
+    pieces = segments(example("a\x00b\x1b\n\tc", [(0, 7, "shared")]))
+    assert pieces[0].text == "a\ufffdb\ufffd\n\tc"
+
+
+@pytest.mark.parametrize("spans", [[(0, 4, "shared"), (2, 6, "shared")], [(0, 99, "shared")]])
+def test_sentences_outside_the_text_are_an_error(spans: list[tuple[int, int, str]]) -> None:
+    with pytest.raises(ValueError, match=r"response r: sentence \d has bytes"):
+        segments(example("A.B.C.", spans))
+
+
+def test_a_report_of_nothing_is_a_page_that_says_so() -> None:
+    rows = stage_table(answers("base", 1).slice(0, 0), ["math"])
+    html = render_report(
+        data(stage_rows=rows, funnel=[], plots=[], examples=[], costs=[], versions={}, lineage=[])
+    )
+    page = Page(html)
+    assert "Nothing has been evaluated yet." in page.text
+    assert "Funnel" not in page.text
+    assert {link.removeprefix("#") for link in page.values("href")} <= set(page.values("id"))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(1.25, "1.2 s"), (119.0, "119.0 s"), (300, "5.0 min"), (9_000, "2.5 h")],
+)
+def test_durations(seconds: float, expected: str) -> None:
+    assert expected in render_report(data(costs=[AssetCost("questions", 1, seconds)]))

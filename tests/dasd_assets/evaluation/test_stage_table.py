@@ -1,0 +1,85 @@
+"""The stage table and its text."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+
+from dasd_assets.evaluation.metrics import OVERALL
+from dasd_assets.evaluation.stage_table import render_stage_table, stage_table
+
+
+def answers(checkpoint: str, benchmark: str, n_correct: int, n_questions: int = 20) -> pa.Table:
+    questions = range(n_questions)
+    return pa.table(
+        {
+            "checkpoint": [checkpoint] * n_questions,
+            "benchmark": [benchmark] * n_questions,
+            "question_id": [f"q{i}" for i in questions],
+            "finish_reason": ["stop"] * n_questions,
+            "n_tokens": pa.array([5] * n_questions, pa.int32()),
+            "is_correct": [i < n_correct for i in questions],
+        }
+    )
+
+
+def test_rows_hold_scores_and_gains_in_order() -> None:
+    table = pa.concat_tables(
+        [
+            answers("dasd", "math", 18),
+            answers("base", "math", 4),
+            answers("base", "code", 0),
+            answers("low_temperature", "math", 14),
+            answers("low_temperature", "code", 2),
+        ]
+    )
+    rows = stage_table(table, ["math", "code"])
+    assert [row.checkpoint for row in rows] == [
+        "base", "low_temperature", "high_temperature", "dasd",
+    ]  # fmt: skip
+    assert all(list(row.scores) == list(row.gains) == ["math", "code", OVERALL] for row in rows)
+    base, low, high, dasd = rows
+    assert set(base.gains.values()) == {None}
+    assert low.gains["math"] is not None
+    assert low.gains["math"].difference.value == pytest.approx(0.5)
+    assert low.gains[OVERALL] is not None
+    assert low.gains[OVERALL].difference.value == pytest.approx(0.3)
+    assert set(high.scores.values()) == set(high.gains.values()) == {None}
+    assert dasd.scores["math"] is not None
+    # dasd is compared with the stage above, which was not measured, and never with another one.
+    assert dasd.gains["math"] is None
+    assert dasd.total_gains["math"] is not None
+    assert dasd.total_gains["math"].difference.value == pytest.approx(0.7)
+    assert dasd.total_gains[OVERALL] is None
+    assert set(base.total_gains.values()) == {None}
+    assert dasd.scores["code"] is dasd.scores[OVERALL] is None
+
+
+def test_text_is_aligned_and_says_what_is_missing() -> None:
+    table = pa.concat_tables(
+        [answers("base", "instruction_following", 4), answers("dasd", "instruction_following", 20)]
+    )
+    text = render_stage_table(stage_table(table, ["instruction_following", "code"]))
+    lines = text.splitlines()
+    assert lines[0].split() == ["instruction"]
+    assert lines[1].split() == ["following", "code", "overall"]
+    assert lines[2].split() == ["base", "20.0", "±17.5", "–", "–"]
+    assert lines[3].split() == ["low_temperature", "–", "–", "–"]
+    assert lines[5].split() == ["dasd", "100.0", "±0.0", "–", "–"]
+    assert "avg@k in %, k = 1; ± half of the 95% bootstrap interval" in text
+
+
+def test_text_shows_gain_and_significance() -> None:
+    table = pa.concat_tables([answers("base", "math", 4), answers("low_temperature", "math", 14)])
+    lines = render_stage_table(stage_table(table, ["math"])).splitlines()
+    assert lines[2].split()[:2] == ["low_temperature", "70.0"]
+    assert lines[3].split() == ["+50.0*", "+50.0*"]
+    weak = pa.concat_tables([answers("base", "math", 4), answers("low_temperature", "math", 5)])
+    assert render_stage_table(stage_table(weak, ["math"])).splitlines()[3].split() == ["+5.0"] * 2
+
+
+def test_nothing_measured_is_said() -> None:
+    rows = stage_table(answers("base", "math", 1).slice(0, 0), ["math"])
+    text = render_stage_table(rows)
+    assert text.count("–") == 8
+    assert text.endswith("nothing measured yet")
