@@ -13,7 +13,7 @@ def build(profile: Profile) -> dg.SensorDefinition:
     """The sensor of one profile; it is off until somebody switches it on in the UI."""
     inbox = resolve_path(profile.questions.inbox)
     target = dg.AssetSelection.assets("raw_questions", "questions")
-    job = dg.define_asset_job("curate_questions", target, partitions_def=question_shards)
+    job = dg.define_asset_job("curate_questions", target)
 
     @dg.sensor(job=job, minimum_interval_seconds=SECONDS_BETWEEN_TICKS)
     def new_question_drops(context: dg.SensorEvaluationContext) -> dg.SensorResult:

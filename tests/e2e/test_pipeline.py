@@ -1,0 +1,190 @@
+"""From questions to a distilled student and back again: nothing twice, nothing lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import dagster as dg
+import pytest
+from conftest import Pipeline
+
+Finished = tuple[Pipeline, subprocess.CompletedProcess[str]]
+
+
+def materializations(pipeline: Pipeline) -> Counter[tuple[str, str | None]]:
+    """How often each partition of each asset has been materialized."""
+    counts: Counter[tuple[str, str | None]] = Counter()
+    with dg.DagsterInstance.from_config(str(pipeline.home / "dagster")) as instance:
+        for key in instance.all_asset_keys():
+            for record in instance.fetch_materializations(key, limit=1_000).records:
+                assert record.asset_materialization is not None
+                counts[key.to_user_string(), record.partition_key] += 1
+    return counts
+
+
+def test_one_command_makes_everything(finished: Finished) -> None:
+    pipeline, result = finished
+    assert result.returncode == 0, result.stdout + result.stderr
+    counts = materializations(pipeline)
+    assert set(counts.values()) == {1}
+    names = Counter(name for name, _ in counts)
+    assert names["teacher_responses"] == names["sentence_provenance"] == 4
+    assert names["divergence_sample"] == 2
+    assert names["dasd_checkpoint"] == names["stage_report"] == 1
+    assert sum(n for name, n in names.items() if name.startswith("evaluation/")) == 4
+
+
+def test_the_terminal_shows_progress_stage_table_and_funnel(finished: Finished) -> None:
+    _, result = finished
+    assert re.search(r"teacher_responses \[drop-01\|low\]: \d+/\d+ responses, [\d,]+ tokens/s",
+                     result.stdout)  # fmt: skip
+    assert re.search(r"low_temperature_checkpoint: step \d+/\d+, loss", result.stdout)
+    for words in ("filtered responses", "divergence sample", "stage_report.html", "make ui"):
+        assert words in result.stdout
+    assert re.search(r"\d+ runs in \d+ s, peak memory [\d.]+ GiB", result.stdout)
+
+
+def test_every_check_ran_and_no_blocking_one_failed(finished: Finished) -> None:
+    pipeline, _ = finished
+    with dg.DagsterInstance.from_config(str(pipeline.home / "dagster")) as instance:
+        events = [
+            entry.dagster_event.asset_check_evaluation_data
+            for run in instance.get_runs()
+            for entry in instance.all_logs(
+                run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION
+            )
+            if entry.dagster_event is not None
+        ]
+    assert len({(event.asset_key, event.check_name) for event in events}) > 20
+    failed = [e for e in events if not e.passed and e.severity == dg.AssetCheckSeverity.ERROR]
+    assert not failed
+
+
+def test_the_report_is_one_page_that_loads_nothing(finished: Finished) -> None:
+    pipeline, _ = finished
+    page = (pipeline.home / "lake" / "stage_report.html").read_text(encoding="utf-8")
+    assert "avg@2" in page
+    assert not re.search(r'(?:src|href)="https?://', page)
+
+
+def test_a_sample_can_be_followed_from_question_to_training(finished: Finished) -> None:
+    lake = finished[0].lake
+    sample = lake.read_partitions("divergence_sample", temperature="high").to_pylist()[0]
+    cell = {"temperature": "high", "question_shard": sample["question_shard"]}
+    for table in ("teacher_responses", "filtered_responses", "student_scores"):
+        rows = lake.read(table, cell, ["response_id"])["response_id"].to_pylist()
+        assert rows.count(sample["response_id"]) == 1
+    shard = {"question_shard": sample["question_shard"]}
+    assert sample["question_id"] in lake.read("questions", shard)["question_id"].to_pylist()
+    configuration = lake.current_checkpoint("high_temperature") / "sft.json"
+    assert str(lake.path("divergence_sample", {"temperature": "high"})) in json.loads(
+        configuration.read_text(encoding="utf-8")
+    )["samples"]
+
+
+def test_rollouts_keep_the_cap_and_only_truncated_ones_are_continued(finished: Finished) -> None:
+    lake = finished[0].lake
+    rollouts = lake.read_partitions("student_rollouts").to_pylist()
+    assert rollouts
+    for row in rollouts:
+        assert row["max_tokens"] == int(row["n_teacher_response_tokens"] * 1.5)
+        assert row["is_truncated"] == (row["finish_reason"] == "length")
+    continued = lake.read_partitions("teacher_continuations")
+    assert sorted(continued["rollout_id"].to_pylist()) == sorted(
+        row["rollout_id"] for row in rollouts if row["is_truncated"]
+    )
+    assert all(0.5 < fraction < 1 for fraction in continued["cut_fraction"].to_pylist())
+
+
+def test_a_second_run_makes_nothing_and_a_new_drop_only_what_it_changes(
+    finished: Finished,
+) -> None:
+    pipeline, _ = finished
+    before = materializations(pipeline)
+    again = pipeline.dasd("run")
+    assert again.returncode == 0, again.stderr
+    assert "Everything is up to date" in again.stdout
+    assert materializations(pipeline) == before
+
+    pipeline.put_drop("drop-03", 1_200)
+    (pipeline.inbox / "bad|name.jsonl").write_text("{}\n", encoding="utf-8")
+    added = pipeline.dasd("run")
+    assert added.returncode == 0, added.stdout + added.stderr
+    assert "bad|name.jsonl" in added.stderr
+    made = materializations(pipeline) - before
+    sampled = {key for name, key in made if name in ("teacher_responses", "student_scores")}
+    assert sampled == {"drop-03|low", "drop-03|high"}
+    assert ("questions", "drop-01") not in made
+    assert ("divergence_sample", "low") in made
+    assert not [name for name, _ in made if name == "evaluation/base"]
+
+
+def test_a_drop_with_nothing_usable_fails_its_partition_alone(
+    new_pipeline: Callable[[str], Pipeline],
+) -> None:
+    pipeline = new_pipeline("broken")
+    pipeline.put_drop("good", 0, n=6)
+    (pipeline.inbox / "broken.jsonl").write_bytes(b"{not json\n\xff\xfe\n")
+    result = pipeline.dasd("run")
+    assert result.returncode == 1
+    assert "raw_questions, questions [broken]" in result.stderr
+    counts = materializations(pipeline)
+    assert ("questions", "good") in counts
+    assert ("questions", "broken") not in counts
+    quarantined = pipeline.lake.read("quarantined_rows", {"question_shard": "broken"})
+    assert quarantined["reason"].to_pylist() == ["invalid_json", "invalid_utf8"]
+
+
+@pytest.mark.parametrize("asset", ["teacher_responses", "low_temperature_checkpoint"])
+def test_after_a_kill_a_rerun_completes(
+    new_pipeline: Callable[[str], Pipeline], asset: str
+) -> None:
+    pipeline = new_pipeline(f"killed-{asset}")
+    pipeline.put_drop("drop-01", 0)
+    process = subprocess.Popen(
+        pipeline.command("run"), env=pipeline.environment, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    started = {
+        "teacher_responses": pipeline.home / "lake" / "_journals",
+        "low_temperature_checkpoint": pipeline.home / "lake" / "checkpoints",
+    }[asset]
+    deadline = time.monotonic() + 300
+    while not (started.exists() and any(started.rglob("*"))) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    lake = pipeline.lake
+    for table in ("teacher_responses", "filtered_responses"):
+        for partition in lake.partitions(table):
+            assert lake.read(table, partition).num_rows
+    assert not (pipeline.home / "lake" / "stage_report.html").exists()
+    result = pipeline.dasd("run")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert (pipeline.home / "lake" / "stage_report.html").exists()
+
+
+def test_bad_models_and_profiles_are_refused_before_any_work(
+    new_pipeline: Callable[[str], Pipeline],
+) -> None:
+    pipeline = new_pipeline("refused")
+    pipeline.put_drop("drop-01", 0, n=2)
+    profile = pipeline.folder / "small.yaml"
+    good = profile.read_text(encoding="utf-8")
+    profile.write_text(good.replace("tiny_world/models/teacher", "no/such/folder/x"))
+    missing = pipeline.dasd("run")
+    assert missing.returncode == 2
+    assert "teacher: no/such/folder/x: no such model folder" in missing.stderr
+    profile.write_text(good + "\nunknown: 1\n")
+    unknown = pipeline.dasd("run")
+    assert unknown.returncode == 2
+    assert "unknown: unknown key. Allowed here:" in unknown.stderr
+    assert "Traceback" not in unknown.stderr
+    assert not (pipeline.home / "lake").exists()
