@@ -39,6 +39,7 @@ tiny-world: $(SETUP)  ## rebuild the tiny questions, tokenizers and models from 
 	$(BIN)/python -m training.tiny_world.build --out tiny_world --seed 0
 
 requirements: $(VENV)/bin/uv  ## resolve requirements/cpu.txt anew from pyproject.toml
+	rm -f requirements/cpu.txt
 	$(BIN)/uv pip compile pyproject.toml --extra dev --python-version 3.11 \
 		--no-header --no-emit-index-url --no-emit-find-links --no-annotate \
 		--constraint requirements/cpu.in --output-file requirements/cpu.txt

@@ -58,8 +58,10 @@ def asset_checks(
         context: dg.AssetCheckExecutionContext, lake: Lake
     ) -> Iterable[dg.AssetCheckResult]:
         for verdict in run(context, lake):
-            failed = dg.AssetCheckSeverity.ERROR if verdict.check.blocking else (
-                dg.AssetCheckSeverity.WARN
+            failed = (
+                dg.AssetCheckSeverity.ERROR
+                if verdict.check.blocking
+                else (dg.AssetCheckSeverity.WARN)
             )
             metadata: dict[str, Any] = {"observed": verdict.observed, "expected": verdict.expected}
             if verdict.examples:

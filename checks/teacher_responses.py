@@ -54,9 +54,7 @@ def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
         )
         truncated = pc.sum(pc.equal(rows["finish_reason"], "length")).as_py() or 0
         share = truncated / max(rows.num_rows, 1)
-        yield Verdict(
-            FEW_TRUNCATED, share <= MAX_TRUNCATED, share, f"at most {MAX_TRUNCATED:.0%}"
-        )
+        yield Verdict(FEW_TRUNCATED, share <= MAX_TRUNCATED, share, f"at most {MAX_TRUNCATED:.0%}")
 
     checks = [ALL_ANSWERED, RAW_LOGPROBS, ONE_LOGPROB_PER_TOKEN, FEW_TRUNCATED]
     return [asset_checks("teacher_responses", checks, check, responses(profile))]

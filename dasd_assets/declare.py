@@ -108,9 +108,7 @@ def _cell(value: Any) -> str:
     return short
 
 
-def log_progress(
-    context: dg.AssetExecutionContext, unit: str
-) -> Callable[[Progress], None]:
+def log_progress(context: dg.AssetExecutionContext, unit: str) -> Callable[[Progress], None]:
     """A callback that logs done/total, tokens/s and time left every few seconds."""
     last = 0.0
 

@@ -60,8 +60,10 @@ class Questions(Section):
 
     inbox: str = Field(description="folder that question drops are put into")
     decontamination_ngram_words: int = Field(
-        13, ge=3, description="a question sharing this many consecutive words with an evaluation "
-        "question is rejected; a shorter question is compared whole"
+        13,
+        ge=3,
+        description="a question sharing this many consecutive words with an evaluation "
+        "question is rejected; a shorter question is compared whole",
     )
     max_row_bytes: int = Field(
         1_048_576, ge=1_024, description="a longer line of a drop is quarantined, never parsed"
@@ -120,12 +122,14 @@ class DivergenceSampling(Section):
     """Divergence-aware sampling (paper section 4)."""
 
     min_probability_ratio: float = Field(
-        2.0, gt=1.0, description="p_teacher >= ratio x p_student makes a Teacher Sentence, the "
-        "reverse a Student Sentence; all between is Shared"
+        2.0,
+        gt=1.0,
+        description="p_teacher >= ratio x p_student makes a Teacher Sentence, the "
+        "reverse a Student Sentence; all between is Shared",
     )
-    policy: Literal["divergence", "random", "longest", "teacher_likelihood", "student_surprisal"] = (
-        Field("divergence", description="how responses are ranked")
-    )
+    policy: Literal[
+        "divergence", "random", "longest", "teacher_likelihood", "student_surprisal"
+    ] = Field("divergence", description="how responses are ranked")
     budget_samples: dict[PartitionName, Annotated[int, Field(ge=1)]] = Field(
         description="partition name -> responses to select"
     )
@@ -260,7 +264,7 @@ class Profile(Section):
 
 def resolve_path(path: str) -> Path:
     """A path of the profile: absolute as it is, else below the project root."""
-    return Path(path) if os.path.isabs(path) else PROJECT_ROOT / path
+    return PROJECT_ROOT / path
 
 
 def settings_version(*settings: Any) -> str:
@@ -294,7 +298,9 @@ def load_profile(name_or_path: str) -> Profile:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ProfileError(f"{file}: no valid YAML: {error}") from error
     if not isinstance(settings, dict):
-        raise ProfileError(f"{file}: expected a mapping of sections, found {type(settings).__name__}")
+        raise ProfileError(
+            f"{file}: expected a mapping of sections, found {type(settings).__name__}"
+        )
     try:
         return Profile.model_validate(settings)
     except ValidationError as error:
@@ -324,8 +330,6 @@ def _allowed_keys(location: tuple[int | str, ...]) -> list[str]:
     section: Any = Profile
     for part in location:
         fields = getattr(section, "model_fields", {})
-        if part in fields:
-            section = fields[part].annotation
-        else:  # a key of a mapping such as evaluation.benchmarks: step to the mapping's values
-            section = section.__args__[-1]
+        # A key of a mapping such as evaluation.benchmarks: step to the mapping's values.
+        section = fields[part].annotation if part in fields else section.__args__[-1]
     return sorted(section.model_fields)

@@ -12,6 +12,7 @@ from typing import Final
 
 import pyarrow as pa
 
+
 class ContractError(ValueError):
     """Rows that break a contract between two assets; the message names table, partition, reason."""
 
@@ -20,7 +21,9 @@ TOKEN_IDS: Final = pa.list_(pa.int32())
 LOGPROBS: Final = pa.list_(pa.float32())
 
 
-def _schema(*columns: tuple[str, pa.DataType, str] | tuple[str, pa.DataType, str, bool]) -> pa.Schema:
+def _schema(
+    *columns: tuple[str, pa.DataType, str] | tuple[str, pa.DataType, str, bool],
+) -> pa.Schema:
     """Fields from (name, type, description[, nullable]); columns are required unless said."""
     return pa.schema(
         [
@@ -97,7 +100,11 @@ _SAMPLING = [
     ("model_revision", pa.string(), "content hash or hub revision of the model"),
     ("engine", pa.string(), "inference engine kind"),
     ("engine_version", pa.string(), "version of the inference engine"),
-    ("logprobs_mode", pa.string(), "what the logprobs are; raw_logprobs: temperature 1, unfiltered"),
+    (
+        "logprobs_mode",
+        pa.string(),
+        "what the logprobs are; raw_logprobs: temperature 1, unfiltered",
+    ),
     ("temperature", pa.float32(), "sampling temperature"),
     ("top_p", pa.float32(), "nucleus sampling mass"),
     ("max_tokens", pa.int32(), "cap on new tokens, in tokens of the model that answers"),
@@ -126,7 +133,11 @@ FILTERED_RESPONSES = _schema(
     ),
     ("reasoning", pa.string(), "the analysis channel"),
     ("answer", pa.string(), "the final channel"),
-    ("response_text", pa.string(), "canonical text in the student's format: <think>…</think> answer"),
+    (
+        "response_text",
+        pa.string(),
+        "canonical text in the student's format: <think>…</think> answer",
+    ),
     ("n_teacher_tokens", pa.int32(), "tokens the teacher emitted"),
     ("n_student_tokens", pa.int32(), "length under the student's tokenizer, end token included"),
     ("teacher_logprobs", LOGPROBS, "the teacher's logprobs, as sampled"),

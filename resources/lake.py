@@ -110,9 +110,9 @@ class Lake(dg.ConfigurableResource):
         names = columns or schema.names
         wanted = pa.schema([schema.field(name) for name in names])
         for group in range(parquet.num_row_groups):
-            yield from parquet.read_row_group(group, columns=names).select(names).cast(
-                wanted
-            ).to_batches()
+            yield from (
+                parquet.read_row_group(group, columns=names).select(names).cast(wanted).to_batches()
+            )
 
     def read(
         self,
@@ -209,7 +209,7 @@ def _publish(temporary: Path, target: Path) -> str:
     with temporary.open("rb+") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         os.fsync(file.fileno())
-    os.replace(temporary, target)
+    temporary.replace(target)
     folder = os.open(target.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
@@ -234,8 +234,9 @@ def _check_contract(
         for field in expected
         if field.name not in found.names or not found.field(field.name).equals(field)
     ]
-    problems += [f"column {name}: not in the contract" for name in found.names
-                 if name not in expected.names]
+    problems += [
+        f"column {name}: not in the contract" for name in found.names if name not in expected.names
+    ]
     raise ContractError(
         f"{table} {_name(partition)}: " + ("; ".join(problems) or "columns are in another order")
     )

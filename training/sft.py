@@ -69,7 +69,7 @@ def train(config: SftConfig, report: Report) -> None:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(config.model_path)
-    model = AutoModelForCausalLM.from_pretrained(
+    model: Any = AutoModelForCausalLM.from_pretrained(
         config.model_path, dtype=getattr(torch, config.dtype)
     )
     model.config.use_cache = False
@@ -78,7 +78,7 @@ def train(config: SftConfig, report: Report) -> None:
         tokenizer,
         system_prompt=config.system_prompt,
         max_length=config.max_length,
-        vocab_size=model.get_input_embeddings().weight.shape[0],
+        vocab_size=model.config.vocab_size,
         mask_student_prefix=config.mask_student_prefix,
     )
     sequences = pack([len(sample) for sample in samples], config.max_length)

@@ -127,9 +127,7 @@ class LocalRunner:
 
     def out_of_date(self, group: Sequence[dg.AssetKey]) -> list[Work]:
         """Runs that would bring a group up to date, given that everything above it is."""
-        resolver = CachingStaleStatusResolver(
-            self._instance, self._graph, _Loading(self._instance)
-        )
+        resolver = CachingStaleStatusResolver(self._instance, self._graph, _Loading(self._instance))
         partitions_def = self._graph.get(group[0]).partitions_def
         keys: Sequence[str | None] = [None]
         if partitions_def is not None:
@@ -147,9 +145,9 @@ class LocalRunner:
                 work.append(Work(tuple(key for key in group if key in stale), partition_key))
         return work
 
-    def run(self, on_plan: Callable[[list[Work]], None], on_end: Callable[[Outcome], None]) -> (
-        list[Outcome]
-    ):
+    def run(
+        self, on_plan: Callable[[list[Work]], None], on_end: Callable[[Outcome], None]
+    ) -> list[Outcome]:
         """Run everything that is out of date.
 
         A failed partition does not stop the other partitions of its group, but nothing below the
@@ -185,7 +183,7 @@ class LocalRunner:
         ended = 0
         for run in unfinished:
             process = run.tags.get(PROCESS_TAG)
-            if process is None or os.path.exists(f"/proc/{process}"):
+            if process is None or Path("/proc", process).exists():
                 continue
             self._instance.report_run_failed(run, "the process that ran it was killed")
             self._instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)

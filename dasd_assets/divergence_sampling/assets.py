@@ -60,9 +60,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
                    segmenter.name, segmenter.version, kinds={"parquet"},
                    table="sentence_provenance"),
     )  # fmt: skip
-    def sentence_provenance(
-        context: dg.AssetExecutionContext, lake: Lake
-    ) -> dg.MaterializeResult:
+    def sentence_provenance(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
         """Whose sentence is it: Teacher, Student or Shared, sentence by sentence.
 
         `p_M(s) = exp(mean log p_M(t))` over the tokens of the sentence under the model's own
@@ -91,9 +89,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         **declared(GROUP, profile.compute.data, "1", settings, profile.seed, kinds={"duckdb"},
                    table="divergence_sample"),
     )  # fmt: skip
-    def divergence_sample(
-        context: dg.AssetExecutionContext, lake: Lake
-    ) -> dg.MaterializeResult:
+    def divergence_sample(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
         """The training set of one temperature: the best-ranked answers under the budget.
 
         All candidates keep score, rank and decision in `divergence_candidates`, together with a

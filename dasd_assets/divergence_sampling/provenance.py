@@ -125,9 +125,7 @@ def _tokens(starts: pa.ChunkedArray, logprobs: pa.ChunkedArray) -> _Tokens:
     logprob = logprobs.combine_chunks().flatten().to_numpy(zero_copy_only=False)
     response = np.repeat(np.arange(len(lengths)), lengths)
     kept = start >= 0
-    return _Tokens(
-        response[kept], start[kept].astype(np.int64), logprob[kept].astype(np.float64)
-    )
+    return _Tokens(response[kept], start[kept].astype(np.int64), logprob[kept].astype(np.float64))
 
 
 def _means(bounds: Integers, tokens: _Tokens, width: int) -> tuple[Integers, Floats]:
@@ -153,7 +151,8 @@ def _responses(
 ) -> pa.Table:
     n = filtered.num_rows
     counts = {
-        name: np.bincount(response[kind == name], minlength=n) for name in (TEACHER, STUDENT, SHARED)
+        name: np.bincount(response[kind == name], minlength=n)
+        for name in (TEACHER, STUDENT, SHARED)
     }
     n_scored = counts[TEACHER] + counts[STUDENT] + counts[SHARED]
     ranks = scores["ranks"].combine_chunks().flatten().to_numpy(zero_copy_only=False)

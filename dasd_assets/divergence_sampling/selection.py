@@ -72,17 +72,21 @@ def select(
         fitting = np.cumsum(n_tokens[drawn]) <= n_tokens[chosen].sum()
         control[drawn[fitting]] = True
 
-    return pa.table(
-        {
-            **{name: responses[name] for name in responses.column_names},
-            "policy": pa.array([policy] * len(scores), pa.string()),
-            "score": pa.array(scores, pa.float32()),
-            "rank": pa.array(rank, pa.int32()),
-            "is_selected": pa.array(decision == SELECTED),
-            "decision": pa.array(decision.tolist(), pa.string()),
-            "is_random_control": pa.array(control),
-        }
-    ).select(DIVERGENCE_CANDIDATES.names).cast(DIVERGENCE_CANDIDATES)
+    return (
+        pa.table(
+            {
+                **{name: responses[name] for name in responses.column_names},
+                "policy": pa.array([policy] * len(scores), pa.string()),
+                "score": pa.array(scores, pa.float32()),
+                "rank": pa.array(rank, pa.int32()),
+                "is_selected": pa.array(decision == SELECTED),
+                "decision": pa.array(decision.tolist(), pa.string()),
+                "is_random_control": pa.array(control),
+            }
+        )
+        .select(DIVERGENCE_CANDIDATES.names)
+        .cast(DIVERGENCE_CANDIDATES)
+    )
 
 
 def _ranked(

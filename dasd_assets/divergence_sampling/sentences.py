@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 from dasd_assets.response_filtering.student_format import part_spans
@@ -59,7 +60,7 @@ class ReasoningSegmenter:
             if cuts[-1] < cut < len(text):
                 cuts.append(cut)
         cuts.append(len(text))
-        return [(start, end) for start, end in zip(cuts, cuts[1:], strict=False) if start < end]
+        return [(start, end) for start, end in pairwise(cuts) if start < end]
 
 
 DEFAULT_SEGMENTER = ReasoningSegmenter()

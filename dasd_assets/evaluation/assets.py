@@ -1,13 +1,9 @@
 """Evaluation: avg@k of the base student and of every checkpoint (paper section 7.3)."""
 
-from collections.abc import Callable
-from pathlib import Path
-
 import dagster as dg
 
-from dasd_assets.declare import OWNERS, declared, log_progress, materialized
+from dasd_assets.declare import declared, log_progress, materialized
 from dasd_assets.evaluation.answering import evaluate_checkpoint
-from dasd_assets.evaluation.metrics import avg_at_k
 from dasd_assets.evaluation.stage_report import write_stage_report
 from dasd_assets.partitions import benchmarks
 from dasd_assets.profile import Profile

@@ -236,7 +236,7 @@ def grade_instruction_following(answer: str, reference: Any) -> Grade:
     lines = [line.rstrip() for line in text.splitlines()]
     for constraint in constraints:
         kind = constraint.get("type") if isinstance(constraint, Mapping) else None
-        if kind not in CONSTRAINTS:
+        if not isinstance(kind, str) or kind not in CONSTRAINTS:
             raise ValueError(
                 f"unknown constraint {json.dumps(constraint, default=str)}; "
                 f"known types: {', '.join(sorted(CONSTRAINTS))}"

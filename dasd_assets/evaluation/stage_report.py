@@ -207,7 +207,9 @@ def _costs(
     costs: dict[str, list[tuple[float, int | None]]] = {}
     for event, run_id, step in materializations:
         stats = instance.get_run_step_stats(run_id, [step]) if step else []
-        seconds = sum((s.end_time or 0) - s.start_time for s in stats if s.start_time and s.end_time)
+        seconds = sum(
+            (s.end_time or 0) - s.start_time for s in stats if s.start_time and s.end_time
+        )
         tokens = event.metadata.get("tokens")
         n_tokens = int(str(tokens.value)) if tokens is not None else None
         costs.setdefault(event.asset_key.to_user_string(), []).append((seconds, n_tokens))

@@ -45,7 +45,10 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             profile.seed,
         )
         chosen = chosen.filter(
-            [shard_name == context.partition_key for shard_name in chosen[QUESTION_SHARD].to_pylist()]
+            [
+                shard_name == context.partition_key
+                for shard_name in chosen[QUESTION_SHARD].to_pylist()
+            ]
         )
         journal = lake.journal("student_rollouts", shard)
         with base_student_model.open(str(lake.current_checkpoint("high_temperature"))) as engine:
@@ -109,9 +112,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
                    profile.response_filtering, profile.seed, kinds={"parquet"},
                    table="mixed_policy_sample"),
     )  # fmt: skip
-    def mixed_policy_sample(
-        lake: Lake, base_student_model: InferenceModel
-    ) -> dg.MaterializeResult:
+    def mixed_policy_sample(lake: Lake, base_student_model: InferenceModel) -> dg.MaterializeResult:
         """Continuations that pass the quality filters, plus the off-policy share.
 
         Rejected continuations are kept in `rejected_continuations` with every rule they break.

@@ -27,9 +27,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         **declared(GROUP, profile.compute.data, "1", settings.max_row_bytes, kinds={"parquet"},
                    table="raw_questions"),
     )  # fmt: skip
-    def raw_questions(
-        context: dg.AssetExecutionContext, lake: Lake
-    ) -> dg.MaterializeResult:
+    def raw_questions(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
         """One drop as delivered: every usable row, with its line.
 
         Rows that cannot be used go to the table `quarantined_rows` with file, line and reason.
@@ -51,9 +49,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         **declared(GROUP, profile.compute.data, "1", profile.evaluation.benchmarks,
                    kinds={"parquet"}, table="benchmark_questions"),
     )  # fmt: skip
-    def benchmark_questions(
-        context: dg.AssetExecutionContext, lake: Lake
-    ) -> dg.MaterializeResult:
+    def benchmark_questions(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
         """One evaluation set: asked of every checkpoint, kept out of the training questions."""
         name = context.partition_key
         file = resolve_path(profile.evaluation.benchmarks[name].path)

@@ -95,7 +95,8 @@ _MATCH_SQL = """
 with grams as (
     select row, side, label,
            unnest(case when len(words) <= $n then [words]
-                  else list_transform(range(1, len(words) - $n + 2), lambda i : words[i : i + $n - 1])
+                  else list_transform(range(1, len(words) - $n + 2),
+                                      lambda i : words[i : i + $n - 1])
                   end) as gram
     from asked
 )

@@ -106,7 +106,9 @@ def _parse(content: bytes, line: int) -> dict[str, Any]:
         "domain": domain,
         "answer": _text("answer", json.dumps(row["answer"], ensure_ascii=False, sort_keys=True)),
         "difficulty": difficulty,
-        "source": None if row.get("source") is None else _text("source", _typed(row, "source", str)),
+        "source": None
+        if row.get("source") is None
+        else _text("source", _typed(row, "source", str)),
     }
 
 

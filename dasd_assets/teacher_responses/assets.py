@@ -92,6 +92,8 @@ def sampling_summary(lake: Lake, cell: dict[str, str]) -> dict[str, dg.MetadataV
     rows = lake.read("teacher_responses", cell, ["finish_reason", "token_ids"])
     reasons = rows["finish_reason"].value_counts().to_pylist()
     return {
-        "tokens": dg.MetadataValue.int(sum(len(chunk.flatten()) for chunk in rows["token_ids"].chunks)),
+        "tokens": dg.MetadataValue.int(
+            sum(len(chunk.flatten()) for chunk in rows["token_ids"].chunks)
+        ),
         "finish_reasons": dg.MetadataValue.json({r["values"]: r["counts"] for r in reasons}),
     }

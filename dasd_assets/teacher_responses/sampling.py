@@ -150,8 +150,6 @@ def sample_responses(
             **sampling_columns(engine, request, completion),
             "text": decode(engine, completion),
         }
-        for (question, index), request, completion in zip(
-            asked, requests, completions, strict=True
-        )
+        for (question, index), request, completion in zip(asked, requests, completions, strict=True)
     ]
     return batches(rows, TEACHER_RESPONSES)

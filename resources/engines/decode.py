@@ -74,7 +74,7 @@ def sample_batch(
         stopped = torch.isin(tokens, stops).tolist()
         going = []
         for row, (index, token, logprob) in enumerate(
-            zip(live, tokens.tolist(), chosen_logprobs.tolist(), strict=True)
+            zip(live.tolist(), tokens.tolist(), chosen_logprobs.tolist(), strict=True)
         ):
             if index < 0:
                 continue

@@ -53,10 +53,8 @@ class TransformersEngine:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         transformers.utils.logging.disable_progress_bar()
         self._tokenizer = AutoTokenizer.from_pretrained(folder.path)
-        self._model: Any = AutoModelForCausalLM.from_pretrained(
-            folder.path, dtype=getattr(torch, dtype)
-        )
-        self._model.to(device).eval()
+        model = AutoModelForCausalLM.from_pretrained(folder.path, dtype=getattr(torch, dtype))
+        self._model: Any = model.eval().to(torch.device(device))
         self._context = folder.max_position_embeddings
         self._batch_size = batch_size
         self._scoring_tokens = scoring_tokens
@@ -113,9 +111,7 @@ class TransformersEngine:
         for start in range(0, len(ordered), self._batch_size):
             batch = ordered[start : start + self._batch_size]
             keys = [request.key(self._identity) for request in batch]
-            for completion in sample_batch(
-                self._model, batch, keys, self._stop_ids, self._pad_id
-            ):
+            for completion in sample_batch(self._model, batch, keys, self._stop_ids, self._pad_id):
                 done += 1
                 n_tokens += len(completion.token_ids)
                 if on_progress:
