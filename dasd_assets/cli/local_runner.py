@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -160,7 +162,7 @@ class LocalRunner:
         # threads must not do at once.
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(
-            self._workers, mp_context=spawn, initializer=_log_to, initargs=(self._log_file,)
+            self._workers, mp_context=spawn, initializer=_start_worker, initargs=(self._log_file,)
         ) as pool:
             for group in self.groups():
                 todo = self.out_of_date(group)
@@ -191,11 +193,18 @@ class LocalRunner:
         return ended
 
 
-def _log_to(file: Path) -> None:
-    """Send what a worker and its steps print to a file, so that the terminal shows progress."""
-    with file.open("a") as log:
+def _start_worker(log_file: Path) -> None:
+    """Send what a worker and its steps print to a file, and let the worker end with its parent."""
+    with log_file.open("a") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 @cache

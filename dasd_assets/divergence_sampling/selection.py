@@ -29,15 +29,17 @@ def select(
 
     Within a domain, responses are ranked by score; ties are broken by a seeded hash of the id. At
     most k answers to one question are chosen. What a domain cannot fill of its quota goes to the
-    others, in proportion to what they have left. If the budget is larger than what is available,
-    all that is available is chosen.
+    others, in proportion to their shares. If the budget is larger than what is available, all that
+    is available is chosen.
 
-    The random control is drawn from the same candidates, per domain, up to the token count of the
-    domain's selection: it stops at the first response that would exceed it.
+    The random control is drawn from the same candidates, per domain, with as many answers to a
+    question at most. It fills the token count of the domain's selection as far as it can without
+    exceeding it: a drawn response that is too long for what is left is passed over.
 
     Args:
         responses: rows with the schema RESPONSE_PROVENANCE and a column question_shard.
-        domain_shares: share of the budget per domain; None: as the candidates have it.
+        domain_shares: share of the budget per domain, relative to their sum; None: as the
+            candidates have it.
 
     Returns:
         Table with the schema DIVERGENCE_CANDIDATES: every candidate with score, rank and decision.
@@ -69,8 +71,7 @@ def select(
         decision[chosen] = SELECTED
         drawn = _ranked(domains == name, lots, lots)
         drawn = drawn[_within(drawn, questions, max_answers_per_question)]
-        fitting = np.cumsum(n_tokens[drawn]) <= n_tokens[chosen].sum()
-        control[drawn[fitting]] = True
+        control[_filling(drawn, n_tokens, int(n_tokens[chosen].sum()))] = True
 
     return (
         pa.table(
@@ -108,6 +109,20 @@ def _within(rows: Integers, questions: Integers, most: int) -> npt.NDArray[np.bo
     within = np.empty(len(rows), bool)
     within[by_question] = np.arange(len(ordered)) - first < most
     return within
+
+
+def _filling(rows: Integers, n_tokens: Integers, budget: int) -> Integers:
+    """Rows in their order as long as they fit; a row too long for what is left is passed over."""
+    taken = []
+    while len(rows):
+        total = np.cumsum(n_tokens[rows], dtype=np.int64)
+        n_fitting = int(np.searchsorted(total, budget, side="right"))
+        if n_fitting:
+            taken.append(rows[:n_fitting])
+            budget -= int(total[n_fitting - 1])
+        rows = rows[n_fitting:]
+        rows = rows[n_tokens[rows] <= budget]
+    return np.concatenate(taken) if taken else rows
 
 
 def _quotas(

@@ -34,7 +34,8 @@ _BOUNDARY = re.compile(
 _ABBREVIATION = re.compile(
     r"(?:^|[\s(])(?:e\.g|i\.e|etc|vs|cf|Fig|Eq|Eqs|Sec|No|Dr|Mr|Mrs|Ms|Prof|St|approx|resp|[A-Z])\.$"
 )
-_FENCE = re.compile(r"^\s*```", re.MULTILINE)
+_LONGEST_ABBREVIATION = len("approx.") + 1  # and the character before it
+_FENCE = re.compile(r"^[ \t]*(```)", re.MULTILINE)
 
 
 class ReasoningSegmenter:
@@ -45,7 +46,7 @@ class ReasoningSegmenter:
     """
 
     name = "reasoning-rules"
-    version = "1"
+    version = "2"
 
     def spans(self, text: str) -> list[Span]:
         """See `Segmenter`."""
@@ -55,7 +56,10 @@ class ReasoningSegmenter:
             cut = match.end()
             if any(start < cut < end for start, end in fenced):
                 continue
-            if "\n" not in match.group() and _ABBREVIATION.search(text, 0, match.start()):
+            # Only the end of the sentence is looked at: from its start, or the text's, this would
+            # take time quadratic in the length.
+            tail = max(0, match.start() - _LONGEST_ABBREVIATION)
+            if "\n" not in match.group() and _ABBREVIATION.search(text, tail, match.start()):
                 continue
             if cuts[-1] < cut < len(text):
                 cuts.append(cut)
@@ -68,7 +72,7 @@ DEFAULT_SEGMENTER = ReasoningSegmenter()
 
 def _fenced(text: str) -> list[Span]:
     """Spans of fenced code blocks; an open one reaches to the end."""
-    marks = [match.start() for match in _FENCE.finditer(text)]
+    marks = [match.start(1) for match in _FENCE.finditer(text)]
     spans = []
     for opening, closing in zip(marks[::2], [*marks[1::2], len(text)], strict=False):
         end = text.find("\n", closing)

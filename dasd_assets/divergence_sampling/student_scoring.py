@@ -12,7 +12,7 @@ from dasd_assets.teacher_responses.sampling import batches, chat
 from resources.contracts import STUDENT_SCORES, ContractError
 from resources.engines.byte_offsets import TokenBytes
 from resources.engines.protocol import InferenceEngine, Progress, ScoringRequest
-from training.dataset import encode_response
+from training.encoding import encode_response
 
 
 def score_responses(

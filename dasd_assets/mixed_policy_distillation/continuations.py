@@ -30,7 +30,7 @@ from resources.engines.byte_offsets import TokenBytes
 from resources.engines.protocol import GenerationRequest, InferenceEngine, Progress
 
 REASONING, ANSWER = "reasoning", "answer"
-_CLOSE_MARK = "</think>"
+_OPEN_MARK, _CLOSE_MARK = "<think>", "</think>"
 
 ANALYSIS_OPEN = "<|channel|>analysis<|message|>"
 FINAL_OPEN = "<|channel|>final<|message|>"
@@ -49,13 +49,10 @@ class Prefix:
 def cut_position(n_tokens: int, min_fraction: float, seed: int) -> int:
     """Tokens to keep: uniform over the positions beyond a share of the length, before the end.
 
-    Raises:
-        ValueError: there is no such position.
+    A rollout too short to have such a position is kept whole: `n_tokens`.
     """
     first = math.floor(min_fraction * n_tokens) + 1
-    if first >= n_tokens:
-        raise ValueError(f"{n_tokens} tokens cannot be cut beyond {min_fraction:g} of their length")
-    return random.Random(seed).randrange(first, n_tokens)
+    return random.Random(seed).randrange(first, n_tokens) if first < n_tokens else n_tokens
 
 
 def kept_text(token_bytes: TokenBytes, token_ids: np.ndarray) -> str:
@@ -69,7 +66,7 @@ def teacher_prefix(text: str) -> Prefix:
     Inside the thinking part the analysis channel stays open. Beyond it, or inside its closing mark,
     the analysis is finished and the final channel is open.
     """
-    body = text.removeprefix(THINK_OPEN)
+    body = text.lstrip().removeprefix(_OPEN_MARK).removeprefix("\n")
     reasoning, mark, answer = body.partition(_CLOSE_MARK)
     if mark:
         kept = f"{THINK_OPEN}{reasoning.strip()}{THINK_CLOSE}{answer.lstrip()}"
@@ -122,7 +119,7 @@ def continue_rollouts(
     for row in rows:
         n_tokens = len(row["token_ids"])
         cut_seed = request_seed(seed, "cut", row["rollout_id"])
-        position = cut_position(n_tokens, min_cut_fraction, cut_seed) if n_tokens > 2 else n_tokens
+        position = cut_position(n_tokens, min_cut_fraction, cut_seed)
         prefix = teacher_prefix(kept_text(token_bytes, np.asarray(row["token_ids"][:position])))
         prompt = engine.render(
             chat(system_prompt, row["question"]), reasoning_effort=reasoning_effort

@@ -19,7 +19,7 @@ from dasd_assets.response_filtering.harmony import HarmonyError, wire_parts
 from dasd_assets.response_filtering.rules import Response, broken_rules
 from dasd_assets.response_filtering.student_format import THINK_CLOSE, THINK_OPEN, student_text
 from resources.contracts import MIXED_POLICY_SAMPLE, REJECTED_CONTINUATIONS
-from training.dataset import encode_prompt, encode_response
+from training.encoding import encode_prompt, encode_response
 
 MIXED_POLICY, OFF_POLICY = "mixed_policy", "off_policy"
 
@@ -40,7 +40,8 @@ def finish_continuations(
 ) -> Finished:
     """Join the student's prefixes with the teacher's continuations and filter the answers.
 
-    The same rules as for teacher responses judge the whole answer.
+    The same rules as for teacher responses judge the whole answer. One to which the teacher added
+    nothing is the student's own, and is rejected as `nothing_continued`.
 
     Args:
         continuations: rows with the schema TEACHER_CONTINUATIONS.
@@ -60,7 +61,7 @@ def finish_continuations(
         text = student_text(reasoning, answer)
         tokens = encode_response(student_tokenizer, text)
         prompt = encode_prompt(student_tokenizer, row["question"], system_prompt)
-        broken += broken_rules(
+        found = broken_rules(
             Response(
                 reasoning=reasoning,
                 answer=answer,
@@ -72,7 +73,11 @@ def finish_continuations(
             ),
             settings,
         )
+        # An answer that could not be read has no parts; that they are missing says nothing more.
+        broken += [r for r in found if not (broken and r["rule"].startswith("no_"))]
         prefix_bytes = _common_bytes(row["prefix_text"], text)
+        if not broken and prefix_bytes == len(text.encode()):
+            broken.append({"rule": "nothing_continued", "evidence": f"{len(row['text'])} characters"})
         if broken:
             rejected.append({**row, "broken_rules": broken})
         else:

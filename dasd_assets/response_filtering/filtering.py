@@ -18,7 +18,7 @@ from dasd_assets.response_filtering.rules import Response, broken_rules
 from dasd_assets.response_filtering.student_format import student_text
 from resources.contracts import FILTERED_RESPONSES, REJECTED_RESPONSES
 from resources.engines.byte_offsets import TokenBytes
-from training.dataset import encode_prompt, encode_response
+from training.encoding import encode_prompt, encode_response
 
 
 @dataclass(frozen=True)

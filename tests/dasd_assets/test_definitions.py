@@ -1,0 +1,108 @@
+"""The asset graph: partitions, groups, declared compute, and what a setting makes stale."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from dasd_assets.definitions import build_definitions
+from dasd_assets.profile import Profile, load_profile
+
+TINY = load_profile("tiny")
+
+GRID = {"teacher_responses", "filtered_responses", "student_scores", "sentence_provenance"}
+SHARDED = {"raw_questions", "questions", "student_rollouts", "teacher_continuations"}
+
+
+def assets(profile: Profile) -> dict[str, dg.AssetSpec]:
+    definitions = build_definitions(profile, Path("/nowhere"))
+    return {
+        spec.key.to_user_string(): spec
+        for asset in definitions.assets or []
+        if isinstance(asset, dg.AssetsDefinition)
+        for spec in asset.specs
+    }
+
+
+def changed(profile: Profile, section: str, **settings: Any) -> set[str]:
+    """Assets whose code version differs when settings of a section are changed."""
+    other = profile.model_copy(
+        update={section: getattr(profile, section).model_copy(update=settings)}
+    )
+    before, after = assets(profile), assets(other)
+    return {name for name in before if before[name].code_version != after[name].code_version}
+
+
+def test_partitions() -> None:
+    specs = assets(TINY)
+    for name in GRID:
+        partitions = specs[name].partitions_def
+        assert isinstance(partitions, dg.MultiPartitionsDefinition)
+        assert {d.name for d in partitions.partitions_defs} == {"temperature", "question_shard"}
+    for name in SHARDED:
+        assert isinstance(specs[name].partitions_def, dg.DynamicPartitionsDefinition)
+    sample = specs["divergence_sample"].partitions_def
+    assert sample is not None
+    assert sample.get_partition_keys() == ["low", "high"]
+    for name in ("low_temperature_checkpoint", "dasd_checkpoint", "stage_report"):
+        assert specs[name].partitions_def is None
+
+
+def test_every_asset_declares_group_owner_kind_code_version_description_and_compute() -> None:
+    for name, spec in assets(TINY).items():
+        assert spec.group_name, name
+        assert spec.owners, name
+        assert spec.kinds, name
+        assert spec.code_version, name
+        assert spec.description, name
+        assert "compute/gpus" in spec.metadata, name
+
+
+def test_groups_are_the_boxes_of_the_figure() -> None:
+    boxes = {
+        "models", "questions", "teacher_responses", "response_filtering", "divergence_sampling",
+        "temperature_scheduled_learning", "mixed_policy_distillation", "evaluation",
+    }  # fmt: skip
+    assert {spec.group_name for spec in assets(TINY).values()} == boxes
+    for box in boxes:
+        assert (Path(__file__).parents[2] / "dasd_assets" / box / "assets.py").is_file()
+
+
+def test_the_papers_compute_becomes_pools_and_container_limits() -> None:
+    definitions = build_definitions(load_profile("dasd-4b"), Path("/nowhere"))
+    ops = {
+        asset.key.to_user_string(): asset.op
+        for asset in definitions.assets or []
+        if isinstance(asset, dg.AssetsDefinition)
+    }
+    teacher = ops["teacher_responses"]
+    assert teacher.pool == "teacher"
+    limits = teacher.tags["dagster-k8s/config"]
+    assert '"nvidia.com/gpu": "8"' in str(limits)
+    assert ops["low_temperature_checkpoint"].pool == "training"
+    assert ops["filtered_responses"].pool is None
+
+
+@pytest.mark.parametrize(
+    ("section", "settings", "expected"),
+    [
+        ("response_filtering", {"max_sentence_repeats": 9},
+         {"filtered_responses", "mixed_policy_sample", "stage_report"}),
+        ("teacher_responses", {"temperatures": {"low": 0.5, "high": 1.0}},
+         {"sampling_temperature", "stage_report"}),
+        ("teacher_responses", {"max_tokens": 99},
+         {"teacher_responses", "teacher_continuations", "stage_report"}),
+        ("divergence_sampling", {"min_probability_ratio": 3.0},
+         {"sentence_provenance", "divergence_sample", "stage_report"}),
+        ("temperature_scheduled_learning", {"epochs": 9},
+         {"low_temperature_checkpoint", "high_temperature_checkpoint", "stage_report"}),
+        ("questions", {"decontamination_ngram_words": 9}, {"questions", "stage_report"}),
+    ],
+)  # fmt: skip
+def test_a_setting_makes_stale_what_it_shapes_and_nothing_else(
+    section: str, settings: dict[str, Any], expected: set[str]
+) -> None:
+    assert changed(TINY, section, **settings) == expected
