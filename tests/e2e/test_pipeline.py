@@ -84,9 +84,10 @@ def test_a_sample_can_be_followed_from_question_to_training(finished: Finished) 
     shard = {"question_shard": sample["question_shard"]}
     assert sample["question_id"] in lake.read("questions", shard)["question_id"].to_pylist()
     configuration = lake.current_checkpoint("high_temperature") / "sft.json"
-    assert str(lake.path("divergence_sample", {"temperature": "high"})) in json.loads(
-        configuration.read_text(encoding="utf-8")
-    )["samples"]
+    assert (
+        str(lake.path("divergence_sample", {"temperature": "high"}))
+        in json.loads(configuration.read_text(encoding="utf-8"))["samples"]
+    )
 
 
 def test_rollouts_keep_the_cap_and_only_truncated_ones_are_continued(finished: Finished) -> None:
