@@ -77,7 +77,9 @@ def finish_continuations(
         broken += [r for r in found if not (broken and r["rule"].startswith("no_"))]
         prefix_bytes = _common_bytes(row["prefix_text"], text)
         if not broken and prefix_bytes == len(text.encode()):
-            broken.append({"rule": "nothing_continued", "evidence": f"{len(row['text'])} characters"})
+            broken.append(
+                {"rule": "nothing_continued", "evidence": f"{len(row['text'])} characters"}
+            )
         if broken:
             rejected.append({**row, "broken_rules": broken})
         else:

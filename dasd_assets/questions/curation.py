@@ -99,6 +99,7 @@ with grams as (
                                       lambda i : words[i : i + $n - 1])
                   end) as gram
     from asked
+    where len(words) > 0
 )
 select q.row, min(array_to_string(q.gram, ' ') || ' (' || b.label || ')') as evidence
 from grams q join grams b on q.gram = b.gram

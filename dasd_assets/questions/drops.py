@@ -85,8 +85,11 @@ def _parse(content: bytes, line: int) -> dict[str, Any]:
         raise _UnusableRowError("invalid_utf8", f"byte {error.start}: {error.reason}") from None
     try:
         row = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise _UnusableRowError("invalid_json", str(error)) from None
+    except json.JSONDecodeError as error:
+        evidence = f"{error.msg} (character {error.pos})"
+        raise _UnusableRowError("invalid_json", evidence) from None
+    except RecursionError:
+        raise _UnusableRowError("invalid_json", "nested too deeply") from None
     if not isinstance(row, dict):
         raise _UnusableRowError("not_an_object", f"a JSON {type(row).__name__}")
     for field in ("question", "domain", "answer"):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from dasd_assets.questions.curation import question_id
+from dasd_assets.questions.curation import normalise, question_id
 from dasd_assets.questions.drops import read_drop
 from resources.contracts import BENCHMARK_QUESTIONS, ContractError
 
@@ -38,7 +38,7 @@ def read_benchmark(file: Path, benchmark: str, max_row_bytes: int) -> pa.Table:
             "question_id": question_id(row["domain"], row["question"]),
             "benchmark": benchmark,
             "domain": row["domain"],
-            "question": row["question"].strip(),
+            "question": normalise(row["question"]),
             "answer": row["answer"],
         }
         for row in contents.rows.to_pylist()

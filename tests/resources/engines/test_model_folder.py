@@ -1,4 +1,4 @@
-"""Model folders: a good one is read without weights, a bad one is refused with the remedy."""
+"""Every way a model folder can be wrong has its own message."""
 
 from __future__ import annotations
 
@@ -8,73 +8,96 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from transformers import AutoModelForCausalLM
 
-from dasd_assets.profile import PROJECT_ROOT
 from resources.engines.model_folder import ModelFolderError, inspect_model
 
-STUDENT = PROJECT_ROOT / "tiny_world" / "models" / "student"
+
+@pytest.fixture
+def folder(model_folders: dict[str, Path], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(model_folders["qwen3"], tmp_path / "model"))
 
 
-def edit(file: Path, change: Callable[[dict], None]) -> None:
-    content = json.loads(file.read_text())
-    change(content)
-    file.write_text(json.dumps(content))
+def change_json(file: Path, **changes: object) -> None:
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
 
 
-def test_a_good_folder(tmp_path: Path) -> None:
-    folder = inspect_model(str(STUDENT))
-    assert folder.architecture == "Qwen3ForCausalLM"
-    assert 100_000 < folder.n_parameters < 2_000_000
-    copy = tmp_path / "copy"
-    shutil.copytree(STUDENT, copy)
-    assert inspect_model(str(copy)).content_hash == folder.content_hash
-    edit(copy / "generation_config.json", lambda c: c.update(top_k=3))
-    assert inspect_model(str(copy)).content_hash != folder.content_hash
-
-
-def remove(name: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / name).unlink()
-
-
-def no_template(folder: Path) -> None:
+def remove_template(folder: Path) -> None:
     (folder / "chat_template.jinja").unlink(missing_ok=True)
-    edit(folder / "tokenizer_config.json", lambda c: c.pop("chat_template", None))
+    change_json(folder / "tokenizer_config.json", chat_template=None)
 
 
-def cut_weights(folder: Path) -> None:
-    file = folder / "model.safetensors"
-    file.write_bytes(file.read_bytes()[:-100])
+def cut_weights(to: int | None) -> Callable[[Path], None]:
+    def cut(folder: Path) -> None:
+        file = folder / "model.safetensors"
+        file.write_bytes(file.read_bytes()[:to])
+
+    return cut
 
 
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (remove("config.json"), "config.json is missing"),
-        (lambda f: (f / "config.json").write_text("{"), "no valid JSON"),
-        (remove("model.safetensors"), r"no weights \(\*\.safetensors\)"),
-        (cut_weights, "the file ends before its last tensor"),
-        (lambda f: (f / "model.safetensors").write_bytes(b"garbage!!"), "torn or no safetensors"),
-        (remove("tokenizer.json"), "tokenizer.json is missing"),
-        (no_template, "no chat template"),
-        (lambda f: edit(f / "config.json", lambda c: c.update(vocab_size=100)),
-         "token ids up to .* vocab_size is 100"),
-        (lambda f: edit(f / "config.json", lambda c: c.update(vocab_size=5_000)),
-         "vocab_size 5000, but the weights have .* embedding rows"),
-    ],
-)  # fmt: skip
-def test_a_bad_folder_is_refused(
-    tmp_path: Path, spoil: Callable[[Path], None], message: str
-) -> None:
-    folder = tmp_path / "model"
-    shutil.copytree(STUDENT, folder)
-    spoil(folder)
-    with pytest.raises(ModelFolderError, match=message) as raised:
+@pytest.mark.parametrize("architecture", ["qwen3", "gpt_oss"])
+def test_a_good_folder(model_folders: dict[str, Path], architecture: str) -> None:
+    path = model_folders[architecture]
+    found = inspect_model(str(path))
+    model = AutoModelForCausalLM.from_pretrained(path)
+    assert (found.name, found.path) == (architecture, path)
+    assert found.architecture == type(model).__name__
+    assert (found.vocab_size, found.max_position_embeddings) == (352, 256)
+    assert found.n_parameters == model.num_parameters()
+
+
+BAD: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no config": (lambda f: (f / "config.json").unlink(), "config.json is missing"),
+    "broken JSON": (lambda f: (f / "config.json").write_text('{"vocab'), "no valid JSON"),
+    "JSON list": (lambda f: (f / "config.json").write_text("[]"), "expected a JSON object"),
+    "no weights": (lambda f: (f / "model.safetensors").unlink(), "no weights"),
+    "empty weights": (cut_weights(0), "torn or no safetensors"),
+    "torn header": (cut_weights(100), "torn or no safetensors.*header is longer"),
+    "torn weights": (cut_weights(-1), "torn or no safetensors.*before its last tensor"),
+    "no tokenizer": (lambda f: (f / "tokenizer.json").unlink(), "tokenizer.json is missing"),
+    "no tokenizer settings": (
+        lambda f: (f / "tokenizer_config.json").unlink(),
+        "tokenizer_config.json is missing",
+    ),
+    "no chat template": (remove_template, "no chat template"),
+    "token ids beyond": (
+        lambda f: change_json(f / "config.json", vocab_size=100),
+        r"token ids up to 3\d\d, but .* vocab_size is 100",
+    ),
+    "embedding rows": (
+        lambda f: change_json(f / "config.json", vocab_size=360),
+        "vocab_size 360, but the weights have 352",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_folder(folder: Path, case: str) -> None:
+    inspect_model(str(folder))
+    damage, message = BAD[case]
+    damage(folder)
+    with pytest.raises(ModelFolderError, match=message) as error:
         inspect_model(str(folder))
-    assert str(folder) in str(raised.value)
+    assert str(folder) in str(error.value)
 
 
-def test_a_missing_folder_and_a_model_that_is_not_downloaded() -> None:
-    with pytest.raises(ModelFolderError, match=r"/no/such/model: no such model folder"):
-        inspect_model("/no/such/model")
-    with pytest.raises(ModelFolderError, match=r"hf download nobody/nothing"):
-        inspect_model("nobody/nothing")
+def test_a_missing_path(tmp_path: Path) -> None:
+    with pytest.raises(ModelFolderError, match="no such model folder"):
+        inspect_model(str(tmp_path / "absent"))
+
+
+def test_a_hub_id_that_is_not_cached() -> None:
+    with pytest.raises(ModelFolderError, match="hf download nobody/no-such-model --revision v1"):
+        inspect_model("nobody/no-such-model", "v1")
+
+
+def test_the_content_hash_knows_files_not_places(
+    folder: Path, model_folders: dict[str, Path]
+) -> None:
+    original = inspect_model(str(model_folders["qwen3"])).content_hash
+    assert inspect_model(str(folder)).content_hash == original
+    file = folder / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    assert inspect_model(str(folder)).content_hash != original

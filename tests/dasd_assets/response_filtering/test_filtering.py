@@ -1,0 +1,101 @@
+"""Filtering as a whole: every answer is kept or rejected, with the contracts' schemas."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from transformers import AutoTokenizer
+
+from dasd_assets.profile import PROJECT_ROOT, load_profile
+from dasd_assets.response_filtering.filtering import Filtered, filter_responses, funnel
+from resources.contracts import FILTERED_RESPONSES, REJECTED_RESPONSES, TEACHER_RESPONSES
+
+MODELS = PROJECT_ROOT / "tiny_world" / "models"
+ANALYSIS = "<|channel|>analysis<|message|>"
+FINAL = "<|start|>assistant<|channel|>final<|message|>"
+
+
+@pytest.fixture(scope="module")
+def tokenizers() -> tuple[Any, Any]:
+    return (
+        AutoTokenizer.from_pretrained(MODELS / "teacher"),
+        AutoTokenizer.from_pretrained(MODELS / "student"),
+    )
+
+
+def run(tokenizers: tuple[Any, Any], *wires: str, **settings: Any) -> Filtered:
+    rows = []
+    for index, wire in enumerate(wires):
+        ids = tokenizers[0].encode(wire, add_special_tokens=False)
+        rows.append(
+            {
+                "response_id": f"r{index}", "question_id": "q", "domain": "math",
+                "question": "What is 1 + 2?", "sample_index": index, "system_prompt": "s",
+                "reasoning_effort": "high", "model": "m", "model_revision": "1", "engine": "e",
+                "engine_version": "1", "logprobs_mode": "raw_logprobs", "temperature": 1.0,
+                "top_p": 1.0, "max_tokens": 99, "seed": 0, "token_ids": ids,
+                "finish_reason": "stop" if wire.endswith("<|return|>") else "length",
+                "logprobs": -np.ones(len(ids), np.float32), "text": wire,
+            }
+        )  # fmt: skip
+    filtered = filter_responses(
+        pa.Table.from_pylist(rows, schema=TEACHER_RESPONSES),
+        teacher_tokenizer=tokenizers[0],
+        student_tokenizer=tokenizers[1],
+        settings=load_profile("tiny").response_filtering.model_copy(update=settings),
+        system_prompt="You are a helpful assistant.",
+        references={"q": json.dumps("3")},
+    )
+    assert filtered.kept.schema.equals(FILTERED_RESPONSES)
+    assert filtered.rejected.schema.equals(REJECTED_RESPONSES)
+    assert filtered.kept.num_rows + filtered.rejected.num_rows == len(wires)
+    return filtered
+
+
+def rules(filtered: Filtered) -> list[list[str]]:
+    return [
+        [broken["rule"] for broken in row] for row in filtered.rejected["broken_rules"].to_pylist()
+    ]
+
+
+GOOD = f"{ANALYSIS}Ones: 1 + 2 = 3.<|end|>{FINAL}The answer is \\boxed{{3}}.<|return|>"
+WRONG = GOOD.replace("{3}", "{4}")
+
+
+def test_kept_and_rejected(tokenizers: tuple[Any, Any]) -> None:
+    filtered = run(tokenizers, GOOD, f"{ANALYSIS}Cut off", "no channel at all<|return|>")
+    (kept,) = filtered.kept.to_pylist()
+    assert kept["response_text"] == (
+        "<think>\nOnes: 1 + 2 = 3.\n</think>\n\nThe answer is \\boxed{3}."
+    )
+    assert len(kept["teacher_token_starts"]) == len(kept["teacher_logprobs"])
+    first, second = rules(filtered)
+    assert first == ["hit_max_tokens", "no_final_answer"]
+    assert second[0] in ("malformed_harmony", "token_text_mismatch")
+    counts = funnel(filtered.kept, filtered.rejected)
+    assert counts["math"]["kept"] == 1
+    assert counts["math"]["hit_max_tokens"] == 1
+
+
+def test_a_wrong_answer_is_rejected_only_where_the_domain_is_verified(
+    tokenizers: tuple[Any, Any],
+) -> None:
+    assert run(tokenizers, GOOD, WRONG).kept.num_rows == 2
+    verified = run(tokenizers, GOOD, WRONG, verify_domains=["math"])
+    assert verified.kept["response_id"].to_pylist() == ["r0"]
+    assert rules(verified) == [["incorrect_answer"]]
+
+
+def test_length_counts_prompt_and_response_under_the_students_tokenizer(
+    tokenizers: tuple[Any, Any],
+) -> None:
+    n = run(tokenizers, GOOD).kept["n_student_tokens"].to_pylist()[0]
+    assert rules(run(tokenizers, GOOD, max_student_tokens=n)) == [["too_long"]]
+
+
+def test_no_answers_at_all(tokenizers: tuple[Any, Any]) -> None:
+    assert run(tokenizers).kept.num_rows == 0

@@ -1,0 +1,76 @@
+"""Every rule is kept by a good answer, broken by a bad one, and shows its evidence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dasd_assets.profile import ResponseFiltering
+from dasd_assets.response_filtering.rules import RULES, Response, broken_rules
+
+SETTINGS = ResponseFiltering(
+    max_student_tokens=100,
+    max_paragraph_repeats=2,
+    max_sentence_repeats=2,
+    repeated_ngram_words=3,
+    max_ngram_repeats=3,
+)
+GOOD = Response(
+    reasoning="First we add. Then we carry. Now we are done.",
+    answer="It is 42.",
+    n_student_tokens=100,
+    n_tokens=3,
+    logprobs=np.array([-0.1, -2.0, 0.0], np.float32),
+)
+
+BROKEN = {
+    "empty_completion": (replace(GOOD, n_tokens=0, logprobs=np.empty(0, np.float32),
+                                 finish_reason="context_exceeded"), "context_exceeded"),
+    "hit_max_tokens": (replace(GOOD, finish_reason="length"), "3 tokens"),
+    "invalid_logprobs": (replace(GOOD, logprobs=np.array([-1.0, np.nan, 0])), "nan at token 1"),
+    "no_reasoning": (replace(GOOD, reasoning=""), "no analysis"),
+    "no_final_answer": (replace(GOOD, answer=""), "no final channel"),
+    "tool_call": (replace(GOOD, tool_call="functions.calc"), "functions.calc"),
+    "too_long": (replace(GOOD, n_student_tokens=101), "101 student tokens"),
+    "repeated_paragraph": (replace(GOOD, reasoning="Aha\n\nAha\n\nAha"), "3 x 'Aha'"),
+    "repeated_sentence": (replace(GOOD, reasoning="So it is. " * 3), "3 x 'So it is.'"),
+    "repeated_ngram": (replace(GOOD, reasoning="a b c d, " * 4), "4 x 'a b c'"),
+}  # fmt: skip
+
+
+def test_a_good_answer_breaks_no_rule() -> None:
+    assert broken_rules(GOOD, SETTINGS) == []
+
+
+def test_every_rule_is_tested() -> None:
+    assert set(BROKEN) == set(RULES)
+
+
+@pytest.mark.parametrize("rule", BROKEN)
+def test_a_broken_rule_is_named_with_its_evidence(rule: str) -> None:
+    response, evidence = BROKEN[rule]
+    found = {broken["rule"]: broken["evidence"] for broken in broken_rules(response, SETTINGS)}
+    assert evidence in found[rule]
+
+
+@pytest.mark.parametrize(
+    ("logprobs", "evidence"),
+    [
+        ([-1.0, -1.0], "2 logprobs for 3 tokens"),
+        ([-1.0, -np.inf, -1.0], "-inf at token 1"),
+        ([-1.0, -1.0, 0.5], "0.5 at token 2"),
+    ],
+)
+def test_no_logprob_is_ever_made_up(logprobs: list[float], evidence: str) -> None:
+    response = replace(GOOD, logprobs=np.array(logprobs, np.float32))
+    (broken,) = broken_rules(response, SETTINGS)
+    assert broken == {"rule": "invalid_logprobs", "evidence": evidence}
+
+
+def test_all_broken_rules_are_reported() -> None:
+    response = replace(GOOD, answer="", finish_reason="length", reasoning="Again. " * 9)
+    assert [broken["rule"] for broken in broken_rules(response, SETTINGS)] == [
+        "hit_max_tokens", "no_final_answer", "repeated_sentence", "repeated_ngram",
+    ]  # fmt: skip
