@@ -54,8 +54,12 @@ class _Spans:
         """Index of the sentence that holds each byte of each response; -1 if none does."""
         place = response * self.width + byte
         sentence = np.searchsorted(self.response * self.width + self.start, place, "right") - 1
-        inside = (byte >= 0) & (byte < self.width) & (sentence >= 0)
-        inside[inside] = byte[inside] < self.end[sentence[inside]]
+        # The last sentence that starts before a byte may end before it, or in an earlier response.
+        inside = sentence >= 0
+        found = sentence[inside]
+        inside[inside] = (self.response[found] == response[inside]) & (
+            byte[inside] < self.end[found]
+        )
         return np.where(inside, sentence, -1)
 
 

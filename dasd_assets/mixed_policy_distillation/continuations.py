@@ -57,7 +57,8 @@ def cut_position(n_tokens: int, min_fraction: float, seed: int) -> int:
 
 def kept_text(token_bytes: TokenBytes, token_ids: np.ndarray) -> str:
     """The text of the kept tokens; half a character at the end is left out."""
-    return token_bytes.decode(token_ids).decode("utf-8", errors="ignore")
+    known = token_ids[token_ids < token_bytes.size]
+    return token_bytes.decode(known).decode("utf-8", errors="ignore")
 
 
 def teacher_prefix(text: str) -> Prefix:

@@ -65,6 +65,9 @@ def parse_harmony(
     Raises:
         HarmonyError: `malformed_harmony` or `token_text_mismatch`, with the evidence.
     """
+    unknown = token_ids[token_ids >= token_bytes.size]
+    if len(unknown):
+        raise HarmonyError("token_text_mismatch", f"the tokenizer has no token {unknown[0]}")
     messages = _messages(wire_text)
     runs = _content_runs(token_ids, token_bytes)
     if len(runs) != len(messages):

@@ -31,6 +31,11 @@ class TokenBytes:
         self._tokenizer = tokenizer
 
     @cached_property
+    def size(self) -> int:
+        """Token ids that the tokenizer knows; a model's embedding is often padded beyond them."""
+        return len(self._tokenizer)
+
+    @cached_property
     def _vocabulary(self) -> dict[str, int]:
         return dict(self._tokenizer.get_vocab())
 
@@ -41,7 +46,7 @@ class TokenBytes:
             index: b"" if token.special else token.content.encode()
             for index, token in self._tokenizer.added_tokens_decoder.items()
         }
-        pieces = [b""] * len(self._tokenizer)
+        pieces = [b""] * self.size
         for token, index in self._vocabulary.items():
             if index in added:
                 pieces[index] = added[index]
@@ -68,7 +73,7 @@ class TokenBytes:
     @cached_property
     def is_special(self) -> npt.NDArray[np.bool_]:
         """Whether each token id is a special token."""
-        special = np.zeros(len(self._tokenizer), np.bool_)
+        special = np.zeros(self.size, np.bool_)
         for index, token in self._tokenizer.added_tokens_decoder.items():
             special[index] = token.special
         return special

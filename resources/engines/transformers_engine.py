@@ -11,7 +11,7 @@ import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from resources.engines.decode import sample_batch
-from resources.engines.model_folder import inspect_model
+from resources.engines.model_folder import ModelFolderError, inspect_model
 from resources.engines.protocol import (
     Completion,
     ContextLengthError,
@@ -149,4 +149,9 @@ def _stop_ids(generation_config: GenerationConfig, tokenizer: Any) -> frozenset[
     configured = generation_config.eos_token_id
     if configured is None:
         configured = tokenizer.eos_token_id
+    if configured is None:
+        raise ModelFolderError(
+            f"{tokenizer.name_or_path}: neither generation_config.json nor the tokenizer names an "
+            "end token (eos_token_id), so no answer would ever end"
+        )
     return frozenset(configured if isinstance(configured, list) else [configured])
