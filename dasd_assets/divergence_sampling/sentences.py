@@ -25,9 +25,11 @@ class Segmenter(Protocol):
 
 _BOUNDARY = re.compile(
     r"""
-      (?:(?<=[.!?])|(?<=[.!?]["')\]]))\ +(?=["'(\[]?[^\Wa-z_]|[$\\`*•-])  # end mark, a new start
-    | (?<=[。！？])                                                        # CJK needs no space
-    | \n+\s*                                                               # every line is its own
+    [.!?。！？\n]  # one set of characters first: the search skips to it
+    (?: (?<=[.!?])(?P<closing>["')\]]?)\ +(?=["'(\[]?[^\Wa-z_]|[$\\`*•-])  # space, a new start
+      | (?<=[。！？])\s*                                                    # CJK needs no space
+      | (?<=\n)\s*                                                        # a line is its own
+    )
     """,
     re.VERBOSE,
 )
@@ -54,12 +56,9 @@ class ReasoningSegmenter:
         cuts = [0]
         for match in _BOUNDARY.finditer(text):
             cut = match.end()
-            if any(start < cut < end for start, end in fenced):
+            if fenced and any(start < cut < end for start, end in fenced):
                 continue
-            # Only the end of the sentence is looked at: from its start, or the text's, this would
-            # take time quadratic in the length.
-            tail = max(0, match.start() - _LONGEST_ABBREVIATION)
-            if "\n" not in match.group() and _ABBREVIATION.search(text, tail, match.start()):
+            if match["closing"] == "" and _abbreviated(text, match.start() + 1):
                 continue
             if cuts[-1] < cut < len(text):
                 cuts.append(cut)
@@ -68,6 +67,12 @@ class ReasoningSegmenter:
 
 
 DEFAULT_SEGMENTER = ReasoningSegmenter()
+
+
+def _abbreviated(text: str, end: int) -> bool:
+    """Whether the mark before `end` belongs to an abbreviation. Looks at the last word alone, as
+    from the start of the text this would take time quadratic in its length."""
+    return _ABBREVIATION.search(text, max(0, end - _LONGEST_ABBREVIATION), end) is not None
 
 
 def _fenced(text: str) -> list[Span]:

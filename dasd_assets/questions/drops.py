@@ -90,6 +90,8 @@ def _parse(content: bytes, line: int) -> dict[str, Any]:
         raise _UnusableRowError("invalid_json", evidence) from None
     except RecursionError:
         raise _UnusableRowError("invalid_json", "nested too deeply") from None
+    except ValueError as error:  # an integer of more digits than Python reads
+        raise _UnusableRowError("invalid_json", str(error)) from None
     if not isinstance(row, dict):
         raise _UnusableRowError("not_an_object", f"a JSON {type(row).__name__}")
     for field in ("question", "domain", "answer"):

@@ -32,7 +32,7 @@ def list_inbox(inbox: Path) -> InboxListing:
         raise InboxError(f"{inbox}: no such folder. Put question drops (*{DROP_SUFFIX}) into it.")
     drops, refused = {}, {}
     for file in sorted(inbox.iterdir()):
-        if file.suffix != DROP_SUFFIX or file.name.startswith("."):
+        if file.suffix != DROP_SUFFIX or file.name.startswith(".") or not file.is_file():
             continue
         try:
             drops[question_shard_of(file.name)] = file

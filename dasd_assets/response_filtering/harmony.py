@@ -143,10 +143,10 @@ def _content_runs(
 ) -> list[tuple[int, int]]:
     """Token spans between each `<|message|>` and the next special token."""
     special = np.flatnonzero(token_bytes.is_special[token_ids])
-    ends = [*special[1:].tolist(), len(token_ids)]
+    ends = np.append(special, len(token_ids))[1:]
     return [
         (place + 1, end)
-        for place, end in zip(special.tolist(), ends, strict=True)
+        for place, end in zip(special.tolist(), ends.tolist(), strict=True)
         if token_ids[place] == token_bytes.id_of("<|message|>")
     ]
 

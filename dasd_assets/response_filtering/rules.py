@@ -17,7 +17,7 @@ import numpy.typing as npt
 from dasd_assets.profile import ResponseFiltering
 
 MAX_EVIDENCE = 120
-_SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s+|\n+")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])\s*|\n+")
 _PARAGRAPH_END = re.compile(r"\n\s*\n")
 
 
@@ -102,11 +102,13 @@ def repeated_ngram(response: Response, settings: ResponseFiltering) -> str | Non
     n = settings.repeated_ngram_words
     if len(words) < n:
         return None
-    _, ids = np.unique(np.array(words, dtype=np.str_), return_inverse=True)
+    # Not a NumPy array of strings: each would take the memory of the longest word.
+    number_of = {word: number for number, word in enumerate(dict.fromkeys(words))}
+    ids = np.array([number_of[word] for word in words], np.uint64)
     n_windows = len(words) - n + 1
     hashes = np.zeros(n_windows, np.uint64)
     for offset in range(n):
-        window = ids[offset : offset + n_windows].astype(np.uint64)
+        window = ids[offset : offset + n_windows]
         hashes = hashes * np.uint64(0x9E3779B97F4A7C15) + window + np.uint64(1)
     _, first, counts = np.unique(hashes, return_index=True, return_counts=True)
     most = int(counts.argmax())

@@ -37,6 +37,7 @@ def test_spans_are_contiguous_and_lose_nothing(text: str) -> None:
         ["So \\(x = 2\\). ", "$y = 3$ follows. ", "\\boxed{5}"],
         ['He said "No." ', "Then he left."],
         ["我们相加。", "得到五！", "对吗？", "对"],
+        ["对吗？\n\n", "对。 ", "好"],
         ["Now the code.\n\n", "```py\nx = 1\n\ny = 2. Z = 3\n```\n", "Then done. ", "Really."],
         ["Code:\n", "```\nleft open\n\nto the end. Of it"],
         ["wait... and no new start. still the same"],

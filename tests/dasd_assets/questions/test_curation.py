@@ -110,8 +110,8 @@ def test_shared_ngrams_are_contamination_and_the_evidence() -> None:
     assert result.questions["line"].to_pylist() == [2]
     assert verdicts(result) == [
         (1, "contaminated", "the sum of all (aime)"),
-        (3, "contaminated", "all primes below ten (aime)")
-    ] or verdicts(result) == [(1, "contaminated", "the sum of all (aime)")]
+        (3, "contaminated", "all primes below ten (aime)"),
+    ]
 
 
 def test_a_question_shorter_than_the_ngram_is_compared_whole() -> None:

@@ -33,7 +33,7 @@ def read(tmp_path: Path, content: bytes, max_row_bytes: int = MAX_ROW_BYTES) -> 
 BAD_LINES = {
     "broken JSON": (b'{"question": "x", ', "invalid_json", "Expecting property name"),
     "two values": (row() + row(), "invalid_json", "Extra data"),
-    "too deep": (b'{"question": ' + b"[" * 4_000, "invalid_json", "recursion"),
+    "too deep": (b'{"question": ' + b"[" * 4_000, "invalid_json", "too deeply"),
     "5000 digits": (b'{"difficulty": ' + b"1" * 5_000 + b"}", "invalid_json", "digits"),
     "a list": (b"[1, 2]", "not_an_object", "list"),
     "null": (b"null", "not_an_object", "NoneType"),
@@ -96,7 +96,9 @@ def test_byte_order_mark_crlf_and_blank_lines_cost_no_row_and_shift_no_line(tmp_
 
 def test_fields_are_taken_over_as_delivered(tmp_path: Path) -> None:
     answer = {"tests": [[[1], 2]], "function": "f", "é": None}
-    contents = read(tmp_path, row(question="  Größe?\u0000 ", answer=answer, difficulty=-3, extra=1))
+    contents = read(
+        tmp_path, row(question="  Größe?\u0000 ", answer=answer, difficulty=-3, extra=1)
+    )
     (kept,) = contents.rows.to_pylist()
     assert kept["question"] == "  Größe?\u0000 "
     assert json.loads(kept["answer"]) == answer

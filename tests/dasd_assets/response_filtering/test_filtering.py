@@ -99,3 +99,32 @@ def test_length_counts_prompt_and_response_under_the_students_tokenizer(
 
 def test_no_answers_at_all(tokenizers: tuple[Any, Any]) -> None:
     assert run(tokenizers).kept.num_rows == 0
+
+
+def test_an_answer_with_several_faults_is_rejected_with_all_of_them(
+    tokenizers: tuple[Any, Any],
+) -> None:
+    call = "<|start|>assistant<|channel|>commentary to=functions.f<|message|>{}"
+    loop = "Again and again. " * 40
+    filtered = run(tokenizers, "", GOOD, f"{ANALYSIS}{loop}<|end|>{call}", max_student_tokens=40)
+    first, *_, last = rules(filtered)
+    assert first == ["malformed_harmony", "empty_completion", "hit_max_tokens", "too_long"]
+    assert last == [
+        "hit_max_tokens", "no_final_answer", "tool_call", "too_long", "repeated_sentence",
+        "repeated_ngram",
+    ]  # fmt: skip
+    assert all(
+        broken["evidence"]
+        for row in filtered.rejected["broken_rules"].to_pylist()
+        for broken in row
+    )
+
+
+def test_token_starts_lead_back_to_the_text_of_each_token(tokenizers: tuple[Any, Any]) -> None:
+    (kept,) = run(tokenizers, GOOD).kept.to_pylist()
+    ids = tokenizers[0].encode(GOOD, add_special_tokens=False)
+    text = kept["response_text"].encode()
+    placed = [(i, s) for i, s in zip(ids, kept["teacher_token_starts"], strict=True) if s >= 0]
+    pieces = [tokenizers[0].decode([i]).strip().encode() for i, _ in placed]
+    assert [text[s : s + len(p)] for (_, s), p in zip(placed, pieces, strict=True)] == pieces
+    assert b"".join(pieces) == b"Ones:1+2=3.Theansweris\\boxed{3}."

@@ -73,6 +73,40 @@ def test_tokens_that_do_not_spell_the_text_are_an_error() -> None:
     assert "One!" in raised.value.evidence
 
 
+@pytest.mark.parametrize(
+    "wire", ["", "no channel", "<|channel|>analysis", f"{ANALYSIS}a<|end|><|start|>assistant"]
+)
+def test_text_that_is_no_harmony_is_malformed(wire: str) -> None:
+    with pytest.raises(HarmonyError) as raised:
+        parse(wire)
+    assert raised.value.rule == "malformed_harmony"
+    assert raised.value.evidence
+
+
+@pytest.mark.parametrize("tokens_of", ["", "One.", f"{ANALYSIS}One.<|return|>"])
+def test_tokens_with_other_messages_than_the_text_are_an_error(tokens_of: str) -> None:
+    tokenizer, token_bytes = teacher()
+    ids = np.asarray(tokenizer.encode(tokens_of, add_special_tokens=False), np.int32)
+    with pytest.raises(HarmonyError, match="token_text_mismatch: 2 messages"):
+        parse_harmony(ids, f"{ANALYSIS}One.<|end|>{FINAL}Two.<|return|>", token_bytes)
+
+
+def test_starts_across_segments_template_and_multibyte_characters() -> None:
+    answer, ids = parse(
+        f"{ANALYSIS}\n é一 <|end|><|start|>assistant{ANALYSIS} b\n<|end|>{FINAL} 😀.<|return|>"
+    )
+    text = student_text("é一\n\nb", "😀.").encode()
+    assert (answer.reasoning, answer.answer) == ("é一\n\nb", "😀.")
+    _, token_bytes = teacher()
+    spelled = bytearray(b" " * len(text))
+    for token, start in zip(ids, answer.token_starts, strict=True):
+        piece = token_bytes.decode(np.array([token])).strip()
+        if start >= 0 and piece:
+            spelled[start : start + len(piece)] = piece
+    expected = text.replace(b"<think>", b" " * 7).replace(b"</think>", b" " * 8)
+    assert spelled == expected.replace(b"\n", b" ")
+
+
 # No special token's text, and no half of one.
 PLAIN = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="<|>"), max_size=40)
 

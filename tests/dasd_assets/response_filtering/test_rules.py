@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -74,3 +75,32 @@ def test_all_broken_rules_are_reported() -> None:
     assert [broken["rule"] for broken in broken_rules(response, SETTINGS)] == [
         "hit_max_tokens", "no_final_answer", "repeated_sentence", "repeated_ngram",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rule", "kept", "broken"),
+    [
+        ("too_long", {"n_student_tokens": 100}, {"n_student_tokens": 101}),
+        ("repeated_paragraph", {"reasoning": "Aha\n\nAha"}, {"reasoning": "Aha\n \n\nAha\n\n Aha"}),
+        ("repeated_sentence", {"reasoning": "So. So. No."}, {"reasoning": "So. No.\nSo.\nSo."}),
+        ("repeated_sentence", {"reasoning": "对。对。错。"}, {"reasoning": "对。对。错。对。"}),
+        ("repeated_ngram", {"reasoning": "a b c " * 3}, {"reasoning": "a b c " * 4}),
+        ("invalid_logprobs", {"logprobs": None}, {"logprobs": np.full(3, 0.001, np.float32)}),
+    ],
+)
+def test_the_limit_itself_is_kept(
+    rule: str, kept: dict[str, object], broken: dict[str, object]
+) -> None:
+    assert broken_rules(replace(GOOD, **kept), SETTINGS) == []
+    found = broken_rules(replace(GOOD, **broken), SETTINGS)
+    assert rule in [each["rule"] for each in found]
+
+
+def test_one_very_long_word_does_not_multiply_the_memory() -> None:
+    words = [f"w{i}" for i in range(2_000)]
+    response = replace(GOOD, reasoning=" ".join([*words, "x" * 100_000]))
+    tracemalloc.start()
+    assert broken_rules(response, SETTINGS) == []
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10_000_000
