@@ -17,7 +17,12 @@ from dasd_assets.mixed_policy_distillation.continuations import (
 from dasd_assets.profile import ResponseFiltering
 from dasd_assets.response_filtering.harmony import HarmonyError, wire_parts
 from dasd_assets.response_filtering.rules import Response, broken_rules
-from dasd_assets.response_filtering.student_format import THINK_CLOSE, THINK_OPEN, student_text
+from dasd_assets.response_filtering.student_format import (
+    THINK_CLOSE,
+    THINK_OPEN,
+    student_text,
+    template_marks,
+)
 from resources.contracts import MIXED_POLICY_SAMPLE, REJECTED_CONTINUATIONS
 from training.encoding import encode_prompt, encode_response
 
@@ -49,6 +54,7 @@ def finish_continuations(
     Returns:
         Kept rows with the schema MIXED_POLICY_SAMPLE; every continuation is in one of the tables.
     """
+    marks = template_marks(student_tokenizer)
     kept, rejected = [], []
     for row in continuations.to_pylist():
         broken = []
@@ -70,6 +76,7 @@ def finish_continuations(
                 n_tokens=len(row["token_ids"]),
                 logprobs=np.asarray(row["logprobs"], np.float32),
                 tool_call=tool_call,
+                template_marks=marks,
             ),
             settings,
         )

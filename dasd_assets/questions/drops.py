@@ -109,7 +109,7 @@ def _parse(content: bytes, line: int) -> dict[str, Any]:
     return {
         "question": _text("question", question),
         "domain": domain,
-        "answer": _text("answer", json.dumps(row["answer"], ensure_ascii=False, sort_keys=True)),
+        "answer": _text("answer", _reference(row["answer"])),
         "difficulty": difficulty,
         "source": None
         if row.get("source") is None
@@ -124,6 +124,13 @@ def _typed(row: dict[str, Any], field: str, kind: type) -> Any:
             "wrong_type", f"{field}: expected {kind.__name__}, found {type(value).__name__}"
         )
     return value
+
+
+def _reference(answer: Any) -> str:
+    try:
+        return json.dumps(answer, ensure_ascii=False, sort_keys=True, allow_nan=False)
+    except ValueError:
+        raise _UnusableRowError("wrong_type", "answer: a number that is not finite") from None
 
 
 def _text(field: str, value: str) -> str:

@@ -15,7 +15,7 @@ from dasd_assets.evaluation.graders import grade
 from dasd_assets.profile import ResponseFiltering
 from dasd_assets.response_filtering.harmony import HarmonyAnswer, HarmonyError, parse_harmony
 from dasd_assets.response_filtering.rules import Response, broken_rules
-from dasd_assets.response_filtering.student_format import student_text
+from dasd_assets.response_filtering.student_format import student_text, template_marks
 from resources.contracts import FILTERED_RESPONSES, REJECTED_RESPONSES
 from resources.engines.byte_offsets import TokenBytes
 from training.encoding import encode_prompt, encode_response
@@ -48,6 +48,7 @@ def filter_responses(
         Both tables in the order of `responses`; every answer is in exactly one of them.
     """
     token_bytes = TokenBytes(teacher_tokenizer)
+    marks = template_marks(student_tokenizer)
     kept, rejected = [], []
     for row in responses.to_pylist():
         token_ids = np.asarray(row["token_ids"], np.int32)
@@ -70,6 +71,7 @@ def filter_responses(
                 n_tokens=len(token_ids),
                 logprobs=logprobs,
                 tool_call=answer.tool_call,
+                template_marks=marks,
             ),
             settings,
         )

@@ -33,6 +33,8 @@ class Response:
     n_tokens: int = 1
     logprobs: npt.NDArray[np.float32] | None = None
     tool_call: str | None = None
+    template_marks: frozenset[str] = frozenset()
+    """Texts that the student's template and tokenizer give a meaning of their own."""
 
     @property
     def text(self) -> str:
@@ -86,6 +88,11 @@ def too_long(response: Response, settings: ResponseFiltering) -> str | None:
     return f"{response.n_student_tokens} student tokens"
 
 
+def template_mark_in_text(response: Response, settings: ResponseFiltering) -> str | None:
+    """The text spells a mark of the student's format, which would end a part or the answer."""
+    return next((mark for mark in sorted(response.template_marks) if mark in response.text), None)
+
+
 def repeated_paragraph(response: Response, settings: ResponseFiltering) -> str | None:
     """One paragraph comes again and again."""
     return _repeated(_PARAGRAPH_END.split(response.text), settings.max_paragraph_repeats)
@@ -126,6 +133,7 @@ RULES: dict[str, Rule] = {
     "no_final_answer": no_final_answer,
     "tool_call": tool_call,
     "too_long": too_long,
+    "template_mark_in_text": template_mark_in_text,
     "repeated_paragraph": repeated_paragraph,
     "repeated_sentence": repeated_sentence,
     "repeated_ngram": repeated_ngram,

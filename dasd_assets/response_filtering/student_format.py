@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,11 @@ class StudentAnswer:
     answer: str | None
 
 
+def template_marks(student_tokenizer: Any) -> frozenset[str]:
+    """Texts that must not stand in a response: marks of thinking and special tokens."""
+    return frozenset({_OPEN_MARK, _CLOSE_MARK, *student_tokenizer.all_special_tokens})
+
+
 def student_text(reasoning: str, answer: str) -> str:
     """The canonical text of a response. Both parts must be stripped of outer white space."""
     return f"{THINK_OPEN}{reasoning}{THINK_CLOSE}{answer}"
@@ -34,8 +40,7 @@ def student_text(reasoning: str, answer: str) -> str:
 def split_student_text(text: str) -> StudentAnswer:
     """Take a student's own text apart, with or without the opening mark.
 
-    Text without a closing mark is all reasoning: it has no answer. Reasoning that is never opened
-    or closed is None.
+    Text without a closing mark is all reasoning: it has no answer.
     """
     before, mark, after = text.partition(_CLOSE_MARK)
     reasoning = before.removeprefix(_OPEN_MARK).strip()

@@ -1,0 +1,134 @@
+"""Finished answers: joined in the student's format, filtered like the teacher's, then mixed."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from transformers import AutoTokenizer
+
+from dasd_assets.mixed_policy_distillation.continuations import teacher_prefix
+from dasd_assets.mixed_policy_distillation.mixed_sample import Finished, finish_continuations, mix
+from dasd_assets.profile import PROJECT_ROOT, load_profile
+from resources.contracts import (
+    DIVERGENCE_SAMPLE,
+    MIXED_POLICY_SAMPLE,
+    REJECTED_CONTINUATIONS,
+    TEACHER_CONTINUATIONS,
+)
+
+FINAL = "<|end|><|start|>assistant<|channel|>final<|message|>"
+IN_REASONING = "<think>\nWe add 1 and 2, naï"
+IN_ANSWER = "<think>\nWe add.\n</think>\n\nIt is "
+SYSTEM_PROMPT = "You are a helpful assistant."
+
+
+@cache
+def student() -> Any:
+    return AutoTokenizer.from_pretrained(PROJECT_ROOT / "tiny_world" / "models" / "student")
+
+
+def finish(kept: str, wire: str, finish_reason: str = "stop") -> Finished:
+    prefix = teacher_prefix(kept)
+    row = {
+        "continuation_id": "c", "rollout_id": "o", "response_id": "r", "question_id": "q",
+        "domain": "math", "question": "What is 1 + 2?", "model": "m", "model_revision": "1",
+        "engine": "e", "engine_version": "1", "logprobs_mode": "raw_logprobs", "temperature": 1.0,
+        "top_p": 1.0, "max_tokens": 50, "seed": 0, "finish_reason": finish_reason,
+        "token_ids": [1, 2], "logprobs": [-1.0, -1.0], "prefix_text": prefix.student_text,
+        "cut_part": prefix.cut_part, "cut_fraction": 0.7, "text": wire,
+    }  # fmt: skip
+    finished = finish_continuations(
+        pa.Table.from_pylist([row], schema=TEACHER_CONTINUATIONS),
+        student(),
+        load_profile("tiny").response_filtering,
+        SYSTEM_PROMPT,
+    )
+    assert finished.kept.schema.equals(MIXED_POLICY_SAMPLE)
+    assert finished.rejected.schema.equals(REJECTED_CONTINUATIONS)
+    assert finished.kept.num_rows + finished.rejected.num_rows == 1
+    return finished
+
+
+@pytest.mark.parametrize(
+    ("kept", "wire", "text"),
+    [
+        (
+            IN_REASONING,
+            f"vely.{FINAL}It is 3.<|return|>",
+            "<think>\nWe add 1 and 2, naïvely.\n</think>\n\nIt is 3.",
+        ),
+        # The space before the cut is the student's; it must not be lost.
+        (IN_ANSWER, "3.<|return|>", "<think>\nWe add.\n</think>\n\nIt is 3."),
+        ("<think>\nWe add.\n</th", "It is 3.<|return|>", "<think>\nWe add.\n</think>\n\nIt is 3."),
+    ],
+)
+def test_prefix_and_continuation_make_one_answer(kept: str, wire: str, text: str) -> None:
+    row = finish(kept, wire).kept.to_pylist()[0]
+    assert (row["sample_id"], row["policy"]) == ("c", "mixed_policy")
+    assert row["response_text"] == text
+    prefix = text.encode()[: row["student_prefix_bytes"]].decode()
+    assert prefix == teacher_prefix(kept).student_text
+    ids = student().encode(text, add_special_tokens=False)
+    assert row["n_student_tokens"] == len(ids) + 1
+
+
+@pytest.mark.parametrize(
+    ("kept", "wire", "finish_reason", "rules"),
+    [
+        (IN_REASONING, "vely and on and on", "length", ["hit_max_tokens", "no_final_answer"]),
+        (IN_REASONING, "vely.<|return|>", "stop", ["no_final_answer"]),
+        (IN_REASONING, "<|message|>vely<|channel|><|return|>", "stop", ["malformed_harmony"]),
+        (IN_REASONING, f"vely. {'So it is. ' * 9}{FINAL}3<|return|>", "stop",
+         ["repeated_sentence"]),
+        ("<think>\nWe add.\n</think>\n\nIt is 3.", "<|return|>", "stop", ["nothing_continued"]),
+    ],
+)  # fmt: skip
+def test_bad_answers_are_rejected_with_every_reason(
+    kept: str, wire: str, finish_reason: str, rules: list[str]
+) -> None:
+    row = finish(kept, wire, finish_reason).rejected.to_pylist()[0]
+    found = [broken["rule"] for broken in row["broken_rules"]]
+    assert set(rules) <= set(found)
+    if "malformed_harmony" in rules:
+        assert found == ["malformed_harmony"]
+
+
+def off_policy(n: int) -> pa.Table:
+    rows = [
+        {
+            "response_id": f"r{i}", "question_id": f"q{i}", "domain": "math", "question": "?",
+            "question_shard": "s", "response_text": f"text {i}", "n_student_tokens": i,
+            "score": 0.5, "rank": 1,
+        }
+        for i in range(n)
+    ]  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=DIVERGENCE_SAMPLE)
+
+
+def test_an_off_policy_share_is_added_by_the_seed() -> None:
+    kept = finish(IN_ANSWER, "3.<|return|>").kept
+    table = mix(kept, off_policy(50), 10, seed=0)
+    assert table.schema.equals(MIXED_POLICY_SAMPLE)
+    assert table.slice(0, 1).equals(kept)
+    added = table.slice(1).to_pylist()
+    assert len({row["sample_id"] for row in added}) == 10
+    for row in added:
+        assert (row["policy"], row["student_prefix_bytes"]) == ("off_policy", 0)
+        assert row["response_text"] == f"text {row['sample_id'][1:]}"
+        assert row["n_student_tokens"] == int(row["sample_id"][1:])
+    assert mix(kept, off_policy(50), 10, seed=0).equals(table)
+    backwards = mix(kept, off_policy(50).take(list(range(50))[::-1]), 10, seed=0)
+    assert set(backwards["sample_id"].to_pylist()) == set(table["sample_id"].to_pylist())
+    assert set(mix(kept, off_policy(50), 10, seed=1)["sample_id"].to_pylist()) != set(
+        table["sample_id"].to_pylist()
+    )
+
+
+def test_fewer_rows_than_asked_for_are_all_added() -> None:
+    kept = finish(IN_ANSWER, "3.<|return|>").kept
+    assert mix(kept, off_policy(3), 10, seed=0).num_rows == 4
+    assert mix(kept, off_policy(0), 10, seed=0).num_rows == 1
+    assert mix(kept, off_policy(3), 0, seed=0).num_rows == 1
