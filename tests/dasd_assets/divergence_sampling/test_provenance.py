@@ -102,7 +102,8 @@ def oracle(filtered: pa.Table, scores: pa.Table) -> tuple[list[dict[str, Any]], 
     sentences, responses = [], {}
     for row in filtered.to_pylist():
         score = by_id[row["response_id"]]
-        classes, everything = [], {"t": [], "s": [], "rank": []}
+        classes = []
+        everything: dict[str, list[float]] = {"t": [], "s": [], "rank": []}
         cut = response_sentences(row["reasoning"], row["answer"], DEFAULT_SEGMENTER)
         for index, sentence in enumerate(cut):
             inside = range(sentence.start_byte, sentence.end_byte)

@@ -71,7 +71,9 @@ def test_the_best_of_each_domain_are_chosen() -> None:
 
 def test_shares_are_kept_and_what_a_domain_lacks_goes_to_the_others() -> None:
     rows = candidates(answers=1)
-    counts = Counter(r["domain"] for r in selected(run(rows, domain_shares={"code": 0.5, "math": 0.5})))
+    counts = Counter(
+        r["domain"] for r in selected(run(rows, domain_shares={"code": 0.5, "math": 0.5}))
+    )
     assert counts == {"code": 15, "math": 15}
     available = sum(row["domain"] == "code" for row in rows)
     counts = Counter(

@@ -139,7 +139,7 @@ def test_truncated_rollouts_are_continued_from_exact_tokens(tmp_path: Path) -> N
         [rollout("a", text, True), rollout("b", text, False), rollout("c", "Hm", True)],
         schema=STUDENT_ROLLOUTS,
     )
-    teacher = ScriptedTeacher()
+    teacher: Any = ScriptedTeacher()
 
     def run() -> pa.Table:
         rows = continue_rollouts(

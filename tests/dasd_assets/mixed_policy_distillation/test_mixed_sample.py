@@ -80,9 +80,9 @@ def test_prefix_and_continuation_make_one_answer(kept: str, wire: str, text: str
     [
         (IN_REASONING, "vely and on and on", "length", ["hit_max_tokens", "no_final_answer"]),
         (IN_REASONING, "vely.<|return|>", "stop", ["no_final_answer"]),
-        (IN_REASONING, "<|message|>vely<|channel|><|return|>", "stop", ["malformed_harmony"]),
+        (IN_REASONING, "vely<|end|>stray text<|return|>", "stop", ["malformed_harmony"]),
         (IN_REASONING, f"vely. {'So it is. ' * 9}{FINAL}3<|return|>", "stop",
-         ["repeated_sentence"]),
+         ["repeated_sentence", "repeated_ngram"]),
         ("<think>\nWe add.\n</think>\n\nIt is 3.", "<|return|>", "stop", ["nothing_continued"]),
     ],
 )  # fmt: skip
@@ -90,10 +90,7 @@ def test_bad_answers_are_rejected_with_every_reason(
     kept: str, wire: str, finish_reason: str, rules: list[str]
 ) -> None:
     row = finish(kept, wire, finish_reason).rejected.to_pylist()[0]
-    found = [broken["rule"] for broken in row["broken_rules"]]
-    assert set(rules) <= set(found)
-    if "malformed_harmony" in rules:
-        assert found == ["malformed_harmony"]
+    assert [broken["rule"] for broken in row["broken_rules"]] == rules
 
 
 def off_policy(n: int) -> pa.Table:
