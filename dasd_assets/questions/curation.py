@@ -6,6 +6,7 @@ import hashlib
 import re
 import unicodedata
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
@@ -13,6 +14,7 @@ from resources.contracts import QUESTIONS, REJECTED_QUESTIONS
 
 _WHITE_SPACE = re.compile(r"\s+")
 _WORD = re.compile(r"\w+")
+_WORD_OR_SYMBOL = re.compile(r"""\w+|[^\w\s.,;:!?'"]""")
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,11 @@ def words(question: str) -> list[str]:
     return _WORD.findall(normalise(question).casefold())
 
 
+def words_and_symbols(question: str) -> str:
+    """What is compared of a short question as a whole, as `3 + 4` is not `3 - 4`."""
+    return " ".join(_WORD_OR_SYMBOL.findall(normalise(question).casefold()))
+
+
 def curate(
     raw: pa.Table, accepted_elsewhere: pa.Table, benchmark_questions: pa.Table, ngram_words: int
 ) -> Curated:
@@ -46,7 +53,7 @@ def curate(
 
     Of equal questions in the drop the first stays; one that another shard has already does not. A
     question that shares `ngram_words` consecutive words with an evaluation question is
-    contaminated; one with fewer words is compared whole.
+    contaminated; one with fewer words is compared whole, symbols included.
 
     Args:
         raw: rows with the schema RAW_QUESTIONS.
@@ -92,19 +99,23 @@ def curate(
 
 
 _MATCH_SQL = """
-with grams as (
-    select row, side, label,
-           unnest(case when len(words) <= $n then [words]
-                  else list_transform(range(1, len(words) - $n + 2),
-                                      lambda i : words[i : i + $n - 1])
-                  end) as gram
-    from asked
-    where len(words) > 0
+with question_grams as not materialized (
+    select row, unnest(grams(words, whole, $n)) as gram from questions
+), benchmark_grams as (
+    select distinct benchmark, unnest(grams(words, whole, $n)) as gram from benchmarks
 )
-select q.row, min(array_to_string(q.gram, ' ') || ' (' || b.label || ')') as evidence
-from grams q join grams b on q.gram = b.gram
-where q.side = 'question' and b.side = 'benchmark'
-group by q.row
+select row, min(gram || ' (' || benchmark || ')') as evidence
+from question_grams join benchmark_grams using (gram)
+group by row
+"""
+
+# The whole of a short question is never n words: it equals no gram of a long one.
+_GRAMS_SQL = """
+create macro grams(words, whole, n) as
+    case when len(words) < n then case when whole = '' then [] else [whole] end
+    else list_transform(range(1, len(words) - n + 2),
+                        lambda i : array_to_string(words[i : i + n - 1], ' '))
+    end
 """
 
 
@@ -116,15 +127,22 @@ def _contaminated(
         return {}
     import duckdb
 
-    benchmark_rows = benchmark_questions.select(["benchmark", "question"]).to_pylist()
-    asked = pa.table(
+    questions = [str(row["question"]) for row in rows]
+    held_out = benchmark_questions["question"].to_pylist()
+    with duckdb.connect() as connection:
+        connection.register("questions", _comparable(questions, row=[*range(len(rows))]))
+        connection.register(
+            "benchmarks", _comparable(held_out, benchmark=benchmark_questions["benchmark"])
+        )
+        connection.execute(_GRAMS_SQL)
+        return dict(connection.execute(_MATCH_SQL, {"n": ngram_words}).fetchall())
+
+
+def _comparable(questions: list[str], **key: Any) -> pa.Table:
+    return pa.table(
         {
-            "row": [*range(len(rows)), *range(len(benchmark_rows))],
-            "side": ["question"] * len(rows) + ["benchmark"] * len(benchmark_rows),
-            "label": [None] * len(rows) + [row["benchmark"] for row in benchmark_rows],
-            "words": [words(str(row["question"])) for row in [*rows, *benchmark_rows]],
+            **key,
+            "words": pa.array([words(question) for question in questions], pa.list_(pa.string())),
+            "whole": [words_and_symbols(question) for question in questions],
         }
     )
-    with duckdb.connect() as connection:
-        connection.register("asked", asked)
-        return dict(connection.execute(_MATCH_SQL, {"n": ngram_words}).fetchall())

@@ -43,7 +43,7 @@ def split_student_text(text: str) -> StudentAnswer:
     Text without a closing mark is all reasoning: it has no answer.
     """
     before, mark, after = text.partition(_CLOSE_MARK)
-    reasoning = before.removeprefix(_OPEN_MARK).strip()
+    reasoning = before.lstrip().removeprefix(_OPEN_MARK).strip()
     if not mark:
         return StudentAnswer(reasoning or None, None)
     return StudentAnswer(reasoning or None, after.strip() or None)

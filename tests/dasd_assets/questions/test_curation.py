@@ -121,6 +121,18 @@ def test_a_question_shorter_than_the_ngram_is_compared_whole() -> None:
     assert verdicts(result) == [(1, "contaminated", "what is six (aime)")]
 
 
+def test_a_short_question_with_another_operator_is_another_question() -> None:
+    held_out = benchmark("Is 3 - 4?", "Six?")
+    result = curated(raw("Is 3 + 4?", "IS 3 -4", "seven?"), held_out=held_out)
+    assert verdicts(result) == [(2, "contaminated", "is 3 - 4 (aime)")]
+
+
+def test_a_question_of_exactly_the_ngrams_length_is_found_inside_a_longer_one() -> None:
+    held_out = benchmark("Tell me: what is 3 - 4? Quickly.")
+    result = curated(raw("What is 3 + 4?"), held_out=held_out)
+    assert verdicts(result) == [(1, "contaminated", "what is 3 4 (aime)")]
+
+
 def test_a_question_without_words_has_nothing_in_common_with_another() -> None:
     result = curated(raw("∑ ∫ ?", "+"), held_out=benchmark("→ ∞ !"))
     assert result.questions.num_rows == 2

@@ -11,6 +11,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from dasd_assets.profile import PROJECT_ROOT, load_profile
+from dasd_assets.response_filtering import filtering
 from dasd_assets.response_filtering.filtering import Filtered, filter_responses, funnel
 from resources.contracts import FILTERED_RESPONSES, REJECTED_RESPONSES, TEACHER_RESPONSES
 
@@ -27,7 +28,12 @@ def tokenizers() -> tuple[Any, Any]:
     )
 
 
-def run(tokenizers: tuple[Any, Any], *wires: str, **settings: Any) -> Filtered:
+def run(
+    tokenizers: tuple[Any, Any],
+    *wires: str,
+    references: dict[str, str] | None = None,
+    **settings: Any,
+) -> Filtered:
     rows = []
     for index, wire in enumerate(wires):
         ids = tokenizers[0].encode(wire, add_special_tokens=False)
@@ -48,7 +54,7 @@ def run(tokenizers: tuple[Any, Any], *wires: str, **settings: Any) -> Filtered:
         student_tokenizer=tokenizers[1],
         settings=load_profile("tiny").response_filtering.model_copy(update=settings),
         system_prompt="You are a helpful assistant.",
-        references={"q": json.dumps("3")},
+        references={"q": json.dumps("3")} if references is None else references,
     )
     assert filtered.kept.schema.equals(FILTERED_RESPONSES)
     assert filtered.rejected.schema.equals(REJECTED_RESPONSES)
@@ -88,6 +94,40 @@ def test_a_wrong_answer_is_rejected_only_where_the_domain_is_verified(
     verified = run(tokenizers, GOOD, WRONG, verify_domains=["math"])
     assert verified.kept["response_id"].to_pylist() == ["r0"]
     assert rules(verified) == [["incorrect_answer"]]
+
+
+def test_a_wrong_answer_is_reported_beside_the_other_rules_that_it_breaks(
+    tokenizers: tuple[Any, Any],
+) -> None:
+    filtered = run(tokenizers, WRONG, verify_domains=["math"], max_student_tokens=2)
+    assert rules(filtered) == [["too_long", "incorrect_answer"]]
+
+
+@pytest.mark.parametrize(
+    ("references", "evidence"),
+    [({}, "the question has no reference"), ({"q": '"x + 1"'}, "math reference must be a number")],
+)
+def test_an_answer_that_nothing_can_verify_is_rejected_and_fails_no_partition(
+    tokenizers: tuple[Any, Any], references: dict[str, str], evidence: str
+) -> None:
+    filtered = run(tokenizers, GOOD, references=references, verify_domains=["math"])
+    ((broken,),) = filtered.rejected["broken_rules"].to_pylist()
+    assert broken["rule"] == "unverifiable_answer"
+    assert evidence in broken["evidence"]
+
+
+def test_batches_change_nothing(
+    tokenizers: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wires = [GOOD, f"{ANALYSIS}Cut off", WRONG, "no channel<|return|>", GOOD]
+    whole = run(tokenizers, *wires)
+    monkeypatch.setattr(filtering, "ROWS_PER_BATCH", 2)
+    batched = run(tokenizers, *wires)
+    assert batched.kept.equals(whole.kept)
+    assert batched.rejected.equals(whole.rejected)
+    assert whole.kept["response_id"].to_pylist() == ["r0", "r2", "r4"]
+    starts, logprobs = (whole.kept[f"teacher_{name}"] for name in ("token_starts", "logprobs"))
+    assert [len(row) for row in starts.to_pylist()] == [len(row) for row in logprobs.to_pylist()]
 
 
 def test_length_counts_prompt_and_response_under_the_students_tokenizer(

@@ -81,6 +81,7 @@ def test_a_template_that_opens_thinking_shifts_nothing() -> None:
         ("thinking\n</think>\n\nanswer", "thinking", "answer"),
         ("<think>\n\n</think>\n\nanswer", None, "answer"),
         ("<think>\nthinking\n</think>\n", "thinking", None),
+        ("\n <think>\nthinking\n</think>\n\nanswer", "thinking", "answer"),
         ("", None, None),
     ],
 )
