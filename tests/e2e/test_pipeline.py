@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import dagster as dg
 import pytest
-from conftest import Pipeline
+from support.pipeline import Pipeline
 
 Finished = tuple[Pipeline, subprocess.CompletedProcess[str]]
 

@@ -1,0 +1,33 @@
+"""Packing: every sample whole, in exactly one sequence, and little room wasted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from training.packing import pack
+
+
+@given(st.lists(st.integers(1, 64), min_size=1, max_size=200))
+def test_every_sample_is_in_exactly_one_sequence_and_fits(lengths: list[int]) -> None:
+    sequences = pack(lengths, 64)
+    assert sorted(np.concatenate(sequences).tolist()) == list(range(len(lengths)))
+    sizes = [sum(lengths[sample] for sample in sequence) for sequence in sequences]
+    assert max(sizes) <= 64
+    # No two sequences would have fitted into one: best fit leaves none more than half empty twice.
+    assert sum(size <= 32 for size in sizes) <= 1
+
+
+def test_packing_is_deterministic_and_close_to_full() -> None:
+    lengths = np.random.default_rng(0).integers(40, 300, 2_000).tolist()
+    first, again = pack(lengths, 1_024), pack(lengths, 1_024)
+    assert [a.tolist() for a in first] == [b.tolist() for b in again]
+    assert sum(lengths) / (len(first) * 1_024) > 0.98
+
+
+@pytest.mark.parametrize(("lengths", "index"), [([5, 65], 1), ([5, 5, 0], 2)])
+def test_a_sample_that_cannot_be_packed_is_named(lengths: list[int], index: int) -> None:
+    with pytest.raises(ValueError, match=f"sample {index} has"):
+        pack(lengths, 64)
