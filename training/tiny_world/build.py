@@ -182,7 +182,7 @@ def build(out: Path, seed: int, keep_models: bool) -> None:
         if not keep_models:
             save(*build_model(held, seed), folder)
         model = AutoModelForCausalLM.from_pretrained(folder)
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder)
         manifest["parameters"][name] = model.num_parameters()
         manifest["measured"][name] = measure(model, tokenizer, problems, temperatures)
     manifest["files"] = file_hashes(out)

@@ -60,7 +60,8 @@ def sample(
             padding_side="left",
             add_special_tokens=False,
         )
-        output = model.generate(
+        generate: Any = model.generate  # its annotation in transformers is no callable
+        output = generate(
             input_ids=inputs["input_ids"],
             attention_mask=inputs["attention_mask"],
             do_sample=True,
@@ -73,7 +74,7 @@ def sample(
         for problem, row in zip(chunk, answers, strict=True):
             end = next((i for i, token in enumerate(row) if token in ends), None)
             ids = row if end is None else row[: end + 1]
-            samples.append(Sample(problem, tokenizer.decode(ids), len(ids), end is not None))
+            samples.append(Sample(problem, str(tokenizer.decode(ids)), len(ids), end is not None))
     return samples
 
 
