@@ -92,9 +92,12 @@ def batches(documents: list[Document], batch_tokens: int, seed: int) -> list[lis
     shuffled = rng.sample(documents, len(documents))
     shuffled.sort(key=lambda document: len(document) // 8)
     result: list[list[Document]] = [[]]
+    longest = 0
     for document in shuffled:
-        if result[-1] and len(document) * (len(result[-1]) + 1) > batch_tokens:
+        longest = max(longest, len(document))
+        if result[-1] and longest * (len(result[-1]) + 1) > batch_tokens:
             result.append([])
+            longest = len(document)
         result[-1].append(document)
     rng.shuffle(result)
     return result
