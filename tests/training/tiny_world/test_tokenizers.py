@@ -52,7 +52,8 @@ def test_digits_are_single_tokens(tokenizer: PreTrainedTokenizerFast) -> None:
 
 def test_the_two_differ() -> None:
     assert len(TEACHER) != len(STUDENT)
-    assert TEACHER.tokenize("The answer is 12.") != STUDENT.tokenize("The answer is 12.")
+    merged = set(TEACHER.get_vocab()) ^ set(STUDENT.get_vocab())
+    assert len(merged) > 100
 
 
 def test_harmony_template_and_special_tokens() -> None:
