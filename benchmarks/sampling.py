@@ -15,7 +15,8 @@ import time
 import torch
 
 from dasd_assets.profile import PROJECT_ROOT
-from resources.engines.protocol import GenerationRequest
+from resources.engines.protocol import GenerationRequest, Prompt
+from resources.engines.settings import TransformersSettings
 from resources.engines.transformers_engine import TransformersEngine
 
 
@@ -29,7 +30,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    engine = TransformersEngine(arguments.model, batch_size=arguments.answers)
+    engine = TransformersEngine(
+        arguments.model,
+        TransformersSettings(dtype="float32", device="cpu", batch_size=arguments.answers),
+    )
     drop = sorted((PROJECT_ROOT / "tiny_world" / "inbox").iterdir())[0]
     questions = [json.loads(line)["question"] for line in drop.read_text().splitlines()]
     prompts = [
@@ -51,9 +55,9 @@ def main() -> None:
     print(f"ratio (best of {arguments.rounds} rounds each): {best_ours / best_plain:.2f}")
 
 
-def _ours(engine: TransformersEngine, prompts: list[list[int]], cap: int, seed: int) -> float:
+def _ours(engine: TransformersEngine, prompts: list[Prompt], cap: int, seed: int) -> float:
     requests = [
-        GenerationRequest(tuple(prompt), 1.0, 1.0, cap, seed * len(prompts) + index)
+        GenerationRequest(prompt, 1.0, 1.0, cap, seed * len(prompts) + index)
         for index, prompt in enumerate(prompts)
     ]
     start = time.perf_counter()
@@ -61,11 +65,12 @@ def _ours(engine: TransformersEngine, prompts: list[list[int]], cap: int, seed: 
     return n_tokens / (time.perf_counter() - start)
 
 
-def _plain(engine: TransformersEngine, prompts: list[list[int]], cap: int, seed: int) -> float:
+def _plain(engine: TransformersEngine, prompts: list[Prompt], cap: int, seed: int) -> float:
     torch.manual_seed(seed)
-    pad, width = engine._pad_id, max(map(len, prompts))
-    ids = torch.tensor([[pad] * (width - len(prompt)) + prompt for prompt in prompts])
-    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])
+    rows = [list(prompt.token_ids) for prompt in prompts]
+    pad, width = engine._pad_id, max(map(len, rows))
+    ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows])
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
     start = time.perf_counter()
     output = engine._model.generate(
         ids, attention_mask=mask, do_sample=True, temperature=1.0, top_p=1.0, top_k=0,

@@ -70,7 +70,7 @@ def inference_model(model: Model, compute: Compute) -> InferenceModel:
         path=str(folder) if folder.exists() else model.path,
         revision=model.revision,
         threads=max(1, int(compute.cpus)),
-        **model.engine.model_dump(),
+        engine=model.engine.model_dump(),
     )
 
 

@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from resources.compute import Compute
+from resources.engines.settings import EngineSettings, OpenAiSettings, TransformersSettings
 
 PROFILE_FOLDER = Path(__file__).parent / "profiles"
 PROJECT_ROOT = Path(__file__).parent.parent
@@ -35,24 +36,14 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Engine(Section):
-    """How a model is run for sampling and scoring."""
-
-    kind: Literal["transformers"] = Field("transformers", description="inference engine")
-    dtype: Literal["float32", "bfloat16", "float16"] = Field("bfloat16", description="weights")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the model runs")
-    batch_size: int = Field(64, ge=1, description="answers sampled together")
-    scoring_tokens: int = Field(
-        65_536, ge=1, description="tokens scored together, padding included"
-    )
-
-
 class Model(Section):
     """A model folder in Hugging Face layout, or the id of one in the local hub cache."""
 
     path: str = Field(description="folder (relative to the project root) or hub id")
     revision: str | None = Field(None, description="hub revision; a folder is hashed instead")
-    engine: Engine = Field(default_factory=Engine)
+    engine: EngineSettings = Field(
+        default_factory=TransformersSettings, description="how the model is run"
+    )
 
 
 class Questions(Section):
@@ -241,6 +232,11 @@ class Profile(Section):
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Profile:
+        if isinstance(self.base_student.engine, OpenAiSettings):
+            raise ValueError(
+                "base_student.engine.kind must be transformers or vllm: the checkpoints trained "
+                "here have to be loaded, a server has only its own model"
+            )
         temperatures = set(self.teacher_responses.temperatures)
         if set(self.divergence_sampling.budget_samples) != temperatures:
             raise ValueError(

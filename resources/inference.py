@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -20,11 +20,7 @@ class InferenceModel(dg.ConfigurableResource):
 
     path: str
     revision: str | None = None
-    kind: str = "transformers"
-    dtype: str = "bfloat16"
-    device: str = "auto"
-    batch_size: int = 64
-    scoring_tokens: int = 65_536
+    engine: dict[str, Any]
     threads: int = 1
 
     def inspect(self) -> ModelFolder:
@@ -46,16 +42,14 @@ class InferenceModel(dg.ConfigurableResource):
     @contextmanager
     def open(self, path: str | None = None) -> Iterator[InferenceEngine]:
         """Load the model (or, with the same settings, the one at `path`) until the block ends."""
-        from resources.engines.transformers_engine import TransformersEngine
+        from pydantic import TypeAdapter
+
+        from resources.engines.load import load_engine
+        from resources.engines.settings import EngineSettings
 
         _use_threads(self.threads)
-        engine = TransformersEngine(
-            path or self.path,
-            dtype=self.dtype,
-            device=self.device,
-            batch_size=self.batch_size,
-            scoring_tokens=self.scoring_tokens,
-        )
+        settings: EngineSettings = TypeAdapter(EngineSettings).validate_python(self.engine)
+        engine = load_engine(path or self.path, settings, None if path else self.revision)
         try:
             yield engine
         finally:

@@ -38,7 +38,7 @@ def score_responses(
     requests = [
         ScoringRequest(
             key=row["response_id"],
-            prompt_token_ids=tuple(engine.render(chat(system_prompt, row["question"]))),
+            prompt_token_ids=engine.render(chat(system_prompt, row["question"])).token_ids,
             token_ids=tuple(encode_response(engine.tokenizer, row["response_text"])),
         )
         for row in rows

@@ -41,12 +41,12 @@ def evaluate_checkpoint(
     asked = []
     requests = []
     for question in questions.to_pylist():
-        prompt = tuple(engine.render(chat(system_prompt, question["question"])))
+        prompt = engine.render(chat(system_prompt, question["question"]))
         for index in range(settings.samples_per_question):
             asked.append((question, index))
             requests.append(
                 GenerationRequest(
-                    prompt_token_ids=prompt,
+                    prompt=prompt,
                     temperature=settings.temperature,
                     top_p=settings.top_p,
                     max_tokens=settings.benchmarks[question["benchmark"]].max_tokens,
@@ -59,7 +59,7 @@ def evaluate_checkpoint(
         if completion is None:
             raise ValueError(
                 f"{question['benchmark']}: question {question['question_id']} with "
-                f"{len(request.prompt_token_ids)} prompt tokens and max_tokens "
+                f"{len(request.prompt.token_ids)} prompt tokens and max_tokens "
                 f"{request.max_tokens} is beyond the context of {checkpoint}"
             )
         text = engine.tokenizer.decode(completion.token_ids, skip_special_tokens=True)

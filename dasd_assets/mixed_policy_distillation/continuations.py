@@ -127,7 +127,7 @@ def continue_rollouts(
         )
         requests.append(
             GenerationRequest(
-                prompt_token_ids=tuple(prompt),
+                prompt=prompt,
                 prefix_token_ids=tuple(
                     engine.tokenizer.encode(prefix.wire_text, add_special_tokens=False)
                 ),

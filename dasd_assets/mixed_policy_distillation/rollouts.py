@@ -76,7 +76,7 @@ def sample_rollouts(
     rows = chosen.to_pylist()
     requests = [
         GenerationRequest(
-            prompt_token_ids=tuple(engine.render(chat(system_prompt, row["question"]))),
+            prompt=engine.render(chat(system_prompt, row["question"])),
             temperature=temperature,
             top_p=1.0,
             max_tokens=rollout_cap(row["n_student_tokens"], cap_ratio),

@@ -121,16 +121,14 @@ def sample_responses(
     asked: list[tuple[dict[str, Any], int]] = []
     requests = []
     for question in questions.to_pylist():
-        prompt = tuple(
-            engine.render(
-                chat(system_prompt, question["question"]), reasoning_effort=reasoning_effort
-            )
+        prompt = engine.render(
+            chat(system_prompt, question["question"]), reasoning_effort=reasoning_effort
         )
         for index in range(samples_per_question):
             asked.append((question, index))
             requests.append(
                 GenerationRequest(
-                    prompt_token_ids=prompt,
+                    prompt=prompt,
                     temperature=temperature,
                     top_p=top_p,
                     max_tokens=max_tokens,

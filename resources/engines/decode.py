@@ -42,7 +42,7 @@ def sample_batch(
         pad_id: any valid id; padding is masked out.
     """
     device = next(model.parameters()).device
-    prompts = [(*request.prompt_token_ids, *request.prefix_token_ids) for request in requests]
+    prompts = [(*request.prompt.token_ids, *request.prefix_token_ids) for request in requests]
     width = max(map(len, prompts))
     input_ids = torch.full((len(prompts), width), pad_id, dtype=torch.long)
     mask = torch.zeros((len(prompts), width), dtype=torch.long)

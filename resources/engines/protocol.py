@@ -17,6 +17,9 @@ import numpy.typing as npt
 
 RAW_LOGPROBS = "raw_logprobs"
 
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
+"""Why an answer ended; the last two only come from servers that take answers apart themselves."""
+
 
 @dataclass(frozen=True)
 class ModelIdentity:
@@ -30,6 +33,20 @@ class ModelIdentity:
 
 
 @dataclass(frozen=True)
+class Prompt:
+    """A rendered chat: its exact tokens, and the messages and settings that they came from.
+
+    Engines work on the tokens; a hosted chat API takes the messages and renders them itself.
+    """
+
+    token_ids: tuple[int, ...]
+    messages: tuple[tuple[str, str], ...] = ()
+    """(role, content) of each message."""
+    template_settings: tuple[tuple[str, Any], ...] = ()
+    """Arguments of the chat template, for example `reasoning_effort`."""
+
+
+@dataclass(frozen=True)
 class GenerationRequest:
     """One answer to sample.
 
@@ -37,7 +54,7 @@ class GenerationRequest:
     them is returned. `max_tokens` caps the new tokens. Temperature 0 is greedy.
     """
 
-    prompt_token_ids: tuple[int, ...]
+    prompt: Prompt
     temperature: float
     top_p: float
     max_tokens: int
@@ -50,7 +67,9 @@ class GenerationRequest:
             identity.model,
             identity.revision,
             identity.engine,
-            self.prompt_token_ids,
+            self.prompt.token_ids,
+            self.prompt.messages,
+            self.prompt.template_settings,
             self.prefix_token_ids,
             self.temperature,
             self.top_p,
@@ -62,12 +81,16 @@ class GenerationRequest:
 
 @dataclass(frozen=True)
 class Completion:
-    """A sampled answer; the stop token is part of it when `finish_reason` is "stop"."""
+    """A sampled answer; the stop token is part of it when `finish_reason` is "stop".
+
+    A server may leave out logprobs, all or some: they are then fewer than the tokens or NaN,
+    never filled in. Filtering rejects such an answer with its reason.
+    """
 
     key: str
     token_ids: npt.NDArray[np.int32]
     logprobs: npt.NDArray[np.float32]
-    finish_reason: Literal["stop", "length"]
+    finish_reason: FinishReason
 
 
 @dataclass(frozen=True)
@@ -105,6 +128,10 @@ class ContextLengthError(ValueError):
     """A request whose tokens do not fit into the model's context."""
 
 
+class EngineUnavailableError(RuntimeError):
+    """An engine that cannot be used at all; the message says what to install or to mend."""
+
+
 class InferenceEngine(Protocol):
     """A loaded model."""
 
@@ -118,8 +145,8 @@ class InferenceEngine(Protocol):
         """The model's Hugging Face tokenizer."""
         ...
 
-    def render(self, messages: list[dict[str, str]], **template_settings: Any) -> list[int]:
-        """Prompt token ids of a chat, by the model's own template, ready for an answer."""
+    def render(self, messages: list[dict[str, str]], **template_settings: Any) -> Prompt:
+        """A chat's prompt by the model's own template, ready for an answer."""
         ...
 
     def check(self, request: GenerationRequest) -> str | None:

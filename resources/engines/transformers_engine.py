@@ -12,17 +12,24 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from resources.engines.decode import sample_batch
 from resources.engines.model_folder import ModelFolderError, inspect_model
+from resources.engines.prompts import (
+    check_generation,
+    check_scoring,
+    context_problem,
+    render_chat,
+)
 from resources.engines.protocol import (
     Completion,
-    ContextLengthError,
     GenerationRequest,
     ModelIdentity,
     Progress,
     ProgressCallback,
+    Prompt,
     ScoringRequest,
     TokenScores,
 )
 from resources.engines.scoring import batches_by_length, score_batch
+from resources.engines.settings import TransformersSettings
 
 
 class TransformersEngine:
@@ -31,33 +38,30 @@ class TransformersEngine:
     def __init__(
         self,
         model_path: str,
-        *,
+        settings: TransformersSettings,
         revision: str | None = None,
-        dtype: str = "float32",
-        device: str = "cpu",
-        batch_size: int = 64,
-        scoring_tokens: int = 65_536,
     ) -> None:
         """Check and load a model.
 
         Args:
             model_path: folder in Hugging Face layout or id of a model in the local hub cache.
-            batch_size: answers sampled together.
-            scoring_tokens: tokens scored together, padding included.
 
         Raises:
             ModelFolderError: the folder is missing, incomplete or inconsistent.
         """
         folder = inspect_model(model_path, revision)
+        device = settings.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         transformers.utils.logging.disable_progress_bar()
         self._tokenizer = AutoTokenizer.from_pretrained(folder.path)
-        model = AutoModelForCausalLM.from_pretrained(folder.path, dtype=getattr(torch, dtype))
+        model = AutoModelForCausalLM.from_pretrained(
+            folder.path, dtype=getattr(torch, settings.dtype)
+        )
         self._model: Any = model.eval().to(torch.device(device))
         self._context = folder.max_position_embeddings
-        self._batch_size = batch_size
-        self._scoring_tokens = scoring_tokens
+        self._batch_size = settings.batch_size
+        self._scoring_tokens = settings.scoring_tokens
         self._stop_ids = _stop_ids(self._model.generation_config, self._tokenizer)
         self._pad_id = next(iter(self._stop_ids))
         self._identity = ModelIdentity(
@@ -77,34 +81,22 @@ class TransformersEngine:
         """The model's tokenizer."""
         return self._tokenizer
 
-    def render(self, messages: list[dict[str, str]], **template_settings: Any) -> list[int]:
-        """Prompt token ids of a chat by the model's own template."""
-        text = self._tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True, **template_settings
-        )
-        return list(self._tokenizer.encode(text, add_special_tokens=False))
+    def render(self, messages: list[dict[str, str]], **template_settings: Any) -> Prompt:
+        """A chat's prompt by the model's own template."""
+        return render_chat(self._tokenizer, messages, template_settings)
 
     def check(self, request: GenerationRequest) -> str | None:
         """Why a request cannot be answered, or None."""
-        prompt = len(request.prompt_token_ids) + len(request.prefix_token_ids)
-        if prompt + request.max_tokens <= self._context:
-            return None
-        return (
-            f"{prompt} prompt tokens and {request.max_tokens} new ones are beyond the context of "
-            f"{self._context} tokens of {self._identity.model}"
-        )
+        return context_problem(request, self._context, self._identity.model)
 
     def generate(
         self, requests: Sequence[GenerationRequest], on_progress: ProgressCallback | None = None
     ) -> Iterator[Completion]:
         """Sample every request in batches of like prompt length."""
-        for request in requests:
-            problem = self.check(request)
-            if problem:
-                raise ContextLengthError(f"request {request.key(self._identity)[:12]}: {problem}")
+        check_generation(self, requests)
         # Long prompts first: a batch that does not fit into memory fails at once, not at the end.
         ordered = sorted(
-            requests, key=lambda r: (len(r.prompt_token_ids) + len(r.prefix_token_ids), r.seed),
+            requests, key=lambda r: (len(r.prompt.token_ids) + len(r.prefix_token_ids), r.seed),
             reverse=True,
         )  # fmt: skip
         started, done, n_tokens = time.monotonic(), 0, 0
@@ -123,12 +115,7 @@ class TransformersEngine:
         self, requests: Sequence[ScoringRequest], on_progress: ProgressCallback | None = None
     ) -> Iterator[TokenScores]:
         """Score every request, like lengths together."""
-        for request in requests:
-            n_tokens = len(request.prompt_token_ids) + len(request.token_ids)
-            if n_tokens > self._context:
-                raise ContextLengthError(
-                    f"{request.key}: {n_tokens} tokens are beyond the context of {self._context}"
-                )
+        check_scoring(requests, self._context)
         started, done, scored = time.monotonic(), 0, 0
         for batch in batches_by_length(requests, self._scoring_tokens):
             for scores in score_batch(self._model, batch, self._pad_id):

@@ -23,7 +23,8 @@ from dasd_assets.mixed_policy_distillation.continuations import (
 from dasd_assets.profile import PROJECT_ROOT
 from resources.contracts import STUDENT_ROLLOUTS, TEACHER_CONTINUATIONS
 from resources.engines.byte_offsets import TokenBytes
-from resources.engines.protocol import Completion, GenerationRequest, ModelIdentity
+from resources.engines.prompts import render_chat
+from resources.engines.protocol import Completion, GenerationRequest, ModelIdentity, Prompt
 
 ANALYSIS = "<|channel|>analysis<|message|>"
 FINAL = "<|end|><|start|>assistant<|channel|>final<|message|>"
@@ -99,11 +100,8 @@ class ScriptedTeacher:
         self.tokenizer = tokenizer("teacher")
         self.requests: list[GenerationRequest] = []
 
-    def render(self, messages: list[dict[str, str]], **settings: Any) -> list[int]:
-        ids = self.tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, return_dict=False, **settings
-        )
-        return list(ids)
+    def render(self, messages: list[dict[str, str]], **settings: Any) -> Prompt:
+        return render_chat(self.tokenizer, messages, settings)
 
     def check(self, request: GenerationRequest) -> str | None:
         return None
@@ -158,7 +156,7 @@ def test_truncated_rollouts_are_continued_from_exact_tokens(tmp_path: Path) -> N
     assert first["text"] == "d them. Ok<|return|>"
     request = teacher.requests[0]
     assert request.max_tokens == 50
-    wire = teacher.tokenizer.decode(request.prompt_token_ids + request.prefix_token_ids)
+    wire = teacher.tokenizer.decode(request.prompt.token_ids + request.prefix_token_ids)
     reasoning = first["prefix_text"].removeprefix("<think>\n")
     assert wire.endswith(f"<|start|>assistant{ANALYSIS}{reasoning}")
     # A retry asks for nothing that the journal has, and gives the same rows.

@@ -16,6 +16,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from resources.engines.settings import TransformersSettings
 from resources.engines.transformers_engine import TransformersEngine
 
 CORPUS = ["What is 2 + 3? The sum of 2 and 3 is 5.", "Größe, naïve, 数学, 思考, 🙂🙃 — so x² = 4."]
@@ -90,4 +91,7 @@ def model_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="session", params=["qwen3", "gpt_oss"])
 def engine(request: pytest.FixtureRequest, model_folders: dict[str, Path]) -> TransformersEngine:
-    return TransformersEngine(str(model_folders[request.param]), batch_size=8)
+    return TransformersEngine(
+        str(model_folders[request.param]),
+        TransformersSettings(dtype="float32", device="cpu", batch_size=8),
+    )

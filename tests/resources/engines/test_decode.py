@@ -15,6 +15,7 @@ from resources.engines.protocol import (
     Completion,
     ContextLengthError,
     GenerationRequest,
+    Prompt,
     ScoringRequest,
 )
 from resources.engines.transformers_engine import TransformersEngine
@@ -25,7 +26,7 @@ NEVER = frozenset({352})
 
 
 def request(index: int = 0, **changes: object) -> GenerationRequest:
-    plain = GenerationRequest(PROMPTS[index % 5], 1.0, 1.0, 20, 100 + index)
+    plain = GenerationRequest(Prompt(PROMPTS[index % 5]), 1.0, 1.0, 20, 100 + index)
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 
@@ -72,7 +73,7 @@ def test_logprobs_are_raw_at_any_temperature(
     completions = answers(engine, requests)
     scored = engine.score(
         [
-            ScoringRequest(c.key, r.prompt_token_ids, tuple(c.token_ids.tolist()))
+            ScoringRequest(c.key, r.prompt.token_ids, tuple(c.token_ids.tolist()))
             for c, r in zip(completions, requests, strict=True)
         ]
     )
@@ -83,7 +84,7 @@ def test_logprobs_are_raw_at_any_temperature(
 
 def test_greedy_is_argmax(engine: TransformersEngine) -> None:
     greedy = request(1, temperature=0.0)
-    tokens = greedy.prompt_token_ids
+    tokens = greedy.prompt.token_ids
     for token in answers(engine, [greedy])[0].token_ids.tolist():
         assert token == next_logits(engine, tokens).argmax()
         tokens = (*tokens, token)
@@ -91,7 +92,7 @@ def test_greedy_is_argmax(engine: TransformersEngine) -> None:
 
 def outside_nucleus(engine: TransformersEngine, r: GenerationRequest, top_p: float) -> int:
     """How many sampled tokens have likelier ones that already reach top_p."""
-    tokens, outside = r.prompt_token_ids, 0
+    tokens, outside = r.prompt.token_ids, 0
     for token in answers(engine, [r])[0].token_ids.tolist():
         probabilities = (next_logits(engine, tokens) / r.temperature).softmax(-1)
         likelier = probabilities[probabilities > probabilities[token]].sum()
@@ -146,7 +147,7 @@ def test_compaction_changes_nothing(engine: TransformersEngine) -> None:
 
 def test_prefix_continues_the_prompt(engine: TransformersEngine) -> None:
     split = request(1, prefix_token_ids=(40, 41, 42))
-    joined = replace(split, prompt_token_ids=(*PROMPTS[1], 40, 41, 42), prefix_token_ids=())
+    joined = replace(split, prompt=Prompt((*PROMPTS[1], 40, 41, 42)), prefix_token_ids=())
     a, b = answers(engine, [split, joined])
     assert a.token_ids.tolist() == b.token_ids.tolist()
     assert a.token_ids.tolist() != answers(engine, [request(1)])[0].token_ids.tolist()
@@ -169,6 +170,7 @@ def test_context_is_checked_before_any_sampling(
 
 
 def test_render_uses_the_models_template(engine: TransformersEngine) -> None:
-    ids = engine.render([{"role": "user", "content": "2 + 3?"}])
+    prompt = engine.render([{"role": "user", "content": "2 + 3?"}])
     expected = "<|im_start|>user\n2 + 3?<|im_end|>\n<|im_start|>assistant\n"
-    assert engine.tokenizer.decode(ids) == expected
+    assert engine.tokenizer.decode(prompt.token_ids) == expected
+    assert prompt.messages == (("user", "2 + 3?"),)

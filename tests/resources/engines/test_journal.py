@@ -18,11 +18,12 @@ from resources.engines.protocol import (
     ModelIdentity,
     Progress,
     ProgressCallback,
+    Prompt,
 )
 
 ROOT = Path(__file__).parents[3]
 IDENTITY = ModelIdentity("stub", "1", "stub", "1")
-REQUESTS = [GenerationRequest((1, 2), 1.0, 1.0, 8, seed) for seed in range(300)]
+REQUESTS = [GenerationRequest(Prompt((1, 2)), 1.0, 1.0, 8, seed) for seed in range(300)]
 
 
 def answer(request: GenerationRequest) -> Completion:

@@ -1,0 +1,36 @@
+"""One way to load a model, whatever engine runs it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from resources.engines.settings import EngineSettings, OpenAiSettings, VllmSettings
+
+if TYPE_CHECKING:
+    from resources.engines.protocol import InferenceEngine
+
+
+def load_engine(
+    path: str, settings: EngineSettings, revision: str | None = None
+) -> InferenceEngine:
+    """Check and load a model with the engine that its settings name.
+
+    Args:
+        path: folder in Hugging Face layout or id of a model in the local hub cache.
+        revision: hub revision.
+
+    Raises:
+        ModelFolderError: the folder is missing, incomplete or inconsistent.
+        EngineUnavailableError: the engine's package is not installed, or its server cannot be used.
+    """
+    if isinstance(settings, VllmSettings):
+        from resources.engines.vllm_engine import VllmEngine
+
+        return VllmEngine(path, settings, revision)
+    if isinstance(settings, OpenAiSettings):
+        from resources.engines.openai_engine import OpenAiEngine
+
+        return OpenAiEngine(path, settings, revision)
+    from resources.engines.transformers_engine import TransformersEngine
+
+    return TransformersEngine(path, settings, revision)

@@ -1,0 +1,65 @@
+"""What all engines share: rendering chats, checking requests against the context, end tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from resources.engines.protocol import (
+    ContextLengthError,
+    GenerationRequest,
+    InferenceEngine,
+    Prompt,
+    ScoringRequest,
+)
+
+
+def render_chat(
+    tokenizer: Any, messages: list[dict[str, str]], template_settings: dict[str, Any]
+) -> Prompt:
+    """A chat as exact prompt tokens by the tokenizer's own template, ready for an answer."""
+    text = tokenizer.apply_chat_template(
+        messages, tokenize=False, add_generation_prompt=True, **template_settings
+    )
+    return Prompt(
+        token_ids=tuple(tokenizer.encode(text, add_special_tokens=False)),
+        messages=tuple((message["role"], message["content"]) for message in messages),
+        template_settings=tuple(sorted(template_settings.items())),
+    )
+
+
+def context_problem(request: GenerationRequest, context: int, model: str) -> str | None:
+    """Why a request does not fit into a context of so many tokens, or None."""
+    prompt = len(request.prompt.token_ids) + len(request.prefix_token_ids)
+    if prompt + request.max_tokens <= context:
+        return None
+    return (
+        f"{prompt} prompt tokens and {request.max_tokens} new ones are beyond the context of "
+        f"{context} tokens of {model}"
+    )
+
+
+def check_generation(engine: InferenceEngine, requests: Sequence[GenerationRequest]) -> None:
+    """Refuse a call with a request that cannot be answered, before anything is sampled.
+
+    Raises:
+        ContextLengthError: naming the first request that does not fit.
+    """
+    for request in requests:
+        problem = engine.check(request)
+        if problem:
+            raise ContextLengthError(f"request {request.key(engine.identity)[:12]}: {problem}")
+
+
+def check_scoring(requests: Sequence[ScoringRequest], context: int) -> None:
+    """Refuse a call with tokens that do not fit, before anything is scored.
+
+    Raises:
+        ContextLengthError: naming the first request that does not fit.
+    """
+    for request in requests:
+        n_tokens = len(request.prompt_token_ids) + len(request.token_ids)
+        if n_tokens > context:
+            raise ContextLengthError(
+                f"{request.key}: {n_tokens} tokens are beyond the context of {context}"
+            )

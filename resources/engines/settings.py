@@ -1,0 +1,77 @@
+"""How a model is run: one settings class per inference engine, told apart by `kind`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TransformersSettings(_Settings):
+    """The embedded engine: a transformers model in this process."""
+
+    kind: Literal["transformers"] = "transformers"
+    dtype: Literal["float32", "bfloat16", "float16"] = Field("bfloat16", description="weights")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the model runs")
+    batch_size: PositiveInt = Field(64, description="answers sampled together")
+    scoring_tokens: PositiveInt = Field(
+        65_536, description="tokens scored together, padding included"
+    )
+
+
+class VllmSettings(_Settings):
+    """vLLM in this process."""
+
+    kind: Literal["vllm"] = "vllm"
+    dtype: Literal["float32", "bfloat16", "float16"] = Field("bfloat16", description="weights")
+    tensor_parallel_size: PositiveInt = Field(1, description="GPUs that share each layer")
+    max_model_len: PositiveInt | None = Field(
+        None, description="context in tokens; unset: the model's own"
+    )
+    max_num_seqs: PositiveInt = Field(256, description="answers sampled together")
+    gpu_memory_utilization: float = Field(
+        0.9, gt=0.0, le=1.0, description="share of GPU memory for weights and cache"
+    )
+    engine_arguments: dict[str, Any] = Field(
+        default_factory=dict, description="further vLLM engine arguments, passed on as they are"
+    )
+
+
+class OpenAiSettings(_Settings):
+    """Any OpenAI-compatible server; the model's folder need only hold config and tokenizer."""
+
+    kind: Literal["openai"] = "openai"
+    base_url: str = Field(description="URL of the API, up to and with /v1", pattern=r"^https?://")
+    served_model: str = Field(description="name under which the server has the model")
+    endpoint: Literal["completions", "chat"] = Field(
+        "completions",
+        description="completions sends exact prompt tokens; chat is for hosted APIs and can "
+        "neither continue a prefix nor score",
+    )
+    api_key_env: str | None = Field(
+        None, description="environment variable that holds the API key; unset: no key is sent"
+    )
+    concurrency: PositiveInt = Field(64, description="requests under way at once")
+    timeout_seconds: PositiveFloat = Field(1_800.0, description="longest wait for one answer")
+    max_attempts: PositiveInt = Field(8, description="tries of one request before giving up")
+    backoff_seconds: PositiveFloat = Field(
+        1.0, description="first pause after a failure; doubles, with jitter"
+    )
+    max_backoff_seconds: PositiveFloat = Field(60.0, description="longest pause")
+    max_total_tokens: PositiveInt | None = Field(
+        None, description="prompt and completion tokens one step may spend; then it stops cleanly"
+    )
+    max_cost: PositiveFloat | None = Field(
+        None, description="money one step may spend, in the currency of the two prices"
+    )
+    price_per_million_prompt_tokens: float = Field(0.0, ge=0.0)
+    price_per_million_completion_tokens: float = Field(0.0, ge=0.0)
+
+
+EngineSettings = Annotated[
+    TransformersSettings | VllmSettings | OpenAiSettings, Field(discriminator="kind")
+]
