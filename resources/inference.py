@@ -24,14 +24,14 @@ class InferenceModel(dg.ConfigurableResource):
     threads: int = 1
 
     def inspect(self) -> ModelFolder:
-        """Check the model's files without loading weights.
+        """Check the model's files without loading weights; a server's model needs none here.
 
         Raises:
             ModelFolderError: the folder is missing, incomplete or inconsistent.
         """
         from resources.engines.model_folder import inspect_model
 
-        return inspect_model(self.path, self.revision)
+        return inspect_model(self.path, self.revision, weights=self.engine.get("kind") != "openai")
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The model's tokenizer alone; no weights are read."""

@@ -32,12 +32,14 @@ class ModelFolder:
     content_hash: str
 
 
-def inspect_model(name: str, revision: str | None = None) -> ModelFolder:
+def inspect_model(name: str, revision: str | None = None, weights: bool = True) -> ModelFolder:
     """Check a model: a local folder, or the id of a model in the local hub cache.
 
     Args:
         name: folder or hub id such as `Qwen/Qwen3-4B-Instruct-2507`.
         revision: hub revision.
+        weights: False for a model that a server runs: its folder need only hold config and
+            tokenizer, and says nothing about the number of parameters.
 
     Raises:
         ModelFolderError: missing or incomplete, a tokenizer without chat template, or a
@@ -45,7 +47,7 @@ def inspect_model(name: str, revision: str | None = None) -> ModelFolder:
     """
     path = _locate(name, revision)
     config = _json(path / "config.json", "Is this a model folder in Hugging Face layout?")
-    tensors = _tensors(path)
+    tensors = _tensors(path) if weights else {}
     vocab_size = int(config.get("vocab_size", 0))
     _check_tokenizer(path, vocab_size)
     embedding = next((tensors[key] for key in EMBEDDING_NAMES if key in tensors), None)

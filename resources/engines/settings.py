@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 
 class _Settings(BaseModel):
@@ -44,8 +45,14 @@ class VllmSettings(_Settings):
 class OpenAiSettings(_Settings):
     """Any OpenAI-compatible server; the model's folder need only hold config and tokenizer."""
 
+    # A bad value may hold a secret.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
     kind: Literal["openai"] = "openai"
-    base_url: str = Field(description="URL of the API, up to and with /v1", pattern=r"^https?://")
+    base_url: str = Field(
+        description="URL of the API, up to and with /v1; without user or password",
+        pattern=r"^https?://",
+    )
     served_model: str = Field(description="name under which the server has the model")
     endpoint: Literal["completions", "chat"] = Field(
         "completions",
@@ -70,6 +77,24 @@ class OpenAiSettings(_Settings):
     )
     price_per_million_prompt_tokens: float = Field(0.0, ge=0.0)
     price_per_million_completion_tokens: float = Field(0.0, ge=0.0)
+
+    @model_validator(mode="after")
+    def _no_secret_in_the_url(self) -> OpenAiSettings:
+        if "@" in urlsplit(self.base_url).netloc:
+            raise ValueError(
+                "base_url must hold neither user nor password: settings are shown in the UI. Put "
+                "the key into an environment variable and name it in api_key_env"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _money_needs_prices(self) -> OpenAiSettings:
+        prices = self.price_per_million_prompt_tokens + self.price_per_million_completion_tokens
+        if self.max_cost is not None and not prices:
+            raise ValueError(
+                "max_cost needs price_per_million_prompt_tokens or …_completion_tokens"
+            )
+        return self
 
 
 EngineSettings = Annotated[
