@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import logging
 import os
 import queue
 import random
@@ -47,6 +48,9 @@ class ApiClient:
         Raises:
             EngineUnavailableError: the environment variable with the API key is not set.
         """
+        # They log a line for each request, and at DEBUG the headers of each answer.
+        for logger in ("httpx", "httpcore"):
+            logging.getLogger(logger).setLevel(logging.WARNING)
         self._settings = settings
         self._key = _api_key(settings.api_key_env)
         self.url = settings.base_url.rstrip("/")

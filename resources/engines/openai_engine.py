@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -47,6 +48,9 @@ from resources.engines.settings import OpenAiSettings
 START_ATTEMPTS = 3
 """Tries before a server counts as unreachable when nothing has been asked of it yet."""
 
+TOO_LONG = re.compile("context_length_exceeded|maximum context length")
+"""How servers say that a prompt is beyond their context."""
+
 MAX_LISTED = 20
 """Models of a server that an error names."""
 
@@ -88,12 +92,16 @@ class OpenAiEngine:
                 engine="openai" if settings.endpoint == "completions" else "openai-chat",
                 engine_version=self._server_version() if self._is_vllm else "unknown",
             )
+            contexts = (folder.max_position_embeddings, served.get("max_model_len"))
+            self._context: int = min((tokens for tokens in contexts if tokens), default=0)
+            if not self._context:
+                raise EngineUnavailableError(
+                    f"neither {folder.path}/config.json (max_position_embeddings) nor the server "
+                    "tells the context of the model, so prompts beyond it could not be found"
+                )
         except BaseException:
             self._client.close()
             raise
-        # A prompt that is too long must be known before it is sent.
-        contexts = (folder.max_position_embeddings, served.get("max_model_len"))
-        self._context: int = min((tokens for tokens in contexts if tokens), default=0)
         self._probed = False
 
     @property
@@ -210,7 +218,13 @@ class OpenAiEngine:
             self._budget.add(answer.get("usage"), n_prompt, len(emitted.token_ids))
             return Completion(key, emitted.token_ids, emitted.logprobs, finish_reason(choice))
 
-        return await self._client.post(self._path, self._body(request), key[:12], read)
+        try:
+            return await self._client.post(self._path, self._body(request), key[:12], read)
+        except RequestFailedError as error:
+            if not TOO_LONG.search(str(error)):
+                raise
+            # The server's own rendering or its context is not ours: nothing was emitted.
+            return Completion(key, np.empty(0, np.int32), np.empty(0, np.float32), "length")
 
     async def _score(self, request: ScoringRequest) -> TokenScores:
         body = scoring_body(request, self._settings)
