@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import dagster as dg
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from checks.declare import Check, Verdict, asset_checks
@@ -19,7 +20,8 @@ RAW_LOGPROBS = Check(
     blocking=True,
 )
 ONE_LOGPROB_PER_TOKEN = Check(
-    "one_logprob_per_token", "Every emitted token has one finite logprob.", blocking=True
+    "one_logprob_per_token",
+    "Every emitted token has one finite logprob. Filtering rejects the answers that break this.",
 )
 FEW_TRUNCATED = Check("few_truncated", "At most 20 % of the answers hit max_tokens.")
 MAX_TRUNCATED = 0.2
@@ -40,17 +42,23 @@ def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
         modes = sorted(pc.unique(rows["logprobs_mode"]).to_pylist())
         yield Verdict(RAW_LOGPROBS, modes in ([], ["raw_logprobs"]), modes, "raw_logprobs only")
 
-        n_tokens = pc.list_value_length(rows["token_ids"])
-        n_logprobs = pc.list_value_length(rows["logprobs"])
-        values = pc.list_flatten(rows["logprobs"])
-        unequal = rows.filter(pc.not_equal(n_tokens, n_logprobs))["response_id"].to_pylist()
-        non_finite = pc.sum(pc.invert(pc.is_finite(values))).as_py() or 0
+        unequal = pc.not_equal(
+            pc.list_value_length(rows["token_ids"]), pc.list_value_length(rows["logprobs"])
+        )
+        finite = pc.is_finite(pc.list_flatten(rows["logprobs"]))
+        places = pc.unique(pc.list_parent_indices(rows["logprobs"]).filter(pc.invert(finite)))
+        non_finite = pc.is_in(pa.array(range(rows.num_rows)), places)
+        unusable = rows.filter(pc.or_(unequal, non_finite))["response_id"].to_pylist()
         yield Verdict(
             ONE_LOGPROB_PER_TOKEN,
-            not unequal and not non_finite,
-            {"answers_with_other_counts": len(unequal), "non_finite": non_finite},
-            "none",
-            tuple(unequal),
+            not unusable,
+            {
+                "unusable_answers": len(unusable),
+                "with_other_counts": pc.sum(unequal).as_py() or 0,
+                "with_non_finite": len(places),
+            },
+            "0 answers",
+            tuple(unusable),
         )
         truncated = pc.sum(pc.equal(rows["finish_reason"], "length")).as_py() or 0
         share = truncated / max(rows.num_rows, 1)

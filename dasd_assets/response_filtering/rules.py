@@ -55,6 +55,12 @@ def hit_max_tokens(response: Response, settings: ResponseFiltering) -> str | Non
     return f"{response.n_tokens} tokens" if response.finish_reason == "length" else None
 
 
+def stopped_by_server(response: Response, settings: ResponseFiltering) -> str | None:
+    """A server ended or took apart the answer: a tool call, or its content filter."""
+    ended = response.finish_reason in ("tool_calls", "content_filter")
+    return f"finish_reason {response.finish_reason}" if ended else None
+
+
 def invalid_logprobs(response: Response, settings: ResponseFiltering) -> str | None:
     """Logprobs are missing, not one per token, not finite, or above 0. Never filled in."""
     logprobs = response.logprobs
@@ -128,6 +134,7 @@ def repeated_ngram(response: Response, settings: ResponseFiltering) -> str | Non
 RULES: dict[str, Rule] = {
     "empty_completion": empty_completion,
     "hit_max_tokens": hit_max_tokens,
+    "stopped_by_server": stopped_by_server,
     "invalid_logprobs": invalid_logprobs,
     "no_reasoning": no_reasoning,
     "no_final_answer": no_final_answer,

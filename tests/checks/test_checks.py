@@ -125,21 +125,46 @@ def test_teacher_responses(lake: Lake, rows: list[dict[str, Any]], broken: set[s
     assert failed(evaluate(lake, "teacher_responses", str(GRID_KEY))) == broken
 
 
+def test_unusable_logprobs_are_counted_and_stop_nothing(lake: Lake) -> None:
+    nan = float("nan")
+    put(lake, "questions", SHARD, *(question(name) for name in "abcde"))
+    put(
+        lake, "teacher_responses", CELL,
+        response("a"), response("b", logprobs=[]), response("c", logprobs=[nan, nan]),
+        response("d", logprobs=[-0.1, -float("inf")]), response("e", logprobs=[nan]),
+    )  # fmt: skip
+    evaluation = evaluate(lake, "teacher_responses", str(GRID_KEY))["one_logprob_per_token"]
+    assert not evaluation.passed
+    assert evaluation.severity == dg.AssetCheckSeverity.WARN
+    assert not evaluation.blocking
+    assert evaluation.metadata["observed"].value == {
+        "unusable_answers": 4, "with_other_counts": 2, "with_non_finite": 3,
+    }  # fmt: skip
+    assert evaluation.metadata["failing_examples"].value == ["b", "c", "d", "e"]
+
+
 def ids(names: Iterable[str], **columns: Any) -> list[dict[str, Any]]:
     return [{"response_id": name, **columns} for name in names]
 
 
 def test_filtered_responses(lake: Lake) -> None:
     put(lake, "teacher_responses", CELL, *ids("abcde"))
-    put(lake, "filtered_responses", CELL, *ids("a"))
+    kept = {"n_teacher_tokens": 2, "teacher_logprobs": [-0.1, -0.2]}
+    put(lake, "filtered_responses", CELL, *ids("a", **kept))
     put(lake, "rejected_responses", CELL, *ids("bc"))
     assert failed(evaluate(lake, "filtered_responses", str(GRID_KEY))) == {
         "none_lost", "every_reject_has_a_rule", "most_kept",
     }  # fmt: skip
     rule = [{"rule": "too_long", "evidence": "9"}]
-    put(lake, "filtered_responses", CELL, *ids("acde"))
+    put(lake, "filtered_responses", CELL, *ids("acde", **kept))
     put(lake, "rejected_responses", CELL, *ids("b", broken_rules=rule))
     assert not failed(evaluate(lake, "filtered_responses", str(GRID_KEY)))
+    for logprobs in ([-0.1], [-0.1, float("nan")]):
+        put(lake, "filtered_responses", CELL, *ids("acd", **kept),
+            *ids("e", **{**kept, "teacher_logprobs": logprobs}))  # fmt: skip
+        evaluations = evaluate(lake, "filtered_responses", str(GRID_KEY))
+        assert failed(evaluations) == {"one_logprob_per_token"}
+        assert evaluations["one_logprob_per_token"].severity == dg.AssetCheckSeverity.ERROR
 
 
 def test_student_scores_and_provenance(lake: Lake) -> None:

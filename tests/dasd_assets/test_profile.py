@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from dasd_assets.profile import PROFILE_FOLDER, ProfileError, load_profile, settings_version
+from resources.engines.settings import OpenAiSettings
 
 
 def changed(tmp_path: Path, **changes: Any) -> str:
@@ -53,6 +54,21 @@ def test_the_paper_profile_has_the_papers_numbers() -> None:
     assert limits["gpqa_diamond"] == 81_920
 
 
+def test_the_api_profile_differs_from_the_papers_in_the_teachers_engine_only() -> None:
+    api, paper = load_profile("dasd-4b-api"), load_profile("dasd-4b")
+    assert api.teacher.path == paper.teacher.path
+    engine = api.teacher.engine
+    assert isinstance(engine, OpenAiSettings)
+    assert (engine.endpoint, engine.api_key_env) == ("completions", "TEACHER_API_KEY")
+    assert engine.timeout_seconds >= 3_600
+    assert api.compute.teacher_inference.gpus == 0
+    apart = {"name", "description", "teacher", "compute"}
+    assert api.model_dump(exclude=apart) == paper.model_dump(exclude=apart)
+
+
+OPENAI = {"kind": "openai", "base_url": "http://127.0.0.1:8000/v1", "served_model": "m"}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -67,6 +83,10 @@ def test_the_paper_profile_has_the_papers_numbers() -> None:
         ({"divergence_sampling__budget_samples": {"low": 1}}, "must name the same partitions"),
         ({"response_filtering__max_student_tokens": 4096}, "would not fit into a sequence"),
         ({"temperature_scheduled_learning__min_learning_rate": 1.0}, "is above learning_rate"),
+        ({"teacher__engine": {**OPENAI, "base_url": "localhost:8000"}}, r"base_url: .*pattern"),
+        ({"teacher__engine": {**OPENAI, "base_url": "http://a:secret@b/v1"}},
+         r"neither user nor password(?s:(?!secret).)*$"),
+        ({"teacher__engine": {**OPENAI, "max_cost": 5.0}}, "max_cost needs price_per_million"),
     ],
 )  # fmt: skip
 def test_a_bad_setting_is_named_with_file_key_value_and_what_is_allowed(

@@ -32,6 +32,7 @@ def run(
     tokenizers: tuple[Any, Any],
     *wires: str,
     references: dict[str, str] | None = None,
+    columns: dict[str, Any] | None = None,
     **settings: Any,
 ) -> Filtered:
     rows = []
@@ -46,6 +47,7 @@ def run(
                 "top_p": 1.0, "max_tokens": 99, "seed": 0, "token_ids": ids,
                 "finish_reason": "stop" if wire.endswith("<|return|>") else "length",
                 "logprobs": -np.ones(len(ids), np.float32), "text": wire,
+                **(columns or {}),
             }
         )  # fmt: skip
     filtered = filter_responses(
@@ -85,6 +87,32 @@ def test_kept_and_rejected(tokenizers: tuple[Any, Any]) -> None:
     counts = funnel(filtered.kept, filtered.rejected)
     assert counts["math"]["kept"] == 1
     assert counts["math"]["hit_max_tokens"] == 1
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("wire", "columns", "broken"),
+    [
+        (GOOD, {"logprobs": []}, ["invalid_logprobs"]),
+        (GOOD, {"logprobs": [-1.0, -1.0]}, ["invalid_logprobs"]),
+        (GOOD, {"logprobs": [NAN] * 200}, ["invalid_logprobs"]),
+        (GOOD, {"finish_reason": "content_filter"}, ["stopped_by_server"]),
+        (GOOD, {"finish_reason": "tool_calls"}, ["stopped_by_server"]),
+        ("", {"finish_reason": "stop"}, ["malformed_harmony", "empty_completion"]),
+        ("", {"finish_reason": "context_exceeded"}, ["malformed_harmony", "empty_completion"]),
+        (f"{ANALYSIS}It goes on and on<|return|>", {}, ["no_final_answer"]),
+        (f"{ANALYSIS}It goes on and on", {"finish_reason": "stop"}, ["no_final_answer"]),
+    ],
+)
+def test_what_an_engine_could_not_deliver_reaches_the_funnel_and_the_others_are_kept(
+    tokenizers: tuple[Any, Any], wire: str, columns: dict[str, Any], broken: list[str]
+) -> None:
+    filtered = run(tokenizers, wire, columns=columns)
+    assert rules(filtered) == [broken]
+    kept = pa.concat_tables([filtered.kept, run(tokenizers, GOOD).kept])
+    assert funnel(kept, filtered.rejected) == {"math": {"kept": 1, **dict.fromkeys(broken, 1)}}
 
 
 def test_a_wrong_answer_is_rejected_only_where_the_domain_is_verified(

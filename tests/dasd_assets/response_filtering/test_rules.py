@@ -30,6 +30,7 @@ BROKEN = {
     "empty_completion": (replace(GOOD, n_tokens=0, logprobs=np.empty(0, np.float32),
                                  finish_reason="context_exceeded"), "context_exceeded"),
     "hit_max_tokens": (replace(GOOD, finish_reason="length"), "3 tokens"),
+    "stopped_by_server": (replace(GOOD, finish_reason="content_filter"), "content_filter"),
     "invalid_logprobs": (replace(GOOD, logprobs=np.array([-1.0, np.nan, 0])), "nan at token 1"),
     "no_reasoning": (replace(GOOD, reasoning=""), "no analysis"),
     "no_final_answer": (replace(GOOD, answer=""), "no final channel"),
@@ -61,7 +62,9 @@ def test_a_broken_rule_is_named_with_its_evidence(rule: str) -> None:
 @pytest.mark.parametrize(
     ("logprobs", "evidence"),
     [
+        ([], "0 logprobs for 3 tokens"),
         ([-1.0, -1.0], "2 logprobs for 3 tokens"),
+        ([-1.0, -1.0, np.nan], "nan at token 2"),
         ([-1.0, -np.inf, -1.0], "-inf at token 1"),
         ([-1.0, -1.0, 0.5], "0.5 at token 2"),
     ],
@@ -70,6 +73,12 @@ def test_no_logprob_is_ever_made_up(logprobs: list[float], evidence: str) -> Non
     response = replace(GOOD, logprobs=np.array(logprobs, np.float32))
     (broken,) = broken_rules(response, SETTINGS)
     assert broken == {"rule": "invalid_logprobs", "evidence": evidence}
+
+
+@pytest.mark.parametrize("reason", ["tool_calls", "content_filter"])
+def test_an_answer_that_the_server_ended_is_rejected(reason: str) -> None:
+    (broken,) = broken_rules(replace(GOOD, finish_reason=reason), SETTINGS)
+    assert broken == {"rule": "stopped_by_server", "evidence": f"finish_reason {reason}"}
 
 
 def test_all_broken_rules_are_reported() -> None:
