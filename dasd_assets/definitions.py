@@ -70,7 +70,8 @@ def inference_model(model: Model, compute: Compute) -> InferenceModel:
         path=str(folder) if folder.exists() else model.path,
         revision=model.revision,
         threads=max(1, int(compute.cpus)),
-        engine=model.engine.model_dump(),
+        # Dagster takes no null inside a mapping; the defaults come back in `open`.
+        engine=model.engine.model_dump(exclude_none=True),
     )
 
 

@@ -7,9 +7,18 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from pydantic import TypeAdapter
 
-from dasd_assets.definitions import build_definitions
-from dasd_assets.profile import Profile, load_profile
+from dasd_assets.definitions import build_definitions, inference_model
+from dasd_assets.profile import Model, Profile, load_profile
+from resources.compute import Compute
+from resources.engines.settings import (
+    EngineSettings,
+    OpenAiSettings,
+    TransformersSettings,
+    VllmSettings,
+)
+from resources.inference import InferenceModel
 
 TINY = load_profile("tiny")
 
@@ -106,3 +115,24 @@ def test_a_setting_makes_stale_what_it_shapes_and_nothing_else(
     section: str, settings: dict[str, Any], expected: set[str]
 ) -> None:
     assert changed(TINY, section, **settings) == expected
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [
+        TransformersSettings(),
+        VllmSettings(),
+        OpenAiSettings(base_url="http://127.0.0.1:8000/v1", served_model="m"),
+    ],
+    ids=lambda engine: engine.kind,
+)
+def test_every_engine_passes_through_dagsters_configuration(engine: EngineSettings) -> None:
+    model = Model(path="tiny_world/models/teacher", engine=engine)
+    found = []
+
+    @dg.asset
+    def settings(teacher: InferenceModel) -> None:
+        found.append(TypeAdapter(EngineSettings).validate_python(teacher.engine))
+
+    dg.materialize([settings], resources={"teacher": inference_model(model, Compute())})
+    assert found == [engine]
