@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from dasd_assets.response_filtering.student_format import student_token_starts
-from dasd_assets.teacher_responses.sampling import batches, chat
-from resources.contracts import STUDENT_SCORES, ContractError
-from resources.engines.byte_offsets import TokenBytes
-from resources.engines.protocol import InferenceEngine, Progress, ScoringRequest
+from dasd_assets.response_filtering.student_format import (
+    THINK_OPEN,
+    student_text,
+    student_token_starts,
+)
+from dasd_assets.teacher_responses.sampling import chat
+from resources.contracts import STUDENT_SCORES, TOKEN_IDS, ContractError
+from resources.engines.byte_offsets import TokenBytes, TokenizerError
+from resources.engines.protocol import InferenceEngine, Progress, ScoringRequest, TokenScores
 from training.encoding import encode_response
+
+SLICE_BYTES = 32 * 1024**2
+"""Text of the responses that are scored before they are written, about 10 million tokens: enough
+to sort by length, and all that is held beside the model."""
 
 
 def score_responses(
@@ -32,9 +43,52 @@ def score_responses(
         Batches with the schema STUDENT_SCORES, in the order of `filtered`.
 
     Raises:
-        ContractError: a score is not finite, naming the response.
+        ContractError: a score is missing or not finite, or the tokens do not spell the response;
+            the message names it.
     """
-    rows = filtered.to_pylist()
+    token_bytes = TokenBytes(engine.tokenizer)
+    done, n_tokens, seconds = 0, 0, 0.0
+    for part in _slices(filtered):
+        latest = Progress(0, 0, 0, 0.0)
+
+        def of_whole(
+            progress: Progress, before: tuple[int, int, float] = (done, n_tokens, seconds)
+        ) -> None:
+            nonlocal latest
+            latest = progress
+            if on_progress:
+                on_progress(
+                    Progress(
+                        before[0] + progress.done,
+                        filtered.num_rows,
+                        before[1] + progress.n_tokens,
+                        before[2] + progress.seconds,
+                    )
+                )
+
+        yield _score_slice(part, engine, system_prompt, token_bytes, of_whole)
+        done += part.num_rows
+        n_tokens += latest.n_tokens
+        seconds += latest.seconds
+
+
+def _slices(filtered: pa.Table) -> Iterator[pa.Table]:
+    """Consecutive rows, as many as hold SLICE_BYTES of response text."""
+    n_bytes = pc.binary_length(filtered["response_text"]).to_numpy()
+    group = np.cumsum(n_bytes, dtype=np.int64) // SLICE_BYTES
+    starts = np.flatnonzero(np.diff(group, prepend=-1)).tolist()
+    for start, end in zip(starts, [*starts[1:], filtered.num_rows], strict=True):
+        yield filtered.slice(start, end - start)
+
+
+def _score_slice(
+    part: pa.Table,
+    engine: InferenceEngine,
+    system_prompt: str,
+    token_bytes: TokenBytes,
+    on_progress: Callable[[Progress], None],
+) -> pa.RecordBatch:
+    rows = part.to_pylist()
     requests = [
         ScoringRequest(
             key=row["response_id"],
@@ -43,27 +97,65 @@ def score_responses(
         )
         for row in rows
     ]
-    scores = {score.key: score for score in engine.score(requests, on_progress)}
-    token_bytes = TokenBytes(engine.tokenizer)
-    scored = []
-    for row, request in zip(rows, requests, strict=True):
-        score = scores[row["response_id"]]
-        if not np.isfinite(score.logprobs).all():
-            raise ContractError(f"student_scores: {row['response_id']} has a non-finite logprob")
-        scored.append(
-            {
-                "response_id": row["response_id"],
-                "model": engine.identity.model,
-                "model_revision": engine.identity.revision,
-                "token_ids": request.token_ids,
-                "logprobs": score.logprobs,
-                "ranks": score.ranks,
-                "token_starts": student_token_starts(
-                    np.asarray(request.token_ids, np.int32),
-                    token_bytes,
-                    row["reasoning"],
-                    row["answer"],
-                ),
-            }
+    found = {scores.key: scores for scores in engine.score(requests, on_progress)}
+    scores = [_checked(found.get(request.key), request) for request in requests]
+    token_ids = [np.asarray(request.token_ids, np.int32) for request in requests]
+    token_starts = [
+        _token_starts(row, ids, token_bytes) for row, ids in zip(rows, token_ids, strict=True)
+    ]
+    identity = engine.identity
+    return pa.RecordBatch.from_arrays(
+        [
+            part["response_id"].combine_chunks(),
+            pa.repeat(identity.model, len(rows)),
+            pa.repeat(identity.revision, len(rows)),
+            _lists(token_ids, TOKEN_IDS),
+            _lists([s.logprobs for s in scores], STUDENT_SCORES.field("logprobs").type),
+            _lists([s.ranks for s in scores], STUDENT_SCORES.field("ranks").type),
+            _lists(token_starts, TOKEN_IDS),
+        ],
+        schema=STUDENT_SCORES,
+    )
+
+
+def _checked(scores: TokenScores | None, request: ScoringRequest) -> TokenScores:
+    """Scores, one finite logprob per token. Another is a broken model, and no row of it is used."""
+    n_logprobs = 0 if scores is None else len(scores.logprobs)
+    if scores is None or n_logprobs != len(request.token_ids):
+        raise ContractError(
+            f"student_scores: {request.key} has {n_logprobs} logprobs for "
+            f"{len(request.token_ids)} tokens"
         )
-    return batches(scored, STUDENT_SCORES)
+    if not np.isfinite(scores.logprobs).all():
+        raise ContractError(f"student_scores: {request.key} has a non-finite logprob")
+    return scores
+
+
+def _token_starts(
+    row: dict[str, Any], token_ids: npt.NDArray[np.int32], token_bytes: TokenBytes
+) -> npt.NDArray[np.int32]:
+    """Token starts in response_text, also where the tokenizer normalises it (Qwen: NFC)."""
+    try:
+        text = token_bytes.normalised(row["response_text"])
+        reasoning = token_bytes.normalised(row["reasoning"]).text
+        answer = token_bytes.normalised(row["answer"]).text
+    except TokenizerError as error:
+        raise ContractError(f"student_scores: {row['response_id']}: {error}") from error
+    spelled = token_bytes.decode(token_ids)
+    whole = (text.text.encode(), text.text.removeprefix(THINK_OPEN).encode())
+    if spelled not in whole or student_text(reasoning, answer) != text.text:
+        raise ContractError(
+            f"student_scores: {row['response_id']}: its tokens spell {len(spelled)} bytes that "
+            f"are not its response_text of {len(whole[0])} bytes, so no token can be placed in it"
+        )
+    starts = student_token_starts(token_ids, token_bytes, reasoning, answer)
+    return np.where(starts < 0, starts, text.original_starts[starts]).astype(np.int32)
+
+
+def _lists(rows: list[npt.NDArray[Any]], column_type: pa.DataType) -> pa.ListArray:
+    """One list per row, from arrays."""
+    offsets = np.cumsum([0, *map(len, rows)], dtype=np.int32)
+    values = np.concatenate(rows) if rows else np.empty(0)
+    return pa.ListArray.from_arrays(
+        pa.array(offsets), pa.array(values, column_type.value_type), type=column_type
+    )

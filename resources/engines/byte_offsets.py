@@ -6,6 +6,9 @@ the length of decoded pieces, which drifts at multi-byte characters and merged w
 
 from __future__ import annotations
 
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -23,21 +26,42 @@ def _byte_of_character() -> dict[str, int]:
     return table | {chr(256 + index): byte for index, byte in enumerate(others)}
 
 
+class TokenizerError(ValueError):
+    """A tokenizer, or a text under it, whose tokens cannot be traced to bytes of the text."""
+
+
+@dataclass(frozen=True)
+class NormalisedText:
+    """A text as a tokenizer rewrites it before it cuts it into tokens."""
+
+    text: str
+    original_starts: npt.NDArray[np.int64]
+    """For each byte of `text`, the byte of the original text that it comes from."""
+
+
 class TokenBytes:
     """The bytes of every token of a byte-level BPE tokenizer, as lookup tables."""
 
     def __init__(self, tokenizer: Any) -> None:
-        """Read the vocabulary of a Hugging Face fast tokenizer."""
+        """Read the vocabulary of a Hugging Face fast tokenizer.
+
+        Raises:
+            TokenizerError: its tokens are not sequences of bytes (SentencePiece, WordPiece).
+        """
         self._tokenizer = tokenizer
+        self._vocabulary: dict[str, int] = dict(tokenizer.get_vocab())
+        missing = [byte for byte in _byte_of_character() if byte not in self._vocabulary]
+        if missing:
+            raise TokenizerError(
+                f"{tokenizer.name_or_path}: not a byte-level BPE tokenizer: {len(missing)} of 256 "
+                "bytes have no token of their own, so its tokens cannot be placed in a text. "
+                "SentencePiece and WordPiece tokenizers cannot be used"
+            )
 
     @cached_property
     def size(self) -> int:
         """Token ids that the tokenizer knows; a model's embedding is often padded beyond them."""
-        return len(self._tokenizer)
-
-    @cached_property
-    def _vocabulary(self) -> dict[str, int]:
-        return dict(self._tokenizer.get_vocab())
+        return max(self._vocabulary.values()) + 1
 
     @cached_property
     def _pieces(self) -> list[bytes]:
@@ -51,6 +75,12 @@ class TokenBytes:
             if index in added:
                 pieces[index] = added[index]
             else:
+                foreign = next((character for character in token if character not in table), None)
+                if foreign:
+                    raise TokenizerError(
+                        f"{self._tokenizer.name_or_path}: not a byte-level BPE tokenizer: token "
+                        f"{index} ({token!r}) has {foreign!r}, which stands for no byte"
+                    )
                 pieces[index] = bytes(table[character] for character in token)
         return pieces
 
@@ -90,3 +120,42 @@ class TokenBytes:
         """Byte at which each token starts in the text that the tokens spell."""
         ends = np.cumsum(self.n_bytes[token_ids], dtype=np.int64)
         return ends - self.n_bytes[token_ids]
+
+    def normalised(self, text: str) -> NormalisedText:
+        """The text that the tokens of `text` spell, and the way back (Qwen: Unicode NFC).
+
+        Raises:
+            TokenizerError: the tokenizer rewrites more than a few characters at a time, so that
+                its bytes cannot be traced back.
+        """
+        backend = getattr(self._tokenizer, "backend_tokenizer", None)
+        normaliser = backend.normalizer if backend is not None else None
+        whole = text if normaliser is None else normaliser.normalize_str(text)
+        if normaliser is None or whole == text:
+            return NormalisedText(text, np.arange(len(text.encode()), dtype=np.int64))
+        return _traced(text, whole, normaliser.normalize_str)
+
+
+def _traced(text: str, whole: str, normalise: Callable[[str], str]) -> NormalisedText:
+    """Rewrite a text piece by piece; what is rewritten lies at its piece's first byte."""
+    pieces = [""]
+    for character in text:
+        last = pieces[-1]
+        # Marks join the character they stand on, and so does what composes with it (Hangul).
+        joins = unicodedata.combining(character) or (
+            normalise(last + character) != normalise(last) + normalise(character)
+        )
+        if joins:
+            pieces[-1] += character
+        else:
+            pieces.append(character)
+    rewritten = [normalise(piece) for piece in pieces]
+    if "".join(rewritten) != whole:
+        raise TokenizerError("the tokenizer's normaliser rewrites the text as a whole")
+    starts, offset = [], 0
+    for piece, new in zip(pieces, rewritten, strict=True):
+        n_bytes = len(piece.encode())
+        inside = np.arange(n_bytes) if new == piece else np.zeros(len(new.encode()), np.int64)
+        starts.append(offset + inside)
+        offset += n_bytes
+    return NormalisedText(whole, np.concatenate(starts).astype(np.int64))

@@ -1,7 +1,8 @@
 """Logprob and rank of given tokens, without the full-vocabulary logits of a sequence.
 
 64K tokens x 151,936 entries x 4 bytes would be 39 GB: hidden states go through the output layer a
-few positions at a time, and only where an answer token is predicted.
+few hundred positions at a time, into buffers that are used again, and only where an answer token
+is predicted.
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ import torch
 
 from resources.engines.protocol import ScoringRequest, TokenScores
 
-LOGITS_BYTES = 256 * 1024**2
-"""Memory that float32 logits of one chunk of positions may take."""
+CHUNK_POSITIONS = {"cpu": 256, "cuda": 2048}
+"""Positions whose logits are held at once: every chunk reads all output weights from memory once,
+so fewer positions leave the processor waiting."""
+CHUNK_BYTES = 8 * 1024**2
+"""Float32 logits of a chunk may take this much whatever their number: it stays in the cache."""
 
 
 def batches_by_length(
@@ -42,38 +46,86 @@ def score_batch(model: Any, requests: Sequence[ScoringRequest], pad_id: int) -> 
     """Score a batch in one forward pass.
 
     Args:
-        model: causal language model: a base model and an output layer.
-        requests: prompts must not be empty, since the first token is predicted from them.
+        model: causal language model: a base model and a linear output layer.
+        requests: the first token is predicted from the prompt, so no prompt may be empty.
         pad_id: any valid id; sequences are padded on the right.
+
+    Raises:
+        ValueError: a prompt is empty, naming the request.
     """
+    for request in requests:
+        if not request.prompt_token_ids:
+            raise ValueError(f"{request.key}: no prompt that the first token could follow")
     device = next(model.parameters()).device
-    width = max(map(_n_tokens, requests))
+    # Nothing is predicted from a sequence's last token: it only stands in `following`.
+    width = max(2, *map(_n_tokens, requests)) - 1
     input_ids = torch.full((len(requests), width), pad_id, dtype=torch.long)
-    mask = torch.zeros((len(requests), width), dtype=torch.long)
-    answers = torch.zeros((len(requests), width), dtype=torch.bool)
+    following = torch.full_like(input_ids, pad_id)
+    is_answer = torch.zeros(input_ids.shape, dtype=torch.bool)
     for row, request in enumerate(requests):
-        end, start = _n_tokens(request), len(request.prompt_token_ids)
-        input_ids[row, :end] = torch.tensor((*request.prompt_token_ids, *request.token_ids))
-        mask[row, :end] = 1
-        answers[row, start - 1 : end - 1] = True
-    targets = torch.roll(input_ids, -1, dims=1)[answers].to(device)
+        ids = torch.tensor((*request.prompt_token_ids, *request.token_ids))
+        input_ids[row, : len(ids) - 1] = ids[:-1]
+        following[row, : len(ids) - 1] = ids[1:]
+        is_answer[row, len(request.prompt_token_ids) - 1 : len(ids) - 1] = True
+    # No attention mask: what is padded on the right lies in every answer's future. A mask would
+    # be quadratic in the length and keep attention from its fast kernels.
     hidden = model.base_model(
-        input_ids=input_ids.to(device), attention_mask=mask.to(device), use_cache=False
-    ).last_hidden_state[answers.to(device)]
-    output_layer = model.get_output_embeddings()
-    chunk = max(1, LOGITS_BYTES // (4 * output_layer.weight.shape[0]))
-    logprobs = np.empty(len(targets), np.float32)
-    ranks = np.empty(len(targets), np.int32)
-    for start in range(0, len(targets), chunk):
-        part = slice(start, start + chunk)
-        logits = output_layer(hidden[part]).float()
-        chosen = logits.gather(1, targets[part, None])
-        logprobs[part] = (chosen[:, 0] - logits.logsumexp(-1)).cpu().numpy()
-        ranks[part] = ((logits > chosen).sum(-1) + 1).int().cpu().numpy()
+        input_ids=input_ids.to(device), use_cache=False
+    ).last_hidden_state[is_answer.to(device)]  # fmt: skip
+    logprobs, ranks = logprobs_and_ranks(
+        hidden, following[is_answer].to(device), model.get_output_embeddings()
+    )
     ends = np.cumsum([len(request.token_ids) for request in requests])[:-1]
     return [
         TokenScores(request.key, request_logprobs, request_ranks)
         for request, request_logprobs, request_ranks in zip(
-            requests, np.split(logprobs, ends), np.split(ranks, ends), strict=True
+            requests,
+            np.split(logprobs.cpu().numpy(), ends),
+            np.split(ranks.cpu().numpy(), ends),
+            strict=True,
         )
     ]
+
+
+def logprobs_and_ranks(
+    hidden: torch.Tensor, targets: torch.Tensor, output_layer: torch.nn.Linear
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Natural-log probability and rank of one token per position.
+
+    The matrix product runs in the weights' type, softmax in float32. A rank is one more than the
+    number of tokens with a strictly larger logit: tied tokens share the better rank.
+
+    Args:
+        hidden: (positions, hidden size), in the weights' type.
+        targets: (positions,), token ids.
+
+    Returns:
+        float32 and int32, (positions,).
+    """
+    weight, bias = output_layer.weight, output_layer.bias
+    n_positions, n_vocabulary = len(targets), len(weight)
+    device = hidden.device
+    n_rows = max(CHUNK_POSITIONS.get(device.type, 256), CHUNK_BYTES // (4 * n_vocabulary))
+    n_rows = max(1, min(n_rows, n_positions))
+    # Buffers are kept: on CPU, touching fresh memory costs more than the computation.
+    logits = torch.empty((n_rows, n_vocabulary), dtype=torch.float32, device=device)
+    is_float32 = weight.dtype == torch.float32
+    product = logits if is_float32 else torch.empty_like(logits, dtype=weight.dtype)
+    work = torch.empty_like(logits)
+    logprobs = torch.empty(n_positions, dtype=torch.float32, device=device)
+    ranks = torch.empty(n_positions, dtype=torch.int32, device=device)
+    for start in range(0, n_positions, n_rows):
+        part = slice(start, start + n_rows)
+        target = targets[part, None]
+        product, logits, work = (buffer[: len(target)] for buffer in (product, logits, work))
+        torch.mm(hidden[part], weight.t(), out=product)
+        if bias is not None:
+            product += bias
+        if not is_float32:
+            logits.copy_(product)
+        # Counting in float32 is exact to 2**24 and needs no wide temporaries.
+        torch.gt(logits, logits.gather(1, target), out=work)
+        ranks[part] = work.sum(-1).int() + 1
+        torch.log_softmax(logits, -1, out=work)
+        logprobs[part] = work.gather(1, target)[:, 0]
+    return logprobs, ranks
