@@ -21,11 +21,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from resources.contracts import SCHEMAS, ContractError
+from resources.parquet_layout import row_groups, writer_options
 
 Partition = Mapping[str, str]
-
-ROW_GROUP_ROWS = 1_024
-"""Small row groups: a reader of token-level columns holds one group in memory."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,8 @@ class Lake(dg.ConfigurableResource):
 
         Args:
             table: table name.
-            rows: the partition's rows; an iterable of batches is streamed in bounded memory.
+            rows: the partition's rows; an iterable of batches is streamed in bounded memory. How
+                it is cut into batches does not show in the file.
             partition: dimension name -> key, in path order.
 
         Raises:
@@ -69,15 +68,13 @@ class Lake(dg.ConfigurableResource):
         target = self.path(table, partition)
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
-        batches = rows.to_batches(ROW_GROUP_ROWS) if isinstance(rows, pa.Table) else rows
+        batches = rows.to_batches() if isinstance(rows, pa.Table) else rows
         n_rows = 0
         try:
-            with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-                for batch in batches:
-                    _check_contract(table, partition, batch.schema, schema)
-                    _check_nulls(table, partition, batch, schema)
-                    writer.write_batch(batch, row_group_size=ROW_GROUP_ROWS)
-                    n_rows += batch.num_rows
+            with pq.ParquetWriter(temporary, schema, **writer_options(schema)) as writer:
+                for group in row_groups(_checked(table, partition, batches, schema)):
+                    writer.write_table(group, row_group_size=group.num_rows)
+                    n_rows += group.num_rows
             data_version = _publish(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
@@ -220,6 +217,15 @@ def _publish(temporary: Path, target: Path) -> str:
 
 def _name(partition: Partition | None) -> str:
     return "/".join((partition or {}).values()) or "(unpartitioned)"
+
+
+def _checked(
+    table: str, partition: Partition | None, batches: Iterable[pa.RecordBatch], schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        _check_contract(table, partition, batch.schema, schema)
+        _check_nulls(table, partition, batch, schema)
+        yield batch
 
 
 def _check_contract(

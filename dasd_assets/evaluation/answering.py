@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -13,7 +14,7 @@ from dasd_assets.profile import Evaluation
 from dasd_assets.response_filtering.student_format import split_student_text
 from dasd_assets.teacher_responses.sampling import batches, chat, complete_all, request_seed
 from resources.contracts import EVALUATION
-from resources.engines.protocol import GenerationRequest, InferenceEngine, Progress
+from resources.engines.protocol import Completion, GenerationRequest, InferenceEngine, Progress
 
 
 def evaluate_checkpoint(
@@ -53,32 +54,42 @@ def evaluate_checkpoint(
                     seed=request_seed(seed, "evaluation", question["question_id"], index),
                 )
             )
-    rows = []
     completions = complete_all(engine, requests, journal, on_progress)
-    for (question, index), request, completion in zip(asked, requests, completions, strict=True):
-        if completion is None:
-            raise ValueError(
-                f"{question['benchmark']}: question {question['question_id']} with "
-                f"{len(request.prompt.token_ids)} prompt tokens and max_tokens "
-                f"{request.max_tokens} is beyond the context of {checkpoint}"
-            )
-        text = engine.tokenizer.decode(completion.token_ids, skip_special_tokens=True)
-        answer = split_student_text(text).answer
-        reference = json.loads(question["answer"])
-        verdict = grade(question["domain"], answer, reference) if answer is not None else None
-        rows.append(
-            {
-                "checkpoint": checkpoint,
-                "benchmark": question["benchmark"],
-                "question_id": question["question_id"],
-                "domain": question["domain"],
-                "sample_index": index,
-                "seed": request.seed,
-                "finish_reason": completion.finish_reason,
-                "n_tokens": len(completion.token_ids),
-                "text": text,
-                "is_correct": verdict is not None and verdict.is_correct,
-                "verdict": verdict.reason if verdict is not None else "no_final_answer",
-            }
-        )
+    rows = (
+        _graded(engine, checkpoint, question, index, request, completion)
+        for (question, index), request, completion in zip(asked, requests, completions, strict=True)
+    )
     return batches(rows, EVALUATION)
+
+
+def _graded(
+    engine: InferenceEngine,
+    checkpoint: str,
+    question: dict[str, Any],
+    index: int,
+    request: GenerationRequest,
+    completion: Completion | None,
+) -> dict[str, Any]:
+    if completion is None:
+        raise ValueError(
+            f"{question['benchmark']}: question {question['question_id']} with "
+            f"{len(request.prompt.token_ids)} prompt tokens and max_tokens "
+            f"{request.max_tokens} is beyond the context of {checkpoint}"
+        )
+    text = engine.tokenizer.decode(completion.token_ids, skip_special_tokens=True)
+    answer = split_student_text(text).answer
+    reference = json.loads(question["answer"])
+    verdict = grade(question["domain"], answer, reference) if answer is not None else None
+    return {
+        "checkpoint": checkpoint,
+        "benchmark": question["benchmark"],
+        "question_id": question["question_id"],
+        "domain": question["domain"],
+        "sample_index": index,
+        "seed": request.seed,
+        "finish_reason": completion.finish_reason,
+        "n_tokens": len(completion.token_ids),
+        "text": text,
+        "is_correct": verdict is not None and verdict.is_correct,
+        "verdict": verdict.reason if verdict is not None else "no_final_answer",
+    }

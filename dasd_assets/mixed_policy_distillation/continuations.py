@@ -140,7 +140,7 @@ def continue_rollouts(
         prefixes.append(prefix)
         fractions.append(position / n_tokens)
     completions = complete_all(engine, requests, journal, on_progress)
-    continued = [
+    continued = (
         {
             **{
                 name: row[name]
@@ -156,5 +156,5 @@ def continue_rollouts(
         for row, prefix, fraction, request, completion in zip(
             rows, prefixes, fractions, requests, completions, strict=True
         )
-    ]
+    )
     return batches(continued, TEACHER_CONTINUATIONS)

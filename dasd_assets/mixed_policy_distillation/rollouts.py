@@ -85,7 +85,7 @@ def sample_rollouts(
         for row in rows
     ]
     completions = complete_all(engine, requests, journal, on_progress)
-    rollouts = [
+    rollouts = (
         {
             "rollout_id": f"o-{request.key(engine.identity)[:24]}",
             "response_id": row["response_id"],
@@ -98,5 +98,5 @@ def sample_rollouts(
             "text": decode(engine, completion),
         }
         for row, request, completion in zip(rows, requests, completions, strict=True)
-    ]
+    )
     return batches(rollouts, STUDENT_ROLLOUTS)

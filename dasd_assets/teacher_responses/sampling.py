@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from resources.contracts import TEACHER_RESPONSES
-from resources.engines.journal import generate_with_journal
+from resources.engines.journal import finish_requests
 from resources.engines.protocol import (
     Completion,
     GenerationRequest,
@@ -19,6 +19,9 @@ from resources.engines.protocol import (
 )
 
 ROWS_PER_BATCH = 256
+VALUES_PER_BATCH = 1024**2
+"""List elements and characters of a batch; an answer can have tens of thousands of each."""
+
 CONTEXT_EXCEEDED = "context_exceeded"
 
 
@@ -41,17 +44,18 @@ def complete_all(
     requests: Sequence[GenerationRequest],
     journal: Path,
     on_progress: Callable[[Progress], None] | None = None,
-) -> list[Completion | None]:
-    """Completions in the order of the requests; None where a prompt is beyond the context.
+) -> Iterator[Completion | None]:
+    """Have every request answered, then give the completions in the order of the requests.
 
-    Finished requests are kept in the journal, so that a retry asks only for the missing ones.
+    Finished requests are kept in the journal, so that a retry asks only for the missing ones. All
+    are finished when this returns; the iterator reads one completion at a time back from the
+    journal. It gives None where a prompt is beyond the context.
     """
-    fitting = [request for request in requests if engine.check(request) is None]
-    finished = {
-        completion.key: completion
-        for completion in generate_with_journal(engine, fitting, journal, on_progress)
-    }
-    return [finished.get(request.key(engine.identity)) for request in requests]
+    fits = [engine.check(request) is None for request in requests]
+    fitting = [request for request, fit in zip(requests, fits, strict=True) if fit]
+    finished = finish_requests(engine, fitting, journal, on_progress)
+    completions = finished.read(request.key(engine.identity) for request in fitting)
+    return (next(completions) if fit else None for fit in fits)
 
 
 def sampling_columns(
@@ -86,10 +90,18 @@ def decode(engine: InferenceEngine, completion: Completion | None) -> str:
     return str(engine.tokenizer.decode(completion.token_ids, skip_special_tokens=False))
 
 
-def batches(rows: Sequence[dict[str, Any]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Rows as record batches of bounded size."""
-    for start in range(0, len(rows), ROWS_PER_BATCH):
-        yield pa.RecordBatch.from_pylist(rows[start : start + ROWS_PER_BATCH], schema=schema)
+def batches(rows: Iterable[dict[str, Any]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Rows as record batches of bounded size; no more rows are taken than the batch needs."""
+    batch: list[dict[str, Any]] = []
+    n_values = 0
+    for row in rows:
+        batch.append(row)
+        n_values += sum(len(value) for value in row.values() if hasattr(value, "__len__"))
+        if len(batch) == ROWS_PER_BATCH or n_values >= VALUES_PER_BATCH:
+            yield pa.RecordBatch.from_pylist(batch, schema=schema)
+            batch, n_values = [], 0
+    if batch:
+        yield pa.RecordBatch.from_pylist(batch, schema=schema)
 
 
 def sample_responses(
@@ -116,7 +128,9 @@ def sample_responses(
         journal: file that keeps finished requests until the partition is written.
 
     Returns:
-        Batches with the schema TEACHER_RESPONSES, ordered by question, then sample index.
+        Batches with the schema TEACHER_RESPONSES, ordered by question, then sample index; every
+        answer is in the journal when this returns, and the batches are made from it as they are
+        taken.
     """
     asked: list[tuple[dict[str, Any], int]] = []
     requests = []
@@ -136,7 +150,7 @@ def sample_responses(
                 )
             )
     completions = complete_all(engine, requests, journal, on_progress)
-    rows = [
+    rows = (
         {
             "response_id": f"r-{request.key(engine.identity)[:24]}",
             "question_id": question["question_id"],
@@ -149,5 +163,5 @@ def sample_responses(
             "text": decode(engine, completion),
         }
         for (question, index), request, completion in zip(asked, requests, completions, strict=True)
-    ]
+    )
     return batches(rows, TEACHER_RESPONSES)

@@ -1,24 +1,21 @@
 """The request journal: finished requests are durable as they finish.
 
 A partition's answers are only visible when all are there; until then each finished request is
-appended here. A retry of a killed or failed partition reads the journal and asks for the rest.
-
-A record is `<length, crc32><key, finish_reason, n><token ids><logprobs>`, little-endian. A torn or
-corrupt record ends the journal: it and what follows are cut off when the journal is opened.
+appended here. A retry of a killed or failed partition asks only for what the journal has not.
+In memory are only the offsets of the records; completions are read back one at a time.
 """
 
 from __future__ import annotations
 
+import fcntl
+import logging
 import os
-import struct
-import time
-import zlib
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
-
+from resources.engines.journal_records import HEADER, JournalError, encode, read_record, scan
 from resources.engines.protocol import (
     Completion,
     GenerationRequest,
@@ -27,86 +24,146 @@ from resources.engines.protocol import (
     ProgressCallback,
 )
 
-_FRAME = struct.Struct("<II")
-_HEAD = struct.Struct("<32sBI")
-_REASONS: tuple[Literal["stop", "length"], ...] = ("stop", "length")
-
 SECONDS_BETWEEN_SYNCS = 1.0
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FinishedRequests:
+    """Completions that lie in a journal's file."""
+
+    path: Path
+    offsets: Mapping[bytes, int]
+    """SHA-256 of the request -> byte where its record starts."""
+
+    def read(self, keys: Iterable[str]) -> Iterator[Completion]:
+        """Completions of the given requests in their order, one at a time.
+
+        Raises:
+            KeyError: a request is not finished.
+            JournalError: a record was whole when the journal was opened and is not any more.
+        """
+        with self.path.open("rb") as file:
+            for key in keys:
+                completion = read_record(file, self.offsets[bytes.fromhex(key)])
+                if completion is None:
+                    raise JournalError(
+                        f"{self.path}: the answer to request {key[:12]} was whole and is now "
+                        "damaged; run the step again to ask anew for it and all after it"
+                    )
+                yield completion
 
 
 class Journal:
-    """Append-only file of completions; opening it drops a torn tail."""
+    """Append-only file of completions with one writer; opening it drops a torn tail."""
 
     def __init__(self, path: Path) -> None:
-        """Open or create the journal at `path`."""
-        self._completions: dict[str, Completion] = {}
-        self._file = path.open("a+b")
-        self._file.seek(0)
-        whole = 0
-        for end, completion in _records(self._file.read()):
-            self._completions[completion.key] = completion
-            whole = end
-        self._file.truncate(whole)
-        self._synced = time.monotonic()
+        """Open or create the journal at `path`.
+
+        Raises:
+            JournalError: another process is writing it, or the file is something else.
+        """
+        self._path = path
+        self._file = path.open("a+b", buffering=0)
+        try:
+            self._lock()
+            self._offsets, self._end = scan(self._file, path)
+            self.n_dropped_bytes = os.fstat(self._file.fileno()).st_size - self._end
+            if self.n_dropped_bytes:
+                _logger.warning(
+                    "%s: %d bytes after %d whole answers were torn or damaged and are cut off",
+                    path, self.n_dropped_bytes, len(self._offsets),
+                )  # fmt: skip
+                self._file.truncate(self._end)
+            if not self._end:
+                self._write(HEADER)
+                _sync_folder(path.parent)
+        except BaseException:
+            self._file.close()
+            raise
+        self._synced = 0
+        self._sync_error: OSError | None = None
+        self._closing = threading.Event()
+        self._syncer = threading.Thread(target=self._keep_synced, daemon=True)
+        self._syncer.start()
 
     def __enter__(self) -> Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.sync()
-        self._file.close()
+        self._closing.set()
+        self._syncer.join()
+        try:
+            self.sync()
+        finally:
+            self._file.close()
+
+    def __contains__(self, key: str) -> bool:
+        return bytes.fromhex(key) in self._offsets
+
+    def __len__(self) -> int:
+        return len(self._offsets)
 
     @property
-    def completions(self) -> dict[str, Completion]:
-        """Finished requests by key."""
-        return self._completions
+    def finished(self) -> FinishedRequests:
+        """What has finished; it can be read while the journal is open and after."""
+        return FinishedRequests(self._path, self._offsets)
 
     def append(self, completion: Completion) -> None:
         """Add a finished request; it survives a killed process at once and a power cut within
-        about a second."""
-        payload = b"".join(
-            (
-                _HEAD.pack(
-                    bytes.fromhex(completion.key),
-                    _REASONS.index(completion.finish_reason),
-                    len(completion.token_ids),
-                ),
-                completion.token_ids.astype("<i4").tobytes(),
-                completion.logprobs.astype("<f4").tobytes(),
-            )
-        )
-        self._file.write(_FRAME.pack(len(payload), zlib.crc32(payload)) + payload)
-        self._file.flush()
-        self._completions[completion.key] = completion
-        if time.monotonic() - self._synced > SECONDS_BETWEEN_SYNCS:
-            self.sync()
+        about a second.
+
+        Raises:
+            OSError: the disk is full or broken; the journal ends before this record.
+        """
+        if self._sync_error:
+            raise self._sync_error
+        start = self._end
+        self._write(encode(completion))
+        self._offsets[bytes.fromhex(completion.key)] = start
 
     def sync(self) -> None:
-        """Make what was appended survive a power cut."""
-        os.fsync(self._file.fileno())
-        self._synced = time.monotonic()
+        """Make what was appended survive a power cut.
 
+        Raises:
+            OSError: the disk did not take it, now or in the background.
+        """
+        if self._sync_error:
+            raise self._sync_error
+        end = self._end
+        if end > self._synced:
+            os.fsync(self._file.fileno())
+            self._synced = end
 
-def _records(content: bytes) -> Iterator[tuple[int, Completion]]:
-    """Whole records with the byte after each; stops at the first that is torn or corrupt."""
-    start = 0
-    while len(content) - start >= _FRAME.size:
-        length, checksum = _FRAME.unpack_from(content, start)
-        end = start + _FRAME.size + length
-        payload = content[start + _FRAME.size : end]
-        if len(payload) < length or length < _HEAD.size or zlib.crc32(payload) != checksum:
-            return
-        key, reason, n = _HEAD.unpack_from(payload)
-        yield (
-            end,
-            Completion(
-                key=key.hex(),
-                token_ids=np.frombuffer(payload, "<i4", n, _HEAD.size),
-                logprobs=np.frombuffer(payload, "<f4", n, _HEAD.size + 4 * n),
-                finish_reason=_REASONS[reason],
-            ),
-        )
-        start = end
+    def _keep_synced(self) -> None:
+        """Sync about once a second beside the sampling, which does not wait for the disk."""
+        while not self._closing.wait(SECONDS_BETWEEN_SYNCS):
+            try:
+                self.sync()
+            except OSError as error:
+                # A second fsync may report success for pages that the first one lost.
+                self._sync_error = error
+                return
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise JournalError(
+                f"{self._path}: another process is writing this journal. Wait until it is done or "
+                "stop it, then run the step again"
+            ) from None
+
+    def _write(self, content: bytes) -> None:
+        todo = memoryview(content)
+        try:
+            while todo:
+                todo = todo[self._file.write(todo) :]
+        except BaseException:
+            self._file.truncate(self._end)
+            raise
+        self._end += len(content)
 
 
 def generate_with_journal(
@@ -117,20 +174,52 @@ def generate_with_journal(
 ) -> Iterator[Completion]:
     """Completions of all requests: from the journal where it has them, else from the engine.
 
-    Requests with the same key are asked once and yielded once. Progress counts both kinds as
-    done; its rate is the engine's alone.
+    They come in the order of the requests when all are finished, read back one at a time.
+    Requests with the same key are asked once and yielded once.
+    """
+    finished = finish_requests(engine, requests, journal_path, on_progress)
+    yield from finished.read(dict.fromkeys(request.key(engine.identity) for request in requests))
+
+
+def finish_requests(
+    engine: InferenceEngine,
+    requests: Sequence[GenerationRequest],
+    journal_path: Path,
+    on_progress: ProgressCallback | None = None,
+) -> FinishedRequests:
+    """Ask the engine for every request that is not in the journal.
+
+    Requests with the same key are asked once. Progress counts what the journal had as done; its
+    rate is the engine's alone.
+
+    Raises:
+        JournalError: the journal cannot be used, or the engine left out requests.
     """
     wanted = {request.key(engine.identity): request for request in requests}
     with Journal(journal_path) as journal:
-        kept = [journal.completions[key] for key in wanted if key in journal.completions]
-        missing = [request for key, request in wanted.items() if key not in journal.completions]
+        missing = [request for key, request in wanted.items() if key not in journal]
+        n_kept = len(wanted) - len(missing)
 
         def report(progress: Progress) -> None:
             if on_progress:
-                done = len(kept) + progress.done
+                done = n_kept + progress.done
                 on_progress(Progress(done, len(wanted), progress.n_tokens, progress.seconds))
 
-        yield from kept
         for completion in engine.generate(missing, report) if missing else ():
             journal.append(completion)
-            yield completion
+        unanswered = [key for key in wanted if key not in journal]
+        if unanswered:
+            raise JournalError(
+                f"{engine.identity.model} left {len(unanswered)} of {len(missing)} requests "
+                f"unanswered, the first is {unanswered[0][:12]}. Run the step again: "
+                f"{journal_path} keeps the others"
+            )
+        return journal.finished
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -2,57 +2,27 @@
 
 from __future__ import annotations
 
-import signal
+import errno
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from support.stub_engine import IDENTITY, StubEngine, answer
 
+from resources.engines import journal as journal_module
 from resources.engines.journal import Journal, generate_with_journal
-from resources.engines.protocol import (
-    Completion,
-    GenerationRequest,
-    ModelIdentity,
-    Progress,
-    ProgressCallback,
-    Prompt,
-)
+from resources.engines.journal_records import HEADER, JournalError
+from resources.engines.protocol import Completion, GenerationRequest, Progress, Prompt
 
 ROOT = Path(__file__).parents[3]
-IDENTITY = ModelIdentity("stub", "1", "stub", "1")
 REQUESTS = [GenerationRequest(Prompt((1, 2)), 1.0, 1.0, 8, seed) for seed in range(300)]
-
-
-def answer(request: GenerationRequest) -> Completion:
-    """What the stub engine answers: it depends on the seed only."""
-    rng = np.random.default_rng(request.seed)
-    return Completion(
-        key=request.key(IDENTITY),
-        token_ids=rng.integers(0, 1000, request.seed % 50, dtype=np.int32),
-        logprobs=-rng.random(request.seed % 50, dtype=np.float32),
-        finish_reason="stop" if request.seed % 2 else "length",
-    )
-
-
-class StubEngine:
-    """Answers at once and remembers what it was asked."""
-
-    identity = IDENTITY
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-
-    def generate(
-        self, requests: Sequence[GenerationRequest], on_progress: ProgressCallback | None = None
-    ) -> Iterator[Completion]:
-        self.asked += [request.key(IDENTITY) for request in requests]
-        for done, request in enumerate(reversed(requests), start=1):
-            if on_progress:
-                on_progress(Progress(done, len(requests), done, 1.0))
-            yield answer(request)
+KEYS = [request.key(IDENTITY) for request in REQUESTS]
 
 
 def assert_same(found: Completion, expected: Completion) -> None:
@@ -61,11 +31,10 @@ def assert_same(found: Completion, expected: Completion) -> None:
     np.testing.assert_array_equal(found.logprobs, expected.logprobs)
 
 
-def assert_all_once(found: list[Completion], requests: Sequence[GenerationRequest]) -> None:
-    by_key = {completion.key: completion for completion in found}
-    assert len(found) == len(by_key) == len(requests)
-    for request in requests:
-        assert_same(by_key[request.key(IDENTITY)], answer(request))
+def assert_answers(found: list[Completion], requests: Sequence[GenerationRequest]) -> None:
+    """One answer a request, in their order."""
+    for completion, request in zip(found, requests, strict=True):
+        assert_same(completion, answer(request))
 
 
 @pytest.fixture
@@ -83,10 +52,30 @@ def write(path: Path, seeds: Sequence[int]) -> list[int]:
     return sizes
 
 
-def test_round_trip(path: Path) -> None:
-    write(path, [0, 3, 4])
+def kept(journal: Journal) -> list[str]:
+    return [key.hex() for key in journal.finished.offsets]
+
+
+def test_round_trip_of_all_reasons_missing_logprobs_and_nan(path: Path) -> None:
+    answers = [answer(request) for request in REQUESTS]
+    assert {len(a.token_ids) - len(a.logprobs) > 0 for a in answers} == {True, False}
+    assert any(np.isnan(a.logprobs).any() for a in answers)
+    assert any(not len(a.token_ids) for a in answers)
+    assert len({a.finish_reason for a in answers}) == 4
+    write(path, range(300))
     with Journal(path) as journal:
-        assert_all_once(list(journal.completions.values()), [REQUESTS[i] for i in (0, 3, 4)])
+        assert len(journal) == 300
+        assert_answers(list(journal.finished.read(KEYS)), REQUESTS)
+        assert_answers(list(journal.finished.read(KEYS[7:2:-1])), REQUESTS[7:2:-1])
+
+
+def test_only_offsets_are_held_in_memory(path: Path) -> None:
+    write(path, [3, 4])
+    with Journal(path) as journal:
+        journal.append(answer(REQUESTS[5]))
+        assert list(journal.finished.offsets) == [bytes.fromhex(key) for key in KEYS[3:6]]
+        assert all(type(offset) is int for offset in journal.finished.offsets.values())
+        assert not [v for v in vars(journal).values() if isinstance(v, Completion | list)]
 
 
 def test_a_tail_torn_at_any_byte_is_dropped(path: Path) -> None:
@@ -95,94 +84,167 @@ def test_a_tail_torn_at_any_byte_is_dropped(path: Path) -> None:
     for size in range(whole, end):
         path.write_bytes(content[:size])
         with Journal(path) as journal:
-            assert list(journal.completions) == [REQUESTS[i].key(IDENTITY) for i in (3, 4)]
+            assert kept(journal) == KEYS[3:5]
             assert path.stat().st_size == whole
+            assert journal.n_dropped_bytes == size - whole
             journal.append(answer(REQUESTS[5]))
         assert path.read_bytes() == content
 
 
-def test_a_corrupt_record_ends_the_journal(path: Path) -> None:
-    first, second, _ = write(path, [3, 4, 5])
+def test_a_corrupt_record_ends_the_journal_and_is_reported(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second, third = write(path, [3, 4, 5])
     content = path.read_bytes()
     for position in range(first, second):
         broken = bytearray(content)
         broken[position] ^= 0x40
         path.write_bytes(broken)
+        caplog.clear()
         with Journal(path) as journal:
-            assert list(journal.completions) == [REQUESTS[3].key(IDENTITY)]
+            assert kept(journal) == [KEYS[3]]
         assert path.stat().st_size == first
+        assert f"{third - first} bytes after 1 whole answers" in caplog.text
+
+
+def test_a_record_larger_than_the_pieces_it_is_scanned_in(path: Path) -> None:
+    n = 400_000
+    long = Completion(KEYS[0], np.arange(n, dtype=np.int32), np.zeros(n, np.float32), "stop")
+    with Journal(path) as journal:
+        journal.append(long)
+        journal.append(answer(REQUESTS[5]))
+    with Journal(path) as journal:
+        assert_same(next(journal.finished.read(KEYS[:1])), long)
+        assert kept(journal) == [KEYS[0], KEYS[5]]
+
+
+@pytest.mark.parametrize("size", range(len(HEADER)))
+def test_a_header_torn_at_any_byte_is_written_anew(path: Path, size: int) -> None:
+    path.write_bytes(HEADER[:size])
+    write(path, [3])
+    with Journal(path) as journal:
+        assert kept(journal) == [KEYS[3]]
+
+
+@pytest.mark.parametrize("content", [b"\x50\0\0\0\1\2\3\4old format", b"dasd journal 1\n", b"PAR1"])
+def test_another_file_is_refused_and_left_as_it_is(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(JournalError, match=r"requests\.journal: not a request journal .* delete"):
+        Journal(path)
+    assert path.read_bytes() == content
+
+
+def test_a_second_writer_is_refused_until_the_first_is_done(path: Path) -> None:
+    program = "import sys; from pathlib import Path; from resources.engines.journal import Journal"
+    command = [sys.executable, "-c", f"{program}; Journal(Path(sys.argv[1]))", str(path)]
+    with Journal(path) as journal:
+        journal.append(answer(REQUESTS[3]))
+        other = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+        assert "JournalError" in other.stderr
+        assert f"{path}: another process is writing this journal" in other.stderr
+        journal.append(answer(REQUESTS[4]))
+    with Journal(path) as journal:
+        assert kept(journal) == KEYS[3:5]
+
+
+def test_a_full_disk_leaves_whole_records(path: Path) -> None:
+    class FullDisk:
+        def __init__(self, file: Any) -> None:
+            self._file = file
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._file, name)
+
+        def write(self, content: memoryview) -> int:
+            self._file.write(content[:5])
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with Journal(path) as journal:
+        journal.append(answer(REQUESTS[3]))
+        file = journal._file
+        journal._file = FullDisk(file)  # type: ignore[assignment]
+        with pytest.raises(OSError, match="No space left"):
+            journal.append(answer(REQUESTS[4]))
+        journal._file = file
+        journal.append(answer(REQUESTS[5]))
+    with Journal(path) as journal:
+        assert kept(journal) == [KEYS[3], KEYS[5]]
+
+
+def test_the_disk_is_synced_beside_the_sampling_and_its_failure_is_not_hidden(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "SECONDS_BETWEEN_SYNCS", 0.001)
+
+    def fails(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    journal = Journal(path)
+    journal.append(answer(REQUESTS[3]))
+    while journal._synced < path.stat().st_size:  # no further append is needed
+        time.sleep(0.001)
+    monkeypatch.setattr(os, "fsync", fails)
+    journal.append(answer(REQUESTS[4]))
+    while journal._sync_error is None:
+        time.sleep(0.001)
+    monkeypatch.undo()
+    with pytest.raises(OSError, match="Input/output"):
+        journal.append(answer(REQUESTS[5]))
+    with pytest.raises(OSError, match="Input/output"):
+        journal.__exit__()
+
+
+def test_a_record_that_is_damaged_later_is_not_returned(path: Path) -> None:
+    first, _ = write(path, [3, 4])
+    with Journal(path) as journal:
+        finished = journal.finished
+    content = bytearray(path.read_bytes())
+    content[first + 20] ^= 1
+    path.write_bytes(content)
+    assert_answers(list(finished.read([KEYS[3]])), [REQUESTS[3]])
+    with pytest.raises(JournalError, match="was whole and is now damaged"):
+        list(finished.read([KEYS[4]]))
 
 
 def test_a_retry_asks_only_for_what_is_missing(path: Path) -> None:
     write(path, [1, 5, 7])
-    engine, progress = StubEngine(), []
-    found = list(generate_with_journal(engine, REQUESTS[:10], path, progress.append))  # type: ignore[arg-type]
-    assert_all_once(found, REQUESTS[:10])
-    missing = [request for request in REQUESTS[:10] if request.seed not in (1, 5, 7)]
-    assert engine.asked == [request.key(IDENTITY) for request in missing]
+    engine = StubEngine()
+    progress: list[Progress] = []
+    found = list(generate_with_journal(engine, REQUESTS[:10], path, progress.append))
+    assert_answers(found, REQUESTS[:10])
+    assert engine.asked == [KEYS[seed] for seed in range(10) if seed not in (1, 5, 7)]
     assert [p.done for p in progress] == list(range(4, 11))
     assert {p.total for p in progress} == {10}
-    assert [p.n_tokens for p in progress] == list(range(1, 8))
     again = StubEngine()
-    assert_all_once(list(generate_with_journal(again, REQUESTS[:10], path)), REQUESTS[:10])  # type: ignore[arg-type]
+    assert_answers(list(generate_with_journal(again, REQUESTS[:10], path)), REQUESTS[:10])
     assert not again.asked
 
 
 def test_duplicates_are_asked_and_yielded_once(path: Path) -> None:
     engine = StubEngine()
     twice = [*REQUESTS[:4], *REQUESTS[:4]]
-    assert_all_once(list(generate_with_journal(engine, twice, path)), REQUESTS[:4])  # type: ignore[arg-type]
+    assert_answers(list(generate_with_journal(engine, twice, path)), REQUESTS[:4])
     assert len(engine.asked) == 4
 
 
 def test_other_requests_in_the_journal_are_not_yielded(path: Path) -> None:
     write(path, [20, 21])
-    assert_all_once(list(generate_with_journal(StubEngine(), REQUESTS[:2], path)), REQUESTS[:2])  # type: ignore[arg-type]
+    assert_answers(list(generate_with_journal(StubEngine(), REQUESTS[:2], path)), REQUESTS[:2])
 
 
-CHILD = """
-import importlib.util, sys, time
-from pathlib import Path
-spec = importlib.util.spec_from_file_location("journal_tests", sys.argv[1])
-tests = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tests)
-class Slow(tests.StubEngine):
-    def generate(self, requests, on_progress=None):
-        for completion in super().generate(requests, on_progress):
-            time.sleep(0.002)
-            yield completion
-for c in tests.generate_with_journal(Slow(), tests.REQUESTS, Path(sys.argv[2])):
-    print(c.key, flush=True)
-"""
+@pytest.mark.parametrize("breaks", [True, False])
+def test_an_engine_that_stops_early_fails_the_call_and_the_rest_is_asked_next_time(
+    path: Path, breaks: bool
+) -> None:
+    class StopsEarly(StubEngine):
+        def generate(self, requests: Any, on_progress: Any = None) -> Iterator[Completion]:
+            yield from list(super().generate(requests, on_progress))[:6]
+            if breaks:
+                raise RuntimeError("the server is gone")
 
-
-def test_sigkill_loses_nothing_and_nothing_is_asked_again(path: Path) -> None:
-    seen: set[str] = set()
-    for finished in (1, 2, 40, 90):  # each child goes on where the one before was killed
-        child = subprocess.Popen(
-            [sys.executable, "-c", CHILD, __file__, str(path)],
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-        )
-        assert child.stdout
-        fresh: set[str] = set()
-        for line in child.stdout:
-            if line.strip() not in seen:
-                fresh.add(line.strip())
-            if len(fresh) == finished:
-                break
-        child.send_signal(signal.SIGKILL)
-        rest, _ = child.communicate()
-        assert child.returncode == -signal.SIGKILL
-        complete_lines = rest.split("\n")[:-1]  # the last line may be cut by the kill
-        seen |= fresh | set(complete_lines)
-        with Journal(path) as journal:
-            assert seen <= set(journal.completions)
-            kept = set(journal.completions)
-        assert len(kept) < len(REQUESTS)
-        seen = kept
+    said = "the server is gone" if breaks else "stub left 4 of 10 requests unanswered"
+    with pytest.raises(RuntimeError, match=said):
+        list(generate_with_journal(StopsEarly(), REQUESTS[:10], path))
     engine = StubEngine()
-    assert_all_once(list(generate_with_journal(engine, REQUESTS, path)), REQUESTS)  # type: ignore[arg-type]
-    assert set(engine.asked).isdisjoint(seen)
-    assert len(engine.asked) + len(seen) == len(REQUESTS)
+    assert_answers(list(generate_with_journal(engine, REQUESTS[:10], path)), REQUESTS[:10])
+    assert engine.asked == KEYS[:4]
