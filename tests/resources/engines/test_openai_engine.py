@@ -22,6 +22,7 @@ from transformers import AutoTokenizer
 
 from resources.engines import openai_client
 from resources.engines.journal import Journal, generate_with_journal
+from resources.engines.model_folder import ModelFolderError, inspect_model
 from resources.engines.openai_budget import BudgetExceededError
 from resources.engines.openai_client import RequestFailedError, backoff_seconds, retry_after_seconds
 from resources.engines.openai_engine import OpenAiEngine, WrongModelError
@@ -34,6 +35,7 @@ from resources.engines.protocol import (
     ScoringRequest,
 )
 from resources.engines.settings import OpenAiSettings
+from resources.inference import InferenceModel
 
 PASSWORD = "hunter" + "2"
 KEY = "sk-very-secret-0123456789"
@@ -602,6 +604,21 @@ def test_a_server_that_cannot_score_says_so(server: FaultyServer, connect: Conne
     engine = connect()
     with pytest.raises(UnsupportedRequestError, match="no prompt_logprobs"):
         list(engine.score([ScoringRequest("a", (30, 31), (40, 50))]))
+
+
+# The folder
+
+
+def test_config_and_tokenizer_are_enough_for_a_model_behind_a_server(folder: Path) -> None:
+    with pytest.raises(ModelFolderError, match="no weights"):
+        inspect_model(str(folder))
+    served = inspect_model(str(folder), weights=False)
+    assert (served.n_parameters, served.max_position_embeddings) == (0, 1024)
+    model = InferenceModel(path=str(folder), engine={"kind": "openai"})
+    assert model.inspect() == served
+    assert model.tokenizer().eos_token == "<|return|>"
+    with pytest.raises(ModelFolderError, match="no weights"):
+        InferenceModel(path=str(folder), engine={"kind": "vllm"}).inspect()
 
 
 # Secrets
