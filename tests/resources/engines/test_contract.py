@@ -102,11 +102,16 @@ def test_logprobs_are_the_models_own(
 def test_temperature_0_is_the_same_greedy_answer_everywhere(
     contract_engine: InferenceEngine, reference: TransformersEngine
 ) -> None:
-    greedy = ask(contract_engine, 1, temperature=0.0)
-    completion = answers(contract_engine, greedy)[0]
-    assert completion.token_ids.tolist() == answers(reference, greedy)[0].token_ids.tolist()
-    found = scores(contract_engine, given(greedy[0].prompt.token_ids, [completion]))[0]
-    assert set(found.ranks.tolist()) == {1}
+    greedy = [
+        GenerationRequest(Prompt(random_tokens(reference, 20, seed)), 0.0, 1.0, 24, seed)
+        for seed in range(16)
+    ]
+    ours, theirs = answers(contract_engine, greedy), answers(reference, greedy)
+    for request, mine, expected in zip(greedy, ours, theirs, strict=True):
+        assert mine.token_ids.tolist() == expected.token_ids.tolist()
+        [found] = scores(contract_engine, given(request.prompt.token_ids, [mine]))
+        assert set(found.ranks.tolist()) == {1}
+    assert sum(len(completion.token_ids) for completion in ours) > 50
 
 
 def test_answers_end_at_an_end_token_or_at_their_cap(
