@@ -19,7 +19,7 @@ from dasd_assets.profile import PROJECT_ROOT
 from resources.engines.journal import Journal
 from resources.lake import Lake
 
-KILLS_WHILE_SAMPLING, KILLS_WHILE_WRITING = 24, 4
+KILLS_WHILE_SAMPLING, KILLS_WHILE_WRITING = 22, 3
 SEED = 2601_09088
 
 
