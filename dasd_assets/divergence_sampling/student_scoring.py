@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,7 @@ def _slices(filtered: pa.Table) -> Iterator[pa.Table]:
     n_bytes = pc.binary_length(filtered["response_text"]).to_numpy()
     group = np.cumsum(n_bytes, dtype=np.int64) // SLICE_BYTES
     starts = np.flatnonzero(np.diff(group, prepend=-1)).tolist()
-    for start, end in zip(starts, [*starts[1:], filtered.num_rows], strict=True):
+    for start, end in pairwise([*starts, filtered.num_rows]):
         yield filtered.slice(start, end - start)
 
 
