@@ -67,6 +67,7 @@ class GenerationRequest:
             identity.model,
             identity.revision,
             identity.engine,
+            identity.logprobs_mode,
             self.prompt.token_ids,
             self.prompt.messages,
             self.prompt.template_settings,

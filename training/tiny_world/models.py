@@ -15,6 +15,12 @@ from training.tiny_world.tokenizers import MAX_POSITIONS
 # The libraries' default of 0.02 suits wide models; at this width attention would start out flat.
 INITIALIZER_RANGE = 0.08
 ROPE = {"rope_type": "default", "rope_theta": 10000.0}
+# Factor 1 stretches nothing; vLLM takes every gpt-oss model to have YaRN's settings, as the real
+# ones do.
+YARN = {
+    **ROPE, "rope_type": "yarn", "factor": 1.0, "beta_fast": 32.0, "beta_slow": 1.0,
+    "original_max_position_embeddings": MAX_POSITIONS,
+}  # fmt: skip
 
 
 def new_teacher(tokenizer: PreTrainedTokenizerFast) -> GptOssForCausalLM:
@@ -32,7 +38,7 @@ def new_teacher(tokenizer: PreTrainedTokenizerFast) -> GptOssForCausalLM:
         head_dim=32,
         sliding_window=256,
         max_position_embeddings=MAX_POSITIONS,
-        rope_parameters=ROPE,
+        rope_parameters=YARN,
         initializer_range=INITIALIZER_RANGE,
         eos_token_id=ends,
         pad_token_id=tokenizer.pad_token_id,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -183,9 +182,7 @@ def load_vllm(folder: Path) -> Iterator[InferenceEngine]:
 
     engine = VllmEngine(
         str(folder),
-        VllmSettings(
-            dtype="float32", max_num_seqs=MAX_SEQUENCES, engine_arguments=plain_rope(folder)
-        ),
+        VllmSettings(dtype="float32", max_num_seqs=MAX_SEQUENCES),
     )
     worker = engine._llm.llm_engine.model_executor.driver_worker.worker
     model = weakref.ref(worker.model_runner.model)
@@ -204,16 +201,3 @@ def load_openai(folder: Path, server: VllmServer) -> Iterator[InferenceEngine]:
     )
     yield engine
     engine.close()
-
-
-def plain_rope(folder: Path) -> dict[str, Any]:
-    """vLLM reads YaRN's settings of every gpt-oss model; with factor 1 they change nothing."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    rope = config["rope_parameters"]
-    if config["model_type"] != "gpt_oss" or rope["rope_type"] == "yarn":
-        return {}
-    yarn = {
-        **rope, "rope_type": "yarn", "factor": 1.0, "beta_fast": 32.0, "beta_slow": 1.0,
-        "original_max_position_embeddings": config["max_position_embeddings"],
-    }  # fmt: skip
-    return {"hf_overrides": {"rope_parameters": yarn}}
