@@ -274,12 +274,11 @@ def test_a_caller_who_stops_cancels_what_is_under_way(
     answers = engine.generate(ask(engine, 50))
     next(answers)
     answers.close()
-    n_asked = len(server.asked)
-    assert n_asked <= 8
     server.fault = lambda body, attempt: None
     requests = ask(engine, 1)
     assert_right(server, engine, list(engine.generate(requests)), requests)
-    assert len(server.asked) == n_asked + 1
+    # A cancelled request can reach the server after the call has ended; 42 of 50 never do.
+    assert len(server.asked) <= 8 + 1
     engine.close()
     engine.close()
     assert not [t for t in threading.enumerate() if t.name == "openai-client" and t.is_alive()]
