@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import yaml
-from support.pipeline import TINY_WORLD, Pipeline
+from support.pipeline import CAP_RATIO, TINY_WORLD, Pipeline
 
 from dasd_assets.profile import PROFILE_FOLDER
 
@@ -24,9 +24,8 @@ def new_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pi
         settings["questions"]["inbox"] = str(pipeline.inbox)
         settings["divergence_sampling"]["budget_samples"] = {"low": 24, "high": 24}
         settings["temperature_scheduled_learning"]["epochs"] = 2
-        # A tight cap, so that some of these few rollouts are cut off and can be continued.
         settings["mixed_policy_distillation"] |= {
-            "rollout_questions": 60, "off_policy_samples": 8, "cap_ratio": 1.05,
+            "rollout_questions": 60, "off_policy_samples": 8, "cap_ratio": CAP_RATIO,
         }  # fmt: skip
         questions = (TINY_WORLD / "benchmarks" / "math.jsonl").read_text(encoding="utf-8")
         benchmark = pipeline.folder / "math.jsonl"

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import dagster as dg
 import pytest
-from support.pipeline import Pipeline
+from support.pipeline import CAP_RATIO, Pipeline
 
 Finished = tuple[Pipeline, subprocess.CompletedProcess[str]]
 
@@ -95,7 +95,7 @@ def test_rollouts_keep_the_cap_and_only_truncated_ones_are_continued(finished: F
     rollouts = lake.read_partitions("student_rollouts").to_pylist()
     assert rollouts
     for row in rollouts:
-        assert row["max_tokens"] == int(row["n_teacher_response_tokens"] * 1.5)
+        assert row["max_tokens"] == int(row["n_teacher_response_tokens"] * CAP_RATIO)
         assert row["is_truncated"] == (row["finish_reason"] == "length")
     continued = lake.read_partitions("teacher_continuations")
     assert sorted(continued["rollout_id"].to_pylist()) == sorted(

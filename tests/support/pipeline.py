@@ -13,6 +13,8 @@ from resources.lake import Lake
 
 TINY_WORLD = PROJECT_ROOT / "tiny_world"
 QUESTIONS_PER_DROP = 24
+CAP_RATIO = 1.05
+"""A tight cap, so that some of these few rollouts are cut off and can be continued."""
 
 
 @dataclass(frozen=True)
