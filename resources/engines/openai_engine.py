@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from transformers import AutoTokenizer
 
+from resources.engines.local_tokenizer import LocalTokenizerEngine
 from resources.engines.model_folder import inspect_model
 from resources.engines.openai_answers import (
     AnswerReader,
@@ -29,8 +30,6 @@ from resources.engines.openai_requests import (
 from resources.engines.prompts import (
     check_generation,
     check_scoring,
-    context_problem,
-    render_chat,
 )
 from resources.engines.protocol import (
     Completion,
@@ -39,7 +38,6 @@ from resources.engines.protocol import (
     ModelIdentity,
     Progress,
     ProgressCallback,
-    Prompt,
     ScoringRequest,
     TokenScores,
 )
@@ -59,7 +57,7 @@ class WrongModelError(EngineUnavailableError):
     """The server answered with another model than the one asked for."""
 
 
-class OpenAiEngine:
+class OpenAiEngine(LocalTokenizerEngine):
     """See `resources.engines.protocol.InferenceEngine`.
 
     An answer includes its end token where the server tells it (vLLM does); a server that hides
@@ -103,24 +101,6 @@ class OpenAiEngine:
             self._client.close()
             raise
         self._probed = False
-
-    @property
-    def identity(self) -> ModelIdentity:
-        """Model, revision and engine, as recorded in every row."""
-        return self._identity
-
-    @property
-    def tokenizer(self) -> Any:
-        """The model's tokenizer."""
-        return self._tokenizer
-
-    def render(self, messages: list[dict[str, str]], **template_settings: Any) -> Prompt:
-        """A chat's prompt by the model's own template."""
-        return render_chat(self._tokenizer, messages, template_settings)
-
-    def check(self, request: GenerationRequest) -> str | None:
-        """Why a request cannot be answered, or None."""
-        return context_problem(request, self._context, self._identity.model)
 
     def generate(
         self, requests: Sequence[GenerationRequest], on_progress: ProgressCallback | None = None

@@ -8,15 +8,15 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from resources.engines.decode import sample_batch
-from resources.engines.model_folder import ModelFolderError, inspect_model
+from resources.engines.local_tokenizer import LocalTokenizerEngine
+from resources.engines.model_folder import inspect_model
 from resources.engines.prompts import (
     check_generation,
     check_scoring,
-    context_problem,
-    render_chat,
+    end_token_ids,
 )
 from resources.engines.protocol import (
     Completion,
@@ -24,7 +24,6 @@ from resources.engines.protocol import (
     ModelIdentity,
     Progress,
     ProgressCallback,
-    Prompt,
     ScoringRequest,
     TokenScores,
 )
@@ -32,7 +31,7 @@ from resources.engines.scoring import batches_by_length, score_batch
 from resources.engines.settings import TransformersSettings
 
 
-class TransformersEngine:
+class TransformersEngine(LocalTokenizerEngine):
     """See `resources.engines.protocol.InferenceEngine`."""
 
     def __init__(
@@ -62,7 +61,9 @@ class TransformersEngine:
         self._context = folder.max_position_embeddings
         self._batch_size = settings.batch_size
         self._scoring_tokens = settings.scoring_tokens
-        self._stop_ids = _stop_ids(self._model.generation_config, self._tokenizer)
+        self._stop_ids = frozenset(
+            end_token_ids(self._model.generation_config.eos_token_id, self._tokenizer)
+        )
         self._pad_id = next(iter(self._stop_ids))
         self._identity = ModelIdentity(
             model=folder.name,
@@ -70,24 +71,6 @@ class TransformersEngine:
             engine="transformers",
             engine_version=transformers.__version__,
         )
-
-    @property
-    def identity(self) -> ModelIdentity:
-        """Model, revision and engine, as recorded in every row."""
-        return self._identity
-
-    @property
-    def tokenizer(self) -> Any:
-        """The model's tokenizer."""
-        return self._tokenizer
-
-    def render(self, messages: list[dict[str, str]], **template_settings: Any) -> Prompt:
-        """A chat's prompt by the model's own template."""
-        return render_chat(self._tokenizer, messages, template_settings)
-
-    def check(self, request: GenerationRequest) -> str | None:
-        """Why a request cannot be answered, or None."""
-        return context_problem(request, self._context, self._identity.model)
 
     def generate(
         self, requests: Sequence[GenerationRequest], on_progress: ProgressCallback | None = None
@@ -130,15 +113,3 @@ class TransformersEngine:
         self._model = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-
-def _stop_ids(generation_config: GenerationConfig, tokenizer: Any) -> frozenset[int]:
-    configured = generation_config.eos_token_id
-    if configured is None:
-        configured = tokenizer.eos_token_id
-    if configured is None:
-        raise ModelFolderError(
-            f"{tokenizer.name_or_path}: neither generation_config.json nor the tokenizer names an "
-            "end token (eos_token_id), so no answer would ever end"
-        )
-    return frozenset(configured if isinstance(configured, list) else [configured])

@@ -12,12 +12,12 @@ from typing import Any, Literal, cast
 import numpy as np
 import torch
 
-from resources.engines.model_folder import ModelFolderError, inspect_model
+from resources.engines.local_tokenizer import LocalTokenizerEngine
+from resources.engines.model_folder import inspect_model
 from resources.engines.prompts import (
     check_generation,
     check_scoring,
-    context_problem,
-    render_chat,
+    end_token_ids,
 )
 from resources.engines.protocol import (
     RAW_LOGPROBS,
@@ -27,7 +27,6 @@ from resources.engines.protocol import (
     ModelIdentity,
     Progress,
     ProgressCallback,
-    Prompt,
     ScoringRequest,
     TokenScores,
 )
@@ -52,7 +51,7 @@ WAITING_PER_SEQUENCE = 2
 memory does not grow with the number of requests."""
 
 
-class VllmEngine:
+class VllmEngine(LocalTokenizerEngine):
     """See `resources.engines.protocol.InferenceEngine`.
 
     One at a time in a process: where vLLM runs in the process itself (on CPU), closing an engine
@@ -94,7 +93,8 @@ class VllmEngine:
         # vLLM's CPU worker replaces this function by one that does nothing, in the whole process.
         torch.set_num_threads = set_num_threads
         self._tokenizer = self._llm.get_tokenizer()
-        self._stop_ids = _stop_ids(self._llm, self._tokenizer)
+        generation = self._llm.llm_engine.model_config.try_get_generation_config()
+        self._stop_ids = end_token_ids(generation.get("eos_token_id"), self._tokenizer)
         self._under_way = WAITING_PER_SEQUENCE * settings.max_num_seqs
         self._request_ids = itertools.count()
         self._identity = ModelIdentity(
@@ -104,24 +104,6 @@ class VllmEngine:
             engine_version=vllm.__version__,
             logprobs_mode=RAW_LOGPROBS,
         )
-
-    @property
-    def identity(self) -> ModelIdentity:
-        """Model, revision and engine, as recorded in every row."""
-        return self._identity
-
-    @property
-    def tokenizer(self) -> Any:
-        """The model's tokenizer."""
-        return self._tokenizer
-
-    def render(self, messages: list[dict[str, str]], **template_settings: Any) -> Prompt:
-        """A chat's prompt by the model's own template."""
-        return render_chat(self._tokenizer, messages, template_settings)
-
-    def check(self, request: GenerationRequest) -> str | None:
-        """Why a request cannot be answered, or None."""
-        return context_problem(request, self._context, self._identity.model)
 
     def generate(
         self, requests: Sequence[GenerationRequest], on_progress: ProgressCallback | None = None
@@ -249,20 +231,6 @@ def _cpu_arguments() -> dict[str, Any]:
     if "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
         arguments["kv_cache_memory_bytes"] = CPU_CACHE_BYTES
     return arguments
-
-
-def _stop_ids(llm: vllm.LLM, tokenizer: Any) -> list[int]:
-    """End tokens of the generation settings (several for gpt-oss), else of the tokenizer."""
-    generation = llm.llm_engine.model_config.try_get_generation_config()
-    configured = generation.get("eos_token_id")
-    if configured is None:
-        configured = tokenizer.eos_token_id
-    if configured is None:
-        raise ModelFolderError(
-            f"{tokenizer.name_or_path}: neither generation_config.json nor the tokenizer names an "
-            "end token (eos_token_id), so no answer would ever end"
-        )
-    return sorted(configured) if isinstance(configured, list) else [configured]
 
 
 def _scoring_parameters(last_token_id: int) -> vllm.SamplingParams:
