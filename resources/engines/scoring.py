@@ -18,8 +18,9 @@ from resources.engines.protocol import ScoringRequest, TokenScores
 CHUNK_POSITIONS = {"cpu": 256, "cuda": 2048}
 """Positions whose logits are held at once: every chunk reads all output weights from memory once,
 so fewer positions leave the processor waiting."""
-CHUNK_BYTES = 8 * 1024**2
-"""Float32 logits of a chunk may take this much whatever their number: it stays in the cache."""
+CACHE_BYTES = 4 * 1024**2
+"""Float32 logits that stay in a processor's cache. A chunk may take this much whatever its number
+of positions; on CPU, logits are compared and summed in parts of this size."""
 
 
 def batches_by_length(
@@ -105,27 +106,27 @@ def logprobs_and_ranks(
     weight, bias = output_layer.weight, output_layer.bias
     n_positions, n_vocabulary = len(targets), len(weight)
     device = hidden.device
-    n_rows = max(CHUNK_POSITIONS.get(device.type, 256), CHUNK_BYTES // (4 * n_vocabulary))
-    n_rows = max(1, min(n_rows, n_positions))
+    n_cached = max(1, CACHE_BYTES // (4 * n_vocabulary))
+    n_rows = max(1, min(max(CHUNK_POSITIONS.get(device.type, 256), n_cached), n_positions))
+    n_part = min(n_cached, n_rows) if device.type == "cpu" else n_rows
     # Buffers are kept: on CPU, touching fresh memory costs more than the computation.
-    logits = torch.empty((n_rows, n_vocabulary), dtype=torch.float32, device=device)
-    is_float32 = weight.dtype == torch.float32
-    product = logits if is_float32 else torch.empty_like(logits, dtype=weight.dtype)
-    work = torch.empty_like(logits)
+    products = torch.empty((n_rows, n_vocabulary), dtype=weight.dtype, device=device)
+    work = torch.empty((n_part, n_vocabulary), dtype=torch.float32, device=device)
     logprobs = torch.empty(n_positions, dtype=torch.float32, device=device)
     ranks = torch.empty(n_positions, dtype=torch.int32, device=device)
     for start in range(0, n_positions, n_rows):
         part = slice(start, start + n_rows)
         target = targets[part, None]
-        product, logits, work = (buffer[: len(target)] for buffer in (product, logits, work))
-        torch.mm(hidden[part], weight.t(), out=product)
+        product = torch.mm(hidden[part], weight.t(), out=products[: len(target)])
         if bias is not None:
             product += bias
-        if not is_float32:
-            logits.copy_(product)
-        # Counting in float32 is exact to 2**24 and needs no wide temporaries.
-        torch.gt(logits, logits.gather(1, target), out=work)
-        ranks[part] = work.sum(-1).int() + 1
-        torch.log_softmax(logits, -1, out=work)
-        logprobs[part] = work.gather(1, target)[:, 0]
+        of_target = product.gather(1, target).float()
+        for first in range(0, len(target), n_part):
+            few = slice(first, first + n_part)
+            rows = slice(start + first, start + first + len(product[few]))
+            logits, mine = product[few].float(), work[: len(product[few])]
+            # Counting in float32 is exact to 2**24 and needs no wide temporaries.
+            ranks[rows] = torch.gt(logits, of_target[few], out=mine).sum(-1).int() + 1
+            torch.log_softmax(logits, -1, out=mine)
+            logprobs[rows] = mine.gather(1, target[few])[:, 0]
     return logprobs, ranks

@@ -49,7 +49,7 @@ def test_equals_full_logits_in_any_chunks(
     engine: TransformersEngine, positions: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scoring, "CHUNK_POSITIONS", {"cpu": positions})
-    monkeypatch.setattr(scoring, "CHUNK_BYTES", 0)
+    monkeypatch.setattr(scoring, "CACHE_BYTES", 0)
     scored = score_batch(engine._model, requests(), pad_id=0)
     assert [s.key for s in scored] == [r.key for r in requests()]
     for scores, r in zip(scored, requests(), strict=True):
