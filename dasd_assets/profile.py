@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from resources.compute import Compute
 from resources.engines.settings import EngineSettings, OpenAiSettings, TransformersSettings
@@ -23,6 +23,19 @@ PROFILE_FOLDER = Path(__file__).parent / "profiles"
 PROJECT_ROOT = Path(__file__).parent.parent
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+def _not_raised_silently(temperature: float) -> float:
+    if 0.0 < temperature < MIN_TEMPERATURE:
+        raise ValueError(
+            f"a temperature is 0 (greedy) or at least {MIN_TEMPERATURE}: vLLM would sample at "
+            f"{MIN_TEMPERATURE} instead"
+        )
+    return temperature
+
+
+MIN_TEMPERATURE = 0.01
+Temperature = Annotated[float, Field(ge=0.0, le=2.0), AfterValidator(_not_raised_silently)]
 PartitionName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 
 
@@ -64,7 +77,7 @@ class Questions(Section):
 class TeacherResponses(Section):
     """Sampling the teacher (paper sections 3 and 6.2)."""
 
-    temperatures: dict[PartitionName, Annotated[float, Field(ge=0.0, le=2.0)]] = Field(
+    temperatures: dict[PartitionName, Temperature] = Field(
         description="partition name -> sampling temperature; `low` and `high` are required"
     )
     samples_per_question: dict[PartitionName, Annotated[int, Field(ge=1)]] = Field(
@@ -174,7 +187,7 @@ class MixedPolicyDistillation(Section):
 
     rollout_questions: int = Field(ge=1, description="questions sampled from the divergence sample")
     cap_ratio: float = Field(1.5, gt=1.0, description="rollout cap over the teacher's token count")
-    temperature: float = Field(1.0, ge=0.0, le=2.0, description="of rollouts and continuations")
+    temperature: Temperature = Field(1.0, description="of rollouts and continuations")
     min_cut_fraction: Probability = Field(0.5, description="the cut lies beyond this share")
     off_policy_samples: int = Field(ge=0, description="divergence-sample rows mixed in")
     mask_student_prefix: bool = Field(
@@ -195,7 +208,7 @@ class Evaluation(Section):
 
     benchmarks: dict[PartitionName, Benchmark] = Field(min_length=1)
     samples_per_question: int = Field(64, ge=1, description="k of avg@k")
-    temperature: float = Field(1.0, ge=0.0, le=2.0)
+    temperature: Temperature = 1.0
     top_p: float = Field(1.0, gt=0.0, le=1.0)
     confidence: float = Field(0.95, gt=0.0, lt=1.0, description="of the bootstrap intervals")
     bootstrap_resamples: int = Field(2_000, ge=100)
