@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from resources.contracts import SCHEMAS, ContractError
+from resources.durable import sync
 from resources.parquet_layout import row_groups, writer_options
 
 Partition = Mapping[str, str]
@@ -207,11 +208,7 @@ def _publish(temporary: Path, target: Path) -> str:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         os.fsync(file.fileno())
     temporary.replace(target)
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync(target.parent)
     return digest[:16]
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
+
+from resources.durable import sync
 
 CERTIFICATE = "certificate.json"
 LOG = "training_log.jsonl"
@@ -34,15 +35,7 @@ def finish(output_dir: Path) -> None:
     folder = partial_folder(output_dir)
     for file in folder.rglob("*"):
         if file.is_file():
-            _sync(file)
-    _sync(folder)
+            sync(file)
+    sync(folder)
     folder.rename(output_dir)
-    _sync(output_dir.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(output_dir.parent)

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from resources.durable import sync
 from resources.engines.journal_records import HEADER, JournalError, encode, read_record, scan
 from resources.engines.protocol import (
     Completion,
@@ -78,7 +79,7 @@ class Journal:
                 self._file.truncate(self._end)
             if not self._end:
                 self._write(HEADER)
-                _sync_folder(path.parent)
+                sync(path.parent)
         except BaseException:
             self._file.close()
             raise
@@ -215,11 +216,3 @@ def finish_requests(
                 f"{journal_path} keeps the others"
             )
         return journal.finished
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
