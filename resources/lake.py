@@ -112,6 +112,14 @@ class Lake(dg.ConfigurableResource):
                 parquet.read_row_group(group, columns=names).select(names).cast(wanted).to_batches()
             )
 
+    def earlier(
+        self, table: str, partition: Partition, columns: list[str]
+    ) -> Iterator[pa.RecordBatch]:
+        """What the partition held so far; nothing if it is new or was written to another schema."""
+        file = self.path(table, partition)
+        if file.is_file() and pq.read_schema(file).equals(SCHEMAS[table]):
+            yield from self.batches(table, partition, columns)
+
     def read(
         self,
         table: str,

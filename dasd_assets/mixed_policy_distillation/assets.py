@@ -8,6 +8,7 @@ from dasd_assets.mixed_policy_distillation.mixed_sample import finish_continuati
 from dasd_assets.mixed_policy_distillation.rollouts import sample_rollout_questions, sample_rollouts
 from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE, question_shards
 from dasd_assets.profile import Profile
+from dasd_assets.teacher_responses.earlier import SAMPLED
 from dasd_assets.temperature_scheduled_learning.stage import train_stage
 from resources.inference import InferenceModel
 from resources.lake import Lake
@@ -60,6 +61,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
                 seed=profile.seed,
                 journal=journal,
                 on_progress=log_progress(context, "rollouts"),
+                earlier=lake.earlier("student_rollouts", shard, ["rollout_id", *SAMPLED]),
             )  # fmt: skip
             written = lake.write("student_rollouts", rows, shard)
         journal.unlink(missing_ok=True)
@@ -98,6 +100,9 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
                 seed=profile.seed,
                 journal=journal,
                 on_progress=log_progress(context, "continuations"),
+                earlier=lake.earlier(
+                    "teacher_continuations", shard, ["continuation_id", *SAMPLED]
+                ),
             )  # fmt: skip
             written = lake.write("teacher_continuations", rows, shard)
         journal.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from dasd_assets.response_filtering.student_format import THINK_CLOSE, THINK_OPEN
+from dasd_assets.teacher_responses.earlier import row_id
 from dasd_assets.teacher_responses.sampling import (
     batches,
     chat,
@@ -103,6 +104,7 @@ def continue_rollouts(
     seed: int,
     journal: Path,
     on_progress: Callable[[Progress], None] | None = None,
+    earlier: Iterable[pa.RecordBatch] = (),
 ) -> Iterator[pa.RecordBatch]:
     """Let the teacher finish every truncated rollout.
 
@@ -139,14 +141,14 @@ def continue_rollouts(
         )
         prefixes.append(prefix)
         fractions.append(position / n_tokens)
-    completions = complete_all(engine, requests, journal, on_progress)
+    completions = complete_all(engine, requests, journal, on_progress, earlier)
     continued = (
         {
             **{
                 name: row[name]
                 for name in ("rollout_id", "response_id", "question_id", "domain", "question")
             },
-            "continuation_id": f"c-{request.key(engine.identity)[:24]}",
+            "continuation_id": row_id("c", engine, request),
             **sampling_columns(engine, request, completion),
             "prefix_text": prefix.student_text,
             "cut_part": prefix.cut_part,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
 
+from dasd_assets.teacher_responses.earlier import row_id
 from dasd_assets.teacher_responses.sampling import (
     batches,
     chat,
@@ -63,6 +64,7 @@ def sample_rollouts(
     seed: int,
     journal: Path,
     on_progress: Callable[[Progress], None] | None = None,
+    earlier: Iterable[pa.RecordBatch] = (),
 ) -> Iterator[pa.RecordBatch]:
     """Let the student answer, each answer with its own cap.
 
@@ -84,10 +86,10 @@ def sample_rollouts(
         )
         for row in rows
     ]
-    completions = complete_all(engine, requests, journal, on_progress)
+    completions = complete_all(engine, requests, journal, on_progress, earlier)
     rollouts = (
         {
-            "rollout_id": f"o-{request.key(engine.identity)[:24]}",
+            "rollout_id": row_id("o", engine, request),
             "response_id": row["response_id"],
             "question_id": row["question_id"],
             "domain": row["domain"],

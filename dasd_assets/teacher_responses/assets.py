@@ -13,6 +13,7 @@ from dasd_assets.partitions import (
     temperatures,
 )
 from dasd_assets.profile import Profile, settings_version
+from dasd_assets.teacher_responses.earlier import SAMPLED
 from dasd_assets.teacher_responses.sampling import sample_responses
 from resources.inference import InferenceModel
 from resources.lake import Lake
@@ -60,7 +61,8 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         """Answers of the teacher to one shard at one temperature, with token logprobs.
 
         The logprobs are the teacher's own, at temperature 1 and unfiltered (`raw_logprobs`),
-        whatever temperature sampled the tokens.
+        whatever temperature sampled the tokens. An answer that an earlier materialization of the
+        partition has to the very same request is kept, not asked for again.
         """
         cell = response_partition(context.partition_key)
         temperature = cell[TEMPERATURE]
@@ -79,6 +81,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
                 seed=profile.seed,
                 journal=journal,
                 on_progress=log_progress(context, "responses"),
+                earlier=lake.earlier("teacher_responses", cell, ["response_id", *SAMPLED]),
             )  # fmt: skip
             written = lake.write("teacher_responses", rows, cell)
         journal.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from dasd_assets.teacher_responses.earlier import row_id, take_over
 from resources.contracts import TEACHER_RESPONSES
 from resources.engines.journal import finish_requests
 from resources.engines.protocol import (
@@ -44,15 +45,18 @@ def complete_all(
     requests: Sequence[GenerationRequest],
     journal: Path,
     on_progress: Callable[[Progress], None] | None = None,
+    earlier: Iterable[pa.RecordBatch] = (),
 ) -> Iterator[Completion | None]:
     """Have every request answered, then give the completions in the order of the requests.
 
     Finished requests are kept in the journal, so that a retry asks only for the missing ones. All
     are finished when this returns; the iterator reads one completion at a time back from the
-    journal. It gives None where a prompt is beyond the context.
+    journal. It gives None where a prompt is beyond the context. Answers that `earlier` has (see
+    `take_over`) are not asked for.
     """
     fits = [engine.check(request) is None for request in requests]
     fitting = [request for request, fit in zip(requests, fits, strict=True) if fit]
+    take_over(engine, fitting, journal, earlier)
     finished = finish_requests(engine, fitting, journal, on_progress)
     completions = finished.read(request.key(engine.identity) for request in fitting)
     return (next(completions) if fit else None for fit in fits)
@@ -118,6 +122,7 @@ def sample_responses(
     seed: int,
     journal: Path,
     on_progress: Callable[[Progress], None] | None = None,
+    earlier: Iterable[pa.RecordBatch] = (),
 ) -> Iterator[pa.RecordBatch]:
     """Ask the teacher every question of a shard several times (paper section 6.2).
 
@@ -126,6 +131,7 @@ def sample_responses(
         temperature_name: partition name; with the question and the sample index it gives the
             request's seed, so that the same request always gives the same row.
         journal: file that keeps finished requests until the partition is written.
+        earlier: response_id and `earlier.SAMPLED` of the partition's last materialization.
 
     Returns:
         Batches with the schema TEACHER_RESPONSES, ordered by question, then sample index; every
@@ -149,10 +155,10 @@ def sample_responses(
                     seed=request_seed(seed, temperature_name, question["question_id"], index),
                 )
             )
-    completions = complete_all(engine, requests, journal, on_progress)
+    completions = complete_all(engine, requests, journal, on_progress, earlier)
     rows = (
         {
-            "response_id": f"r-{request.key(engine.identity)[:24]}",
+            "response_id": row_id("r", engine, request),
             "question_id": question["question_id"],
             "domain": question["domain"],
             "question": question["question"],

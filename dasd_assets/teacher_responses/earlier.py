@@ -1,0 +1,62 @@
+"""Answers that an earlier materialization of the partition has: they are not asked for again.
+
+A row's id holds its request's key, which covers everything that shapes the answer. After an edited
+question or a drop that grew, only what changed is sampled; a run that died after its partition was
+written, but before Dagster knew, samples nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from resources.engines.journal import Journal
+from resources.engines.protocol import Completion, GenerationRequest, InferenceEngine
+
+KEY_DIGITS = 24
+SAMPLED = ("token_ids", "logprobs", "finish_reason")
+"""Beside the id: the columns of an earlier row that hold its answer."""
+
+
+def row_id(prefix: str, engine: InferenceEngine, request: GenerationRequest) -> str:
+    """Id of the row that answers a request, the same in every run."""
+    return f"{prefix}-{request.key(engine.identity)[:KEY_DIGITS]}"
+
+
+def take_over(
+    engine: InferenceEngine,
+    requests: Sequence[GenerationRequest],
+    journal_path: Path,
+    earlier: Iterable[pa.RecordBatch],
+) -> None:
+    """Put earlier answers to these very requests into the journal.
+
+    An answer without one finite logprob per token is not taken over: it is asked for again.
+
+    Args:
+        earlier: the id column first, then SAMPLED.
+    """
+    keys = {key[:KEY_DIGITS]: key for key in (r.key(engine.identity) for r in requests)}
+    with Journal(journal_path) as journal:
+        for batch in earlier:
+            ids, token_ids, logprobs, reasons = batch.columns
+            for row, name in enumerate(ids.to_pylist()):
+                key = keys.get(name.split("-", 1)[-1])
+                if key is None or key in journal:
+                    continue
+                completion = Completion(
+                    key,
+                    token_ids[row].values.to_numpy(zero_copy_only=False),
+                    logprobs[row].values.to_numpy(zero_copy_only=False),
+                    reasons[row].as_py(),
+                )
+                if _is_whole(completion):
+                    journal.append(completion)
+
+
+def _is_whole(completion: Completion) -> bool:
+    n_tokens, logprobs = len(completion.token_ids), completion.logprobs
+    return 0 < n_tokens == len(logprobs) and bool(np.isfinite(logprobs).all())
