@@ -132,10 +132,22 @@ class DivergenceSampling(Section):
         "reverse a Student Sentence; all between is Shared",
     )
     policy: Literal[
-        "divergence", "random", "longest", "teacher_likelihood", "student_surprisal"
-    ] = Field("divergence", description="how responses are ranked")
+        "divergence",
+        "divergence_count",
+        "divergence_tokens",
+        "random",
+        "longest",
+        "teacher_likelihood",
+        "student_surprisal",
+        "rank_surprisal_ratio",
+    ] = Field("divergence", description="how responses are ranked, see docs/selection-policies.md")
     budget_samples: dict[PartitionName, Annotated[int, Field(ge=1)]] = Field(
-        description="partition name -> responses to select"
+        default_factory=dict, description="partition name -> responses to select"
+    )
+    budget_tokens: dict[PartitionName, Annotated[int, Field(ge=1)]] = Field(
+        default_factory=dict,
+        description="partition name -> student tokens to select at most; a partition has a budget "
+        "in samples or one in tokens",
     )
     max_answers_per_question: int = Field(
         1, ge=1, description="answers to one question that may be selected per temperature"
@@ -251,11 +263,13 @@ class Profile(Section):
                 "here have to be loaded, a server has only its own model"
             )
         temperatures = set(self.teacher_responses.temperatures)
-        if set(self.divergence_sampling.budget_samples) != temperatures:
+        in_samples = sorted(self.divergence_sampling.budget_samples)
+        in_tokens = sorted(self.divergence_sampling.budget_tokens)
+        if sorted(in_samples + in_tokens) != sorted(temperatures):
             raise ValueError(
-                "divergence_sampling.budget_samples must name the same partitions as "
-                f"teacher_responses.temperatures: {sorted(temperatures)}, got "
-                f"{sorted(self.divergence_sampling.budget_samples)}"
+                "divergence_sampling.budget_samples and budget_tokens must name the same "
+                f"partitions as teacher_responses.temperatures, each once: {sorted(temperatures)}, "
+                f"got {in_samples} and {in_tokens}"
             )
         stages = {
             "temperature_scheduled_learning": self.temperature_scheduled_learning,
@@ -332,6 +346,19 @@ def _explain(file: Path, error: ValidationError) -> str:
     return f"{file}: {len(problems)} setting(s) cannot be used:\n" + "\n".join(
         f"  - {problem}" for problem in problems
     )
+    length_strata: int = Field(
+        1,
+        ge=1,
+        le=100,
+        description="quantile bins of the answers' student tokens within a domain; each gets a "
+        "part of the domain's budget in proportion to its candidates. 1: lengths are not looked at",
+    )
+
+    def budget(self, partition: str) -> tuple[Literal["samples", "tokens"], int]:
+        """Unit and size of the budget of one temperature partition."""
+        if partition in self.budget_tokens:
+            return "tokens", self.budget_tokens[partition]
+        return "samples", self.budget_samples[partition]
 
 
 def _allowed_keys(location: tuple[int | str, ...]) -> list[str]:

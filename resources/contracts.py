@@ -201,9 +201,17 @@ RESPONSE_PROVENANCE = _schema(
     ("n_student_sentences", pa.int32(), "sentences with p_student far above p_teacher"),
     ("n_shared_sentences", pa.int32(), "all other scored sentences"),
     ("teacher_sentence_share", pa.float32(), "n_teacher_sentences / n_sentences"),
+    ("n_teacher_sentence_tokens", pa.int32(), "student tokens in Teacher Sentences"),
+    ("n_student_sentence_tokens", pa.int32(), "student tokens in Student Sentences"),
+    ("n_shared_sentence_tokens", pa.int32(), "student tokens in Shared Sentences"),
     ("p_teacher", pa.float32(), "geometric mean of the teacher's token probabilities"),
     ("p_student", pa.float32(), "geometric mean of the student's token probabilities"),
     ("mean_student_rank", pa.float32(), "mean rank of the tokens under the base student"),
+    (
+        "mean_clipped_student_rank",
+        pa.float32(),
+        "mean rank of the tokens under the base student, every rank beyond 100 counted as 100",
+    ),
 )
 
 DIVERGENCE_CANDIDATES = _schema(
@@ -212,8 +220,14 @@ DIVERGENCE_CANDIDATES = _schema(
     ("policy", pa.string(), "selection policy that ranked the candidates"),
     ("score", pa.float32(), "value of the response under the policy; higher is better"),
     ("rank", pa.int32(), "1-based rank of the response within its domain"),
+    ("length_stratum", pa.int32(), "1-based quantile bin of n_student_tokens within the domain"),
     ("is_selected", pa.bool_(), "chosen for the training set"),
-    ("decision", pa.string(), "selected, over_domain_quota or over_answers_per_question"),
+    (
+        "decision",
+        pa.string(),
+        "selected, over_answers_per_question, over_domain_quota, over_stratum_quota or "
+        "too_long_for_budget",
+    ),
     ("is_random_control", pa.bool_(), "drawn at random under the same token budget"),
 )
 

@@ -1,15 +1,15 @@
 """Divergence-aware sampling: the answers that teach this student most (paper section 4)."""
 
 import dagster as dg
-import pyarrow as pa
 
 from dasd_assets.declare import declared, log_progress, materialized
 from dasd_assets.divergence_sampling.provenance import sentence_provenance as provenance_of
-from dasd_assets.divergence_sampling.sample import join_sample
+from dasd_assets.divergence_sampling.sample import make_sample, scored_shards, summary
 from dasd_assets.divergence_sampling.selection import select
 from dasd_assets.divergence_sampling.sentences import DEFAULT_SEGMENTER
 from dasd_assets.divergence_sampling.student_scoring import score_responses
 from dasd_assets.partitions import (
+    QUESTION_SHARD,
     TEMPERATURE,
     response_partition,
     responses,
@@ -56,7 +56,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
     @dg.asset(
         partitions_def=responses(profile),
         deps=["filtered_responses", student_scores],
-        **declared(GROUP, profile.compute.data, "1", settings.min_probability_ratio,
+        **declared(GROUP, profile.compute.data, "2", settings.min_probability_ratio,
                    segmenter.name, segmenter.version, kinds={"parquet"},
                    table="sentence_provenance"),
     )  # fmt: skip
@@ -86,38 +86,31 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
     @dg.asset(
         partitions_def=temperatures(profile),
         deps=[dg.AssetDep(sentence_provenance, partition_mapping=same_temperature())],
-        **declared(GROUP, profile.compute.data, "1", settings, profile.seed, kinds={"duckdb"},
+        **declared(GROUP, profile.compute.data, "2", settings, profile.seed, kinds={"parquet"},
                    table="divergence_sample"),
     )  # fmt: skip
     def divergence_sample(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
         """The training set of one temperature: the best-ranked answers under the budget.
 
-        All candidates keep score, rank and decision in `divergence_candidates`, together with a
-        random control of the same token budget.
+        All candidates keep score, rank, length stratum and decision in `divergence_candidates`,
+        together with a random control of the same token budget.
         """
         temperature = {TEMPERATURE: context.partition_key}
+        shards = scored_shards(lake, context.partition_key)
         candidates = select(
             lake.read_partitions("response_provenance", **temperature).drop_columns(TEMPERATURE),
-            policy=settings.policy,
-            budget_samples=settings.budget_samples[context.partition_key],
-            max_answers_per_question=settings.max_answers_per_question,
-            domain_shares=settings.domain_shares,
-            seed=profile.seed,
+            settings,
+            context.partition_key,
+            profile.seed,
         )
+        sample = make_sample(candidates, lake, shards)  # before anything is written
         lake.write("divergence_candidates", candidates, temperature)
-        sample = join_sample(candidates, _texts(lake, context.partition_key))
         written = lake.write("divergence_sample", sample, temperature)
-        control = candidates.filter(candidates["is_random_control"])
+        registered = set(context.instance.get_dynamic_partitions(QUESTION_SHARD))
         return materialized(
             lake, written, temperature,
-            candidates=candidates.num_rows,
-            selected_tokens=sum(sample["n_student_tokens"].to_pylist()),
-            random_control_tokens=sum(control["n_student_tokens"].to_pylist()),
+            **summary(candidates, settings, context.partition_key),
+            shards_not_ready=sorted(registered - {shard[QUESTION_SHARD] for shard in shards}),
         )  # fmt: skip
 
     return [student_scores, sentence_provenance, divergence_sample]
-
-
-def _texts(lake: Lake, temperature: str) -> pa.Table:
-    columns = ["response_id", "question", "response_text"]
-    return lake.read_partitions("filtered_responses", columns, temperature=temperature)

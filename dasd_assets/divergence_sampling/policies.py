@@ -1,4 +1,8 @@
-"""Selection policies: what makes a response worth training on. Higher is better."""
+"""Selection policies: what makes a response worth training on. Higher is better.
+
+A policy is a function of rows with the schema RESPONSE_PROVENANCE. A new one needs an entry in
+`POLICIES` and its name in `DivergenceSampling.policy` of the profile.
+"""
 
 from __future__ import annotations
 
@@ -9,26 +13,48 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from resources.contracts import ContractError
+
 Scores = npt.NDArray[np.float64]
 Policy = Callable[[pa.Table, int], Scores]
 """(rows with the schema RESPONSE_PROVENANCE, seed) -> one score per row."""
 
+LEAST_SURPRISAL = 1e-7
+"""Nats per token; p_student is a float32, which near 1 tells no smaller surprisal from 0."""
 
-def random_order(responses: pa.Table, seed: int) -> Scores:
-    """A number in [0, 1) per response that depends on its id and the seed alone.
+
+def random_order(responses: pa.Table, seed: int, use: str = "") -> Scores:
+    """A number in [0, 1) per response that depends on its id, the seed and the use alone.
 
     Adding or reordering responses leaves the numbers of the others as they are.
     """
-    digests = (
-        hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=8).digest()
-        for name in responses["response_id"].to_pylist()
-    )
-    return np.array([int.from_bytes(digest, "big") / 2**64 for digest in digests], np.float64)
+    key = f"{seed}\0{use}\0" if use else f"{seed}\0"
+    prefix = hashlib.blake2b(key.encode(), digest_size=8)
+    numbers = np.empty(responses.num_rows, np.uint64)
+    for index, name in enumerate(responses["response_id"].to_pylist()):
+        digest = prefix.copy()
+        digest.update(name.encode())
+        numbers[index] = int.from_bytes(digest.digest(), "big")
+    # 53 bits are what a float64 in [0, 1) has; all 64 could round to 1.
+    return (numbers >> np.uint64(11)) / 2.0**53
 
 
 def divergence(responses: pa.Table, seed: int) -> Scores:
     """Share of Teacher Sentences: the paper's divergence-aware sampling (section 4)."""
     return _column(responses, "teacher_sentence_share")
+
+
+def divergence_count(responses: pa.Table, seed: int) -> Scores:
+    """Number of Teacher Sentences: a long answer with many is worth more than a short one."""
+    return _column(responses, "n_teacher_sentences")
+
+
+def divergence_tokens(responses: pa.Table, seed: int) -> Scores:
+    """Share of the student tokens in scored sentences that lie in Teacher Sentences."""
+    teacher, student, shared = (
+        _column(responses, f"n_{kind}_sentence_tokens") for kind in ("teacher", "student", "shared")
+    )
+    return teacher / np.maximum(teacher + student + shared, 1)
 
 
 def longest(responses: pa.Table, seed: int) -> Scores:
@@ -46,15 +72,49 @@ def student_surprisal(responses: pa.Table, seed: int) -> Scores:
     return -np.log(np.maximum(_column(responses, "p_student"), np.finfo(np.float32).tiny))
 
 
+def rank_surprisal_ratio(responses: pa.Table, seed: int) -> Scores:
+    """Minus the Rank-Surprisal Ratio (arXiv 2601.14249), of which less is better.
+
+    The ratio is the mean rank of the tokens under the base student, ranks beyond 100 counted as
+    100, over their mean surprisal: low for tokens that the student would not have written, but
+    has among its first choices.
+    """
+    surprisal = np.maximum(student_surprisal(responses, seed), LEAST_SURPRISAL)
+    return -_column(responses, "mean_clipped_student_rank") / surprisal
+
+
 POLICIES: dict[str, Policy] = {
     "divergence": divergence,
+    "divergence_count": divergence_count,
+    "divergence_tokens": divergence_tokens,
     "random": random_order,
     "longest": longest,
     "teacher_likelihood": teacher_likelihood,
     "student_surprisal": student_surprisal,
+    "rank_surprisal_ratio": rank_surprisal_ratio,
 }
 """Policy by its name in the profile."""
 
 
+def scored(responses: pa.Table, policy: str, seed: int) -> Scores:
+    """The policy's score of every response.
+
+    Raises:
+        ContractError: a score is not finite; the message names the response and its numbers.
+    """
+    scores = POLICIES[policy](responses, seed)
+    broken = np.flatnonzero(~np.isfinite(scores))
+    if len(broken):
+        row = responses.slice(int(broken[0]), 1).to_pylist()[0]
+        floats = {name: value for name, value in row.items() if isinstance(value, float)}
+        raise ContractError(
+            f"divergence_sample: {policy} has no finite score for {len(broken)} response(s), first "
+            f"{row['response_id']} with "
+            + ", ".join(f"{name}={value}" for name, value in floats.items())
+        )
+    return scores
+
+
 def _column(responses: pa.Table, name: str) -> Scores:
-    return responses[name].to_numpy().astype(np.float64)
+    values: Scores = responses[name].to_numpy().astype(np.float64)
+    return values

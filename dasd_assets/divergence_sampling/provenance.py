@@ -19,6 +19,9 @@ from resources.contracts import RESPONSE_PROVENANCE, SENTENCE_PROVENANCE, Contra
 
 TEACHER, STUDENT, SHARED, UNSCORED = "teacher", "student", "shared", "unscored"
 
+LARGEST_RANK = 100
+"""Ranks beyond it count as this in the clipped mean (arXiv 2601.14249, r_max)."""
+
 RESPONSES_PER_BLOCK = 256
 TAKEN_OVER = (
     "response_id", "question_id", "domain", "sample_index", "n_teacher_tokens", "n_student_tokens",
@@ -234,7 +237,12 @@ def _responses(
     }
     n_scored = n_by_class[TEACHER] + n_by_class[STUDENT] + n_by_class[SHARED]
     share = n_by_class[TEACHER] / np.maximum(n_scored, 1)
+    tokens_by_class = {
+        name: np.bincount(student.response[kind[student.sentence] == name], minlength=n)
+        for name in (TEACHER, STUDENT, SHARED)
+    }
     ranks = _flat(scores, "ranks")[student.is_kept]
+    clipped_ranks = np.minimum(ranks, LARGEST_RANK)
     return pa.table(
         {
             **{name: filtered[name] for name in TAKEN_OVER},
@@ -243,9 +251,15 @@ def _responses(
             "n_student_sentences": pa.array(n_by_class[STUDENT], pa.int32()),
             "n_shared_sentences": pa.array(n_by_class[SHARED], pa.int32()),
             "teacher_sentence_share": pa.array(share, pa.float32()),
+            "n_teacher_sentence_tokens": pa.array(tokens_by_class[TEACHER], pa.int32()),
+            "n_student_sentence_tokens": pa.array(tokens_by_class[STUDENT], pa.int32()),
+            "n_shared_sentence_tokens": pa.array(tokens_by_class[SHARED], pa.int32()),
             "p_teacher": _probabilities(_means(teacher.response, teacher.logprob, n)[1]),
             "p_student": _probabilities(_means(student.response, student.logprob, n)[1]),
             "mean_student_rank": pa.array(_means(student.response, ranks, n)[1], pa.float32()),
+            "mean_clipped_student_rank": pa.array(
+                _means(student.response, clipped_ranks, n)[1], pa.float32()
+            ),
         },
         schema=RESPONSE_PROVENANCE,
     )

@@ -2,162 +2,233 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dasd_assets.divergence_sampling.policies import POLICIES, random_order
+from dasd_assets.divergence_sampling.policies import random_order, scored
+from dasd_assets.divergence_sampling.quotas import (
+    Integers,
+    filled,
+    fitting,
+    length_strata,
+    shared_out,
+    within,
+)
+from dasd_assets.profile import DivergenceSampling
 from resources.contracts import DIVERGENCE_CANDIDATES, ContractError
 
 SELECTED = "selected"
-OVER_DOMAIN_QUOTA = "over_domain_quota"
 OVER_ANSWERS_PER_QUESTION = "over_answers_per_question"
+OVER_DOMAIN_QUOTA = "over_domain_quota"
+OVER_STRATUM_QUOTA = "over_stratum_quota"
+TOO_LONG_FOR_BUDGET = "too_long_for_budget"
 
-Integers = npt.NDArray[np.int64]
+DECISIONS = (
+    SELECTED, OVER_ANSWERS_PER_QUESTION, OVER_DOMAIN_QUOTA, OVER_STRATUM_QUOTA, TOO_LONG_FOR_BUDGET,
+)  # fmt: skip
+"""A candidate's decision is its place here."""
+
+
+@dataclass(frozen=True)
+class _Domain:
+    """The candidates of one domain as row numbers, best first."""
+
+    rows: Integers
+    allowed: Integers
+    """Those among the first k answers to their question."""
+    strata: Integers
+    """Length stratum of every row of the table; 0 outside the domain."""
+
+    def sizes_by_stratum(self, rows: Integers, sizes: Integers) -> dict[int, int]:
+        """Sum of the rows' sizes in each stratum that has candidates."""
+        sums = np.bincount(self.strata[rows], sizes[rows], int(self.strata.max()) + 1)
+        strata = np.unique(self.strata[self.rows]).tolist()
+        return {stratum: int(sums[stratum]) for stratum in strata}
 
 
 def select(
-    responses: pa.Table,
-    *,
-    policy: str,
-    budget_samples: int,
-    max_answers_per_question: int,
-    domain_shares: dict[str, float] | None,
-    seed: int,
+    responses: pa.Table, settings: DivergenceSampling, temperature: str, seed: int
 ) -> pa.Table:
     """Choose the best responses of each domain, and a random control beside them.
 
-    Within a domain, responses are ranked by score; ties are broken by a seeded hash of the id. At
-    most k answers to one question are chosen. What a domain cannot fill of its quota goes to the
-    others, in proportion to their shares. If the budget is larger than what is available, all that
-    is available is chosen.
+    Within a domain, responses are ranked by score; ties are broken by a seeded hash of the id. Of
+    the answers to one question only the best k may be chosen. The budget (samples or tokens) is
+    shared out over the domains, and within a domain over length strata in proportion to their
+    candidates. What one cannot fill goes to the others. A budget larger than what is available
+    takes all that is available. In a budget of tokens, a response that is too long for what is
+    left is passed over, so that the budget is never exceeded.
 
-    The random control is drawn from the same candidates, per domain, with as many answers to a
-    question at most. It fills the token count of the domain's selection as far as it can without
-    exceeding it: a drawn response that is too long for what is left is passed over.
+    The random control is drawn from the same candidates, with as many answers to a question at
+    most. In each domain and stratum it fills the token count of the selection as far as it can
+    without exceeding that of the domain.
 
     Args:
         responses: rows with the schema RESPONSE_PROVENANCE and a column question_shard.
-        domain_shares: share of the budget per domain, relative to their sum; None: as the
-            candidates have it.
+        temperature: partition whose budget holds.
 
     Returns:
-        Table with the schema DIVERGENCE_CANDIDATES: every candidate with score, rank and decision.
+        Table with the schema DIVERGENCE_CANDIDATES: every candidate with score, rank, stratum and
+        decision, in the order of the responses.
 
     Raises:
-        ContractError: there is no candidate at all, or a share names a domain that is not there.
+        ContractError: there is no candidate at all, one is there twice, a share names a domain
+            that is not there, or a score is not finite.
     """
-    if not responses.num_rows:
-        raise ContractError("divergence_sample: there are no filtered responses to choose from")
-    scores = POLICIES[policy](responses, seed)
+    _require_distinct(responses)
+    scores = scored(responses, settings.policy, seed)
     lots = random_order(responses, seed)
-    domains = np.array(responses["domain"].to_pylist())
-    questions = np.unique(responses["question_id"].to_pylist(), return_inverse=True)[1]
-    n_tokens = responses["n_student_tokens"].to_numpy()
+    n_tokens = responses["n_student_tokens"].to_numpy().astype(np.int64)
+    questions = _codes(responses["question_id"])[0]
+    unit, budget = settings.budget(temperature)
+    sizes = n_tokens if unit == "tokens" else np.ones_like(n_tokens)
 
-    order = {name: _ranked(domains == name, scores, lots) for name in np.unique(domains).tolist()}
-    allowed = {name: _within(rows, questions, max_answers_per_question)
-               for name, rows in order.items()}  # fmt: skip
-    available = {name: int(mask.sum()) for name, mask in allowed.items()}
-    quotas = _quotas(budget_samples, available, domain_shares)
-
+    domains = _domains(responses, scores, lots, questions, n_tokens, settings)
+    available = {name: int(sizes[domain.allowed].sum()) for name, domain in domains.items()}
+    quotas = shared_out(budget, available, _shares(settings, available))
+    chosen = {name: _best(domain, sizes, quotas[name]) for name, domain in domains.items()}
     rank = np.zeros(len(scores), np.int64)
-    decision = np.full(len(scores), OVER_DOMAIN_QUOTA, dtype="U32")
-    control = np.zeros(len(scores), bool)
-    for name, rows in order.items():
-        rank[rows] = np.arange(1, len(rows) + 1)
-        decision[rows[~allowed[name]]] = OVER_ANSWERS_PER_QUESTION
-        chosen = rows[allowed[name]][: quotas[name]]
-        decision[chosen] = SELECTED
-        drawn = _ranked(domains == name, lots, lots)
-        drawn = drawn[_within(drawn, questions, max_answers_per_question)]
-        control[_filling(drawn, n_tokens, int(n_tokens[chosen].sum()))] = True
+    for domain in domains.values():
+        rank[domain.rows] = np.arange(1, len(domain.rows) + 1)
+    crumbs = _crumbs(domains, chosen, quotas, sizes, np.lexsort((lots, rank)))
+    is_selected = np.isin(np.arange(len(scores)), np.concatenate([*chosen.values(), crumbs]))
 
-    return (
-        pa.table(
-            {
-                **{name: responses[name] for name in responses.column_names},
-                "policy": pa.array([policy] * len(scores), pa.string()),
-                "score": pa.array(scores, pa.float32()),
-                "rank": pa.array(rank, pa.int32()),
-                "is_selected": pa.array(decision == SELECTED),
-                "decision": pa.array(decision.tolist(), pa.string()),
-                "is_random_control": pa.array(control),
-            }
-        )
-        .select(DIVERGENCE_CANDIDATES.names)
-        .cast(DIVERGENCE_CANDIDATES)
+    decision = np.empty(len(scores), np.int64)
+    is_control = np.zeros(len(scores), bool)
+    draw = random_order(responses, seed, "random control")
+    for name, domain in domains.items():
+        decision[domain.rows] = _decisions(domain, is_selected, sizes, quotas[name])
+        drawn = _ranked(domain.rows, -draw, draw)
+        drawn = drawn[within(drawn, questions, settings.max_answers_per_question)]
+        selected = domain.rows[is_selected[domain.rows]]
+        budgets = domain.sizes_by_stratum(selected, n_tokens)
+        is_control[filled(drawn, domain.strata[drawn], n_tokens, budgets)] = True
+
+    strata = np.sum([domain.strata for domain in domains.values()], axis=0)
+    return _table(
+        responses,
+        policy=pa.repeat(settings.policy, len(scores)),
+        score=pa.array(scores, pa.float32()),
+        rank=pa.array(rank, pa.int32()),
+        length_stratum=pa.array(strata, pa.int32()),
+        is_selected=pa.array(is_selected),
+        decision=pa.array(DECISIONS).take(pa.array(decision)),
+        is_random_control=pa.array(is_control),
     )
 
 
-def _ranked(
-    members: npt.NDArray[np.bool_],
+def _require_distinct(responses: pa.Table) -> None:
+    if not responses.num_rows:
+        raise ContractError("divergence_sample: there are no filtered responses to choose from")
+    counts = responses.group_by("response_id").aggregate([("question_shard", "list")])
+    if counts.num_rows < responses.num_rows:
+        twice = next(r for r in counts.to_pylist() if len(r["question_shard_list"]) > 1)
+        raise ContractError(
+            f"divergence_sample: {responses.num_rows - counts.num_rows} response(s) are there more "
+            f"than once, for example {twice['response_id']} in the shards "
+            f"{', '.join(sorted(twice['question_shard_list']))}"
+        )
+
+
+def _domains(
+    responses: pa.Table,
     scores: npt.NDArray[np.float64],
     lots: npt.NDArray[np.float64],
+    questions: Integers,
+    n_tokens: Integers,
+    settings: DivergenceSampling,
+) -> dict[str, _Domain]:
+    """Domains by name, in the order of their names."""
+    codes, names = _codes(responses["domain"])
+    domains = {}
+    for code, name in sorted(enumerate(names), key=lambda pair: pair[1]):
+        members = np.flatnonzero(codes == code)
+        strata = np.zeros(len(codes), np.int64)
+        strata[members] = length_strata(n_tokens[members], settings.length_strata)
+        rows = _ranked(members, scores, lots)
+        allowed = rows[within(rows, questions, settings.max_answers_per_question)]
+        domains[name] = _Domain(rows, allowed, strata)
+    return domains
+
+
+def _ranked(
+    rows: Integers, scores: npt.NDArray[np.float64], lots: npt.NDArray[np.float64]
 ) -> Integers:
-    """Rows of the members, best score first."""
-    rows = np.flatnonzero(members)
+    """The rows, best score first."""
     return rows[np.lexsort((lots[rows], -scores[rows]))]
 
 
-def _within(rows: Integers, questions: Integers, most: int) -> npt.NDArray[np.bool_]:
-    """Whether each row is among the first `most` of its question, in the order of the rows."""
-    by_question = np.argsort(questions[rows], kind="stable")
-    ordered = questions[rows][by_question]
-    starts = np.r_[True, ordered[1:] != ordered[:-1]] if len(ordered) else np.empty(0, bool)
-    first = np.maximum.accumulate(np.where(starts, np.arange(len(ordered)), 0))
-    within = np.empty(len(rows), bool)
-    within[by_question] = np.arange(len(ordered)) - first < most
-    return within
+def _best(domain: _Domain, sizes: Integers, quota: int) -> Integers:
+    """The best of every length stratum, within the domain's quota."""
+    by_stratum = shared_out(
+        quota,
+        domain.sizes_by_stratum(domain.allowed, sizes),
+        domain.sizes_by_stratum(domain.rows, sizes),
+    )
+    return filled(domain.allowed, domain.strata[domain.allowed], sizes, by_stratum)
 
 
-def _filling(rows: Integers, n_tokens: Integers, budget: int) -> Integers:
-    """Rows in their order as long as they fit; a row too long for what is left is passed over."""
-    taken = []
-    while len(rows):
-        total = np.cumsum(n_tokens[rows], dtype=np.int64)
-        n_fitting = int(np.searchsorted(total, budget, side="right"))
-        if n_fitting:
-            taken.append(rows[:n_fitting])
-            budget -= int(total[n_fitting - 1])
-        rows = rows[n_fitting:]
-        rows = rows[n_tokens[rows] <= budget]
-    return np.concatenate(taken) if taken else rows
+def _crumbs(
+    domains: dict[str, _Domain],
+    chosen: dict[str, Integers],
+    quotas: dict[str, int],
+    sizes: Integers,
+    best_first: Integers,
+) -> Integers:
+    """What still fits into what all domains together left of their quotas (tokens only)."""
+    left = sum(quotas.values()) - sum(int(sizes[rows].sum()) for rows in chosen.values())
+    is_open = np.zeros(len(sizes), bool)
+    for name, domain in domains.items():
+        is_open[domain.allowed] = quotas[name] > 0
+        is_open[chosen[name]] = False
+    return fitting(best_first[is_open[best_first]], sizes, left)
 
 
-def _quotas(
-    budget: int, available: dict[str, int], shares: dict[str, float] | None
-) -> dict[str, int]:
-    """Samples per domain: by share with largest remainders, what is not there handed on."""
-    if shares is None:
-        shares = {name: float(count) for name, count in available.items()}
-    unknown = sorted(name for name in shares if shares[name] > 0 and name not in available)
+def _decisions(
+    domain: _Domain, is_selected: npt.NDArray[np.bool_], sizes: Integers, quota: int
+) -> Integers:
+    """Place in DECISIONS of every row of the domain, aligned with its rows."""
+    rows = domain.rows
+    strata = domain.strata[rows]
+    place = np.arange(len(rows))
+    last = np.full(strata.max() + 1, -1)  # worst place that was selected, per stratum
+    np.maximum.at(last, strata[is_selected[rows]], place[is_selected[rows]])
+    without_strata = fitting(domain.allowed, sizes, quota)
+    cases = {
+        SELECTED: is_selected[rows],
+        OVER_ANSWERS_PER_QUESTION: ~np.isin(rows, domain.allowed),
+        TOO_LONG_FOR_BUDGET: place < last[strata],
+        OVER_STRATUM_QUOTA: np.isin(rows, without_strata),
+    }
+    return np.select(
+        list(cases.values()),
+        [DECISIONS.index(name) for name in cases],
+        DECISIONS.index(OVER_DOMAIN_QUOTA),
+    )
+
+
+def _shares(settings: DivergenceSampling, available: dict[str, int]) -> dict[str, float]:
+    if settings.domain_shares is None:
+        return {name: float(size) for name, size in available.items()}
+    unknown = [name for name, share in settings.domain_shares.items() if share > 0]
+    unknown = sorted(set(unknown) - set(available))
     if unknown:
         raise ContractError(
             f"divergence_sampling.domain_shares names {', '.join(unknown)}, but there are only "
             f"responses of {', '.join(sorted(available))}"
         )
-    quotas = dict.fromkeys(available, 0)
-    left = min(budget, sum(available.values()))
-    while left:
-        open_domains = {
-            name: shares.get(name, 0.0) for name in available if quotas[name] < available[name]
-        }
-        total = sum(open_domains.values())
-        if total == 0:
-            open_domains = dict.fromkeys(open_domains, 1.0)
-            total = float(len(open_domains))
-        for name, extra in _largest_remainders(left, open_domains, total).items():
-            taken = min(extra, available[name] - quotas[name])
-            quotas[name] += taken
-            left -= taken
-    return quotas
+    return settings.domain_shares
 
 
-def _largest_remainders(n: int, weights: dict[str, float], total: float) -> dict[str, int]:
-    exact = {name: n * weight / total for name, weight in weights.items()}
-    parts = {name: int(value) for name, value in exact.items()}
-    by_remainder = sorted(exact, key=lambda name: (parts[name] - exact[name], name))
-    for name in by_remainder[: n - sum(parts.values())]:
-        parts[name] += 1
-    return parts
+def _codes(column: pa.ChunkedArray) -> tuple[Integers, list[str]]:
+    """Each value as its place in a list of the distinct ones."""
+    encoded = column.combine_chunks().dictionary_encode()
+    return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
+
+
+def _table(responses: pa.Table, **columns: pa.Array) -> pa.Table:
+    taken_over = {name: responses[name] for name in responses.column_names}
+    table = pa.table({**taken_over, **columns})
+    return table.select(DIVERGENCE_CANDIDATES.names).cast(DIVERGENCE_CANDIDATES)

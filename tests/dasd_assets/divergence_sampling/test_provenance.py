@@ -52,7 +52,7 @@ def score_row(name: str, tokens: Tokens) -> dict[str, Any]:
     n = len(tokens.starts)
     return {
         "response_id": name, "model": "student", "model_revision": "0",
-        "token_ids": [1] * n, "ranks": list(range(1, n + 1)), **tokens.columns(""),
+        "token_ids": [1] * n, "ranks": list(range(1, 5 * n, 5)), **tokens.columns(""),
     }  # fmt: skip
 
 
@@ -104,6 +104,7 @@ def oracle(filtered: pa.Table, scores: pa.Table) -> tuple[list[dict[str, Any]], 
         score = by_id[row["response_id"]]
         classes = []
         everything: dict[str, list[float]] = {"t": [], "s": [], "rank": []}
+        n_tokens = dict.fromkeys(("teacher", "student", "shared", "unscored"), 0)
         cut = response_sentences(row["reasoning"], row["answer"], DEFAULT_SEGMENTER)
         for index, sentence in enumerate(cut):
             inside = range(sentence.start_byte, sentence.end_byte)
@@ -135,6 +136,7 @@ def oracle(filtered: pa.Table, scores: pa.Table) -> tuple[list[dict[str, Any]], 
             everything["t"] += teacher
             everything["s"] += student
             everything["rank"] += ranks
+            n_tokens[kind] += len(student)
             sentences.append(
                 {
                     "response_id": row["response_id"], "sentence_index": index,
@@ -153,6 +155,9 @@ def oracle(filtered: pa.Table, scores: pa.Table) -> tuple[list[dict[str, Any]], 
             "p_teacher": math.exp(np.mean(everything["t"])),
             "p_student": math.exp(np.mean(everything["s"])),
             "mean_student_rank": float(np.mean(everything["rank"])),
+            "mean_clipped_student_rank": float(np.mean([min(r, 100) for r in everything["rank"]])),
+            **{f"n_{kind}_sentence_tokens": n_tokens[kind]
+               for kind in ("teacher", "student", "shared")},
         }  # fmt: skip
     return sentences, responses
 

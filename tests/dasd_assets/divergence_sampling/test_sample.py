@@ -1,0 +1,145 @@
+"""The sample: texts of the selected, all or an error, and nothing half-written."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+from support.candidates import candidate_rows, candidate_table, put_into_lake
+
+from dasd_assets.divergence_sampling.assets import build
+from dasd_assets.divergence_sampling.sample import join_sample, scored_shards, summary
+from dasd_assets.divergence_sampling.selection import select
+from dasd_assets.partitions import QUESTION_SHARD
+from dasd_assets.profile import DivergenceSampling, load_profile
+from resources.contracts import DIVERGENCE_SAMPLE, ContractError
+from resources.lake import Lake
+
+ROWS = candidate_rows(60)
+SETTINGS = DivergenceSampling(budget_samples={"low": 20})
+LOW = {"temperature": "low"}
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    lake = Lake(root=str(tmp_path))
+    put_into_lake(lake, ROWS, "low")
+    return lake
+
+
+def materialize(lake: Lake, **changes: Any) -> dg.ExecuteInProcessResult:
+    """Make the sample of the low temperature through Dagster; errors are raised."""
+    tiny = load_profile("tiny")
+    settings = tiny.divergence_sampling.model_copy(
+        update={"budget_samples": {"low": 20, "high": 1}, **changes}
+    )
+    profile = tiny.model_copy(update={"divergence_sampling": settings})
+    asset = next(a for a in build(profile) if a.key == dg.AssetKey("divergence_sample"))
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions(QUESTION_SHARD, ["drop-0", "drop-1", "drop-2", "drop-9"])
+        return dg.materialize(
+            [asset], resources={"lake": lake}, partition_key="low", instance=instance
+        )
+
+
+def table(settings: DivergenceSampling = SETTINGS) -> pa.Table:
+    return select(candidate_table(ROWS), settings, "low", 0)
+
+
+def test_the_sample_joins_the_texts_and_misses_none() -> None:
+    texts = pa.table(
+        {
+            "response_id": [row["response_id"] for row in ROWS],
+            "question": ["?"] * 60,
+            "response_text": [f"text of {row['response_id']}" for row in ROWS],
+        }
+    )
+    sample = join_sample(table(), texts)
+    assert sample.schema.equals(DIVERGENCE_SAMPLE)
+    assert sample.num_rows == 20
+    for row in sample.to_pylist():
+        assert row["response_text"] == f"text of {row['response_id']}"
+    places = [(row["domain"], row["rank"]) for row in sample.to_pylist()]
+    assert places == sorted(places)
+    with pytest.raises(ContractError, match=r"20 selected response\(s\) are not in filtered"):
+        join_sample(table(), texts.slice(0, 0))
+
+
+def test_the_asset_keeps_every_candidate_and_reports_the_selection(lake: Lake) -> None:
+    result = materialize(lake)
+    sample = lake.read("divergence_sample", LOW)
+    candidates = lake.read("divergence_candidates", LOW)
+    assert candidates.num_rows == 60
+    assert sample.num_rows == 20
+    assert all(row["response_text"] == f"text of {row['response_id']}"
+               for row in sample.to_pylist())  # fmt: skip
+    metadata = result.asset_materializations_for_node("divergence_sample")[0].metadata
+    assert metadata["left_of_budget"].value == 0
+    assert metadata["shards_not_ready"].value == ["drop-9"]
+    assert metadata["selected_tokens"].value == sum(sample["n_student_tokens"].to_pylist())
+
+
+def test_the_summary_reports_what_a_budget_could_not_be_spent_on() -> None:
+    settings = DivergenceSampling(
+        budget_tokens={"low": 10**9}, length_strata=3, max_answers_per_question=2
+    )
+    candidates = table(settings)
+    n_tokens = sum(row["n_student_tokens"] for row in ROWS)
+    assert summary(candidates, settings, "low") == {
+        "candidates": 60, "budget_tokens": 10**9, "left_of_budget": 10**9 - n_tokens,
+        "selected_tokens": n_tokens, "random_control_tokens": n_tokens,
+        "decisions": {"selected": 60}, "empty_strata": 0,
+    }  # fmt: skip
+    rows = [{**row, "n_student_tokens": 7} for row in ROWS]
+    same = select(candidate_table(rows), settings, "low", 0)
+    assert summary(same, settings, "low")["empty_strata"] == 4
+
+
+@pytest.mark.parametrize("table", ["filtered_responses", "response_provenance"])
+def test_a_shard_in_one_table_alone_is_an_error_that_names_it(lake: Lake, table: str) -> None:
+    shutil.rmtree(lake.path(table, {**LOW, "question_shard": "drop-1"}).parent)
+    other = {"filtered_responses", "response_provenance"} - {table}
+    with pytest.raises(ContractError, match=rf"low/drop-1 is in {other.pop()}, but not in {table}"):
+        scored_shards(lake, "low")
+
+
+def test_no_shard_at_all_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match="low: there are no filtered responses"):
+        materialize(Lake(root=str(tmp_path)))
+
+
+@pytest.mark.parametrize("when", ["before its texts are read", "after its texts are read"])
+@pytest.mark.parametrize("sampled_before", [False, True])
+def test_a_shard_deleted_under_a_running_selection_leaves_what_was_there(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, when: str, sampled_before: bool
+) -> None:
+    if sampled_before:
+        materialize(lake)
+    files = {name: lake.path(name, LOW) for name in ("divergence_sample", "divergence_candidates")}
+    before = {name: file.read_bytes() for name, file in files.items() if file.exists()}
+    assert len(before) == (2 if sampled_before else 0)
+    read = Lake.batches
+
+    def batches(self: Lake, table: str, *rest: Any) -> Any:
+        for batch in read(self, table, *rest):
+            if table == "filtered_responses" and when.startswith("after"):
+                delete()
+            yield batch
+        if table == "response_provenance" and when.startswith("before"):
+            delete()
+
+    def delete() -> None:
+        for table in ("filtered_responses", "response_provenance"):
+            folder = lake.path(table, {**LOW, "question_shard": "drop-0"}).parent
+            shutil.rmtree(folder, ignore_errors=True)
+
+    monkeypatch.setattr(Lake, "batches", batches)
+    expected = "drop-0: not in the lake" if when.startswith("before") else "came or went during"
+    with pytest.raises(ContractError, match=expected):
+        materialize(lake, max_answers_per_question=3)
+    assert {name: file.read_bytes() for name, file in files.items() if file.exists()} == before
+    assert not list(Path(lake.root).rglob("*.tmp"))

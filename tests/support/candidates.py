@@ -1,0 +1,65 @@
+"""Responses with made-up provenance, and a lake that holds them: what selection starts from."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pyarrow as pa
+
+from resources.contracts import FILTERED_RESPONSES, RESPONSE_PROVENANCE
+from resources.lake import Lake
+
+WITH_SHARD = RESPONSE_PROVENANCE.append(pa.field("question_shard", pa.string(), nullable=False))
+DOMAINS = ("math", "math", "code")
+"""Domain of every third question."""
+
+
+def candidate_rows(n: int = 100, answers: int = 2, seed: int = 0) -> list[dict[str, Any]]:
+    """Rows with the schema RESPONSE_PROVENANCE and their shard; many have the same score."""
+    rng = random.Random(seed)
+    return [candidate(i, i // answers, DOMAINS[i // answers % 3], rng) for i in range(n)]
+
+
+def candidate(index: int, question: int, domain: str, rng: random.Random) -> dict[str, Any]:
+    """One response of 4 to 40 sentences of 5 tokens."""
+    classes = [rng.randrange(2, 14) for _ in range(3)]
+    teacher, student, shared = classes
+    return {
+        "response_id": f"r{index}", "question_id": f"q{question}", "domain": domain,
+        "sample_index": index, "n_teacher_tokens": 9, "n_student_tokens": 5 * sum(classes) + 2,
+        "n_sentences": sum(classes), "n_teacher_sentences": teacher,
+        "n_student_sentences": student, "n_shared_sentences": shared,
+        "teacher_sentence_share": round(teacher / sum(classes), 1),
+        "n_teacher_sentence_tokens": 5 * teacher, "n_student_sentence_tokens": 5 * student,
+        "n_shared_sentence_tokens": 5 * shared, "p_teacher": rng.uniform(0.5, 1.0),
+        "p_student": rng.uniform(0.2, 0.9), "mean_student_rank": rng.uniform(1, 60),
+        "mean_clipped_student_rank": rng.uniform(1, 9), "question_shard": f"drop-{index % 3}",
+    }  # fmt: skip
+
+
+def candidate_table(rows: list[dict[str, Any]]) -> pa.Table:
+    """The rows as selection gets them."""
+    return pa.Table.from_pylist(rows, schema=WITH_SHARD)
+
+
+def put_into_lake(lake: Lake, rows: list[dict[str, Any]], temperature: str) -> None:
+    """Write the rows' provenance and the filtered responses that they came from."""
+    for shard in sorted({row["question_shard"] for row in rows}):
+        mine = [row for row in rows if row["question_shard"] == shard]
+        cell = {"temperature": temperature, "question_shard": shard}
+        lake.write(
+            "response_provenance", pa.Table.from_pylist(mine, schema=RESPONSE_PROVENANCE), cell
+        )
+        filtered = [
+            {
+                **row, "question": f"question {row['question_id']}",
+                "logprobs_mode": "raw_logprobs", "reasoning": "so", "answer": "1",
+                "response_text": f"text of {row['response_id']}",
+                "teacher_logprobs": [-0.1], "teacher_token_starts": [0],
+            }
+            for row in mine
+        ]  # fmt: skip
+        lake.write(
+            "filtered_responses", pa.Table.from_pylist(filtered, schema=FILTERED_RESPONSES), cell
+        )
