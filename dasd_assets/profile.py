@@ -155,6 +155,19 @@ class DivergenceSampling(Section):
     domain_shares: dict[str, Probability] | None = Field(
         None, description="share of the budget per domain; unset: as the filtered responses have it"
     )
+    length_strata: int = Field(
+        1,
+        ge=1,
+        le=100,
+        description="quantile bins of the answers' student tokens within a domain; each gets a "
+        "part of the domain's budget in proportion to its candidates. 1: lengths are not looked at",
+    )
+
+    def budget(self, partition: str) -> tuple[Literal["samples", "tokens"], int]:
+        """Unit and size of the budget of one temperature partition."""
+        if partition in self.budget_tokens:
+            return "tokens", self.budget_tokens[partition]
+        return "samples", self.budget_samples[partition]
 
 
 class Training(Section):
@@ -346,19 +359,6 @@ def _explain(file: Path, error: ValidationError) -> str:
     return f"{file}: {len(problems)} setting(s) cannot be used:\n" + "\n".join(
         f"  - {problem}" for problem in problems
     )
-    length_strata: int = Field(
-        1,
-        ge=1,
-        le=100,
-        description="quantile bins of the answers' student tokens within a domain; each gets a "
-        "part of the domain's budget in proportion to its candidates. 1: lengths are not looked at",
-    )
-
-    def budget(self, partition: str) -> tuple[Literal["samples", "tokens"], int]:
-        """Unit and size of the budget of one temperature partition."""
-        if partition in self.budget_tokens:
-            return "tokens", self.budget_tokens[partition]
-        return "samples", self.budget_samples[partition]
 
 
 def _allowed_keys(location: tuple[int | str, ...]) -> list[str]:
