@@ -38,6 +38,9 @@ MIN_TEMPERATURE = 0.01
 Temperature = Annotated[float, Field(ge=0.0, le=2.0), AfterValidator(_not_raised_silently)]
 PartitionName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 
+DOMAINS = ("math", "code", "science", "instruction_following")
+"""Domains of questions; each has its grader."""
+
 
 class ProfileError(ValueError):
     """A profile that cannot be used; the message names file, key, value and what is allowed."""
@@ -59,18 +62,101 @@ class Model(Section):
     )
 
 
+class MappedField(Section):
+    """Where one field of a question comes from: a column, or one value for all rows.
+
+    A bare string in the YAML is a column.
+    """
+
+    column: str | None = Field(
+        None,
+        pattern=r"^[^.\[\]]+(\.[^.\[\]]+|\[\d+\])*$",
+        description="column of the file, or a path into one: `messages[0].content`",
+    )
+    value: str | int | None = Field(None, description="the same value for every row")
+    values: dict[str, str | int | None] | None = Field(
+        None,
+        description="what the column says -> what it means here; a row that says something else "
+        "is quarantined",
+    )
+    optional: bool = Field(
+        False, description="a row in which the column is null or absent is kept, with null"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _column_alone(cls, setting: Any) -> Any:
+        return {"column": setting} if isinstance(setting, str) else setting
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> MappedField:
+        if ("column" in self.model_fields_set) == ("value" in self.model_fields_set):
+            raise ValueError("a field is mapped by either column or value")
+        if self.column is None and (self.values is not None or self.optional):
+            raise ValueError("values and optional belong to a column")
+        return self
+
+
+class Layout(Section):
+    """Which columns of a drop hold what (docs/bring-your-own-questions.md has examples)."""
+
+    files: str = Field("*", description="which data files of a folder: a pattern of their paths")
+    question: MappedField = Field(description="text of the question")
+    domain: MappedField = Field(description="math, code, science or instruction_following")
+    answer: MappedField = Field(
+        description="reference answer; `{value: null}` for questions that have none"
+    )
+    difficulty: MappedField = Field(MappedField(value=None), description="a whole number")
+    source: MappedField = Field(MappedField(value=None), description="where the question is from")
+
+    @model_validator(mode="after")
+    def _domains_exist(self) -> Layout:
+        domain = self.domain
+        named = [domain.value] if domain.column is None else [*(domain.values or {}).values()]
+        unknown = [name for name in named if name not in DOMAINS]
+        if unknown:
+            raise ValueError(f"domain {unknown[0]!r}; known: {', '.join(DOMAINS)}")
+        return self
+
+
 class Questions(Section):
     """Curation of question drops (paper section 6.1)."""
 
     inbox: str = Field(description="folder that question drops are put into")
+    layouts: dict[str, Layout] = Field(
+        default_factory=dict,
+        description="name of a drop without its suffix (`*` stands for anything) -> which of its "
+        "columns hold what; the first that fits counts. A drop that none fits has the columns "
+        "question, domain, answer and, if it likes, difficulty and source",
+    )
     decontamination_ngram_words: int = Field(
         13,
         ge=3,
         description="a question sharing this many consecutive words with an evaluation "
         "question is rejected; a shorter question is compared whole",
     )
+    near_duplicate_jaccard: float | None = Field(
+        0.8,
+        gt=0.0,
+        le=1.0,
+        description="a question with the same numbers, symbols and single letters as a kept one, "
+        "and at least this Jaccard similarity of their word shingles, is rejected; null: keep "
+        "near-duplicates",
+    )
+    near_duplicate_shingle_words: int = Field(
+        5,
+        ge=1,
+        description="words of a shingle; the more, the closer two questions have to be (one "
+        "changed word changes this many shingles); a shorter question is compared whole",
+    )
+    near_duplicate_permutations: int = Field(
+        128,
+        ge=16,
+        le=1_024,
+        description="MinHash permutations; the more, the fewer near-duplicates are missed",
+    )
     max_row_bytes: int = Field(
-        1_048_576, ge=1_024, description="a longer line of a drop is quarantined, never parsed"
+        1_048_576, ge=1_024, description="a longer row of a drop is quarantined, never used"
     )
 
 
@@ -100,11 +186,34 @@ class TeacherResponses(Section):
         return self
 
 
+class Verification(Section):
+    """Limits of judging whether an answer is right."""
+
+    math_seconds: float = Field(
+        5.0, gt=0.0, le=600.0, description="wall clock of comparing two expressions; it may hang"
+    )
+    code_seconds: float = Field(
+        10.0,
+        gt=0.0,
+        le=600.0,
+        description="processor time of a program's test; by the wall clock, three times as much",
+    )
+    code_memory_mib: int = Field(
+        1024, ge=64, description="memory of each of a program's processes (four at most)"
+    )
+
+
 class ResponseFiltering(Section):
     """Rules that an answer must keep (paper section 6.3)."""
 
     max_student_tokens: int = Field(
         ge=1, description="training context: longer answers (prompt included) are dropped, not cut"
+    )
+    min_repeated_words: int = Field(
+        6,
+        ge=1,
+        description="shorter paragraphs and sentences are not counted: `Wait.`, `}` and list "
+        "numbers recur in honest text, and a loop of them is a repeated phrase",
     )
     max_paragraph_repeats: int = Field(
         3, ge=1, description="the same paragraph more often than this is a loop"
@@ -112,14 +221,25 @@ class ResponseFiltering(Section):
     max_sentence_repeats: int = Field(
         5, ge=1, description="the same sentence more often than this is a loop"
     )
-    repeated_ngram_words: int = Field(8, ge=2, description="length of the phrases that are counted")
-    max_ngram_repeats: int = Field(
-        10, ge=1, description="the same phrase more often than this is a loop"
+    repeated_ngram_words: int = Field(
+        8,
+        ge=2,
+        description="length of the phrases that are counted; a Chinese or Japanese character "
+        "counts as a word",
     )
-    verify_domains: list[str] = Field(
+    max_ngram_repeats: int = Field(
+        10, ge=1, description="the same phrase more often than this, without overlap, is a loop"
+    )
+    max_loop_characters: int = Field(
+        512,
+        ge=64,
+        description="a stretch without white space that repeats itself for longer is a loop",
+    )
+    verify_domains: list[Literal["math", "code", "science", "instruction_following"]] = Field(
         default_factory=list,
         description="domains whose answers must be correct (the paper has no such rule)",
     )
+    verification: Verification = Field(default_factory=Verification)
 
 
 class DivergenceSampling(Section):

@@ -52,8 +52,8 @@ def _columns(schema: pa.Schema, names: Iterable[str]) -> list[tuple[str, pa.Data
 
 
 RAW_QUESTIONS = _schema(
-    ("drop", pa.string(), "file name of the drop the row came from"),
-    ("line", pa.int64(), "1-based line (row) number in the drop"),
+    ("drop", pa.string(), "file the row came from: the drop, with the path inside if a folder"),
+    ("line", pa.int64(), "1-based line (row) number in the file"),
     ("question", pa.string(), "the question as delivered"),
     ("domain", pa.string(), "math, code, science or instruction_following"),
     ("answer", pa.string(), "reference answer as JSON; how it is read depends on the domain"),
@@ -62,8 +62,8 @@ RAW_QUESTIONS = _schema(
 )
 
 QUARANTINED_ROWS = _schema(
-    ("drop", pa.string(), "file name of the drop"),
-    ("line", pa.int64(), "1-based line (row) number in the drop"),
+    ("drop", pa.string(), "file the row came from: the drop, with the path inside if a folder"),
+    ("line", pa.int64(), "1-based line (row) number in the file"),
     ("reason", pa.string(), "why the row cannot be used, one code"),
     ("evidence", pa.string(), "what was found, at most 200 characters"),
 )
@@ -71,20 +71,37 @@ QUARANTINED_ROWS = _schema(
 QUESTIONS = _schema(
     ("question_id", pa.string(), "content hash of the normalised question and its domain"),
     ("domain", pa.string(), "math, code, science or instruction_following"),
-    ("question", pa.string(), "the question, Unicode NFC, trimmed"),
-    ("answer", pa.string(), "reference answer as JSON"),
+    ("question", pa.string(), "the question, Unicode NFC, no invisible characters, trimmed"),
+    ("answer", pa.string(), "reference answer as JSON; null where the question has none"),
     ("difficulty", pa.int32(), "difficulty as delivered", True),
     ("source", pa.string(), "where the user has it from", True),
-    ("drop", pa.string(), "file name of the drop"),
-    ("line", pa.int64(), "1-based line (row) number in the drop"),
+    ("drop", pa.string(), "file the row came from: the drop, with the path inside if a folder"),
+    ("line", pa.int64(), "1-based line (row) number in the file"),
 )
 
 REJECTED_QUESTIONS = _schema(
     ("question_id", pa.string(), "content hash of the normalised question and its domain"),
-    ("drop", pa.string(), "file name of the drop"),
-    ("line", pa.int64(), "1-based line (row) number in the drop"),
-    ("reason", pa.string(), "duplicate_in_drop, duplicate_of_shard or contaminated"),
-    ("evidence", pa.string(), "the row or shard that has it, or the matched n-gram"),
+    ("drop", pa.string(), "file the row came from: the drop, with the path inside if a folder"),
+    ("line", pa.int64(), "1-based line (row) number in the file"),
+    (
+        "reason",
+        pa.string(),
+        "duplicate_in_drop, duplicate_of_shard, contaminated, near_duplicate_in_drop or "
+        "near_duplicate_of_shard",
+    ),
+    (
+        "evidence",
+        pa.string(),
+        "the row or shard that has it (of a near-duplicate: its id and the Jaccard similarity), or "
+        "the matched n-gram",
+    ),
+)
+
+QUESTION_SIGNATURES = _schema(
+    ("question_id", pa.string(), "question of the same shard's `questions`"),
+    ("curation_order", pa.int32(), "the shard was the how many-th to be curated first, from 1"),
+    ("settings", pa.string(), "what the keys were made with; others are no use to compare"),
+    ("band_keys", pa.list_(pa.uint64()), "LSH band keys of the MinHash; one shared: a candidate"),
 )
 
 BENCHMARK_QUESTIONS = _schema(
@@ -299,6 +316,7 @@ SCHEMAS: Final[dict[str, pa.Schema]] = {
     "quarantined_rows": QUARANTINED_ROWS,
     "questions": QUESTIONS,
     "rejected_questions": REJECTED_QUESTIONS,
+    "question_signatures": QUESTION_SIGNATURES,
     "benchmark_questions": BENCHMARK_QUESTIONS,
     "teacher_responses": TEACHER_RESPONSES,
     "filtered_responses": FILTERED_RESPONSES,

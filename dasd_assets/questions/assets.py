@@ -1,17 +1,21 @@
 """Questions: drops of a user's questions become curated shards (paper section 6.1)."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from dasd_assets.declare import declared, materialized
 from dasd_assets.partitions import QUESTION_SHARD, benchmarks, question_shards
 from dasd_assets.profile import Profile, resolve_path
-from dasd_assets.questions.curation import curate
-from dasd_assets.questions.drops import read_drop
+from dasd_assets.questions.curation import curated
+from dasd_assets.questions.drops import layout_of, read_drop
 from dasd_assets.questions.evaluation_sets import read_benchmark
 from dasd_assets.questions.inbox import drop_of_shard
+from dasd_assets.questions.stored_shards import shard_to_curate
+from resources.contracts import QUARANTINED_ROWS
 from resources.lake import Lake
 
 GROUP = "questions"
@@ -24,29 +28,36 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
 
     @dg.asset(
         partitions_def=question_shards,
-        **declared(GROUP, profile.compute.data, "1", settings.max_row_bytes, kinds={"parquet"},
-                   table="raw_questions"),
+        **declared(GROUP, profile.compute.data, "2", settings.max_row_bytes,
+                   list(settings.layouts.items()), kinds={"parquet"}, table="raw_questions"),
     )  # fmt: skip
     def raw_questions(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
-        """One drop as delivered: every usable row, with its line.
+        """One drop as delivered: every usable row, with its file and line.
 
         Rows that cannot be used go to the table `quarantined_rows` with file, line and reason.
         """
         shard = {QUESTION_SHARD: context.partition_key}
         drop = drop_of_shard(inbox, context.partition_key)
-        contents = read_drop(drop, drop.name, settings.max_row_bytes)
-        lake.write("quarantined_rows", contents.quarantined, shard)
-        written = lake.write("raw_questions", contents.rows, shard)
-        reasons = pc.value_counts(contents.quarantined["reason"]).to_pylist()
+        layout = layout_of(context.partition_key, settings.layouts)
+        quarantined: list[pa.Table] = [QUARANTINED_ROWS.empty_table()]
+
+        def rows() -> Iterator[pa.RecordBatch]:
+            for part in read_drop(drop, layout, settings.max_row_bytes):
+                quarantined.append(part.quarantined)
+                yield from part.rows.to_batches()
+            lake.write("quarantined_rows", pa.concat_tables(quarantined), shard)
+
+        written = lake.write("raw_questions", rows(), shard)
+        reasons = pc.value_counts(pa.concat_tables(quarantined)["reason"]).to_pylist()
         return materialized(
             lake, written, shard,
-            quarantined=contents.quarantined.num_rows,
+            quarantined=sum(part.num_rows for part in quarantined),
             quarantine_reasons={row["values"]: row["counts"] for row in reasons},
         )  # fmt: skip
 
     @dg.asset(
         partitions_def=benchmarks(profile),
-        **declared(GROUP, profile.compute.data, "1", profile.evaluation.benchmarks,
+        **declared(GROUP, profile.compute.data, "2", profile.evaluation.benchmarks,
                    kinds={"parquet"}, table="benchmark_questions"),
     )  # fmt: skip
     def benchmark_questions(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
@@ -62,32 +73,31 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         deps=[raw_questions, dg.AssetDep(benchmark_questions,
                                          partition_mapping=dg.AllPartitionMapping())],
         **declared(GROUP, profile.compute.data.model_copy(update={"pool": "question_curation"}),
-                   "1", settings.decontamination_ngram_words, kinds={"duckdb"}, table="questions"),
+                   "2", settings.decontamination_ngram_words, settings.near_duplicate_jaccard,
+                   settings.near_duplicate_shingle_words, settings.near_duplicate_permutations,
+                   kinds={"duckdb"}, table="questions"),
     )  # fmt: skip
     def questions(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
         """Normalised questions of one shard, each one once in all shards and in no evaluation set.
 
-        A question that another shard has already is rejected here; the shard that was curated
-        first keeps it (one curation runs at a time, so two shards never both keep one). Rejected
-        questions are kept with reason and evidence in `rejected_questions`.
+        A question that another shard has already, or one that is nearly the same, is rejected
+        here; the shard that was curated first keeps it (one curation runs at a time, so two shards
+        never both keep one). Rejected questions are kept with reason and evidence in
+        `rejected_questions`.
         """
         shard = {QUESTION_SHARD: context.partition_key}
-        elsewhere = lake.read_partitions("questions", ["question_id"])
-        if elsewhere.num_rows:
-            other = pc.not_equal(elsewhere[QUESTION_SHARD], context.partition_key)
-            elsewhere = elsewhere.filter(other)
-        curated = curate(
-            lake.read("raw_questions", shard),
-            elsewhere,
-            lake.read_partitions("benchmark_questions"),
-            settings.decontamination_ngram_words,
-        )
-        lake.write("rejected_questions", curated.rejected, shard)
-        written = lake.write("questions", curated.questions, shard)
-        domains = pc.value_counts(curated.questions["domain"]).to_pylist()
+        this, others = shard_to_curate(lake, shard)
+        held_out = lake.read_partitions("benchmark_questions")
+        scratch = Path(lake.root, "_scratch", f"questions__{context.partition_key}")
+        with curated(this, others, held_out, settings, profile.compute.data, scratch) as result:
+            lake.write("rejected_questions", result.rejected(), shard)
+            lake.write("question_signatures", result.signatures(), shard)
+            written = lake.write("questions", result.questions(), shard)
+        domains = pc.value_counts(lake.read("questions", shard, ["domain"])["domain"]).to_pylist()
         return materialized(
             lake, written, shard,
-            rejected=curated.rejected.num_rows,
+            rejected=sum(result.n_rejected.values()),
+            rejected_by_reason=result.n_rejected,
             per_domain={row["values"]: row["counts"] for row in domains},
         )  # fmt: skip
 

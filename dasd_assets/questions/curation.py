@@ -1,148 +1,189 @@
-"""Curation: normalised, once in all shards, and in no evaluation set (paper section 6.1)."""
+"""Curation: normalised, once in all shards, and in no evaluation set (paper section 6.1).
+
+The rows of a shard are passed over a few times in small batches; what is to be compared between
+them lies in DuckDB tables, which go to disk where they do not fit into memory.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import re
-import unicodedata
-from dataclasses import dataclass
-from typing import Any
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
-from resources.contracts import QUESTIONS, REJECTED_QUESTIONS
+from dasd_assets.profile import Questions
+from dasd_assets.questions.decontamination import EvaluationGrams
+from dasd_assets.questions.near_rejection import MEMBERS_SQL, reject_near
+from dasd_assets.questions.normalisation import normalised_question_id
+from dasd_assets.questions.shards import BATCH_ROWS, OtherShard, Shard, insert, normalised
+from resources.compute import Compute
+from resources.contracts import QUESTION_SIGNATURES, QUESTIONS, REJECTED_QUESTIONS
 
-_WHITE_SPACE = re.compile(r"\s+")
-_WORD = re.compile(r"\w+")
-_WORD_OR_SYMBOL = re.compile(r"""\w+|[^\w\s.,;:!?'"]""")
-
-
-@dataclass(frozen=True)
-class Curated:
-    """Questions that stay (QUESTIONS) and those that do not (REJECTED_QUESTIONS)."""
-
-    questions: pa.Table
-    rejected: pa.Table
-
-
-def normalise(question: str) -> str:
-    """The question as it is asked: Unicode NFC, outer white space removed."""
-    return unicodedata.normalize("NFC", question).strip()
-
-
-def question_id(domain: str, question: str) -> str:
-    """Content hash of a question, the same for spellings that differ in case or white space."""
-    folded = _WHITE_SPACE.sub(" ", normalise(question)).casefold()
-    return "q-" + hashlib.sha256(f"{domain}\0{folded}".encode()).hexdigest()[:16]
-
-
-def words(question: str) -> list[str]:
-    """The words that decontamination compares: letters and digits, case folded."""
-    return _WORD.findall(normalise(question).casefold())
-
-
-def words_and_symbols(question: str) -> str:
-    """What is compared of a short question as a whole, as `3 + 4` is not `3 - 4`."""
-    return " ".join(_WORD_OR_SYMBOL.findall(normalise(question).casefold()))
-
-
-def curate(
-    raw: pa.Table, accepted_elsewhere: pa.Table, benchmark_questions: pa.Table, ngram_words: int
-) -> Curated:
-    """Normalise, deduplicate and decontaminate the rows of one drop.
-
-    Of equal questions in the drop the first stays; one that another shard has already does not. A
-    question that shares `ngram_words` consecutive words with an evaluation question is
-    contaminated; one with fewer words is compared whole, symbols included.
-
-    Args:
-        raw: rows with the schema RAW_QUESTIONS.
-        accepted_elsewhere: question_id and question_shard of the questions of all other shards.
-        benchmark_questions: rows with the schema BENCHMARK_QUESTIONS.
-        ngram_words: length of the n-grams.
-
-    Returns:
-        Both tables in the order of the drop; every row of `raw` is in exactly one.
-    """
-    rows = raw.to_pylist()
-    for row in rows:
-        row["question"] = normalise(row["question"])
-        row["question_id"] = question_id(row["domain"], row["question"])
-    elsewhere = dict(
-        zip(
-            accepted_elsewhere["question_id"].to_pylist(),
-            accepted_elsewhere["question_shard"].to_pylist() if accepted_elsewhere.num_rows else [],
-            strict=True,
-        )
-    )
-    contaminated = _contaminated(rows, benchmark_questions, ngram_words)
-    first_line: dict[str, int] = {}
-    kept, rejected = [], []
-    for index, row in enumerate(rows):
-        identity = row["question_id"]
-        if identity in first_line:
-            verdict = ("duplicate_in_drop", f"line {first_line[identity]}")
-        elif identity in elsewhere:
-            verdict = ("duplicate_of_shard", elsewhere[identity])
-        elif index in contaminated:
-            verdict = ("contaminated", contaminated[index])
-        else:
-            kept.append(row)
-            first_line[identity] = row["line"]
-            continue
-        first_line.setdefault(identity, row["line"])
-        rejected.append({**row, "reason": verdict[0], "evidence": verdict[1]})
-    return Curated(
-        pa.Table.from_pylist(kept, schema=QUESTIONS),
-        pa.Table.from_pylist(rejected, schema=REJECTED_QUESTIONS),
-    )
-
-
-_MATCH_SQL = """
-with question_grams as not materialized (
-    select row, unnest(grams(words, whole, $n)) as gram from questions
-), benchmark_grams as (
-    select distinct benchmark, unnest(grams(words, whole, $n)) as gram from benchmarks
-)
-select row, min(gram || ' (' || benchmark || ')') as evidence
-from question_grams join benchmark_grams using (gram)
-group by row
-"""
-
-# The whole of a short question is never n words: it equals no gram of a long one.
-_GRAMS_SQL = """
-create macro grams(words, whole, n) as
-    case when len(words) < n then case when whole = '' then [] else [whole] end
-    else list_transform(range(1, len(words) - n + 2),
-                        lambda i : array_to_string(words[i : i + n - 1], ' '))
-    end
-"""
-
-
-def _contaminated(
-    rows: list[dict[str, object]], benchmark_questions: pa.Table, ngram_words: int
-) -> dict[int, str]:
-    """Index of each contaminated row -> the shared n-gram and the evaluation set that has it."""
-    if not rows or not benchmark_questions.num_rows:
-        return {}
+if TYPE_CHECKING:
     import duckdb
 
-    questions = [str(row["question"]) for row in rows]
-    held_out = benchmark_questions["question"].to_pylist()
-    with duckdb.connect() as connection:
-        connection.register("questions", _comparable(questions, row=[*range(len(rows))]))
-        connection.register(
-            "benchmarks", _comparable(held_out, benchmark=benchmark_questions["benchmark"])
+DUCKDB_SHARE_OF_MEMORY = 0.5
+
+
+class Curated:
+    """A curated shard, to be read before its scratch folder is gone."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, shard: Shard, settings: str) -> None:
+        self._connection = connection
+        self._shard = shard
+        self._settings = settings
+        counts = connection.execute("select reason, count(*) from rejected group by 1 order by 1")
+        self.n_rejected: dict[str, int] = dict(counts.fetchall())
+        """Rejected questions by reason."""
+
+    def questions(self) -> Iterator[pa.RecordBatch]:
+        """Questions that stay, in the order of the drop; schema QUESTIONS."""
+        ((n_rows,),) = self._connection.execute("select count(*) from rows").fetchall()
+        stays = np.ones(n_rows, bool)
+        stays[self._connection.sql("select row from rejected").fetchnumpy()["row"]] = False
+        for batch in normalised(self._shard.rows):
+            kept = np.flatnonzero(stays[batch.numbers])
+            rows = batch.raw.take(kept)
+            questions = [batch.questions[index] for index in kept]
+            domains = rows["domain"].to_pylist()
+            columns = {name: rows[name] for name in QUESTIONS.names if name in rows.schema.names}
+            columns["question"] = pa.array(questions, pa.string())
+            columns["question_id"] = pa.array(
+                map(normalised_question_id, domains, questions), pa.string()
+            )
+            yield pa.RecordBatch.from_arrays(
+                [columns[name] for name in QUESTIONS.names], schema=QUESTIONS
+            )
+
+    def rejected(self) -> Iterator[pa.RecordBatch]:
+        """Questions that do not stay, in the order of the drop; schema REJECTED_QUESTIONS."""
+        yield from self._stream(
+            "select question_id, drop, line, reason, evidence from rejected order by row",
+            REJECTED_QUESTIONS,
         )
-        connection.execute(_GRAMS_SQL)
-        return dict(connection.execute(_MATCH_SQL, {"n": ngram_words}).fetchall())
+
+    def signatures(self) -> Iterator[pa.RecordBatch]:
+        """Band keys of the questions that stay; schema QUESTION_SIGNATURES."""
+        yield from self._stream(
+            f"""select question_id, {self._shard.order}::int as curation_order,
+                       $settings as settings, band_keys
+                from members where place = 0 and row not in (select row from rejected)
+                order by row""",
+            QUESTION_SIGNATURES,
+            settings=self._settings,
+        )
+
+    def _stream(self, sql: str, schema: pa.Schema, **values: str) -> Iterator[pa.RecordBatch]:
+        result = self._connection.cursor().sql(sql, params=values or None)
+        for batch in result.to_arrow_reader(BATCH_ROWS):
+            yield from pa.Table.from_batches([batch]).cast(schema).to_batches()
 
 
-def _comparable(questions: list[str], **key: Any) -> pa.Table:
-    return pa.table(
-        {
-            **key,
-            "words": pa.array([words(question) for question in questions], pa.list_(pa.string())),
-            "whole": [words_and_symbols(question) for question in questions],
-        }
-    )
+@contextmanager
+def curated(
+    shard: Shard,
+    others: list[OtherShard],
+    benchmark_questions: pa.Table,
+    settings: Questions,
+    compute: Compute,
+    scratch: Path,
+) -> Iterator[Curated]:
+    """Normalise, deduplicate and decontaminate the rows of one shard.
+
+    Of equal questions in the drop the first stays; one that another shard has already does not.
+    Then evaluation questions are looked for, and near-duplicates in what is left (see
+    `near_duplicates` and `buckets`). Every row is in exactly one of the two tables.
+
+    Args:
+        shard: the shard to curate.
+        others: all other shards that have been curated.
+        benchmark_questions: rows with the schema BENCHMARK_QUESTIONS.
+        settings: n-gram length and the settings of near-duplicates.
+        compute: cores, and memory, half of which DuckDB may use.
+        scratch: folder for what does not fit into memory; emptied before and after.
+    """
+    import duckdb
+
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": f"{compute.memory_gib * DUCKDB_SHARE_OF_MEMORY}GiB",
+        "threads": max(int(compute.cpus), 1),
+        "temp_directory": str(scratch),
+    }
+    try:
+        with duckdb.connect(config=config) as connection:
+            _reject_exact(connection, shard, others, benchmark_questions, settings)
+            connection.execute(MEMBERS_SQL)
+            name = ""
+            if settings.near_duplicate_jaccard is not None:
+                name = reject_near(connection, shard, others, settings)
+            yield Curated(connection, shard, name)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+_ROWS_SQL = """
+create table rows (
+    row bigint, question_id varchar, drop varchar, line bigint, contamination varchar
+);
+create table taken (question_id varchar, shard varchar);
+"""
+
+_REJECTED_SQL = """
+create table rejected as
+with firsts as (
+    select question_id, min(row) as row from rows group by question_id
+), judged as (
+    select rows.*, firsts.row as first_row, taken.shard as shard
+    from rows join firsts using (question_id) left join taken using (question_id)
+)
+select judged.row, judged.question_id, judged.drop, judged.line,
+    case when judged.row > first_row then 'duplicate_in_drop'
+         when shard is not null then 'duplicate_of_shard'
+         else 'contaminated' end as reason,
+    case when judged.row > first_row
+         then case when first.drop = judged.drop then '' else first.drop || ' ' end
+              || 'line ' || first.line
+         when shard is not null then shard
+         else judged.contamination end as evidence
+from judged join rows as first on first.row = first_row
+where judged.row > first_row or shard is not null or judged.contamination is not null
+"""
+
+
+def _reject_exact(
+    connection: duckdb.DuckDBPyConnection,
+    shard: Shard,
+    others: list[OtherShard],
+    benchmark_questions: pa.Table,
+    settings: Questions,
+) -> None:
+    """Fill `rejected` with duplicates and contaminated questions."""
+    connection.execute(_ROWS_SQL)
+    grams = EvaluationGrams(connection, benchmark_questions, settings.decontamination_ngram_words)
+    for batch in normalised(shard.rows):
+        contamination = grams.matches(batch.questions)
+        domains = batch.raw["domain"].to_pylist()
+        rows = pa.table(
+            {
+                "row": batch.numbers,
+                "question_id": list(map(normalised_question_id, domains, batch.questions)),
+                "drop": batch.raw["drop"],
+                "line": batch.raw["line"],
+                "contamination": pa.array(
+                    [contamination.get(index) for index in range(len(domains))], pa.string()
+                ),
+            }
+        )
+        insert(connection, "rows", rows)
+    for other in others:
+        for ids in other.questions():
+            names = pa.array([other.name] * ids.num_rows, pa.string())
+            taken = pa.table({"question_id": ids["question_id"], "shard": names})
+            insert(connection, "taken", taken)
+    connection.execute(_REJECTED_SQL)

@@ -2,141 +2,127 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 
+from dasd_assets.profile import Layout
+from dasd_assets.questions.arrow_rows import (
+    arrow_schema,
+    check_column,
+    parquet_schema,
+    read_arrow_stream,
+    read_parquet,
+)
+from dasd_assets.questions.data_files import DataFile, DropError, data_files
+from dasd_assets.questions.json_lines import read_json_lines
+from dasd_assets.questions.rows import (
+    FIELDS,
+    Row,
+    UnusableRowError,
+    standard_layout,
+    steps,
+    usable,
+)
 from resources.contracts import QUARANTINED_ROWS, RAW_QUESTIONS
 
-DOMAINS = ("math", "code", "science", "instruction_following")
 MAX_EVIDENCE = 200
-INT32 = range(-(2**31), 2**31)
+CHUNK_ROWS = 1_000
 
 
 @dataclass(frozen=True)
 class DropContents:
-    """Usable rows (RAW_QUESTIONS) and unusable ones (QUARANTINED_ROWS) of one drop."""
+    """Usable rows (RAW_QUESTIONS) and unusable ones (QUARANTINED_ROWS) of a drop, or of a part."""
 
     rows: pa.Table
     quarantined: pa.Table
 
 
-class _UnusableRowError(ValueError):
-    def __init__(self, reason: str, evidence: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.evidence = evidence
+def layout_of(shard: str, layouts: Mapping[str, Layout]) -> Layout | None:
+    """The first layout whose pattern fits a shard's name; None: the standard one."""
+    return next((layout for name, layout in layouts.items() if fnmatchcase(shard, name)), None)
 
 
-def read_drop(drop: Path, name: str, max_row_bytes: int) -> DropContents:
-    """Read a JSONL drop with the fields question, domain, answer and, optional, difficulty, source.
+def read_drop(drop: Path, layout: Layout | None, max_row_bytes: int) -> Iterator[DropContents]:
+    """Read a drop in parts of at most CHUNK_ROWS rows: a JSONL or Parquet file, or a folder.
 
-    No content makes this fail: a row that cannot be used is quarantined under its line with one of
-    the reasons invalid_utf8, invalid_json, not_an_object, missing_field, wrong_type,
-    empty_question, unknown_domain or line_too_long. Blank lines are skipped. Lines are read one at
-    a time, and never more of one than `max_row_bytes`.
+    No content of a row makes this fail: a row that cannot be used is quarantined under its file
+    and line, with one of the reasons missing_field, wrong_type, empty_question, unknown_domain,
+    unmapped_value, row_too_long, invalid_utf8; of JSONL also invalid_json, not_an_object,
+    line_too_long; of Parquet also corrupt_row_group. One row group of Parquet at most is held.
+
+    Args:
+        drop: file or folder.
+        layout: which columns hold what; None: question, domain, answer and, optional, difficulty
+            and source.
+        max_row_bytes: a longer row is quarantined.
+
+    Raises:
+        DropError: a file cannot be read at all, a column that the layout names is not there, or
+            the folder has no data.
     """
-    rows: list[dict[str, Any]] = []
-    quarantined: list[dict[str, Any]] = []
-    with drop.open("rb") as stream:
-        for line, content, n_bytes in _lines(stream, max_row_bytes):
-            try:
-                if content is None:
-                    raise _UnusableRowError("line_too_long", f"{n_bytes} bytes")
-                if content.strip():
-                    rows.append({"drop": name, "line": line, **_parse(content, line)})
-            except _UnusableRowError as error:
-                quarantined.append(
-                    {
-                        "drop": name,
-                        "line": line,
-                        "reason": error.reason,
-                        "evidence": error.evidence[:MAX_EVIDENCE],
-                    }
-                )
+    files = data_files(drop, layout.files if layout else "*")
+    opened = [(file, *_opened(file, layout, max_row_bytes)) for file in files]
+    for file, fields, rows in opened:
+        yield from _chunks(file, fields, rows, max_row_bytes)
+
+
+def read_whole_drop(drop: Path, layout: Layout | None, max_row_bytes: int) -> DropContents:
+    """A drop in one piece, for small ones."""
+    parts = list(read_drop(drop, layout, max_row_bytes))
     return DropContents(
-        pa.Table.from_pylist(rows, schema=RAW_QUESTIONS),
-        pa.Table.from_pylist(quarantined, schema=QUARANTINED_ROWS),
+        pa.concat_tables([RAW_QUESTIONS.empty_table(), *(part.rows for part in parts)]),
+        pa.concat_tables([QUARANTINED_ROWS.empty_table(), *(part.quarantined for part in parts)]),
     )
 
 
-def _lines(stream: BinaryIO, max_row_bytes: int) -> Iterator[tuple[int, bytes | None, int]]:
-    """Line number, content (None if the line is too long) and length of every line."""
-    line = 0
-    while start := stream.readline(max_row_bytes + 1):
-        line += 1
-        n_bytes, end = len(start), start
-        while len(end) == max_row_bytes + 1 and not end.endswith(b"\n"):
-            end = stream.readline(max_row_bytes + 1)
-            n_bytes += len(end)
-            if not end:
-                break
-        yield line, start if n_bytes <= max_row_bytes else None, n_bytes
+def _opened(
+    file: DataFile, layout: Layout | None, max_row_bytes: int
+) -> tuple[Layout, Iterator[Row]]:
+    """The layout of one file, checked against its schema if it has one, and its rows, unread."""
+    if ".jsonl" in file.path.suffixes:
+        return layout or standard_layout(), read_json_lines(file.path, max_row_bytes)
+    is_parquet = file.path.suffix == ".parquet"
+    schema = (parquet_schema if is_parquet else arrow_schema)(file.path)
+    layout = layout or standard_layout(schema.names)
+    used = {name: getattr(layout, name).column for name in FIELDS}
+    for name, column in used.items():
+        if column is not None:
+            check_column(file.path, schema, column, name)
+    columns = sorted({str(steps(column)[0]) for column in used.values() if column is not None})
+    return layout, (read_parquet if is_parquet else read_arrow_stream)(file.path, columns)
 
 
-def _parse(content: bytes, line: int) -> dict[str, Any]:
+def _chunks(
+    file: DataFile, layout: Layout, rows: Iterator[Row], max_row_bytes: int
+) -> Iterator[DropContents]:
+    good: list[dict[str, Any]] = []
+    bad: list[dict[str, Any]] = []
     try:
-        text = content.decode("utf-8-sig" if line == 1 else "utf-8")
-    except UnicodeDecodeError as error:
-        raise _UnusableRowError("invalid_utf8", f"byte {error.start}: {error.reason}") from None
-    try:
-        row = json.loads(text)
-    except json.JSONDecodeError as error:
-        evidence = f"{error.msg} (character {error.pos})"
-        raise _UnusableRowError("invalid_json", evidence) from None
-    except RecursionError:
-        raise _UnusableRowError("invalid_json", "nested too deeply") from None
-    except ValueError as error:  # an integer of more digits than Python reads
-        raise _UnusableRowError("invalid_json", str(error)) from None
-    if not isinstance(row, dict):
-        raise _UnusableRowError("not_an_object", f"a JSON {type(row).__name__}")
-    for field in ("question", "domain", "answer"):
-        if row.get(field) is None:
-            raise _UnusableRowError("missing_field", field)
-    question = _typed(row, "question", str)
-    domain = _typed(row, "domain", str)
-    if not question.strip():
-        raise _UnusableRowError("empty_question", repr(question))
-    if domain not in DOMAINS:
-        raise _UnusableRowError("unknown_domain", f"{domain!r}; known: {', '.join(DOMAINS)}")
-    difficulty = None if row.get("difficulty") is None else _typed(row, "difficulty", int)
-    if difficulty is not None and difficulty not in INT32:
-        raise _UnusableRowError("wrong_type", f"difficulty: {difficulty} has over 32 bits")
-    return {
-        "question": _text("question", question),
-        "domain": domain,
-        "answer": _text("answer", _reference(row["answer"])),
-        "difficulty": difficulty,
-        "source": None
-        if row.get("source") is None
-        else _text("source", _typed(row, "source", str)),
-    }
+        for line, content in rows:
+            row = {"drop": file.name, "line": line}
+            try:
+                if isinstance(content, UnusableRowError):
+                    raise content
+                good.append(row | usable(content, layout, max_row_bytes))
+            except UnusableRowError as error:
+                evidence = error.evidence[:MAX_EVIDENCE]
+                bad.append(row | {"reason": error.reason, "evidence": evidence})
+            if len(good) + len(bad) == CHUNK_ROWS:
+                yield _tables(good, bad)
+                good, bad = [], []
+    except (pa.ArrowException, OSError) as error:
+        raise DropError(f"{file.path}: damaged, cannot be read to its end: {error}") from error
+    if good or bad:
+        yield _tables(good, bad)
 
 
-def _typed(row: dict[str, Any], field: str, kind: type) -> Any:
-    value = row[field]
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise _UnusableRowError(
-            "wrong_type", f"{field}: expected {kind.__name__}, found {type(value).__name__}"
-        )
-    return value
-
-
-def _reference(answer: Any) -> str:
-    try:
-        return json.dumps(answer, ensure_ascii=False, sort_keys=True, allow_nan=False)
-    except ValueError:
-        raise _UnusableRowError("wrong_type", "answer: a number that is not finite") from None
-
-
-def _text(field: str, value: str) -> str:
-    r"""A string that has a UTF-8 form: JSON can spell half a surrogate pair (`\ud800`)."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise _UnusableRowError("invalid_utf8", f"{field}: a lone surrogate") from None
-    return value
+def _tables(good: list[dict[str, Any]], bad: list[dict[str, Any]]) -> DropContents:
+    return DropContents(
+        pa.Table.from_pylist(good, schema=RAW_QUESTIONS),
+        pa.Table.from_pylist(bad, schema=QUARANTINED_ROWS),
+    )

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from dasd_assets.questions.curation import normalise, question_id
-from dasd_assets.questions.drops import read_drop
+from dasd_assets.questions.drops import read_whole_drop
+from dasd_assets.questions.normalisation import normalise, question_id
 from resources.contracts import BENCHMARK_QUESTIONS, ContractError
 
 
@@ -24,7 +24,7 @@ def read_benchmark(file: Path, benchmark: str, max_row_bytes: int) -> pa.Table:
     """
     if not file.is_file():
         raise ContractError(f"{file}: the evaluation set {benchmark!r} is missing")
-    contents = read_drop(file, file.name, max_row_bytes)
+    contents = read_whole_drop(file, None, max_row_bytes)
     if contents.quarantined.num_rows:
         first = contents.quarantined.slice(0, 1).to_pylist()[0]
         raise ContractError(

@@ -1,10 +1,11 @@
-"""Names of question shards: which file names can be partition keys."""
+"""Names of question shards: which names of drops can be partition keys."""
 
 from __future__ import annotations
 
 import re
 
 MAX_LENGTH = 100
+DROP_SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
 _ALLOWED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -13,14 +14,15 @@ class InvalidPartitionKeyError(ValueError):
 
 
 def question_shard_of(file_name: str) -> str:
-    """The question shard that a drop becomes: its name without `.jsonl`.
+    """The question shard that a drop becomes: its name without the suffix of a drop.
 
     `|` and `...` would be read by Dagster as separators between partition keys.
 
     Raises:
         InvalidPartitionKeyError: the name is too long or has a character that is not allowed.
     """
-    shard = file_name.removesuffix(".jsonl")
+    suffix = next((end for end in DROP_SUFFIXES if file_name.endswith(end)), "")
+    shard = file_name.removesuffix(suffix)
     if len(shard) > MAX_LENGTH:
         reason = f"the name has {len(shard)} characters"
     elif "..." in shard:

@@ -7,15 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dasd_assets.questions.curation import Curated, curate, normalise, question_id, words
-from resources.contracts import (
-    BENCHMARK_QUESTIONS,
-    QUESTIONS,
-    RAW_QUESTIONS,
-    REJECTED_QUESTIONS,
-)
+from dasd_assets.questions.normalisation import normalise, question_id, words
+from resources.contracts import BENCHMARK_QUESTIONS, QUESTIONS, RAW_QUESTIONS
+from tests.support.curation import Result, curate, settings_of
 
 NGRAM = 4
+EXACT = settings_of(decontamination_ngram_words=NGRAM, near_duplicate_jaccard=None)
 
 
 def raw(*questions: str, domain: str = "math", first_line: int = 1) -> pa.Table:
@@ -34,25 +31,28 @@ def benchmark(*questions: str) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=BENCHMARK_QUESTIONS)
 
 
-def elsewhere(**shard_of: str) -> pa.Table:
-    return pa.table(
-        {
-            "question_id": pa.array(shard_of.keys(), pa.string()),
-            "question_shard": pa.array(shard_of.values(), pa.string()),
-        }
-    )
+def elsewhere(**shard_of: str) -> dict[str, pa.Table]:
+    """Questions of other shards: shard -> table, from question_id -> shard."""
+    return {
+        shard: pa.Table.from_pylist(
+            [
+                {"question_id": i, "domain": "math", "question": i, "answer": "1", "drop": "o",
+                 "line": 1}
+                for i, name in shard_of.items() if name == shard
+            ],
+            schema=QUESTIONS,
+        )
+        for shard in sorted(set(shard_of.values()))
+    }  # fmt: skip
 
 
 def curated(
-    rows: pa.Table, others: pa.Table | None = None, held_out: pa.Table | None = None
-) -> Curated:
-    result = curate(rows, others or elsewhere(), held_out or benchmark(), NGRAM)
-    assert result.questions.schema.equals(QUESTIONS, check_metadata=True)
-    assert result.rejected.schema.equals(REJECTED_QUESTIONS, check_metadata=True)
-    return result
+    rows: pa.Table, others: dict[str, pa.Table] | None = None, held_out: pa.Table | None = None
+) -> Result:
+    return curate(rows, EXACT, others=others, held_out=held_out)
 
 
-def verdicts(result: Curated) -> list[tuple[int, str, str]]:
+def verdicts(result: Result) -> list[tuple[int, str, str]]:
     return [(r["line"], r["reason"], r["evidence"]) for r in result.rejected.to_pylist()]
 
 
@@ -149,7 +149,7 @@ QUESTION = st.lists(VOCABULARY, min_size=1, max_size=7).map(" ".join)
 
 def shares_ngram(question: str, held_out: list[str]) -> bool:
     def grams(text: str) -> set[tuple[str, ...]]:
-        found = words(text)
+        found = words(normalise(text))
         size = min(len(found), NGRAM)
         return {tuple(found[i : i + size]) for i in range(len(found) - size + 1)} - {()}
 

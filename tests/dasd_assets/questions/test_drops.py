@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dasd_assets.questions.drops import DOMAINS, MAX_EVIDENCE, DropContents, read_drop
+from dasd_assets.profile import DOMAINS
+from dasd_assets.questions.drops import MAX_EVIDENCE, DropContents, read_whole_drop
 from resources.contracts import QUARANTINED_ROWS, RAW_QUESTIONS
 
 MAX_ROW_BYTES = 10_000
@@ -24,7 +25,7 @@ def row(**fields: object) -> bytes:
 def read(tmp_path: Path, content: bytes, max_row_bytes: int = MAX_ROW_BYTES) -> DropContents:
     drop = tmp_path / "drop-01.jsonl"
     drop.write_bytes(content)
-    contents = read_drop(drop, drop.name, max_row_bytes)
+    contents = read_whole_drop(drop, None, max_row_bytes)
     assert contents.rows.schema.equals(RAW_QUESTIONS, check_metadata=True)
     assert contents.quarantined.schema.equals(QUARANTINED_ROWS, check_metadata=True)
     return contents
@@ -48,6 +49,8 @@ BAD_LINES = {
     "source is a number": (row(source=1), "wrong_type", "source"),
     "empty question": (row(question=""), "empty_question", "''"),
     "blank question": (row(question=" \n\u3000"), "empty_question", "u3000"),
+    "invisible question": (row(question="\u200b\ufeff \x00"), "empty_question", "u200b"),
+    "difficulty is a fraction": (row(difficulty=1.5), "wrong_type", "expected int, found float"),
     "unknown domain": (row(domain="poetry"), "unknown_domain", "'poetry'; known: math, code"),
     "a long unknown domain": (row(domain="x" * 999), "unknown_domain", "xxx"),
     "invalid UTF-8": (b'{"question": "caf\xe9"}', "invalid_utf8", "byte 17"),
@@ -132,7 +135,7 @@ def test_a_line_of_50_mb_takes_little_memory(tmp_path: Path) -> None:
             stream.write(b"x" * 1_000_000)
         stream.write(b"\n" + row())
     tracemalloc.start()
-    contents = read_drop(drop, drop.name, 100_000)
+    contents = read_whole_drop(drop, None, 100_000)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2_000_000

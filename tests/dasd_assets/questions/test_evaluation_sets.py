@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dasd_assets.questions.curation import question_id
 from dasd_assets.questions.evaluation_sets import read_benchmark
+from dasd_assets.questions.normalisation import question_id
 from resources.contracts import BENCHMARK_QUESTIONS, ContractError
 
 GOOD = {"question": " Wie groß ist e\u0301? ", "domain": "math", "answer": 2}

@@ -14,8 +14,13 @@ from dasd_assets.questions.partition_keys import (
 @pytest.mark.parametrize(
     "shard", ["a", "0", "drop-01", "2026.01.31_math", "a..b", "A-", "x.jsonl", "a" * MAX_LENGTH]
 )
-def test_the_shard_is_the_name_without_its_suffix(shard: str) -> None:
-    assert question_shard_of(f"{shard}.jsonl") == shard
+@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet"])
+def test_the_shard_is_the_name_without_its_suffix(shard: str, suffix: str) -> None:
+    assert question_shard_of(f"{shard}{suffix}") == shard
+
+
+def test_the_shard_of_a_folder_is_its_name() -> None:
+    assert question_shard_of("OpenR1-Math-220k") == "OpenR1-Math-220k"
 
 
 @pytest.mark.parametrize(

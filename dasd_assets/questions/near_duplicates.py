@@ -1,0 +1,147 @@
+r"""Near-duplicates: the same question in nearly the same words.
+
+A question is a near-duplicate of another of its domain if
+
+1. both have the same **formal tokens** in the same order: numbers, mathematical symbols and single
+   letters. "What is 345 + 128?" and "What is 345 + 129?" are two questions however alike they
+   look, and so are two multiple-choice questions with other letters or values;
+2. the Jaccard similarity of their **word shingles** (k words in a row, case folded, without
+   punctuation, brackets and LaTeX's dollars and backslashes) is at least the threshold.
+
+One changed word changes k shingles. With k = 5 and 0.8 a question of up to 48 words therefore has
+to have every word in common, and what is found in short, templated questions is other punctuation
+and markup; longer ones may differ in a word or a line of instructions.
+
+Candidates come from MinHash and LSH (datasketch): the keys of its bands, which the formal tokens
+and the domain are part of, are stored per shard, and questions that share a key are compared
+exactly. LSH misses some pairs near the threshold: at 0.8 one in eight, at 0.9 one in a thousand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from dasd_assets.profile import Questions
+
+_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
+_RAISED = "\u00b2\u00b3\u00b9\u2070-\u209f"
+_TOKEN = re.compile(
+    rf"\d+(?:[.,]\d+)*"  # a number
+    rf"|[{_CJK}]"  # scripts without spaces: each character is a word
+    rf"|[^\W\d_{_CJK}{_RAISED}]+"  # a word
+    rf"|[-+*/^=<>%!&|~±×÷¬°′″−–√{_RAISED}\u2190-\u22ff\u27c0-\u27ef\u2980-\u2aff]"  # a symbol
+)
+_IS_CJK = re.compile(f"[{_CJK}]")
+
+_LSH_WEIGHTS = (0.1, 0.9)
+"""Of false candidates and missed pairs: the former only cost a comparison."""
+
+
+def _multipliers(name: str, n: int) -> npt.NDArray[np.uint64]:
+    """Odd 64-bit numbers that are the same everywhere and always."""
+    digests = (hashlib.blake2b(f"{name} {i}".encode(), digest_size=8).digest() for i in range(n))
+    return np.array([int.from_bytes(digest, "little") | 1 for digest in digests], np.uint64)
+
+
+@dataclass(frozen=True)
+class Comparable:
+    """What is compared of one question.
+
+    Attributes:
+        shingles: sorted hashes of its shingles, uint32; none of a question without words.
+        formal: hash of its domain and its formal tokens.
+    """
+
+    shingles: npt.NDArray[np.uint32]
+    formal: int
+
+
+def comparables(questions: list[str], domains: list[str], shingle_words: int) -> list[Comparable]:
+    """Normalised questions as they are compared, in the same order."""
+    token_lists = [_TOKEN.findall(question.casefold()) for question in questions]
+    lengths = np.array([len(tokens) for tokens in token_lists])
+    hashes = np.array(
+        [zlib.crc32(token.encode()) for tokens in token_lists for token in tokens], np.uint64
+    )
+    multipliers = _multipliers("shingle", shingle_words)
+    n_windows = max(len(hashes) - shingle_words + 1, 0)
+    windows = np.zeros(n_windows, np.uint64)
+    for offset, multiplier in enumerate(multipliers):
+        windows += (hashes[offset : offset + n_windows] + np.uint64(1)) * multiplier
+    shingles = (windows >> np.uint64(32)).astype(np.uint32)
+    result = []
+    for tokens, domain, end in zip(token_lists, domains, np.cumsum(lengths), strict=True):
+        start = end - len(tokens)
+        if len(tokens) >= shingle_words:
+            own = np.unique(shingles[start : end - shingle_words + 1])
+        else:
+            whole = [zlib.crc32(" ".join(tokens).encode())] if tokens else []
+            own = np.array(whole, np.uint32)
+        result.append(Comparable(own, _formal(domain, tokens)))
+    return result
+
+
+def _formal(domain: str, tokens: list[str]) -> int:
+    formal = [
+        token
+        for token in tokens
+        if token[0].isdigit() or (len(token) == 1 and not _IS_CJK.match(token))
+    ]
+    key = "\0".join([domain, *formal]).encode()
+    return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "little")
+
+
+class Banding:
+    """MinHash with LSH for one set of settings: from a question to the keys of its bands."""
+
+    def __init__(self, settings: Questions) -> None:
+        from datasketch import MinHash, MinHashLSH
+
+        threshold, n = settings.near_duplicate_jaccard, settings.near_duplicate_permutations
+        lsh = MinHashLSH(threshold=threshold, num_perm=n, weights=_LSH_WEIGHTS)
+        self._bands, self._rows = int(lsh.b), int(lsh.r)
+        # The shingles are hashes already; int leaves them as they are.
+        self._minhash = MinHash(num_perm=n, seed=1, hashfunc=int, scheme="affine32")
+        self.name = (
+            f"affine32, {settings.near_duplicate_shingle_words} words, {n} permutations, "
+            f"{self._bands} x {self._rows}"
+        )
+        """Keys of two questions can be compared if this is equal."""
+
+    def keys(self, questions: list[Comparable]) -> npt.NDArray[np.uint64]:
+        """Band keys, [question, band]. Questions without shingles have keys that mean nothing."""
+        signatures = np.empty((len(questions), self._bands * self._rows), np.uint64)
+        for index, question in enumerate(questions):
+            self._minhash.clear()
+            self._minhash.update_batch(question.shingles.tolist())
+            signatures[index] = self._minhash.hashvalues[: signatures.shape[1]]
+        bands = signatures.reshape(len(questions), self._bands, self._rows)
+        keys = ((bands + np.uint64(1)) * _multipliers("row", self._rows)).sum(2, np.uint64)
+        keys += _multipliers("band", self._bands)
+        keys ^= np.array([question.formal for question in questions], np.uint64)[:, None]
+        return _mixed(keys)
+
+
+def _mixed(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """SplitMix64's finaliser: every bit of the input moves every bit of the key."""
+    for shift, multiplier in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        keys = (keys ^ (keys >> np.uint64(shift))) * np.uint64(multiplier)
+    return keys ^ (keys >> np.uint64(31))
+
+
+def jaccard(
+    shingles: npt.NDArray[np.uint32], others: list[npt.NDArray[np.uint32]]
+) -> npt.NDArray[np.float64]:
+    """Jaccard similarity of one set of shingles to each of several; none is empty."""
+    sizes = np.array([len(other) for other in others])
+    together = np.concatenate(others)
+    places = np.searchsorted(shingles, together)
+    is_shared = shingles[np.minimum(places, len(shingles) - 1)] == together
+    shared = np.add.reduceat(is_shared.astype(np.int64), np.cumsum(sizes) - sizes)
+    return np.asarray(shared / (len(shingles) + sizes - shared))

@@ -1,0 +1,80 @@
+"""Curating a shard that is a table, into tables."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from dasd_assets.profile import Questions
+from dasd_assets.questions.curation import curated
+from dasd_assets.questions.shards import OtherShard, Shard
+from resources.compute import Compute
+from resources.contracts import (
+    BENCHMARK_QUESTIONS,
+    QUESTION_SIGNATURES,
+    QUESTIONS,
+    REJECTED_QUESTIONS,
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """The three tables of a curated shard."""
+
+    questions: pa.Table
+    rejected: pa.Table
+    signatures: pa.Table
+
+
+def settings_of(**settings: Any) -> Questions:
+    """Settings of curation, the rest as by default."""
+    return Questions(inbox="inbox", **settings)
+
+
+def curate(
+    rows: pa.Table,
+    settings: Questions,
+    *,
+    others: Mapping[str, pa.Table | Result] | None = None,
+    held_out: pa.Table | None = None,
+    order: int | None = None,
+) -> Result:
+    """Curate rows.
+
+    Args:
+        rows: RAW_QUESTIONS.
+        settings: settings of curation.
+        others: the other shards in their order from 1, with or without signatures.
+        held_out: BENCHMARK_QUESTIONS.
+        order: the place of this shard; default: behind all others.
+    """
+    other_shards = []
+    for place, (name, other) in enumerate((others or {}).items(), 1):
+        questions = other.questions if isinstance(other, Result) else other
+        signatures = (
+            other.signatures if isinstance(other, Result) else QUESTION_SIGNATURES.empty_table()
+        )
+        if signatures.num_rows:
+            place = signatures["curation_order"][0].as_py()
+        other_shards.append(OtherShard(name, place, questions.to_batches, signatures.to_batches))
+    shard = Shard(rows.to_batches, len(other_shards) + 1 if order is None else order)
+    if held_out is None:
+        held_out = BENCHMARK_QUESTIONS.empty_table()
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder, "scratch")
+        with curated(
+            shard, other_shards, held_out, settings, Compute(memory_gib=1), scratch
+        ) as result:
+            tables = Result(
+                pa.Table.from_batches(result.questions(), QUESTIONS),
+                pa.Table.from_batches(result.rejected(), REJECTED_QUESTIONS),
+                pa.Table.from_batches(result.signatures(), QUESTION_SIGNATURES),
+            )
+            assert sum(result.n_rejected.values()) == tables.rejected.num_rows
+        assert not scratch.exists()
+    return tables
