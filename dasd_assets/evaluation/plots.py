@@ -242,6 +242,43 @@ def funnel_bars(steps: list[FunnelStep]) -> Figure:
     return figure
 
 
+def filter_funnel(counts: Mapping[str, Mapping[str, Mapping[str, int]]]) -> Figure:
+    """Share of the answers that were kept, and that broke each rule, per domain and temperature.
+
+    Args:
+        counts: temperature -> domain -> `sampled`, `kept` and rules -> answers.
+    """
+    labels = list(
+        dict.fromkeys(
+            (domain, outcome)
+            for domain in sorted({domain for domains in counts.values() for domain in domains})
+            for domains in counts.values()
+            for outcome in domains.get(domain, {})
+            if outcome != "sampled"
+        )
+    )
+    with _axes("Filtering", width=7.4, height=0.9 + 0.32 * len(labels)) as (figure, axes):
+        width = 0.8 / max(len(counts), 1)
+        for index, (temperature, domains) in enumerate(counts.items()):
+            sampled = [max(domains.get(domain, {}).get("sampled", 0), 1) for domain, _ in labels]
+            broken = [domains.get(domain, {}).get(outcome, 0) for domain, outcome in labels]
+            places = [row + (index - (len(counts) - 1) / 2) * width for row in range(len(labels))]
+            shares = [100 * n / of for n, of in zip(broken, sampled, strict=True)]
+            axes.barh(places, shares, height=width * 0.9, color=_colour(temperature, index),
+                      label=temperature)  # fmt: skip
+            for place, share, n in zip(places, shares, broken, strict=True):
+                axes.annotate(f"{n:,}", (share, place), (3, 0), textcoords="offset points",
+                              va="center", fontsize=7)  # fmt: skip
+        names = [f"{_words(domain)} · {_words(outcome)}" for domain, outcome in labels]
+        axes.set_yticks(range(len(labels)), names)
+        axes.tick_params(axis="y", length=0)
+        axes.invert_yaxis()
+        axes.grid(axis="y", visible=False)
+        axes.set(xlabel="share of the sampled answers (%)", xlim=(0, 110))
+        _legend(axes)
+    return figure
+
+
 def to_svg(figure: Figure) -> str:
     """The figure as an `<svg>` element to stand in an HTML page, the same for the same data.
 

@@ -1,8 +1,10 @@
 """Response filtering: what passes the rules, in the student's format (paper section 6.3)."""
 
 import dagster as dg
+import pyarrow as pa
 
 from dasd_assets.declare import declared, materialized
+from dasd_assets.evaluation import plots
 from dasd_assets.partitions import (
     QUESTION_SHARD,
     TEMPERATURE,
@@ -11,7 +13,8 @@ from dasd_assets.partitions import (
     same_shard,
 )
 from dasd_assets.profile import Profile
-from dasd_assets.response_filtering.filtering import filter_responses, funnel
+from dasd_assets.response_filtering.filtering import filter_responses
+from dasd_assets.response_filtering.funnel import funnel, funnel_table
 from resources.inference import InferenceModel
 from resources.lake import Lake
 
@@ -29,7 +32,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             dg.AssetDep("questions", partition_mapping=same_shard()),
             "base_student",
         ],
-        **declared(GROUP, profile.compute.data, "1", settings, profile.system_prompt,
+        **declared(GROUP, profile.compute.data, "2", settings, profile.system_prompt,
                    profile.base_student.path, kinds={"parquet"}, table="filtered_responses"),
     )  # fmt: skip
     def filtered_responses(
@@ -55,14 +58,33 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
                 zip(questions["question_id"].to_pylist(), questions["answer"].to_pylist(),
                     strict=True)
             ),
+            threads=max(1, int(profile.compute.data.cpus)),
         )  # fmt: skip
         lake.write("rejected_responses", filtered.rejected, cell)
         written = lake.write("filtered_responses", filtered.kept, cell)
+        counted = funnel(_temperatures(lake, profile, cell))
         return materialized(
             lake, written, cell,
             temperature=cell[TEMPERATURE],
             rejected=filtered.rejected.num_rows,
-            funnel=funnel(filtered.kept, filtered.rejected),
+            funnel=dg.MetadataValue.md(funnel_table(counted)),
+            funnel_counts=counted,
+            funnel_plot=dg.MetadataValue.md(plots.to_markdown(plots.filter_funnel(counted))),
         )  # fmt: skip
 
     return [filtered_responses]
+
+
+def _temperatures(
+    lake: Lake, profile: Profile, cell: dict[str, str]
+) -> dict[str, tuple[pa.Table, pa.Table]]:
+    """Kept and rejected answers of this shard at every temperature that is there."""
+    cells = ({**cell, TEMPERATURE: name} for name in profile.teacher_responses.temperatures)
+    return {
+        each[TEMPERATURE]: (
+            lake.read("filtered_responses", each, ["domain"]),
+            lake.read("rejected_responses", each, ["domain", "broken_rules"]),
+        )
+        for each in cells
+        if lake.exists("filtered_responses", each)
+    }

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,12 @@ from dasd_assets.profile import ResponseFiltering
 from dasd_assets.response_filtering.harmony import HarmonyAnswer, HarmonyError, parse_harmony
 from dasd_assets.response_filtering.rules import MAX_EVIDENCE, Response, broken_rules
 from dasd_assets.response_filtering.student_format import student_text, template_marks
-from resources.contracts import FILTERED_RESPONSES, REJECTED_RESPONSES
+from resources.contracts import (
+    FILTERED_RESPONSES,
+    REJECTED_RESPONSES,
+    TEACHER_RESPONSES,
+    ContractError,
+)
 from resources.engines.byte_offsets import TokenBytes
 from training.encoding import encode_prompt, encode_response
 
@@ -33,6 +38,18 @@ class Filtered:
     rejected: pa.Table
 
 
+@dataclass(frozen=True)
+class _Candidate:
+    """One answer with what is known of it, to be kept if it breaks no rule."""
+
+    row: dict[str, Any]
+    parts: HarmonyAnswer
+    text: str
+    n_student_tokens: int
+    logprobs: npt.NDArray[np.float32]
+    broken: list[dict[str, str]]
+
+
 def filter_responses(
     responses: pa.Table,
     *,
@@ -41,6 +58,7 @@ def filter_responses(
     settings: ResponseFiltering,
     system_prompt: str,
     references: Mapping[str, str],
+    threads: int = 1,
 ) -> Filtered:
     """Rewrite answers to the student's format and keep those that keep every rule.
 
@@ -48,98 +66,147 @@ def filter_responses(
         responses: rows with the schema TEACHER_RESPONSES.
         references: question_id -> reference answer as JSON, for the domains that are verified. An
             answer whose reference is missing or unusable is rejected as `unverifiable_answer`.
+        threads: answers that are verified at once, each in a process of its own where needed.
 
     Returns:
         Both tables in the order of `responses`; every answer is in exactly one of them.
+
+    Raises:
+        ContractError: the rows do not have the schema.
+        SandboxError: programs are to be verified, and this machine has no sandbox.
     """
-    token_bytes = TokenBytes(teacher_tokenizer)
-    marks = template_marks(student_tokenizer)
-    n_prompt_tokens: dict[str, int] = {}
+    _check_schema(responses)
+    reader = _Reader(teacher_tokenizer, student_tokenizer, settings, system_prompt)
     kept_tables = [FILTERED_RESPONSES.empty_table()]
     rejected_tables = [REJECTED_RESPONSES.empty_table()]
-    for batch in responses.to_batches(max_chunksize=ROWS_PER_BATCH):
-        kept, rejected = [], []
-        for row, token_ids, logprobs in _rows(batch):
-            broken = []
-            try:
-                answer = parse_harmony(token_ids, row["text"], token_bytes)
-            except HarmonyError as error:
-                answer = HarmonyAnswer("", "", None, np.empty(0, np.int32))
-                broken.append({"rule": error.rule, "evidence": error.evidence})
-            text = student_text(answer.reasoning, answer.answer)
-            n_student_tokens = len(encode_response(student_tokenizer, text))
-            question = row["question"]
-            if question not in n_prompt_tokens:
-                prompt = encode_prompt(student_tokenizer, question, system_prompt)
-                n_prompt_tokens[question] = len(prompt)
-            found = broken_rules(
-                Response(
-                    reasoning=answer.reasoning,
-                    answer=answer.answer,
-                    n_student_tokens=n_prompt_tokens[question] + n_student_tokens,
-                    finish_reason=row["finish_reason"],
-                    n_tokens=len(token_ids),
-                    logprobs=logprobs,
-                    tool_call=answer.tool_call,
-                    template_marks=marks,
-                ),
-                settings,
-            )
-            # An answer that could not be read has no parts; that they are missing says no more.
-            broken += [r for r in found if not (broken and r["rule"].startswith("no_"))]
-            if answer.answer and row["domain"] in settings.verify_domains:
-                broken += _verify(row["domain"], answer.answer, references.get(row["question_id"]))
-            if broken:
-                rejected.append({**row, "broken_rules": broken})
-            else:
-                kept.append(
-                    {
-                        **row,
-                        "reasoning": answer.reasoning,
-                        "answer": answer.answer,
-                        "response_text": text,
-                        "n_teacher_tokens": len(token_ids),
-                        "n_student_tokens": n_student_tokens,
-                        "teacher_logprobs": logprobs,
-                        "teacher_token_starts": answer.token_starts,
-                    }
-                )
-        kept_tables.append(pa.Table.from_pylist(kept, schema=FILTERED_RESPONSES))
-        rejected_tables.append(pa.Table.from_pylist(rejected, schema=REJECTED_RESPONSES))
+    with ThreadPoolExecutor(threads) as pool:
+        for batch in responses.to_batches(max_chunksize=ROWS_PER_BATCH):
+            kept, rejected = [], []
+            candidates = [reader.read(*values) for values in _rows(batch)]
+            verified = pool.map(lambda each: _verify(each, settings, references), candidates)
+            for candidate, wrong in zip(candidates, verified, strict=True):
+                if broken := candidate.broken + wrong:
+                    rejected.append({**candidate.row, "broken_rules": broken})
+                else:
+                    kept.append(_kept(candidate))
+            kept_tables.append(pa.Table.from_pylist(kept, schema=FILTERED_RESPONSES))
+            rejected_tables.append(pa.Table.from_pylist(rejected, schema=REJECTED_RESPONSES))
     return Filtered(pa.concat_tables(kept_tables), pa.concat_tables(rejected_tables))
+
+
+class _Reader:
+    """Takes answers apart and looks for the rules that they break."""
+
+    def __init__(
+        self,
+        teacher_tokenizer: Any,
+        student_tokenizer: Any,
+        settings: ResponseFiltering,
+        system_prompt: str,
+    ) -> None:
+        self._token_bytes = TokenBytes(teacher_tokenizer)
+        self._student_tokenizer = student_tokenizer
+        self._settings = settings
+        self._system_prompt = system_prompt
+        self._marks = template_marks(student_tokenizer)
+        self._n_prompt_tokens: dict[str, int] = {}
+
+    def read(
+        self, row: dict[str, Any], token_ids: pa.Array, logprobs: npt.NDArray[np.float32]
+    ) -> _Candidate:
+        broken = []
+        try:
+            if token_ids.null_count:
+                raise HarmonyError("token_text_mismatch", f"{token_ids.null_count} ids are missing")
+            ids = token_ids.to_numpy(zero_copy_only=False)
+            parts = parse_harmony(ids, row["text"], self._token_bytes)
+        except HarmonyError as error:
+            parts = HarmonyAnswer("", "", None, np.empty(0, np.int32))
+            broken.append({"rule": error.rule, "evidence": error.evidence})
+        text = student_text(parts.reasoning, parts.answer)
+        n_student_tokens = len(encode_response(self._student_tokenizer, text))
+        found = broken_rules(
+            Response(
+                reasoning=parts.reasoning,
+                answer=parts.answer,
+                n_student_tokens=self._prompt_tokens(row["question"]) + n_student_tokens,
+                finish_reason=row["finish_reason"],
+                n_tokens=len(token_ids),
+                logprobs=logprobs,
+                tool_call=parts.tool_call,
+                template_marks=self._marks,
+            ),
+            self._settings,
+        )
+        # An answer that could not be read has no parts; that they are missing says no more.
+        broken += [rule for rule in found if not (broken and rule["rule"].startswith("no_"))]
+        return _Candidate(row, parts, text, n_student_tokens, logprobs, broken)
+
+    def _prompt_tokens(self, question: str) -> int:
+        if question not in self._n_prompt_tokens:
+            prompt = encode_prompt(self._student_tokenizer, question, self._system_prompt)
+            self._n_prompt_tokens[question] = len(prompt)
+        return self._n_prompt_tokens[question]
+
+
+def _check_schema(responses: pa.Table) -> None:
+    if not responses.schema.equals(TEACHER_RESPONSES):
+        found = {field.name: str(field.type) for field in responses.schema}
+        wrong = [
+            f"{field.name} must be {field.type}, found {found.get(field.name, 'nothing')}"
+            for field in TEACHER_RESPONSES
+            if found.get(field.name) != str(field.type)
+        ]
+        raise ContractError(f"teacher_responses: {'; '.join(wrong) or 'other columns'}")
+    for name in responses.column_names:
+        if responses[name].null_count:
+            row = responses[name].is_null().index(True).as_py()
+            raise ContractError(f"teacher_responses: row {row} has no {name}")
 
 
 def _rows(
     batch: pa.RecordBatch,
-) -> Iterator[tuple[dict[str, Any], npt.NDArray[np.int32], npt.NDArray[np.float32]]]:
+) -> Iterator[tuple[dict[str, Any], pa.Array, npt.NDArray[np.float32]]]:
     """Rows with their token ids and logprobs; those of tens of thousands of tokens stay arrays."""
     plain = batch.drop_columns(["token_ids", "logprobs"]).to_pylist()
     token_ids, logprobs = batch.column("token_ids"), batch.column("logprobs")
     for index, row in enumerate(plain):
         yield (
             row,
-            token_ids[index].values.to_numpy(zero_copy_only=False),
+            token_ids[index].values,
             logprobs[index].values.to_numpy(zero_copy_only=False),
         )
 
 
-def _verify(domain: str, answer: str, reference: str | None) -> list[dict[str, str]]:
+def _kept(candidate: _Candidate) -> dict[str, Any]:
+    """A row of FILTERED_RESPONSES."""
+    return {
+        **candidate.row,
+        "reasoning": candidate.parts.reasoning,
+        "answer": candidate.parts.answer,
+        "response_text": candidate.text,
+        "n_teacher_tokens": len(candidate.logprobs),
+        "n_student_tokens": candidate.n_student_tokens,
+        "teacher_logprobs": candidate.logprobs,
+        "teacher_token_starts": candidate.parts.token_starts,
+    }
+
+
+def _verify(
+    candidate: _Candidate, settings: ResponseFiltering, references: Mapping[str, str]
+) -> list[dict[str, str]]:
     """The broken rule if an answer is wrong, or if nothing can tell whether it is."""
+    domain, answer = candidate.row["domain"], candidate.parts.answer
+    if not answer or domain not in settings.verify_domains:
+        return []
+    reference = references.get(candidate.row["question_id"])
     if reference is None:
         return [{"rule": "unverifiable_answer", "evidence": "the question has no reference"}]
     try:
-        verdict = grade(domain, answer, json.loads(reference))
+        verdict = grade(domain, answer, json.loads(reference), settings.verification)
     except ValueError as error:
         return [{"rule": "unverifiable_answer", "evidence": str(error)[:MAX_EVIDENCE]}]
-    return [] if verdict.is_correct else [{"rule": "incorrect_answer", "evidence": verdict.reason}]
-
-
-def funnel(kept: pa.Table, rejected: pa.Table) -> dict[str, dict[str, int]]:
-    """Per domain: how many answers were kept, and how many broke each rule."""
-    counts: dict[str, Counter[str]] = {}
-    for domain in kept["domain"].to_pylist():
-        counts.setdefault(domain, Counter())["kept"] += 1
-    for row in rejected.select(["domain", "broken_rules"]).to_pylist():
-        of_domain = counts.setdefault(row["domain"], Counter())
-        of_domain.update(broken["rule"] for broken in row["broken_rules"])
-    return {domain: dict(of_domain) for domain, of_domain in sorted(counts.items())}
+    if verdict.is_correct:
+        return []
+    evidence = ": ".join(filter(None, [verdict.reason, verdict.detail]))
+    return [{"rule": "incorrect_answer", "evidence": evidence}]

@@ -65,7 +65,7 @@ def parse_harmony(
     Raises:
         HarmonyError: `malformed_harmony` or `token_text_mismatch`, with the evidence.
     """
-    unknown = token_ids[token_ids >= token_bytes.size]
+    unknown = token_ids[(token_ids < 0) | (token_ids >= token_bytes.size)]
     if len(unknown):
         raise HarmonyError("token_text_mismatch", f"the tokenizer has no token {unknown[0]}")
     messages = _messages(wire_text)

@@ -6,19 +6,23 @@ rule is a function and a line in RULES.
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from dasd_assets.profile import ResponseFiltering
+from dasd_assets.response_filtering.repetition import (
+    Repeated,
+    Words,
+    repeated_phrase,
+    repeated_span,
+    unbroken_loop,
+)
 
 MAX_EVIDENCE = 120
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])\s*|\n+")
-_PARAGRAPH_END = re.compile(r"\n\s*\n")
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,11 @@ class Response:
     def text(self) -> str:
         """Reasoning and answer as two paragraphs."""
         return f"{self.reasoning}\n\n{self.answer}"
+
+    @cached_property
+    def words(self) -> Words:
+        """The text cut into words, once for all rules."""
+        return Words(self.text)
 
 
 Rule = Callable[[Response, ResponseFiltering], str | None]
@@ -101,34 +110,36 @@ def template_mark_in_text(response: Response, settings: ResponseFiltering) -> st
 
 def repeated_paragraph(response: Response, settings: ResponseFiltering) -> str | None:
     """One paragraph comes again and again."""
-    return _repeated(_PARAGRAPH_END.split(response.text), settings.max_paragraph_repeats)
+    words = response.words
+    return _evidence(
+        repeated_span(
+            words, words.paragraph_ends(), settings.max_paragraph_repeats,
+            settings.min_repeated_words,
+        )
+    )  # fmt: skip
 
 
 def repeated_sentence(response: Response, settings: ResponseFiltering) -> str | None:
-    """One sentence comes again and again."""
-    return _repeated(_SENTENCE_END.split(response.text), settings.max_sentence_repeats)
+    """One sentence or line comes again and again."""
+    words = response.words
+    return _evidence(
+        repeated_span(
+            words, words.sentence_ends(), settings.max_sentence_repeats,
+            settings.min_repeated_words,
+        )
+    )  # fmt: skip
 
 
 def repeated_ngram(response: Response, settings: ResponseFiltering) -> str | None:
     """One phrase of several words comes again and again."""
-    words = response.text.split()
-    n = settings.repeated_ngram_words
-    if len(words) < n:
-        return None
-    # Not a NumPy array of strings: each would take the memory of the longest word.
-    number_of = {word: number for number, word in enumerate(dict.fromkeys(words))}
-    ids = np.array([number_of[word] for word in words], np.uint64)
-    n_windows = len(words) - n + 1
-    hashes = np.zeros(n_windows, np.uint64)
-    for offset in range(n):
-        window = ids[offset : offset + n_windows]
-        hashes = hashes * np.uint64(0x9E3779B97F4A7C15) + window + np.uint64(1)
-    _, first, counts = np.unique(hashes, return_index=True, return_counts=True)
-    most = int(counts.argmax())
-    if counts[most] <= settings.max_ngram_repeats:
-        return None
-    start = int(first[most])
-    return _evidence(" ".join(words[start : start + n]), int(counts[most]))
+    return _evidence(
+        repeated_phrase(response.words, settings.repeated_ngram_words, settings.max_ngram_repeats)
+    )
+
+
+def repeated_characters(response: Response, settings: ResponseFiltering) -> str | None:
+    """The same few characters follow each other without a space, on and on."""
+    return _evidence(unbroken_loop(response.words, settings.max_loop_characters))
 
 
 RULES: dict[str, Rule] = {
@@ -144,6 +155,7 @@ RULES: dict[str, Rule] = {
     "repeated_paragraph": repeated_paragraph,
     "repeated_sentence": repeated_sentence,
     "repeated_ngram": repeated_ngram,
+    "repeated_characters": repeated_characters,
 }
 """Rule name, as it stands in `broken_rules`, -> rule."""
 
@@ -158,14 +170,9 @@ def broken_rules(response: Response, settings: ResponseFiltering) -> list[dict[s
     return broken
 
 
-def _repeated(parts: list[str], most_allowed: int) -> str | None:
-    counts = Counter(part.strip() for part in parts if part.strip())
-    if not counts:
+def _evidence(repeated: Repeated | None) -> str | None:
+    if repeated is None:
         return None
-    part, count = counts.most_common(1)[0]
-    return _evidence(part, count) if count > most_allowed else None
-
-
-def _evidence(part: str, count: int) -> str:
-    short = part if len(part) <= MAX_EVIDENCE else part[:MAX_EVIDENCE] + "…"
-    return f"{count} x {short!r}"
+    text = repeated.text
+    short = text if len(text) <= MAX_EVIDENCE else text[:MAX_EVIDENCE] + "…"
+    return f"{repeated.count} x {short!r}"

@@ -12,7 +12,8 @@ from transformers import AutoTokenizer
 
 from dasd_assets.profile import PROJECT_ROOT, load_profile
 from dasd_assets.response_filtering import filtering
-from dasd_assets.response_filtering.filtering import Filtered, filter_responses, funnel
+from dasd_assets.response_filtering.filtering import Filtered, filter_responses
+from dasd_assets.response_filtering.funnel import funnel
 from resources.contracts import FILTERED_RESPONSES, REJECTED_RESPONSES, TEACHER_RESPONSES
 
 MODELS = PROJECT_ROOT / "tiny_world" / "models"
@@ -84,9 +85,9 @@ def test_kept_and_rejected(tokenizers: tuple[Any, Any]) -> None:
     first, second = rules(filtered)
     assert first == ["hit_max_tokens", "no_final_answer"]
     assert second[0] in ("malformed_harmony", "token_text_mismatch")
-    counts = funnel(filtered.kept, filtered.rejected)
-    assert counts["math"]["kept"] == 1
-    assert counts["math"]["hit_max_tokens"] == 1
+    counts = funnel({"low": (filtered.kept, filtered.rejected)})
+    assert counts["low"]["math"]["kept"] == 1
+    assert counts["low"]["math"]["hit_max_tokens"] == 1
 
 
 NAN = float("nan")
@@ -112,7 +113,9 @@ def test_what_an_engine_could_not_deliver_reaches_the_funnel_and_the_others_are_
     filtered = run(tokenizers, wire, columns=columns)
     assert rules(filtered) == [broken]
     kept = pa.concat_tables([filtered.kept, run(tokenizers, GOOD).kept])
-    assert funnel(kept, filtered.rejected) == {"math": {"kept": 1, **dict.fromkeys(broken, 1)}}
+    assert funnel({"low": (kept, filtered.rejected)}) == {
+        "low": {"math": {"sampled": 2, "kept": 1, **dict.fromkeys(broken, 1)}}
+    }
 
 
 def test_a_wrong_answer_is_rejected_only_where_the_domain_is_verified(
@@ -133,7 +136,7 @@ def test_a_wrong_answer_is_reported_beside_the_other_rules_that_it_breaks(
 
 @pytest.mark.parametrize(
     ("references", "evidence"),
-    [({}, "the question has no reference"), ({"q": '"x + 1"'}, "math reference must be a number")],
+    [({}, "the question has no reference"), ({"q": '""'}, "math reference must be a number")],
 )
 def test_an_answer_that_nothing_can_verify_is_rejected_and_fails_no_partition(
     tokenizers: tuple[Any, Any], references: dict[str, str], evidence: str
@@ -173,7 +176,7 @@ def test_an_answer_with_several_faults_is_rejected_with_all_of_them(
     tokenizers: tuple[Any, Any],
 ) -> None:
     call = "<|start|>assistant<|channel|>commentary to=functions.f<|message|>{}"
-    loop = "Again and again. " * 40
+    loop = "Again and again it says the same. " * 40
     filtered = run(tokenizers, "", GOOD, f"{ANALYSIS}{loop}<|end|>{call}", max_student_tokens=40)
     first, *_, last = rules(filtered)
     assert first == ["malformed_harmony", "empty_completion", "hit_max_tokens", "too_long"]

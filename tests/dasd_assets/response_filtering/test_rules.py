@@ -13,10 +13,12 @@ from dasd_assets.response_filtering.rules import RULES, Response, broken_rules
 
 SETTINGS = ResponseFiltering(
     max_student_tokens=100,
+    min_repeated_words=1,
     max_paragraph_repeats=2,
     max_sentence_repeats=2,
     repeated_ngram_words=3,
     max_ngram_repeats=3,
+    max_loop_characters=64,
 )
 GOOD = Response(
     reasoning="First we add. Then we carry. Now we are done.",
@@ -41,6 +43,7 @@ BROKEN = {
     "repeated_paragraph": (replace(GOOD, reasoning="Aha\n\nAha\n\nAha"), "3 x 'Aha'"),
     "repeated_sentence": (replace(GOOD, reasoning="So it is. " * 3), "3 x 'So it is.'"),
     "repeated_ngram": (replace(GOOD, reasoning="a b c d, " * 4), "4 x 'a b c'"),
+    "repeated_characters": (replace(GOOD, reasoning="ha" * 33), "33 x 'ha'"),
 }  # fmt: skip
 
 
@@ -82,7 +85,7 @@ def test_an_answer_that_the_server_ended_is_rejected(reason: str) -> None:
 
 
 def test_all_broken_rules_are_reported() -> None:
-    response = replace(GOOD, answer="", finish_reason="length", reasoning="Again. " * 9)
+    response = replace(GOOD, answer="", finish_reason="length", reasoning="Again. " * 12)
     assert [broken["rule"] for broken in broken_rules(response, SETTINGS)] == [
         "hit_max_tokens", "no_final_answer", "repeated_sentence", "repeated_ngram",
     ]  # fmt: skip
@@ -109,7 +112,8 @@ def test_the_limit_itself_is_kept(
 
 def test_one_very_long_word_does_not_multiply_the_memory() -> None:
     words = [f"w{i}" for i in range(2_000)]
-    response = replace(GOOD, reasoning=" ".join([*words, "x" * 100_000]))
+    digits = "".join(map(str, np.random.default_rng(0).integers(0, 10, 100_000)))
+    response = replace(GOOD, reasoning=" ".join([*words, digits]))
     tracemalloc.start()
     assert broken_rules(response, SETTINGS) == []
     peak = tracemalloc.get_traced_memory()[1]

@@ -1,0 +1,60 @@
+"""What filtering let through and why it did not, per temperature, domain and rule."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import pyarrow as pa
+
+SAMPLED, KEPT = "sampled", "kept"
+
+Funnel = dict[str, dict[str, dict[str, int]]]
+"""Temperature (partition name) -> domain -> sampled, kept and rules -> answers. An answer can break
+several rules, so that they may add up to more than what was lost."""
+
+
+def funnel(tables: Mapping[str, tuple[pa.Table, pa.Table]]) -> Funnel:
+    """Count the answers of each temperature.
+
+    Args:
+        tables: temperature -> kept and rejected answers (domain; domain and broken_rules are read).
+
+    Returns:
+        Domains by name; in each, after what was sampled and kept, the rules by how many broke them.
+    """
+    counted: Funnel = {}
+    for temperature, (kept, rejected) in tables.items():
+        n_kept = Counter(kept["domain"].to_pylist())
+        n_rejected = Counter(rejected["domain"].to_pylist())
+        broken = Counter(
+            (row["domain"], each["rule"])
+            for row in rejected.select(["domain", "broken_rules"]).to_pylist()
+            for each in row["broken_rules"]
+        )
+        counted[temperature] = {
+            domain: {
+                SAMPLED: n_kept[domain] + n_rejected[domain],
+                KEPT: n_kept[domain],
+                **{
+                    rule: n
+                    for (of, rule), n in sorted(broken.items(), key=lambda item: (-item[1], item))
+                    if of == domain
+                },
+            }
+            for domain in sorted(n_kept | n_rejected)
+        }
+    return counted
+
+
+def funnel_table(counted: Funnel) -> str:
+    """The funnel as a Markdown table, one line per domain, temperature and outcome."""
+    lines = ["| domain | temperature | outcome | answers | share |", "|---|---|---|---:|---:|"]
+    for domain in sorted({domain for domains in counted.values() for domain in domains}):
+        for temperature, domains in counted.items():
+            outcomes = domains.get(domain, {})
+            lines += [
+                f"| {domain} | {temperature} | {outcome} | {n:,} | {n / outcomes[SAMPLED]:.1%} |"
+                for outcome, n in outcomes.items()
+            ]
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Is an answer right: what the graders of the domains are made of."""

@@ -1,0 +1,154 @@
+"""Programs of an answer, run against the tests of its question."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from dasd_assets.verification.expressions import check_function
+from dasd_assets.verification.grade import Grade
+from dasd_assets.verification.sandbox import Limits, run_tests
+
+MAX_PROGRAM_CHARACTERS: Final = 100_000
+LANGUAGES: Final = {"", "python", "python3", "py"}
+NUMBER_TOLERANCE: Final = 1e-6
+SHOWN: Final = 40
+
+
+@dataclass(frozen=True)
+class _Tests:
+    """What a program must do: texts it must print for inputs, and what must be true of it."""
+
+    inputs: list[str]
+    outputs: list[str]
+    entry_point: str
+    assertions: list[str]
+
+
+def grade_code(answer: str, reference: Any, limits: Limits) -> Grade:
+    """Run the answer's last code block against the reference's tests, all in one sandbox.
+
+    Raises:
+        ValueError: the reference is malformed.
+        SandboxError: it needs a sandbox, and there is none.
+    """
+    is_expression = isinstance(reference, Mapping) and "function" in reference
+    tests = None if is_expression else _read_tests(reference)
+    if is_expression and not isinstance(reference.get("tests"), list):
+        raise ValueError(f"code reference needs a list 'tests', found {reference!r}")
+    code = last_code_block(answer)
+    if code is None:
+        return Grade(False, "no_code_block")
+    if tests is None:
+        reason, detail = check_function(code, reference)
+    elif len(code) > MAX_PROGRAM_CHARACTERS:
+        reason, detail = "code_too_long", f"{len(code)} characters"
+    else:
+        reason, detail = _run(code, tests, limits)
+    return Grade(reason == "correct", reason, code, detail)
+
+
+def last_code_block(text: str) -> str | None:
+    """The last closed block between fences, stripped; None if it is not Python or not there."""
+    pieces = text.split("```")
+    blocks = pieces[1:-1:2]
+    if not blocks or "\n" not in blocks[-1]:
+        return None
+    language, _, code = blocks[-1].partition("\n")
+    return code.strip() if language.strip().lower() in LANGUAGES else None
+
+
+def _read_tests(reference: Any) -> _Tests:
+    """Tests of a reference, see the module `graders`.
+
+    Raises:
+        ValueError: it has none, or not in that form.
+    """
+    has = reference if isinstance(reference, Mapping) else {}
+    tests, assertions = has.get("tests") or [], has.get("assertions") or []
+    entry_point = has.get("entry_point", "")
+    is_usable = (
+        (tests or assertions)
+        and isinstance(tests, list)
+        and all(
+            isinstance(test, Mapping)
+            and isinstance(test.get("input"), str)
+            and isinstance(test.get("output"), str)
+            for test in tests
+        )
+        and isinstance(assertions, list)
+        and all(isinstance(assertion, str) for assertion in assertions)
+        and isinstance(entry_point, str)
+        and bool(entry_point) == bool(assertions)
+    )
+    if not is_usable:
+        raise ValueError(
+            "code reference needs 'tests' of {'input': text, 'output': text}, or 'entry_point' and "
+            f"a list 'assertions', or 'function' and 'tests'; found {str(reference)[:200]}"
+        )
+    return _Tests(
+        [test["input"] for test in tests], [test["output"] for test in tests],
+        entry_point, assertions,
+    )  # fmt: skip
+
+
+def _run(code: str, tests: _Tests, limits: Limits) -> tuple[str, str]:
+    """Reason code and detail; the first test that fails decides. What is expected stays here."""
+    jobs: list[dict[str, Any]] = [{"input": text} for text in tests.inputs]
+    token = secrets.token_hex(16)
+    if tests.assertions:
+        jobs.append({"input": "", "entry_point": tests.entry_point,
+                     "assertions": tests.assertions, "token": token})  # fmt: skip
+    runs = run_tests(code, jobs, limits)
+    try:
+        for number, run in enumerate(runs):
+            is_assertions = number == len(tests.inputs)
+            name = "assertions" if is_assertions else f"test {number + 1}"
+            if run.ended != "finished":
+                last_line = next(reversed(run.errors.split("\n")[:-1]), "")
+                failed = is_assertions and run.ended == "runtime_error"
+                return "failed_test" if failed else run.ended, f"{name}: {last_line[:200]}"
+            if is_assertions:
+                if run.printed.splitlines()[-1:] != [token]:
+                    return "failed_test", f"{name}: not all were reached"
+            elif not same_output(run.printed, tests.outputs[number]):
+                printed, expected = run.printed.strip(), tests.outputs[number].strip()
+                return "failed_test", (
+                    f"{name}: printed {printed[:SHOWN]!r}, expected {expected[:SHOWN]!r}"
+                )
+    finally:
+        runs.close()
+    return "correct", ""
+
+
+def same_output(printed: str, expected: str) -> bool:
+    """Whether two outputs have the same words on the same lines.
+
+    White space at the ends and between words does not count, nor do empty lines at the end; a
+    number with a fraction may differ by 1e-6, absolutely or relatively.
+    """
+    left, right = (
+        [line.split() for line in text.rstrip().split("\n")] for text in (printed, expected)
+    )
+    return left == right or (
+        [len(line) for line in left] == [len(line) for line in right]
+        and all(
+            _same_word(a, b)
+            for line, other in zip(left, right, strict=True)
+            for a, b in zip(line, other, strict=True)
+        )
+    )
+
+
+def _same_word(printed: str, expected: str) -> bool:
+    if printed == expected:
+        return True
+    if "." not in expected and "e" not in expected.lower():
+        return False
+    try:
+        a, b = float(printed), float(expected)
+    except ValueError:
+        return False
+    return abs(a - b) <= NUMBER_TOLERANCE * max(1.0, abs(b))
