@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 
-def pack(lengths: Sequence[int], max_length: int) -> list[npt.NDArray[np.int64]]:
+def pack(
+    lengths: Sequence[int] | npt.NDArray[np.int64], max_length: int, multiple_of: int = 1
+) -> list[npt.NDArray[np.int64]]:
     """Put samples into sequences of at most `max_length` tokens, each sample whole.
 
     Best-fit decreasing: the longest sample first, each into the fullest sequence that still has
@@ -18,12 +20,15 @@ def pack(lengths: Sequence[int], max_length: int) -> list[npt.NDArray[np.int64]]
     Args:
         lengths: tokens of each sample.
         max_length: tokens of one packed sequence.
+        multiple_of: their number is a multiple of this; sequences of several samples are split
+            for that, so that no sequence has to be seen twice to fill a batch.
 
     Returns:
         For each packed sequence the indices of its samples; every index is in exactly one.
 
     Raises:
-        ValueError: a sample is empty or longer than `max_length`; it names the first one.
+        ValueError: a sample is empty or longer than `max_length` (it names the first one), or
+            there are too few samples for `multiple_of` sequences.
     """
     sizes = np.asarray(lengths, np.int64)
     for index in np.flatnonzero((sizes < 1) | (sizes > max_length))[:1]:
@@ -43,4 +48,22 @@ def pack(lengths: Sequence[int], max_length: int) -> list[npt.NDArray[np.int64]]
             room, sequence = rooms.pop(place)
         sequences[sequence].append(sample)
         bisect.insort(rooms, (room - size, sequence))
+    _even_out(sequences, multiple_of)
     return [np.asarray(sequence, np.int64) for sequence in sequences]
+
+
+def _even_out(sequences: list[list[int]], multiple_of: int) -> None:
+    """Move last (shortest) samples into sequences of their own, from the fullest first."""
+    n_missing = -len(sequences) % multiple_of
+    n_movable = sum(map(len, sequences)) - len(sequences)
+    if n_missing > n_movable:
+        raise ValueError(
+            f"{len(sequences) + n_movable} samples in {len(sequences)} packed sequences cannot be "
+            f"spread over a multiple of {multiple_of} (processes x micro_batch_size): add samples, "
+            "or lower one of the two"
+        )
+    while n_missing:
+        for sequence in sorted(sequences, key=len, reverse=True)[:n_missing]:
+            if len(sequence) > 1:
+                sequences.append([sequence.pop()])
+                n_missing -= 1

@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import (
     AutoModelForCausalLM,
@@ -28,14 +27,15 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from dasd_assets.profile import Training
-from training.checkpoint import CERTIFICATE, ERROR, LOG, finish, is_complete, start_partial
-from training.dataset import NO_LOSS, PackedDataset, Sample, collate, load_samples
+from training.certificate import certify
+from training.checkpoint import ERROR, LOG, finish, is_complete, start_partial
+from training.dataset import PackedDataset, Sample, collate, load_samples
 from training.deepspeed import deepspeed_config
+from training.expected_model import check_same_kind
 from training.packing import pack
 from training.progress import Report, reporting
 
 SECONDS_BETWEEN_REPORTS = 2.0
-MAX_CERTIFICATE_SAMPLES = 3
 
 
 class SftConfig(Training):
@@ -46,6 +46,8 @@ class SftConfig(Training):
     system_prompt: str
     output_dir: str
     mask_student_prefix: bool = False
+    expected_model_path: str | None = None
+    """A model of the architecture and with the tokenizer that `model_path` has to have."""
 
 
 class TrainingError(RuntimeError):
@@ -57,7 +59,8 @@ def train(config: SftConfig, report: Report) -> None:
 
     Raises:
         SampleError: a row cannot be trained on.
-        TrainingError: the loss is no longer finite, or the batches lost something.
+        CertificateError: the batches are not what training needs; nothing was trained.
+        TrainingError: the loss is no longer finite.
     """
     output_dir = Path(config.output_dir)
     if is_complete(output_dir):
@@ -68,6 +71,8 @@ def train(config: SftConfig, report: Report) -> None:
     set_seed(config.seed)
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
+    if config.expected_model_path:
+        check_same_kind(Path(config.model_path), Path(config.expected_model_path))
     tokenizer = AutoTokenizer.from_pretrained(config.model_path)
     model: Any = AutoModelForCausalLM.from_pretrained(
         config.model_path, dtype=getattr(torch, config.dtype)
@@ -81,12 +86,9 @@ def train(config: SftConfig, report: Report) -> None:
         vocab_size=model.config.vocab_size,
         mask_student_prefix=config.mask_student_prefix,
     )
-    sequences = pack([len(sample) for sample in samples], config.max_length)
-    if is_main:
-        certificate = certify(samples, sequences, config.max_length, tokenizer)
-        (folder / CERTIFICATE).write_text(
-            json.dumps(certificate, ensure_ascii=False, indent=1), encoding="utf-8"
-        )
+    # Between processes the data loader repeats sequences to even them out: leave it none to repeat.
+    multiple_of = config.processes * config.micro_batch_size if config.processes > 1 else 1
+    sequences = pack([len(sample) for sample in samples], config.max_length, multiple_of)
     log = folder / LOG if is_main else None
     trainer = Trainer(
         model=model,
@@ -96,6 +98,10 @@ def train(config: SftConfig, report: Report) -> None:
         callbacks=[_Log(report if is_main else None, log, _tokens_per_epoch(samples))],
     )
     trainer.remove_callback(_callback_named(trainer, "PrinterCallback"))
+    certify(
+        samples, sequences, trainer.get_train_dataloader(), model, tokenizer,
+        epochs=config.epochs, max_length=config.max_length, folder=folder if is_main else None,
+    )  # fmt: skip
     trainer.train()
     model.config.use_cache = True
     trainer.save_model(str(folder))
@@ -103,38 +109,6 @@ def train(config: SftConfig, report: Report) -> None:
         tokenizer.save_pretrained(folder)
         (folder / "sft.json").write_text(config.model_dump_json(indent=1), encoding="utf-8")
         finish(output_dir)
-
-
-def certify(
-    samples: list[Sample], sequences: list[Any], max_length: int, tokenizer: Any
-) -> dict[str, Any]:
-    """What the batches hold, from the very sequences that are trained on.
-
-    Raises:
-        TrainingError: a sample is lost or doubled, or one does not end with its end token.
-    """
-    packed = np.concatenate(sequences)
-    if sorted(packed.tolist()) != list(range(len(samples))):
-        raise TrainingError(f"{len(samples)} samples went into packing, {len(packed)} came out")
-    for index, sample in enumerate(samples):
-        if sample.input_ids[-1] != tokenizer.eos_token_id or sample.labels[-1] == NO_LOSS:
-            raise TrainingError(f"sample {index} does not end with a trained end token")
-    n_tokens = sum(map(len, samples))
-    return {
-        "samples_in": len(samples),
-        "samples_out": len(packed),
-        "packed_sequences": len(sequences),
-        "packing_efficiency": n_tokens / (len(sequences) * max_length),
-        "tokens": n_tokens,
-        "trained_tokens": int(sum((sample.labels != NO_LOSS).sum() for sample in samples)),
-        "first_samples": [
-            {
-                "masked": tokenizer.decode(sample.input_ids[sample.labels == NO_LOSS]),
-                "trained": tokenizer.decode(sample.input_ids[sample.labels != NO_LOSS]),
-            }
-            for sample in (samples[i] for i in sequences[0][:MAX_CERTIFICATE_SAMPLES])
-        ],
-    }
 
 
 def _arguments(config: SftConfig, folder: Path, n_sequences: int) -> TrainingArguments:

@@ -15,12 +15,10 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 from support.training_rows import STUDENT
-from transformers import AutoTokenizer
 
 from training.checkpoint import is_complete, partial_folder
-from training.dataset import NO_LOSS, Sample
 from training.deepspeed import deepspeed_config
-from training.sft import SftConfig, TrainingError, certify, train
+from training.sft import SftConfig, TrainingError, train
 
 
 def weights(folder: str) -> dict[str, np.ndarray]:
@@ -90,17 +88,6 @@ def test_the_program_says_why_it_failed(config: SftConfig, tmp_path: Path) -> No
     cause = partial_folder(Path(config.output_dir)) / "error.txt"
     assert "SampleError" in cause.read_text()
     assert "but a sequence takes 16" in cause.read_text()
-
-
-def test_batches_that_lose_a_sample_or_an_end_token_are_not_trained_on() -> None:
-    tokenizer = AutoTokenizer.from_pretrained(STUDENT)
-    end = tokenizer.eos_token_id
-    whole = Sample(np.array([5, 6, end]), np.array([NO_LOSS, 6, end]))
-    headless = Sample(np.array([5, 6, 7]), np.array([NO_LOSS, 6, 7]))
-    with pytest.raises(TrainingError, match="2 samples went into packing, 1 came out"):
-        certify([whole, whole], [np.array([0])], 64, tokenizer)
-    with pytest.raises(TrainingError, match="sample 1 does not end with a trained end token"):
-        certify([whole, headless], [np.array([0, 1])], 64, tokenizer)
 
 
 def test_deepspeed_settings(config: SftConfig) -> None:

@@ -1,0 +1,70 @@
+"""Whether a checkpoint is of the architecture and has the tokenizer that a stage expects."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig, AutoTokenizer
+
+from resources.engines.model_folder import ModelFolderError, inspect_model
+
+SHAPE = (
+    "architectures", "model_type", "vocab_size", "hidden_size", "intermediate_size",
+    "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim",
+    "tie_word_embeddings", "rope_parameters", "max_position_embeddings",
+)  # fmt: skip
+"""Settings of config.json that make two models' weights interchangeable."""
+
+TOKENIZER_PARTS = ("model", "normalizer", "pre_tokenizer", "decoder")
+
+
+class ExpectedModelError(ValueError):
+    """The starting checkpoint is not what the stage expects; the message names the setting."""
+
+
+def check_same_kind(checkpoint: Path, expected: Path) -> None:
+    """Compare a checkpoint with the model that the stage descends from, without the weights.
+
+    Raises:
+        ExpectedModelError: another architecture, another shape, another tokenizer, or files that
+            do not belong together.
+    """
+    try:
+        for folder in (checkpoint, expected):
+            inspect_model(str(folder))
+    except ModelFolderError as error:
+        raise ExpectedModelError(str(error)) from error
+    for described in (_shape, _tokenizer):
+        found, wanted = described(checkpoint), described(expected)
+        for setting, value in wanted.items():
+            if found[setting] != value:
+                raise ExpectedModelError(
+                    f"model_path {checkpoint}: {setting} is {_brief(found[setting])}, but the "
+                    f"stage expects {_brief(value)} as in {expected}. Train the earlier stage anew "
+                    "from the base student of this profile."
+                )
+
+
+def _shape(folder: Path) -> dict[str, Any]:
+    config = AutoConfig.from_pretrained(folder).to_dict()
+    return {setting: config.get(setting) for setting in SHAPE}
+
+
+def _tokenizer(folder: Path) -> dict[str, Any]:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    parts = json.loads(tokenizer.backend_tokenizer.to_str())
+    return {
+        "the tokenizer's end token": tokenizer.eos_token,
+        "the tokenizer's chat template": tokenizer.chat_template,
+        "the tokenizer's vocabulary": tokenizer.get_vocab(),
+        **{f"the tokenizer's {part}": parts.get(part) for part in TOKENIZER_PARTS},
+    }
+
+
+def _brief(value: Any, width: int = 60) -> str:
+    if isinstance(value, dict):
+        return f"one with {len(value)} entries"
+    text = repr(value)
+    return text if len(text) <= width else f"{text[: width - 1]}…"
