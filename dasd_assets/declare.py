@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pyarrow as pa
@@ -14,6 +14,9 @@ from resources.compute import Compute
 from resources.contracts import SCHEMAS
 from resources.engines.protocol import Progress
 from resources.lake import Lake, Partition, Written
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 OWNERS = ["team:data-engineering"]
 PREVIEW_ROWS = 5
@@ -88,6 +91,13 @@ def materialized(
             **metadata,
         },
     )
+
+
+def as_metadata(figures: Mapping[str, Figure]) -> dict[str, dg.MetadataValue]:
+    """Figures as pictures that the UI shows with an asset, by name."""
+    from dasd_assets.evaluation.figures import to_markdown
+
+    return {name: dg.MetadataValue.md(to_markdown(figure)) for name, figure in figures.items()}
 
 
 def preview(lake: Lake, table: str, partition: Partition | None) -> str:

@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dasd_assets.cli.exits import EXIT_BAD_INPUT, EXIT_FAILED
+from dasd_assets.cli.pictures import pictures
+from dasd_assets.cli.sql import sql
+from dasd_assets.cli.trace import trace
 from dasd_assets.home import DEFAULT_PROFILE, active_profile, home
 from dasd_assets.profile import PROJECT_ROOT, Profile, ProfileError, resolve_path
 
@@ -24,7 +28,9 @@ app = typer.Typer(
     f"(default {DEFAULT_PROFILE}); data folder: DASD_HOME (default .dasd/<profile>).",
 )
 
-EXIT_FAILED, EXIT_BAD_INPUT = 1, 2
+app.command()(pictures)
+app.command()(sql)
+app.command()(trace)
 
 
 class BadInputError(Exception):

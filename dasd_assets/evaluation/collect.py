@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -11,9 +13,12 @@ from dasd_assets.evaluation.funnel import FunnelStep, ResponseCounts, funnel
 from dasd_assets.evaluation.metrics import Bootstrap
 from dasd_assets.evaluation.stage_table import StageRow, stage_table
 from dasd_assets.profile import Profile
+from resources.contracts import ContractError
 
 if TYPE_CHECKING:
     from resources.lake import Lake
+
+STAGES = ("low_temperature", "high_temperature", "dasd")
 
 
 def stage_rows(lake: Lake, profile: Profile) -> list[StageRow]:
@@ -41,6 +46,18 @@ def funnel_steps(lake: Lake, profile: Profile) -> list[FunnelStep]:
             for temperature in profile.teacher_responses.temperatures
         },
     )
+
+
+def training_logs(lake: Lake) -> dict[str, list[dict[str, float]]]:
+    """Log entries of every stage that has been trained, in the order of the stages."""
+    logs = {}
+    for stage in STAGES:
+        with suppress(ContractError):
+            file = lake.current_checkpoint(stage) / "training_log.jsonl"
+            logs[stage] = [
+                json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()
+            ]
+    return logs
 
 
 def _responses(lake: Lake, temperature: str) -> ResponseCounts:

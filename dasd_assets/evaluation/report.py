@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pyarrow as pa
 from markupsafe import Markup, escape
@@ -14,6 +14,9 @@ from markupsafe import Markup, escape
 from dasd_assets.evaluation.funnel import FunnelStep, kept_share, largest_losses, previous
 from dasd_assets.evaluation.metrics import OVERALL, PairedDifference
 from dasd_assets.evaluation.stage_table import NOT_MEASURED, SIGNIFICANT, StageRow
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 MAX_SENTENCES: Final = 300
@@ -25,7 +28,7 @@ _CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
 
 @dataclass(frozen=True)
 class ReportPlot:
-    """A plot from `plots.to_svg` (trusted markup) and where it stands."""
+    """A plot from `figures.to_svg` (trusted markup) and where it stands."""
 
     section: Literal["results", "funnel", "data", "training"]
     svg: str
@@ -41,6 +44,7 @@ class ExampleAnswer:
         about: facts shown above it, label -> value (domain, temperature, score).
         response_text: canonical text in the student's format.
         sentences: the response's rows with the schema SENTENCE_PROVENANCE.
+        picture: a plot of them from `figures.to_svg` (trusted markup).
     """
 
     response_id: str
@@ -48,6 +52,7 @@ class ExampleAnswer:
     response_text: str
     sentences: pa.Table
     about: Mapping[str, str] = field(default_factory=dict)
+    picture: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,25 @@ def render_report(data: ReportData) -> str:
     Raises:
         ValueError: the sentences of an example do not lie in its text.
     """
+    return template("report.html.j2").render(
+        data=data,
+        OVERALL=OVERALL,
+        NOT_MEASURED=NOT_MEASURED,
+        SIGNIFICANT=SIGNIFICANT,
+        scores=[score for row in data.stage_rows for score in row.scores.values() if score],
+        comparisons=list(_comparisons(data.stage_rows)),
+        funnel=[
+            (step, kept_share(step, before), largest_losses(step))
+            for step, before in zip(data.funnel, previous(data.funnel), strict=True)
+        ],
+        examples=[(example, segments(example, MAX_SENTENCES)) for example in data.examples],
+        total_seconds=sum(cost.seconds for cost in data.costs),
+        MAX_SENTENCES=MAX_SENTENCES,
+    )
+
+
+def template(name: str) -> Template:
+    """A page's template; what it is given is text, and is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -121,27 +145,15 @@ def render_report(data: ReportData) -> str:
         "breakable": _breakable,
         "words": lambda name: name.replace("_", " "),
     }
-    return environment.get_template("report.html.j2").render(
-        data=data,
-        OVERALL=OVERALL,
-        NOT_MEASURED=NOT_MEASURED,
-        SIGNIFICANT=SIGNIFICANT,
-        scores=[score for row in data.stage_rows for score in row.scores.values() if score],
-        comparisons=list(_comparisons(data.stage_rows)),
-        funnel=[
-            (step, kept_share(step, before), largest_losses(step))
-            for step, before in zip(data.funnel, previous(data.funnel), strict=True)
-        ],
-        examples=[(example, segments(example)) for example in data.examples],
-        total_seconds=sum(cost.seconds for cost in data.costs),
-        MAX_SENTENCES=MAX_SENTENCES,
-    )
+    return environment.get_template(name)
 
 
-def segments(example: ExampleAnswer) -> list[Segment]:
+def segments(example: ExampleAnswer, most: int | None = None) -> list[Segment]:
     """The answer cut into sentences and what stands between them, in order and complete.
 
-    At most MAX_SENTENCES sentences; the text after them is left out.
+    Args:
+        example: the answer with its sentences.
+        most: sentences to show at most; the text after them is left out.
 
     Raises:
         ValueError: a sentence overlaps the one before or does not lie in the text.
@@ -150,7 +162,7 @@ def segments(example: ExampleAnswer) -> list[Segment]:
     pieces = []
     end = 0
     sentences = example.sentences.sort_by("start_byte").to_pylist()
-    for sentence in sentences[:MAX_SENTENCES]:
+    for sentence in sentences[:most]:
         start, before_end = sentence["start_byte"], end
         end = sentence["end_byte"]
         if not before_end <= start <= end <= len(encoded):
@@ -159,16 +171,17 @@ def segments(example: ExampleAnswer) -> list[Segment]:
                 f"{start} to {end}, expected between {before_end} and {len(encoded)}"
             )
         pieces += [
-            Segment(_printable(encoded[before_end:start])),
-            Segment(_printable(encoded[start:end]), sentence),
+            Segment(printable(encoded[before_end:start].decode())),
+            Segment(printable(encoded[start:end].decode()), sentence),
         ]
-    if len(sentences) <= MAX_SENTENCES:
-        pieces.append(Segment(_printable(encoded[end:])))
+    if most is None or len(sentences) <= most:
+        pieces.append(Segment(printable(encoded[end:].decode())))
     return [piece for piece in pieces if piece.text]
 
 
-def _printable(text: bytes) -> str:
-    return _CONTROL_CHARACTERS.sub("\N{REPLACEMENT CHARACTER}", text.decode())
+def printable(text: str) -> str:
+    """The text with control characters replaced, as pages and terminals need it."""
+    return _CONTROL_CHARACTERS.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _comparisons(rows: Sequence[StageRow]) -> Iterator[PairedDifference]:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from importlib.metadata import version
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
-import pyarrow as pa
-import pyarrow.compute as pc
 import yaml
 
-from dasd_assets.evaluation import plots
-from dasd_assets.evaluation.collect import funnel_steps, stage_rows
+from dasd_assets.declare import as_metadata
+from dasd_assets.evaluation.collect import funnel_steps, stage_rows, training_logs
+from dasd_assets.evaluation.examples import best_ranked, example_answers
+from dasd_assets.evaluation.figures import to_svg
+from dasd_assets.evaluation.pictures import run_pictures
 from dasd_assets.evaluation.report import (
     AssetCost,
     ExampleAnswer,
@@ -26,10 +27,13 @@ from dasd_assets.evaluation.report import (
 from dasd_assets.evaluation.stage_table import render_stage_table
 from dasd_assets.profile import Profile
 from resources.lake import Lake
+from resources.warehouse import open_warehouse
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 REPORT = "stage_report.html"
 N_EXAMPLES = 3
-STAGES = ("low_temperature", "high_temperature", "dasd")
 PACKAGES = ("dagster", "torch", "transformers", "pyarrow", "duckdb")
 DATA_VERSION_TAG = "dagster/data_version"
 
@@ -40,7 +44,9 @@ def write_stage_report(
     """Render the report of everything that is in the lake and publish it as one HTML page."""
     rows = stage_rows(lake, profile)
     steps = funnel_steps(lake, profile)
-    logs = {stage: _training_log(lake, stage) for stage in STAGES}
+    logs = training_logs(lake)
+    warehouse = open_warehouse(Path(lake.root))
+    pictures = list(run_pictures(rows, steps, logs, warehouse, profile))
     materializations = list(_latest_materializations(context.instance))
     page = render_report(
         ReportData(
@@ -54,8 +60,13 @@ def write_stage_report(
             },
             stage_rows=rows,
             funnel=steps,
-            plots=list(_plots(lake, profile, rows, steps, logs)),
-            examples=list(_examples(lake, profile)),
+            plots=[
+                ReportPlot(
+                    picture.section, to_svg(picture.figure), picture.caption, picture.is_wide
+                )
+                for picture in pictures
+            ],
+            examples=list(_examples(warehouse, profile)),
             costs=_costs(context.instance, materializations),
             profile=yaml.safe_dump(profile.model_dump(mode="json"), sort_keys=False),
             versions={package: version(package) for package in PACKAGES},
@@ -81,105 +92,17 @@ def write_stage_report(
         metadata={
             "report": dg.MetadataValue.path(str(file)),
             "stage_table": dg.MetadataValue.md(f"```\n{render_stage_table(rows)}\n```"),
-            "stages": dg.MetadataValue.md(plots.to_markdown(plots.stage_bars(rows))),
-            "training": dg.MetadataValue.md(plots.to_markdown(plots.training_curves(logs))),
+            **as_metadata({picture.name: picture.figure for picture in pictures}),
             **{f"avg_at_k/{checkpoint}": value for checkpoint, value in overall.items()},
         },
     )
 
 
-def _training_log(lake: Lake, stage: str) -> list[dict[str, float]]:
-    file = lake.current_checkpoint(stage) / "training_log.jsonl"
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-
-
-def _plots(
-    lake: Lake, profile: Profile, rows: Any, steps: Any, logs: dict[str, list[dict[str, float]]]
-) -> Iterator[ReportPlot]:
-    temperatures = list(profile.teacher_responses.temperatures)
-    yield ReportPlot(
-        "results", plots.to_svg(plots.stage_bars(rows)),
-        "avg@k of every checkpoint, with bootstrap intervals over questions.", is_wide=True,
-    )  # fmt: skip
-    yield ReportPlot(
-        "funnel", plots.to_svg(plots.funnel_bars(steps)), "What each step let through."
-    )
-    responses = {
-        name: lake.read_partitions("response_provenance", temperature=name) for name in temperatures
-    }
-    yield ReportPlot(
-        "data",
-        plots.to_svg(
-            plots.likelihood_density(
-                {name: table["p_teacher"].to_numpy() for name, table in responses.items()}
-            )
-        ),
-        "How sure the teacher is of its answers, per temperature (the paper's Fig. 3a).",
-    )
-    sentences = pa.concat_tables(
-        lake.read_partitions("sentence_provenance", temperature=name) for name in temperatures
-    )
-    yield ReportPlot(
-        "data",
-        plots.to_svg(plots.class_share_by_position(plots.class_shares(sentences))),
-        "Whose sentences, along the answer (the paper's Fig. 6).",
-    )
-    for name in temperatures:
-        candidates = lake.read_partitions("divergence_candidates", temperature=name)
-        score = candidates["score"].to_numpy()
-        yield ReportPlot(
-            "data",
-            plots.to_svg(
-                plots.score_distribution(
-                    {
-                        "all": score,
-                        "selected": score[candidates["is_selected"].to_numpy()],
-                        "random control": score[candidates["is_random_control"].to_numpy()],
-                    },
-                    f"{profile.divergence_sampling.policy} score",
-                )
-            ),
-            f"What the policy chose at the temperature {name}, beside the random control.",
-        )
-    yield ReportPlot(
-        "data",
-        plots.to_svg(
-            plots.length_distribution(
-                {name: table["n_student_tokens"].to_numpy() for name, table in responses.items()},
-                "student tokens",
-            )
-        ),
-        "Lengths of the filtered answers.",
-    )
-    yield ReportPlot(
-        "training", plots.to_svg(plots.training_curves(logs)), "Loss of the three stages.",
-        is_wide=True,
-    )  # fmt: skip
-
-
-def _examples(lake: Lake, profile: Profile) -> Iterator[ExampleAnswer]:
+def _examples(warehouse: DuckDBPyConnection, profile: Profile) -> Iterator[ExampleAnswer]:
     """The best-ranked selected answers of different domains, with their sentences."""
     for temperature in profile.teacher_responses.temperatures:
-        sample = lake.read_partitions("divergence_sample", temperature=temperature).to_pylist()
-        best: dict[str, dict[str, Any]] = {}
-        for row in sorted(sample, key=lambda row: row["rank"]):
-            best.setdefault(row["domain"], row)
-        for row in list(best.values())[:N_EXAMPLES]:
-            cell = {"temperature": temperature, "question_shard": row["question_shard"]}
-            sentences = lake.read("sentence_provenance", cell)
-            mine = pc.equal(sentences["response_id"], row["response_id"])
-            yield ExampleAnswer(
-                response_id=row["response_id"],
-                question=row["question"],
-                response_text=row["response_text"],
-                sentences=sentences.filter(mine),
-                about={
-                    "domain": row["domain"],
-                    "temperature": temperature,
-                    "score": f"{row['score']:.2f}",
-                    "rank": str(row["rank"]),
-                },
-            )
+        chosen = best_ranked(warehouse, temperature, N_EXAMPLES)
+        yield from example_answers(warehouse, chosen, temperature)
 
 
 def _latest_materializations(

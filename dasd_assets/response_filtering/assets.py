@@ -3,7 +3,7 @@
 import dagster as dg
 import pyarrow as pa
 
-from dasd_assets.declare import declared, materialized
+from dasd_assets.declare import as_metadata, declared, materialized
 from dasd_assets.evaluation import plots
 from dasd_assets.partitions import (
     QUESTION_SHARD,
@@ -69,7 +69,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             rejected=filtered.rejected.num_rows,
             funnel=dg.MetadataValue.md(funnel_table(counted)),
             funnel_counts=counted,
-            funnel_plot=dg.MetadataValue.md(plots.to_markdown(plots.filter_funnel(counted))),
+            **as_metadata({"funnel_plot": plots.filter_funnel(counted)}),
         )  # fmt: skip
 
     return [filtered_responses]

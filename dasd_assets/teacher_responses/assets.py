@@ -1,8 +1,11 @@
 """Teacher responses: several answers per question and temperature (paper sections 3, 6.2)."""
 
+from pathlib import Path
+
 import dagster as dg
 
-from dasd_assets.declare import declared, log_progress, materialized
+from dasd_assets.declare import as_metadata, declared, log_progress, materialized
+from dasd_assets.evaluation.pictures import response_pictures
 from dasd_assets.partitions import (
     QUESTION_SHARD,
     TEMPERATURE,
@@ -85,7 +88,10 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             )  # fmt: skip
             written = lake.write("teacher_responses", rows, cell)
         journal.unlink(missing_ok=True)
-        return materialized(lake, written, cell, **sampling_summary(lake, cell))
+        pictures = response_pictures(Path(lake.root), cell)
+        return materialized(
+            lake, written, cell, **sampling_summary(lake, cell), **as_metadata(pictures)
+        )
 
     return [sampling_temperature, teacher_responses]
 

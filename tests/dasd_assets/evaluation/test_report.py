@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from dasd_assets.evaluation import plots, report
+from dasd_assets.evaluation import data_plots, plots, report
+from dasd_assets.evaluation.figures import to_svg
 from dasd_assets.evaluation.funnel import ResponseCounts, funnel
 from dasd_assets.evaluation.report import (
     AssetCost,
@@ -77,9 +78,9 @@ def data(**changes: Any) -> ReportData:
         stage_rows=rows,
         funnel=steps,
         plots=[
-            ReportPlot("results", plots.to_svg(plots.stage_bars(rows)), "Stages.", is_wide=True),
-            ReportPlot("data", plots.to_svg(plots.likelihood_density({"low": [0.5]})), "Density."),
-            ReportPlot("data", plots.to_svg(plots.length_distribution({"low": [5]})), "Lengths."),
+            ReportPlot("results", to_svg(plots.stage_bars(rows)), "Stages.", is_wide=True),
+            ReportPlot("data", to_svg(data_plots.likelihood_density({"low": [0.5]})), "Density."),
+            ReportPlot("data", to_svg(data_plots.length_distribution({"low": [5]})), "Lengths."),
         ],
         examples=[
             example("<think>Für 2 + 2.</think> 4", [(7, 18, "teacher"), (27, 28, "unscored")]),
@@ -201,7 +202,7 @@ def test_segments_are_the_whole_text_cut_at_bytes() -> None:
 def test_long_answers_are_shortened_and_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "MAX_SENTENCES", 2)
     long = example("A.B.C.", [(0, 2, "shared"), (2, 4, "shared"), (4, 6, "shared")])
-    assert [piece.text for piece in segments(long)] == ["A.", "B."]
+    assert [piece.text for piece in segments(long, most=2)] == ["A.", "B."]
     assert "The first 2 of 3 sentences." in render_report(data(examples=[long]))
 
 

@@ -1,0 +1,45 @@
+"""The prompts of a question as the models get them, rendered by their own chat templates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dasd_assets.cli.story import Story
+from dasd_assets.profile import Model, Profile, resolve_path
+
+
+def prompts(profile: Profile, story: Story) -> dict[str, str]:
+    """Who is asked -> the prompt as text, special tokens included; none if nobody was asked.
+
+    They are rendered now, by the models of the profile: a template that holds the date, as that
+    of gpt-oss, had another one when the question was asked.
+    """
+    if not story.answers:
+        return {}
+    asked = story.answers[0].settings
+    effort = {"reasoning_effort": asked["reasoning_effort"]}
+    return {
+        f"teacher, {profile.teacher.path}": _rendered(profile.teacher, asked, effort),
+        f"student, {profile.base_student.path}": _rendered(profile.base_student, asked, {}),
+    }
+
+
+def _rendered(model: Model, asked: dict[str, Any], template_settings: dict[str, Any]) -> str:
+    """The prompt; or, where the model's tokenizer is not on this machine, why there is none."""
+    from transformers import AutoTokenizer
+
+    from dasd_assets.teacher_responses.sampling import chat
+    from resources.engines.model_folder import ModelFolderError, inspect_model
+    from resources.engines.prompts import render_chat
+
+    folder = resolve_path(model.path)
+    try:
+        found = inspect_model(
+            str(folder) if folder.exists() else model.path, model.revision, weights=False
+        )
+    except ModelFolderError as error:
+        return f"(cannot be rendered here: {error})"
+    tokenizer = AutoTokenizer.from_pretrained(found.path)
+    messages = chat(asked["system_prompt"], asked["question"])
+    prompt = render_chat(tokenizer, messages, template_settings)
+    return str(tokenizer.decode(prompt.token_ids))

@@ -1,0 +1,132 @@
+"""The numbers behind the pictures, gathered by DuckDB: at most one number an answer leaves it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dasd_assets.evaluation.figures import SENTENCE_CLASSES
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from duckdb import DuckDBPyConnection
+
+Numbers = NDArray[np.float64]
+Partition = Mapping[str, str]
+
+
+def likelihoods(warehouse: DuckDBPyConnection, where: Partition) -> dict[str, Numbers]:
+    """Geometric mean of the token probabilities of every answer of the teacher (Fig. 3a).
+
+    Answers that a rule rejects are among them; those without tokens are not, and those with a
+    logprob that is not finite have a likelihood that is not finite.
+
+    Args:
+        warehouse: from `open_warehouse`.
+        where: partition columns and their keys; all partitions if empty.
+
+    Returns:
+        Temperature -> one number an answer, shape (answers,).
+    """
+    return _by_name(
+        warehouse, "SELECT temperature, exp(list_avg(logprobs))", "teacher_responses",
+        where, "len(logprobs) > 0",
+    )  # fmt: skip
+
+
+def response_lengths(warehouse: DuckDBPyConnection, where: Partition) -> dict[str, Numbers]:
+    """Tokens of every answer that the teacher sampled, by temperature."""
+    return _by_name(warehouse, "SELECT temperature, len(token_ids)", "teacher_responses", where)
+
+
+def filtered_lengths(warehouse: DuckDBPyConnection, where: Partition) -> dict[str, Numbers]:
+    """Student tokens of every answer that passed the filters, by temperature."""
+    return _by_name(warehouse, "SELECT temperature, n_student_tokens", "filtered_responses", where)
+
+
+def evaluation_lengths(warehouse: DuckDBPyConnection) -> dict[str, Numbers]:
+    """Tokens of every answer to an evaluation question, by checkpoint."""
+    return _by_name(warehouse, "SELECT checkpoint, n_tokens", "evaluation", {})
+
+
+def candidates(warehouse: DuckDBPyConnection, temperature: str, column: str) -> dict[str, Numbers]:
+    """A number of every candidate of one temperature: all, the selected, the random control."""
+    rows = _rows(
+        warehouse,
+        f"SELECT {column}, is_selected, is_random_control FROM divergence_candidates",
+        {"temperature": temperature},
+    )
+    values, is_selected, is_control = (rows[index].to_numpy() for index in range(3))
+    return {
+        "all": values,
+        "selected": values[is_selected],
+        "random control": values[is_control],
+    }
+
+
+def class_shares(
+    warehouse: DuckDBPyConnection, where: Partition, n_bins: int = 10
+) -> dict[str, Numbers]:
+    """Share of each sentence class by relative position in the answer (paper Fig. 6).
+
+    Unscored sentences have a position, but no share.
+
+    Args:
+        warehouse: from `open_warehouse`.
+        where: partition columns and their keys; all partitions if empty.
+        n_bins: bins from the beginning of an answer to its end.
+
+    Returns:
+        Class -> share per bin, shape (n_bins,); NaN where a bin has no scored sentence.
+    """
+    sentences, parameters = _where("sentence_provenance", where)
+    rows = warehouse.sql(
+        f"""
+        WITH last AS (
+            SELECT temperature, question_shard, response_id, max(sentence_index) AS last_index
+            FROM {sentences} GROUP BY ALL
+        )
+        SELECT sentence_class, count(*) AS n,
+               least(floor((sentence_index + 0.5) / (last_index + 1) * {n_bins:d}),
+                     {n_bins:d} - 1)::INTEGER AS bin
+        FROM {sentences} JOIN last USING (temperature, question_shard, response_id)
+        GROUP BY ALL
+        """,
+        params=parameters,
+    ).to_arrow_table()
+    counts = np.zeros((len(SENTENCE_CLASSES), n_bins))
+    for name, n, index in zip(*(column.to_pylist() for column in rows.columns), strict=True):
+        if name in SENTENCE_CLASSES:
+            counts[SENTENCE_CLASSES.index(name), index] = n
+    totals = counts.sum(axis=0)
+    shares = np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
+    return dict(zip(SENTENCE_CLASSES, shares, strict=True))
+
+
+def _by_name(
+    warehouse: DuckDBPyConnection, select: str, table: str, where: Partition, and_also: str = "true"
+) -> dict[str, Numbers]:
+    """Two selected columns, a name and a number, as the numbers of each name."""
+    rows = _rows(warehouse, f"{select} AS number FROM {table}", where, and_also)
+    names = rows[0].combine_chunks().dictionary_encode()
+    numbers = rows["number"].to_numpy().astype(np.float64)
+    codes = names.indices.to_numpy(zero_copy_only=False)
+    return {name: numbers[codes == code] for code, name in enumerate(names.dictionary.to_pylist())}
+
+
+def _rows(
+    warehouse: DuckDBPyConnection, query: str, where: Partition, and_also: str = "true"
+) -> pa.Table:
+    conditions = [*(f"{name} = ${name}" for name in where), and_also]
+    return warehouse.sql(
+        f"{query} WHERE {' AND '.join(conditions)}", params=dict(where)
+    ).to_arrow_table()
+
+
+def _where(table: str, where: Partition) -> tuple[str, dict[str, str]]:
+    """The partitions of a table as a subquery with its parameters."""
+    conditions = " AND ".join(["true", *(f"{name} = ${name}" for name in where)])
+    return f"(FROM {table} WHERE {conditions})", dict(where)
