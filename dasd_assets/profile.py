@@ -36,6 +36,7 @@ def _not_raised_silently(temperature: float) -> float:
 
 MIN_TEMPERATURE = 0.01
 Temperature = Annotated[float, Field(ge=0.0, le=2.0), AfterValidator(_not_raised_silently)]
+SegmenterName = Literal["reasoning-rules", "sentencex"]
 PartitionName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 
 DOMAINS = ("math", "code", "science", "instruction_following")
@@ -249,7 +250,14 @@ class DivergenceSampling(Section):
         2.0,
         gt=1.0,
         description="p_teacher >= ratio x p_student makes a Teacher Sentence, the "
-        "reverse a Student Sentence; all between is Shared",
+        "reverse a Student Sentence; all between is Shared. The paper names no number, see "
+        "docs/provenance.md",
+    )
+    segmenter: SegmenterName = Field(
+        "reasoning-rules",
+        description="what cuts answers into sentences. reasoning-rules: for reasoning text in "
+        "English, Chinese, Japanese and Korean; sentencex: the library's rules on the same lines, "
+        "code and formulas",
     )
     policy: Literal[
         "divergence",

@@ -199,6 +199,7 @@ SENTENCE_PROVENANCE = _schema(
     ("p_teacher", pa.float32(), "geometric mean of the teacher's token probabilities", True),
     ("p_student", pa.float32(), "geometric mean of the student's token probabilities", True),
     ("sentence_class", pa.string(), "teacher, student, shared or unscored (no token on one side)"),
+    ("segmenter", pa.string(), "name and version of what cut the text into sentences"),
 )
 
 RESPONSE_PROVENANCE = _schema(

@@ -1,13 +1,16 @@
 """Divergence-aware sampling: the answers that teach this student most (paper section 4)."""
 
+from pathlib import Path
+
 import dagster as dg
 
-from dasd_assets.declare import declared, log_progress, materialized
-from dasd_assets.divergence_sampling.provenance import sentence_provenance as provenance_of
+from dasd_assets.declare import as_metadata, declared, log_progress, materialized
+from dasd_assets.divergence_sampling.provenance_run import write_provenance
 from dasd_assets.divergence_sampling.sample import make_sample, scored_shards, summary
 from dasd_assets.divergence_sampling.selection import select
-from dasd_assets.divergence_sampling.sentences import DEFAULT_SEGMENTER
-from dasd_assets.divergence_sampling.student_scoring import score_responses
+from dasd_assets.divergence_sampling.sentences import segmenter_named
+from dasd_assets.divergence_sampling.student_scoring import TEXT_COLUMNS, score_responses
+from dasd_assets.evaluation.pictures import provenance_pictures, sample_page, sample_pictures
 from dasd_assets.partitions import (
     QUESTION_SHARD,
     TEMPERATURE,
@@ -26,7 +29,7 @@ GROUP = "divergence_sampling"
 def build(profile: Profile) -> list[dg.AssetsDefinition]:
     """Assets of the box for one profile."""
     settings = profile.divergence_sampling
-    segmenter = DEFAULT_SEGMENTER
+    segmenter = segmenter_named(settings.segmenter)
 
     @dg.asset(
         partitions_def=responses(profile),
@@ -42,21 +45,20 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         One forward pass per response; the student is the one before distillation.
         """
         cell = response_partition(context.partition_key)
-        filtered = lake.read(
-            "filtered_responses", cell,
-            ["response_id", "question", "reasoning", "answer", "response_text"],
-        )  # fmt: skip
+        filtered = lake.batches("filtered_responses", cell, TEXT_COLUMNS)
+        n_responses = lake.read("filtered_responses", cell, ["response_id"]).num_rows
         with base_student_model.open() as engine:
             rows = score_responses(
-                filtered, engine, profile.system_prompt, log_progress(context, "responses")
-            )
+                filtered, n_responses, engine, profile.system_prompt,
+                log_progress(context, "responses"),
+            )  # fmt: skip
             written = lake.write("student_scores", rows, cell)
         return materialized(lake, written, cell)
 
     @dg.asset(
         partitions_def=responses(profile),
         deps=["filtered_responses", student_scores],
-        **declared(GROUP, profile.compute.data, "2", settings.min_probability_ratio,
+        **declared(GROUP, profile.compute.data, "3", settings.min_probability_ratio,
                    segmenter.name, segmenter.version, kinds={"parquet"},
                    table="sentence_provenance"),
     )  # fmt: skip
@@ -67,20 +69,12 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         tokenizer. Per response, `response_provenance` has the counts and the means.
         """
         cell = response_partition(context.partition_key)
-        provenance = provenance_of(
-            lake.read("filtered_responses", cell),
-            lake.read("student_scores", cell),
-            settings.min_probability_ratio,
-            segmenter,
+        written, facts = write_provenance(
+            lake, cell, settings.min_probability_ratio, segmenter
         )
-        lake.write("response_provenance", provenance.responses, cell)
-        written = lake.write("sentence_provenance", provenance.sentences, cell)
-        classes = provenance.sentences["sentence_class"].value_counts().to_pylist()
         return materialized(
-            lake, written, cell,
-            responses=provenance.responses.num_rows,
-            sentence_classes={row["values"]: row["counts"] for row in classes},
-            segmenter=f"{segmenter.name} {segmenter.version}",
+            lake, written, cell, **facts,
+            **as_metadata(provenance_pictures(Path(lake.root), cell)),
         )  # fmt: skip
 
     @dg.asset(
@@ -106,11 +100,15 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         sample = make_sample(candidates, lake, shards)  # before anything is written
         lake.write("divergence_candidates", candidates, temperature)
         written = lake.write("divergence_sample", sample, temperature)
+        page = sample_page(Path(lake.root), context.partition_key)
+        viewer = lake.publish_file(f"provenance_viewer/{context.partition_key}.html", page.encode())
         registered = set(context.instance.get_dynamic_partitions(QUESTION_SHARD))
         return materialized(
             lake, written, temperature,
             **summary(candidates, settings, context.partition_key),
             shards_not_ready=sorted(registered - {shard[QUESTION_SHARD] for shard in shards}),
+            provenance_viewer=dg.MetadataValue.path(str(viewer)),
+            **as_metadata(sample_pictures(Path(lake.root), context.partition_key)),
         )  # fmt: skip
 
     return [student_scores, sentence_provenance, divergence_sample]

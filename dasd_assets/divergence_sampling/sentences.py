@@ -1,108 +1,134 @@
-"""Sentences of reasoning text, as spans that cover every byte."""
+"""Sentences of responses, as spans of bytes that lose none (docs/provenance.md)."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Protocol
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Protocol
 
-from dasd_assets.response_filtering.student_format import part_spans
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
-Span = tuple[int, int]
+from dasd_assets.divergence_sampling.reasoning_segmenter import ReasoningSegmenter
+from dasd_assets.response_filtering.student_format import THINK_CLOSE, THINK_OPEN
+from resources.contracts import ContractError
+
+if TYPE_CHECKING:
+    from dasd_assets.profile import SegmenterName
+
+Integers = npt.NDArray[np.int64]
 
 
 class Segmenter(Protocol):
-    """Cuts text into sentences; name and version are recorded with what it made."""
+    """Cuts text into sentences; name and version are recorded with what it made.
+
+    It says where sentences end and nothing else, so that no byte can be lost or gained.
+    """
 
     name: str
     version: str
 
-    def spans(self, text: str) -> list[Span]:
-        """Contiguous character spans from 0 to the end of the text; none is empty."""
+    def ends(self, text: str) -> list[int]:
+        """Character positions where sentences end, strictly ascending.
+
+        The last is the length of the text. White space between two sentences belongs to the
+        first. Empty text has no sentence.
+        """
         ...
 
 
-_BOUNDARY = re.compile(
-    r"""
-    [.!?。！？\n]  # one set of characters first: the search skips to it
-    (?: (?<=[.!?])(?P<closing>["')\]]?)\ +(?=["'(\[]?[^\Wa-z_]|[$\\`*•-])  # space, a new start
-      | (?<=[。！？])\s*                                                    # CJK needs no space
-      | (?<=\n)\s*                                                        # a line is its own
-    )
-    """,
-    re.VERBOSE,
-)
-_ABBREVIATION = re.compile(
-    r"(?:^|[\s(])(?:e\.g|i\.e|etc|vs|cf|Fig|Eq|Eqs|Sec|No|Dr|Mr|Mrs|Ms|Prof|St|approx|resp|[A-Z])\.$"
-)
-_LONGEST_ABBREVIATION = len("approx.") + 1  # and the character before it
-_FENCE = re.compile(r"^[ \t]*(```)", re.MULTILINE)
+def segmenter_named(name: SegmenterName) -> Segmenter:
+    """The segmenter of a profile."""
+    if name == "sentencex":
+        from dasd_assets.divergence_sampling.library_segmenter import SentencexSegmenter
 
-
-class ReasoningSegmenter:
-    """Rules for step-by-step reasoning.
-
-    A sentence ends at an end mark that is followed by white space and a new start, or at a line
-    break. Decimals, abbreviations and initials do not end one; a fenced code block is one sentence.
-    """
-
-    name = "reasoning-rules"
-    version = "2"
-
-    def spans(self, text: str) -> list[Span]:
-        """See `Segmenter`."""
-        fenced = _fenced(text)
-        cuts = [0]
-        for match in _BOUNDARY.finditer(text):
-            cut = match.end()
-            if fenced and any(start < cut < end for start, end in fenced):
-                continue
-            if match["closing"] == "" and _abbreviated(text, match.start() + 1):
-                continue
-            if cuts[-1] < cut < len(text):
-                cuts.append(cut)
-        cuts.append(len(text))
-        return [(start, end) for start, end in pairwise(cuts) if start < end]
-
-
-DEFAULT_SEGMENTER = ReasoningSegmenter()
-
-
-def _abbreviated(text: str, end: int) -> bool:
-    """Whether the mark before `end` belongs to an abbreviation. Looks at the last word alone, as
-    from the start of the text this would take time quadratic in its length."""
-    return _ABBREVIATION.search(text, max(0, end - _LONGEST_ABBREVIATION), end) is not None
-
-
-def _fenced(text: str) -> list[Span]:
-    """Spans of fenced code blocks; an open one reaches to the end."""
-    marks = [match.start(1) for match in _FENCE.finditer(text)]
-    spans = []
-    for opening, closing in zip(marks[::2], [*marks[1::2], len(text)], strict=False):
-        end = text.find("\n", closing)
-        spans.append((opening, len(text) if closing == len(text) or end < 0 else end))
-    return spans
+        return SentencexSegmenter()
+    return ReasoningSegmenter()
 
 
 @dataclass(frozen=True)
-class Sentence:
-    """One sentence: its part (reasoning or answer) and its bytes in the canonical text."""
+class SentenceSpans:
+    """Sentences of a block of responses, in order.
 
-    part: str
-    start_byte: int
-    end_byte: int
+    The sentences of a part (reasoning, answer) lie side by side and cover it; the template's bytes
+    belong to none. Bytes are counted in the response's canonical text.
+    """
+
+    response: Integers
+    """Per sentence: index of its response."""
+    is_answer: npt.NDArray[np.bool_]
+    """Per sentence: whether it is in the answer."""
+    start: Integers
+    """Per sentence: its first byte."""
+    end: Integers
+    """Per sentence: the byte after it."""
+    answer_start: Integers
+    """Per response: first byte of the answer."""
+    n_text_bytes: Integers
+    """Per response: length of the text."""
+
+    @property
+    def index(self) -> Integers:
+        """0-based position of each sentence in its response."""
+        return np.arange(len(self.response)) - np.searchsorted(self.response, self.response)
 
 
-def response_sentences(reasoning: str, answer: str, segmenter: Segmenter) -> list[Sentence]:
-    """Sentences of both parts of a response, in order; template text belongs to none."""
-    sentences = []
-    spans = part_spans(reasoning, answer)
-    for part, text, (offset, _) in zip(
-        ("reasoning", "answer"), (reasoning, answer), spans, strict=True
-    ):
-        for start, end in segmenter.spans(text):
-            n_bytes = len(text[start:end].encode())
-            sentences.append(Sentence(part, offset, offset + n_bytes))
-            offset += n_bytes
-    return sentences
+def sentence_spans(
+    response_ids: pa.StringArray,
+    reasoning: pa.StringArray,
+    answer: pa.StringArray,
+    segmenter: Segmenter,
+) -> SentenceSpans:
+    """Cut both parts of every response.
+
+    Raises:
+        ContractError: the segmenter broke its word; the message names it and the response.
+    """
+    # Part 2 i is the reasoning of response i, part 2 i + 1 its answer.
+    n_bytes = _interleaved(_n_bytes(reasoning), _n_bytes(answer))
+    in_part: list[int] = []
+    counts: list[int] = []
+    for texts in zip(reasoning.to_pylist(), answer.to_pylist(), strict=True):
+        for text in texts:
+            ends = segmenter.ends(text)
+            in_part += ends if text.isascii() else _byte_ends(text, ends)
+            counts.append(len(ends))
+    part = np.repeat(np.arange(len(counts)), counts)
+    end = np.array(in_part, np.int64)
+    start = np.zeros_like(end)
+    start[1:] = np.where(part[1:] == part[:-1], end[:-1], 0)
+    covered = np.zeros(len(counts), np.int64)
+    np.maximum.at(covered, part, end)
+    broken = np.concatenate([part[start >= end], np.flatnonzero(covered != n_bytes)])
+    if len(broken):
+        raise ContractError(
+            f"response {response_ids[int(broken[0]) // 2]}: segmenter {segmenter.name} "
+            f"{segmenter.version} loses or repeats bytes of its text"
+        )
+    offset = np.full(len(counts), len(THINK_OPEN.encode()))
+    offset[1::2] += n_bytes[::2] + len(THINK_CLOSE.encode())
+    return SentenceSpans(
+        response=part // 2,
+        is_answer=part % 2 == 1,
+        start=start + offset[part],
+        end=end + offset[part],
+        answer_start=offset[1::2],
+        n_text_bytes=offset[1::2] + n_bytes[1::2],
+    )
+
+
+def _n_bytes(texts: pa.StringArray) -> Integers:
+    lengths: Integers = pc.binary_length(texts).to_numpy(zero_copy_only=False).astype(np.int64)
+    return lengths
+
+
+def _interleaved(first: Integers, second: Integers) -> Integers:
+    return np.stack([first, second], axis=1).ravel()
+
+
+def _byte_ends(text: str, ends: list[int]) -> Iterable[int]:
+    """The same ends, counted in bytes of UTF-8."""
+    return accumulate(len(text[start:end].encode()) for start, end in pairwise([0, *ends]))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from dasd_assets.response_filtering.student_format import (
     THINK_OPEN,
@@ -20,15 +18,20 @@ from dasd_assets.teacher_responses.sampling import chat
 from resources.contracts import STUDENT_SCORES, TOKEN_IDS, ContractError
 from resources.engines.byte_offsets import TokenBytes, TokenizerError
 from resources.engines.protocol import InferenceEngine, Progress, ScoringRequest, TokenScores
+from resources.parquet_layout import row_groups
 from training.encoding import encode_response
 
-SLICE_BYTES = 32 * 1024**2
-"""Text of the responses that are scored before they are written, about 10 million tokens: enough
-to sort by length, and all that is held beside the model."""
+TEXT_COLUMNS = ["response_id", "question", "reasoning", "answer", "response_text"]
+
+SLICE_BYTES = 64 * 1024**2
+"""Values of the responses that are scored before they are written (the text is there twice: about
+10 million tokens): enough to sort by length, and all that is held beside the model."""
+SLICE_ROWS = 1_000_000
 
 
 def score_responses(
-    filtered: pa.Table,
+    filtered: Iterable[pa.RecordBatch],
+    n_responses: int,
     engine: InferenceEngine,
     system_prompt: str,
     on_progress: Callable[[Progress], None] | None = None,
@@ -36,7 +39,8 @@ def score_responses(
     """Logprob and rank of every token of every response under the base student.
 
     Args:
-        filtered: response_id, question, reasoning, answer, response_text.
+        filtered: batches of TEXT_COLUMNS.
+        n_responses: rows of all batches, for the progress.
         engine: the base student's engine; prompts and responses are encoded exactly as in
             training, end token included.
 
@@ -49,7 +53,7 @@ def score_responses(
     """
     token_bytes = TokenBytes(engine.tokenizer)
     done, n_tokens, seconds = 0, 0, 0.0
-    for part in _slices(filtered):
+    for part in row_groups(filtered, SLICE_ROWS, SLICE_BYTES):
         latest = Progress(0, 0, 0, 0.0)
 
         def of_whole(
@@ -61,7 +65,7 @@ def score_responses(
                 on_progress(
                     Progress(
                         before[0] + progress.done,
-                        filtered.num_rows,
+                        n_responses,
                         before[1] + progress.n_tokens,
                         before[2] + progress.seconds,
                     )
@@ -71,15 +75,6 @@ def score_responses(
         done += part.num_rows
         n_tokens += latest.n_tokens
         seconds += latest.seconds
-
-
-def _slices(filtered: pa.Table) -> Iterator[pa.Table]:
-    """Consecutive rows, as many as hold SLICE_BYTES of response text."""
-    n_bytes = pc.binary_length(filtered["response_text"]).to_numpy()
-    group = np.cumsum(n_bytes, dtype=np.int64) // SLICE_BYTES
-    starts = np.flatnonzero(np.diff(group, prepend=-1)).tolist()
-    for start, end in pairwise([*starts, filtered.num_rows]):
-        yield filtered.slice(start, end - start)
 
 
 def _score_slice(

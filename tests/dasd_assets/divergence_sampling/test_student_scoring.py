@@ -46,16 +46,18 @@ def filtered(n: int) -> pa.Table:
 
 
 def scored(table: pa.Table, engine: Any) -> pa.Table:
-    batches = list(score_responses(table, engine, SYSTEM_PROMPT))
+    batches = list(score_responses(table.to_batches(), table.num_rows, engine, SYSTEM_PROMPT))
     return pa.Table.from_batches(batches, STUDENT_SCORES)
 
 
 def test_slices_do_not_show(student: TransformersEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     table = filtered(11)
     whole = scored(table, student)
-    monkeypatch.setattr(student_scoring, "SLICE_BYTES", 200)
+    monkeypatch.setattr(student_scoring, "SLICE_BYTES", 500)
     progress: list[Progress] = []
-    batches = list(score_responses(table, student, SYSTEM_PROMPT, progress.append))
+    batches = list(
+        score_responses(table.to_batches(3), 11, student, SYSTEM_PROMPT, progress.append)
+    )
     assert len(batches) > 2
     sliced = pa.Table.from_batches(batches, STUDENT_SCORES)
     exact = ["response_id", "model", "model_revision", "token_ids", "ranks", "token_starts"]
