@@ -1,20 +1,20 @@
-"""From training rows to tokens, loss masks and packed batches."""
+"""Training samples as flat arrays, and the packed sequences and batches made of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
 import torch
 
-from training.encoding import encode_prompt, encode_response
-
 NO_LOSS = -100
+
+Item = dict[str, npt.NDArray[np.int64]]
+"""One packed sequence: input_ids, labels and position_ids, int64 [n_tokens]."""
 
 
 class SampleError(ValueError):
@@ -32,67 +32,62 @@ class Sample:
         return len(self.input_ids)
 
 
-def load_samples(
-    files: Sequence[Path],
-    tokenizer: Any,
-    *,
-    system_prompt: str,
-    max_length: int,
-    vocab_size: int,
-    mask_student_prefix: bool = False,
-) -> list[Sample]:
-    """Tokenise the rows of Parquet files with the columns question and response_text.
+@dataclass(frozen=True)
+class Samples(Sequence[Sample]):
+    """All training examples of a stage: one array of tokens, and where each example lies in it.
 
-    Args:
-        files: training rows; `student_prefix_bytes` is read where the prefix is to be masked.
-        max_length: tokens of one packed sequence; a longer row is an error, never cut.
-        vocab_size: rows of the model's embedding.
-        mask_student_prefix: take no loss on the leading bytes that the student wrote.
-
-    Raises:
-        SampleError: no rows at all, or a row that is empty, too long or outside the vocabulary.
+    Four bytes a token; labels are made when a sample is asked for.
     """
-    samples = []
-    for file in files:
-        columns = ["question", "response_text"]
-        columns += ["student_prefix_bytes"] if mask_student_prefix else []
-        for number, row in enumerate(pq.read_table(file, columns=columns).to_pylist()):
-            where = f"{file}, row {number}"
-            if not row["response_text"].strip():
-                raise SampleError(f"{where}: the response is empty")
-            prompt = encode_prompt(tokenizer, row["question"], system_prompt)
-            response = encode_response(tokenizer, row["response_text"])
-            ids = np.asarray([*prompt, *response], np.int32)
-            if len(ids) > max_length:
-                raise SampleError(
-                    f"{where}: {len(ids)} tokens, but a sequence takes {max_length}. "
-                    "Nothing is cut: raise max_length or filter harder."
-                )
-            if ids.max() >= vocab_size:
-                raise SampleError(
-                    f"{where}: token id {ids.max()} is outside the model's vocabulary of "
-                    f"{vocab_size}. Tokenizer and model do not belong together."
-                )
-            labels = ids.copy()
-            labels[: len(prompt)] = NO_LOSS
-            if mask_student_prefix and row["student_prefix_bytes"]:
-                prefix = row["response_text"].encode()[: row["student_prefix_bytes"]].decode()
-                # A token across the end of the prefix is the teacher's: it takes loss.
-                n_prefix = _common_tokens(encode_response(tokenizer, prefix)[:-1], response)
-                labels[len(prompt) : len(prompt) + n_prefix] = NO_LOSS
-            samples.append(Sample(ids, labels))
-    if not samples:
-        raise SampleError(f"{', '.join(map(str, files))}: no training rows")
-    return samples
 
+    token_ids: npt.NDArray[np.int32]
+    """All examples' tokens, one after the other."""
+    starts: npt.NDArray[np.int64]
+    """First token of each example, and the number of tokens as the last entry; [n + 1]."""
+    n_prompt: npt.NDArray[np.int32]
+    """Tokens of each example's prompt."""
+    n_masked: npt.NDArray[np.int32]
+    """Leading tokens without loss: the prompt, and a student's prefix if that was asked for."""
+    n_response: npt.NDArray[np.int32]
+    """Tokens that the table says the response has, end token included; -1 where it does not."""
+    files: tuple[Path, ...]
+    file_starts: npt.NDArray[np.int64]
+    """The first example of each file."""
 
-def _common_tokens(a: Sequence[int], b: Sequence[int]) -> int:
-    equal = 0
-    for left, right in zip(a, b, strict=False):
-        if left != right:
-            break
-        equal += 1
-    return equal
+    def __len__(self) -> int:
+        return len(self.n_prompt)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
+        """One example; its tokens are a view."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        ids = self.token_ids[self.starts[index] : self.starts[index + 1]]
+        labels = ids.copy()
+        labels[: self.n_masked[index]] = NO_LOSS
+        return Sample(ids, labels)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[index] for index in range(len(self)))
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens of each example."""
+        return np.diff(self.starts)
+
+    def place(self, index: int) -> tuple[Path, int]:
+        """File and row that an example comes from."""
+        file = int(np.searchsorted(self.file_starts, index, side="right")) - 1
+        return self.files[file], index - int(self.file_starts[file])
+
+    def name(self, index: int) -> str:
+        """An example as messages name it."""
+        file, row = self.place(index)
+        return f"{file}, row {row}"
 
 
 class PackedDataset(torch.utils.data.Dataset):
@@ -105,7 +100,7 @@ class PackedDataset(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return len(self._sequences)
 
-    def __getitem__(self, index: int) -> dict[str, npt.NDArray[np.int64]]:
+    def __getitem__(self, index: int) -> Item:
         parts = [self._samples[sample] for sample in self._sequences[index]]
         labels = [part.labels.astype(np.int64) for part in parts]
         return {
@@ -115,14 +110,12 @@ class PackedDataset(torch.utils.data.Dataset):
         }
 
 
-def collate(
-    sequences: Sequence[dict[str, npt.NDArray[np.int64]]], pad_id: int
-) -> dict[str, torch.Tensor]:
+def collate(sequences: Sequence[Item], pad_id: int) -> dict[str, torch.Tensor]:
     """A batch of packed sequences, padded on the right to the longest.
 
     There is no attention mask: transformers reads the boundaries of samples from the position ids
-    and lets no token attend across one. Padding has position 0 throughout, which makes each
-    padding token a sample of its own.
+    and lets no token attend across one, which the certificate measures (`training.isolation`).
+    Padding has position 0 throughout, which makes each padding token a sample of its own.
     """
     width = max(len(sequence["input_ids"]) for sequence in sequences)
     fill = {"input_ids": pad_id, "labels": NO_LOSS, "position_ids": 0}

@@ -29,11 +29,12 @@ from transformers.utils import logging as transformers_logging
 from dasd_assets.profile import Training
 from training.certificate import certify
 from training.checkpoint import ERROR, LOG, finish, is_complete, start_partial
-from training.dataset import PackedDataset, Sample, collate, load_samples
+from training.dataset import PackedDataset, collate
 from training.deepspeed import deepspeed_config
 from training.expected_model import check_same_kind
 from training.packing import pack
 from training.progress import Report, reporting
+from training.rows import load_samples
 
 SECONDS_BETWEEN_REPORTS = 2.0
 
@@ -84,18 +85,19 @@ def train(config: SftConfig, report: Report) -> None:
         system_prompt=config.system_prompt,
         max_length=config.max_length,
         vocab_size=model.config.vocab_size,
+        max_positions=getattr(model.config, "max_position_embeddings", None),
         mask_student_prefix=config.mask_student_prefix,
     )
     # Between processes the data loader repeats sequences to even them out: leave it none to repeat.
     multiple_of = config.processes * config.micro_batch_size if config.processes > 1 else 1
-    sequences = pack([len(sample) for sample in samples], config.max_length, multiple_of)
+    sequences = pack(samples.lengths, config.max_length, multiple_of)
     log = folder / LOG if is_main else None
     trainer = Trainer(
         model=model,
         args=_arguments(config, folder, len(sequences)),
         train_dataset=PackedDataset(samples, sequences),
         data_collator=partial(collate, pad_id=tokenizer.eos_token_id),
-        callbacks=[_Log(report if is_main else None, log, _tokens_per_epoch(samples))],
+        callbacks=[_Log(report if is_main else None, log, len(samples.token_ids))],
     )
     trainer.remove_callback(_callback_named(trainer, "PrinterCallback"))
     certify(
@@ -144,10 +146,6 @@ def _arguments(config: SftConfig, folder: Path, n_sequences: int) -> TrainingArg
         dataloader_num_workers=0,
         use_cpu=not torch.cuda.is_available(),
     )
-
-
-def _tokens_per_epoch(samples: list[Sample]) -> int:
-    return sum(map(len, samples))
 
 
 def _callback_named(trainer: Trainer, name: str) -> Any:

@@ -13,8 +13,9 @@ import torch
 from support.training_rows import STUDENT, row
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from training.dataset import NO_LOSS, PackedDataset, Sample, SampleError, collate, load_samples
+from training.dataset import NO_LOSS, PackedDataset, SampleError, Samples, collate
 from training.packing import pack
+from training.rows import load_samples
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,7 @@ def tokenizer() -> Any:
     return AutoTokenizer.from_pretrained(STUDENT)
 
 
-def load(tokenizer: Any, file: Path, **changes: Any) -> list[Sample]:
+def load(tokenizer: Any, file: Path, **changes: Any) -> Samples:
     settings = {"max_length": 256, "vocab_size": len(tokenizer), **changes}
     return load_samples([file], tokenizer, system_prompt="Be brief.", **settings)
 
@@ -82,7 +83,7 @@ def test_packed_samples_do_not_see_each_other(
     tokenizer: Any, write_rows: Callable[..., Path]
 ) -> None:
     samples = load(tokenizer, write_rows(*(row(number) for number in range(7))))
-    sequences = pack([len(sample) for sample in samples], 256)
+    sequences = pack(samples.lengths, 256)
     assert max(map(len, sequences)) > 1
     dataset = PackedDataset(samples, sequences)
     batch = collate([dataset[i] for i in range(len(dataset))], pad_id=tokenizer.eos_token_id)

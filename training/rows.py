@@ -1,0 +1,160 @@
+"""Training rows become samples; a row that cannot be trained on is refused by name."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from dasd_assets.response_filtering.student_format import split_student_text
+from resources.engines.byte_offsets import TokenBytes
+from training.dataset import SampleError, Samples
+from training.encoding import THINK_OPEN, encode_all, opens_thinking, prompt_text
+
+ROWS_AT_ONCE = 512
+
+Row = dict[str, Any]
+
+
+def load_samples(
+    files: Sequence[Path],
+    tokenizer: Any,
+    *,
+    system_prompt: str,
+    max_length: int,
+    vocab_size: int,
+    max_positions: int | None = None,
+    mask_student_prefix: bool = False,
+) -> Samples:
+    """Tokenise the rows of Parquet files with the columns question and response_text.
+
+    Args:
+        files: training rows; `student_prefix_bytes` is read where the prefix is to be masked,
+            `n_student_tokens` where the table has it.
+        max_length: tokens of one packed sequence; a longer row is an error, never cut.
+        vocab_size: rows of the model's embedding.
+        max_positions: positions that the model can tell apart.
+        mask_student_prefix: take no loss on the leading bytes that the student wrote.
+
+    Raises:
+        SampleError: no rows at all, a tokenizer whose end token does not end a turn, or a row
+            that is empty, without an answer, too long, ended early or outside the vocabulary.
+    """
+    check_end_token(tokenizer)
+    limits = {"max_length (tokens of a packed sequence)": max_length}
+    if max_positions:
+        limits["max_position_embeddings (positions of the model)"] = max_positions
+    spell = TokenBytes(tokenizer) if mask_student_prefix else None
+    opened = THINK_OPEN if opens_thinking(tokenizer) else ""
+    token_ids, lengths = array("i"), array("q")
+    n_prompt, n_masked, n_response, file_starts = array("i"), array("i"), array("i"), []
+    for file in files:
+        file_starts.append(len(lengths))
+        for first, rows in _rows(file, mask_student_prefix):
+            for number, row in enumerate(rows, first):
+                _check_text(f"{file}, row {number}", row)
+            texts = [row["response_text"].removeprefix(opened) for row in rows]
+            prompts = [prompt_text(tokenizer, row["question"], system_prompt) for row in rows]
+            tokens = zip(encode_all(tokenizer, prompts), encode_all(tokenizer, texts), strict=True)
+            for number, (row, text, (prompt, response)) in enumerate(
+                zip(rows, texts, tokens, strict=True), first
+            ):
+                where = f"{file}, row {number}"
+                if tokenizer.eos_token_id in response:
+                    raise SampleError(
+                        f"{where}: the end token {tokenizer.eos_token} stands inside the response, "
+                        f"at token {response.index(tokenizer.eos_token_id)} of {len(response)}"
+                    )
+                ids = np.asarray([*prompt, *response, tokenizer.eos_token_id], np.int32)
+                _check_tokens(where, ids, limits, vocab_size)
+                masked = len(prompt)
+                if spell and row["student_prefix_bytes"]:
+                    n_bytes = row["student_prefix_bytes"] - len(opened.encode())
+                    masked += _tokens_within(spell, np.asarray(response), text, n_bytes)
+                token_ids.frombytes(ids.tobytes())
+                lengths.append(len(ids))
+                n_prompt.append(len(prompt))
+                n_masked.append(masked)
+                n_response.append(row.get("n_student_tokens", -1))
+    if not lengths:
+        raise SampleError(f"{', '.join(map(str, files))}: no training rows")
+    return Samples(
+        token_ids=np.frombuffer(token_ids, np.int32),
+        starts=np.concatenate([[0], np.cumsum(np.frombuffer(lengths, np.int64))]),
+        n_prompt=np.frombuffer(n_prompt, np.int32),
+        n_masked=np.frombuffer(n_masked, np.int32),
+        n_response=np.frombuffer(n_response, np.int32),
+        files=tuple(files),
+        file_starts=np.asarray(file_starts, np.int64),
+    )
+
+
+def check_end_token(tokenizer: Any) -> None:
+    """Refuse a tokenizer whose end token is not what its chat template ends a turn with.
+
+    Raises:
+        SampleError: the student would be taught to stop with a token that nothing stops at.
+    """
+    if tokenizer.eos_token_id is None:
+        raise SampleError(f"{tokenizer.name_or_path}: the tokenizer has no end token (eos_token)")
+    turns = [{"role": "user", "content": "question"}, {"role": "assistant", "content": "answer"}]
+    conversation = str(tokenizer.apply_chat_template(turns, tokenize=False))
+    after = conversation.rpartition("answer")[2].lstrip()
+    if not after.startswith(tokenizer.eos_token):
+        raise SampleError(
+            f"{tokenizer.name_or_path}: the tokenizer's end token is {tokenizer.eos_token!r}, but "
+            f"its chat template ends a turn with {after[:40]!r}. Set eos_token in "
+            "tokenizer_config.json to the template's."
+        )
+
+
+def _rows(file: Path, mask_student_prefix: bool) -> Iterator[tuple[int, list[Row]]]:
+    parquet = pq.ParquetFile(file)
+    columns = ["question", "response_text"]
+    columns += ["student_prefix_bytes"] if mask_student_prefix else []
+    missing = [name for name in columns if name not in parquet.schema_arrow.names]
+    if missing:
+        raise SampleError(f"{file}: no column {', '.join(missing)}")
+    columns += [name for name in ["n_student_tokens"] if name in parquet.schema_arrow.names]
+    first = 0
+    for batch in parquet.iter_batches(batch_size=ROWS_AT_ONCE, columns=columns):
+        yield first, batch.to_pylist()
+        first += len(batch)
+
+
+def _check_text(where: str, row: Row) -> None:
+    question, response = row["question"], row["response_text"]
+    if not (question and question.strip()) and not (response and response.strip()):
+        raise SampleError(f"{where}: the sample is empty")
+    if not (question and question.strip()):
+        raise SampleError(f"{where}: the question is empty")
+    if not (response and response.strip()):
+        raise SampleError(f"{where}: the response is empty")
+    parts = split_student_text(response)
+    if "<think>" in response and parts.answer is None:
+        raise SampleError(f"{where}: the answer after the reasoning is empty")
+
+
+def _check_tokens(where: str, ids: np.ndarray, limits: dict[str, int], vocab_size: int) -> None:
+    for name, most in limits.items():
+        if len(ids) > most:
+            raise SampleError(
+                f"{where}: {len(ids)} tokens, but a sequence takes {most}: {name}. "
+                "Nothing is cut: raise the limit or filter harder."
+            )
+    if ids.max() >= vocab_size:
+        raise SampleError(
+            f"{where}: token id {ids.max()} is outside the model's vocabulary of "
+            f"{vocab_size}. Tokenizer and model do not belong together."
+        )
+
+
+def _tokens_within(spell: TokenBytes, ids: np.ndarray, text: str, n_bytes: int) -> int:
+    """Leading tokens that lie within the text's first bytes; one across the end does not."""
+    n_normalised = int(np.searchsorted(spell.normalised(text).original_starts, n_bytes))
+    ends = np.cumsum(spell.n_bytes[ids], dtype=np.int64)
+    return int(np.searchsorted(ends, n_normalised, side="right"))
