@@ -14,8 +14,8 @@ MAX_EXPRESSION_CHARACTERS: Final = 2_000
 
 _BOXED: Final = re.compile(r"\\boxed\s*\{")
 _BRACE: Final = re.compile(r"\\[{}\\]|[{}]")
-_SPACE_IN_NUMBER: Final = re.compile(r"(?<=\d)\s+(?=\d+(?![\d/]))")
-"""LaTeX sets `1 632` as one number; math-verify would read 1 + 632. `1 1/2` stays."""
+_SPACE_IN_NUMBER: Final = re.compile(r"(?<=\d)(?:\s|\\[,;:! ]|\{,\})+(?=\d+(?![\d/]))")
+r"""LaTeX sets `1 632`, `1\,632` and `1{,}632` as one number; math-verify would read 1 + 632."""
 
 
 def grade_math(answer: str, reference: Any, seconds: float) -> Grade:

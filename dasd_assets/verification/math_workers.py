@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -57,28 +58,31 @@ class _Worker:
         assert self._process.stdin and self._process.stdout
         self._requests = self._process.stdin
         self._replies = JsonLines(self._process.stdout.fileno(), MAX_REPLY_BYTES)
-        self.is_usable = self._replies.next(START_SECONDS) == {"ready": True}
-        if not self.is_usable:
+        if self._replies.next(START_SECONDS) != {"ready": True}:
             self.end()
             raise RuntimeError(
                 "the process that compares mathematical answers did not start: try "
                 f"`{sys.executable} {program}`"
             )
 
+    @property
+    def is_usable(self) -> bool:
+        """Whether its process runs."""
+        return self._process.poll() is None
+
     def compare(self, reference: str, answer: str, seconds: float) -> str:
         request = {"reference": reference, "answer": answer, "seconds": seconds}
+        deadline = time.monotonic() + seconds
         with suppress(BrokenPipeError):
             self._requests.write(json.dumps(request).encode() + b"\n")
             self._requests.flush()
         reply: Any = self._replies.next(seconds)
         if reply is not None:
             return str(reply["verdict"])
-        is_late = self._process.poll() is None
         self.end()
-        return "timeout" if is_late else "not_comparable"
+        return "timeout" if time.monotonic() >= deadline else "not_comparable"
 
     def end(self) -> None:
-        self.is_usable = False
         self._process.kill()
         with suppress(BrokenPipeError), self._process:
             pass
@@ -96,8 +100,9 @@ class _Pool:
         with self._lock:
             if self._process_id != os.getpid():
                 self._process_id, self._waiting = os.getpid(), []
-            if self._waiting:
-                return self._waiting.pop()
+            while self._waiting:
+                if (worker := self._waiting.pop()).is_usable:
+                    return worker
         return _Worker()
 
     def give_back(self, worker: _Worker) -> None:

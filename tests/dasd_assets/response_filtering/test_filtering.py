@@ -3,40 +3,51 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from dasd_assets.profile import PROJECT_ROOT, load_profile
+from dasd_assets.profile import PROJECT_ROOT, Verification, load_profile
 from dasd_assets.response_filtering import filtering
 from dasd_assets.response_filtering.filtering import Filtered, filter_responses
 from dasd_assets.response_filtering.funnel import funnel
-from resources.contracts import FILTERED_RESPONSES, REJECTED_RESPONSES, TEACHER_RESPONSES
+from dasd_assets.verification.sandbox import SandboxError
+from resources.contracts import (
+    FILTERED_RESPONSES,
+    REJECTED_RESPONSES,
+    TEACHER_RESPONSES,
+    ContractError,
+)
 
 MODELS = PROJECT_ROOT / "tiny_world" / "models"
 ANALYSIS = "<|channel|>analysis<|message|>"
 FINAL = "<|start|>assistant<|channel|>final<|message|>"
 
 
-@pytest.fixture(scope="module")
-def tokenizers() -> tuple[Any, Any]:
+@cache
+def load_tokenizers() -> tuple[Any, Any]:
     return (
         AutoTokenizer.from_pretrained(MODELS / "teacher"),
         AutoTokenizer.from_pretrained(MODELS / "student"),
     )
 
 
-def run(
-    tokenizers: tuple[Any, Any],
-    *wires: str,
-    references: dict[str, str] | None = None,
-    columns: dict[str, Any] | None = None,
-    **settings: Any,
-) -> Filtered:
-    rows = []
+@pytest.fixture(scope="module")
+def tokenizers() -> tuple[Any, Any]:
+    return load_tokenizers()
+
+
+def teacher_rows(
+    tokenizers: tuple[Any, Any], wires: Sequence[str], **columns: Any
+) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
     for index, wire in enumerate(wires):
         ids = tokenizers[0].encode(wire, add_special_tokens=False)
         rows.append(
@@ -48,11 +59,24 @@ def run(
                 "top_p": 1.0, "max_tokens": 99, "seed": 0, "token_ids": ids,
                 "finish_reason": "stop" if wire.endswith("<|return|>") else "length",
                 "logprobs": -np.ones(len(ids), np.float32), "text": wire,
-                **(columns or {}),
+                **columns,
             }
         )  # fmt: skip
+    return rows
+
+
+def run(
+    tokenizers: tuple[Any, Any],
+    *wires: str,
+    references: dict[str, str] | None = None,
+    columns: dict[str, Any] | None = None,
+    threads: int = 1,
+    **settings: Any,
+) -> Filtered:
+    rows = teacher_rows(tokenizers, wires, **(columns or {}))
     filtered = filter_responses(
         pa.Table.from_pylist(rows, schema=TEACHER_RESPONSES),
+        threads=threads,
         teacher_tokenizer=tokenizers[0],
         student_tokenizer=tokenizers[1],
         settings=load_profile("tiny").response_filtering.model_copy(update=settings),
@@ -199,3 +223,160 @@ def test_token_starts_lead_back_to_the_text_of_each_token(tokenizers: tuple[Any,
     pieces = [tokenizers[0].decode([i]).strip().encode() for i, _ in placed]
     assert [text[s : s + len(p)] for (_, s), p in zip(placed, pieces, strict=True)] == pieces
     assert b"".join(pieces) == b"Ones:1+2=3.Theansweris\\boxed{3}."
+
+
+PROGRAM = f"{ANALYSIS}I add.<|end|>{FINAL}```python\nprint(1 + %d)\n```<|return|>"
+PROGRAM_TESTS = {"q": json.dumps({"tests": [{"input": "", "output": "3"}]})}
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_programs_are_run_against_the_tests_of_their_question(
+    tokenizers: tuple[Any, Any], threads: int
+) -> None:
+    filtered = run(
+        tokenizers, *(PROGRAM % n for n in (1, 2, 3, 2)), references=PROGRAM_TESTS,
+        columns={"domain": "code"}, verify_domains=["code"], threads=threads,
+    )  # fmt: skip
+    assert filtered.kept["response_id"].to_pylist() == ["r1", "r3"]
+    ((first,), (second,)) = filtered.rejected["broken_rules"].to_pylist()
+    assert first == {
+        "rule": "incorrect_answer",
+        "evidence": "failed_test: test 1: printed '2', expected '3'",
+    }
+    assert "printed '4'" in second["evidence"]
+
+
+def test_without_a_sandbox_no_program_is_run_and_the_partition_fails(
+    tokenizers: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    answer = PROGRAM % 2
+    with pytest.raises(SandboxError, match="install it"):
+        run(tokenizers, answer, references=PROGRAM_TESTS, columns={"domain": "code"},
+            verify_domains=["code"])  # fmt: skip
+    assert run(tokenizers, answer, columns={"domain": "code"}).kept.num_rows == 1
+
+
+def test_an_answer_that_hangs_its_verifier_is_wrong_and_the_next_is_judged(
+    tokenizers: tuple[Any, Any],
+) -> None:
+    hang = GOOD.replace("{3}", "{9^{9^{9^{9}}}}")
+    filtered = run(tokenizers, hang, GOOD, verify_domains=["math"],
+                   verification=Verification(math_seconds=0.5))  # fmt: skip
+    assert filtered.kept["response_id"].to_pylist() == ["r1"]
+    ((broken,),) = filtered.rejected["broken_rules"].to_pylist()
+    assert broken["evidence"] == "timeout: found '9^{9^{9^{9}}}', expected '3'"
+
+
+@pytest.mark.parametrize(
+    ("domain", "answer", "reference", "evidence"),
+    [
+        ("math", r"\boxed{4}", "3", "wrong_number: found '4', expected '3'"),
+        ("science", "The answer is B.", "A", "wrong_option: found B, expected A"),
+        ("code", "No code.", PROGRAM_TESTS["q"], "no_code_block"),
+        ("instruction_following", "Yes", "No", "not_exact"),
+    ],
+)
+def test_each_domain_has_its_verifier(
+    tokenizers: tuple[Any, Any], domain: str, answer: str, reference: str, evidence: str
+) -> None:
+    wire = f"{ANALYSIS}So.<|end|>{FINAL}{answer}<|return|>"
+    references = {"q": reference if domain == "code" else json.dumps(reference)}
+    filtered = run(tokenizers, wire, references=references, columns={"domain": domain},
+                   verify_domains=[domain])  # fmt: skip
+    ((broken,),) = filtered.rejected["broken_rules"].to_pylist()
+    assert broken == {"rule": "incorrect_answer", "evidence": evidence}
+
+
+@pytest.mark.parametrize("reference", ["not json", "{}", "[]", "null", '"x" 1'])
+@pytest.mark.parametrize("domain", ["math", "code", "science", "instruction_following"])
+def test_an_unusable_reference_rejects_the_answer_and_shows_why(
+    tokenizers: tuple[Any, Any], domain: str, reference: str
+) -> None:
+    filtered = run(tokenizers, GOOD, references={"q": reference}, columns={"domain": domain},
+                   verify_domains=[domain])  # fmt: skip
+    ((broken,),) = filtered.rejected["broken_rules"].to_pylist()
+    assert broken["rule"] == "unverifiable_answer"
+    assert broken["evidence"]
+
+
+def filter_table(tokenizers: tuple[Any, Any], table: pa.Table) -> Filtered:
+    return filter_responses(
+        table, teacher_tokenizer=tokenizers[0], student_tokenizer=tokenizers[1],
+        settings=load_profile("tiny").response_filtering, system_prompt="s", references={},
+    )  # fmt: skip
+
+
+def test_rows_without_the_schema_are_an_error_that_names_the_columns(
+    tokenizers: tuple[Any, Any],
+) -> None:
+    rows = TEACHER_RESPONSES.empty_table()
+    with pytest.raises(ContractError, match=r"logprobs must be list<.*float>, found nothing"):
+        filter_table(tokenizers, rows.drop_columns(["logprobs"]))
+    other = rows.set_column(0, "response_id", pa.array([], pa.int64()))
+    with pytest.raises(ContractError, match="response_id must be string, found int64"):
+        filter_table(tokenizers, other)
+
+
+@pytest.mark.parametrize("column", ["text", "token_ids", "question", "domain"])
+def test_a_row_without_a_value_is_an_error_that_names_row_and_column(
+    tokenizers: tuple[Any, Any], column: str
+) -> None:
+    rows = teacher_rows(tokenizers, [GOOD, GOOD])
+    rows[1][column] = None
+    table = pa.Table.from_pylist(rows, schema=TEACHER_RESPONSES)
+    with pytest.raises(ContractError, match=f"row 1 has no {column}"):
+        filter_table(tokenizers, table)
+
+
+@pytest.mark.parametrize("token", [None, -1, 10**9])
+def test_token_ids_that_cannot_be_are_rejected_with_the_good_row_beside_them_kept(
+    tokenizers: tuple[Any, Any], token: int | None
+) -> None:
+    rows = teacher_rows(tokenizers, [GOOD, GOOD])
+    rows[0]["token_ids"][3] = token
+    filtered = filter_table(tokenizers, pa.Table.from_pylist(rows, schema=TEACHER_RESPONSES))
+    assert filtered.kept["response_id"].to_pylist() == ["r1"]
+    assert rules(filtered) == [["token_text_mismatch"]]
+
+
+PIECES = st.sampled_from(
+    [ANALYSIS, FINAL, "<|end|>", "<|return|>", "<|call|>", "<|channel|>commentary to=functions.f",
+     "<|message|>", "</think>", "<|im_end|>", "\\boxed{", "3", "}", "\n\n", "So. ", "对。", "🙂",
+     "```python\n", "```"]
+)  # fmt: skip
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    texts=st.lists(st.lists(st.one_of(PIECES, st.text(max_size=8)), max_size=12), max_size=5),
+    ends=st.sampled_from(["stop", "length", "content_filter"]),
+    good_at=st.integers(0, 5),
+    domain=st.sampled_from(["math", "science", "poetry", ""]),
+)
+def test_whatever_the_text_every_answer_is_in_exactly_one_table(
+    texts: list[list[str]], ends: str, good_at: int, domain: str
+) -> None:
+    wires = ["".join(pieces) for pieces in texts]
+    wires.insert(good_at, GOOD)
+    place = wires.index(GOOD)
+    pair = load_tokenizers()
+    rows = teacher_rows(pair, wires)
+    for index, row in enumerate(rows):
+        if index != place:
+            row |= {"finish_reason": ends, "domain": domain}
+    filtered = filter_responses(
+        pa.Table.from_pylist(rows, schema=TEACHER_RESPONSES),
+        teacher_tokenizer=pair[0], student_tokenizer=pair[1], system_prompt="s",
+        settings=load_profile("tiny").response_filtering.model_copy(
+            update={"verify_domains": ["math", "science"]}
+        ),
+        references={"q": '"3"'},
+    )  # fmt: skip
+    ids = [filtered.kept["response_id"].to_pylist(), filtered.rejected["response_id"].to_pylist()]
+    assert sorted(ids[0] + ids[1]) == sorted(row["response_id"] for row in rows)
+    assert f"r{place}" in ids[0]
+    for broken in filtered.rejected["broken_rules"].to_pylist():
+        names = [each["rule"] for each in broken]
+        assert names and len(set(names)) == len(names)
+        assert all(each["evidence"] for each in broken)
