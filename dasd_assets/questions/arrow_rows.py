@@ -36,7 +36,7 @@ def read_parquet(file: Path, columns: list[str]) -> Iterator[Row]:
     The rows of a row group that is damaged get the reason corrupt_row_group; the groups beside it
     are read.
     """
-    with pq.ParquetFile(file) as parquet:
+    with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
         first = 1
         for group in range(parquet.num_row_groups):
             n_rows = parquet.metadata.row_group(group).num_rows

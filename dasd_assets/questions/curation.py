@@ -19,7 +19,7 @@ from dasd_assets.profile import Questions
 from dasd_assets.questions.decontamination import EvaluationGrams
 from dasd_assets.questions.near_rejection import MEMBERS_SQL, reject_near
 from dasd_assets.questions.normalisation import normalised_question_id
-from dasd_assets.questions.shards import BATCH_ROWS, OtherShard, Shard, insert, normalised
+from dasd_assets.questions.shards import BATCH_ROWS, OtherShard, Shard, in_parts, insert
 from resources.compute import Compute
 from resources.contracts import QUESTION_SIGNATURES, QUESTIONS, REJECTED_QUESTIONS
 
@@ -45,16 +45,16 @@ class Curated:
         ((n_rows,),) = self._connection.execute("select count(*) from rows").fetchall()
         stays = np.ones(n_rows, bool)
         stays[self._connection.sql("select row from rejected").fetchnumpy()["row"]] = False
-        for batch in normalised(self._shard.rows):
-            kept = np.flatnonzero(stays[batch.numbers])
-            rows = batch.raw.take(kept)
-            questions = [batch.questions[index] for index in kept]
-            domains = rows["domain"].to_pylist()
+        for part in in_parts(self._shard.rows):
+            kept = np.flatnonzero(stays[part.first : part.first + part.raw.num_rows]).tolist()
+            rows = part.raw.take(pa.array(kept, pa.int64()))
             columns = {name: rows[name] for name in QUESTIONS.names if name in rows.schema.names}
-            columns["question"] = pa.array(questions, pa.string())
-            columns["question_id"] = pa.array(
-                map(normalised_question_id, domains, questions), pa.string()
-            )
+            texts = part.questions(kept)
+            ids = map(normalised_question_id, part.domains(kept), texts)
+            columns |= {
+                "question": pa.array(texts, pa.string()),
+                "question_id": pa.array(ids, pa.string()),
+            }
             yield pa.RecordBatch.from_arrays(
                 [columns[name] for name in QUESTIONS.names], schema=QUESTIONS
             )
@@ -166,18 +166,17 @@ def _reject_exact(
     """Fill `rejected` with duplicates and contaminated questions."""
     connection.execute(_ROWS_SQL)
     grams = EvaluationGrams(connection, benchmark_questions, settings.decontamination_ngram_words)
-    for batch in normalised(shard.rows):
-        contamination = grams.matches(batch.questions)
-        domains = batch.raw["domain"].to_pylist()
+    for part in in_parts(shard.rows):
+        indices = range(part.raw.num_rows)
+        questions = part.questions(indices)
+        contamination = grams.matches(questions)
         rows = pa.table(
             {
-                "row": batch.numbers,
-                "question_id": list(map(normalised_question_id, domains, batch.questions)),
-                "drop": batch.raw["drop"],
-                "line": batch.raw["line"],
-                "contamination": pa.array(
-                    [contamination.get(index) for index in range(len(domains))], pa.string()
-                ),
+                "row": range(part.first, part.first + len(indices)),
+                "question_id": list(map(normalised_question_id, part.domains(indices), questions)),
+                "drop": part.raw["drop"],
+                "line": part.raw["line"],
+                "contamination": pa.array(map(contamination.get, indices), pa.string()),
             }
         )
         insert(connection, "rows", rows)

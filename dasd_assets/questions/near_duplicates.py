@@ -23,6 +23,7 @@ import hashlib
 import re
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +36,8 @@ _TOKEN = re.compile(
     rf"\d+(?:[.,]\d+)*"  # a number
     rf"|[{_CJK}]"  # scripts without spaces: each character is a word
     rf"|[^\W\d_{_CJK}{_RAISED}]+"  # a word
-    rf"|[-+*/^=<>%!&|~±×÷¬°′″−–√{_RAISED}\u2190-\u22ff\u27c0-\u27ef\u2980-\u2aff]"  # a symbol
+    r"|(?<=[\w)])(?<![^\W\d_]{2})!"  # a factorial, no exclamation mark
+    rf"|[-+*/^=<>%&|~±×÷¬°′″−–√{_RAISED}\u2190-\u22ff\u27c0-\u27ef\u2980-\u2aff]"  # a symbol
 )
 _IS_CJK = re.compile(f"[{_CJK}]")
 
@@ -65,36 +67,36 @@ class Comparable:
 def comparables(questions: list[str], domains: list[str], shingle_words: int) -> list[Comparable]:
     """Normalised questions as they are compared, in the same order."""
     token_lists = [_TOKEN.findall(question.casefold()) for question in questions]
-    lengths = np.array([len(tokens) for tokens in token_lists])
-    hashes = np.array(
-        [zlib.crc32(token.encode()) for tokens in token_lists for token in tokens], np.uint64
-    )
-    multipliers = _multipliers("shingle", shingle_words)
+    hashes = np.array([_crc(token) for tokens in token_lists for token in tokens], np.uint64)
     n_windows = max(len(hashes) - shingle_words + 1, 0)
     windows = np.zeros(n_windows, np.uint64)
-    for offset, multiplier in enumerate(multipliers):
+    for offset, multiplier in enumerate(_multipliers("shingle", shingle_words)):
         windows += (hashes[offset : offset + n_windows] + np.uint64(1)) * multiplier
     shingles = (windows >> np.uint64(32)).astype(np.uint32)
     result = []
-    for tokens, domain, end in zip(token_lists, domains, np.cumsum(lengths), strict=True):
-        start = end - len(tokens)
+    start = 0
+    for tokens, domain in zip(token_lists, domains, strict=True):
+        end = start + len(tokens)
         if len(tokens) >= shingle_words:
             own = np.unique(shingles[start : end - shingle_words + 1])
         else:
             whole = [zlib.crc32(" ".join(tokens).encode())] if tokens else []
             own = np.array(whole, np.uint32)
-        result.append(Comparable(own, _formal(domain, tokens)))
+        formal = "\0".join([domain, *filter(_is_formal, tokens)]).encode()
+        digest = hashlib.blake2b(formal, digest_size=8).digest()
+        result.append(Comparable(own, int.from_bytes(digest, "little")))
+        start = end
     return result
 
 
-def _formal(domain: str, tokens: list[str]) -> int:
-    formal = [
-        token
-        for token in tokens
-        if token[0].isdigit() or (len(token) == 1 and not _IS_CJK.match(token))
-    ]
-    key = "\0".join([domain, *formal]).encode()
-    return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "little")
+@lru_cache(1 << 16)
+def _crc(token: str) -> int:
+    return zlib.crc32(token.encode())
+
+
+@lru_cache(1 << 16)
+def _is_formal(token: str) -> bool:
+    return token[0].isdigit() or (len(token) == 1 and not _IS_CJK.match(token))
 
 
 class Banding:
@@ -104,7 +106,8 @@ class Banding:
         from datasketch import MinHash, MinHashLSH
 
         threshold, n = settings.near_duplicate_jaccard, settings.near_duplicate_permutations
-        lsh = MinHashLSH(threshold=threshold, num_perm=n, weights=_LSH_WEIGHTS)
+        # One band would do for equal sets alone, but datasketch wants two.
+        lsh = MinHashLSH(threshold=min(threshold or 1.0, 0.95), num_perm=n, weights=_LSH_WEIGHTS)
         self._bands, self._rows = int(lsh.b), int(lsh.r)
         # The shingles are hashes already; int leaves them as they are.
         self._minhash = MinHash(num_perm=n, seed=1, hashfunc=int, scheme="affine32")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 from dasd_assets.profile import Questions
 from dasd_assets.questions.buckets import Buckets
 from dasd_assets.questions.near_duplicates import Banding, Comparable, comparables
-from dasd_assets.questions.shards import OtherShard, Rows, Shard, insert, normalised
+from dasd_assets.questions.shards import OtherShard, Rows, Shard, in_parts, insert
 
 if TYPE_CHECKING:
     import duckdb
@@ -69,12 +69,12 @@ def reject_near(
     """
     banding = Banding(settings)
     n_words = settings.near_duplicate_shingle_words
-    for batch in normalised(shard.rows):
-        insert(connection, "members", _own_members(connection, batch, banding, n_words))
+    for part in in_parts(shard.rows):
+        insert(connection, "members", _own_members(connection, part, banding, n_words))
     placed = _places(others, shard.order)
     for place, other in placed.items():
         first = 0
-        for members in _members(other, banding, n_words):
+        for members in _members(place, other, banding, n_words):
             numbers = pa.array(range(first, first + members.num_rows), pa.int64())
             places = pa.array([place] * members.num_rows, pa.int32())
             insert(
@@ -96,47 +96,45 @@ def _places(others: list[OtherShard], order: int) -> dict[int, OtherShard]:
 
 
 def _own_members(
-    connection: duckdb.DuckDBPyConnection, batch: Rows, banding: Banding, n_words: int
+    connection: duckdb.DuckDBPyConnection, part: Rows, banding: Banding, n_words: int
 ) -> pa.Table:
-    bounds = [int(batch.numbers[0]), int(batch.numbers[-1])]
     left = connection.execute(
         """select row, question_id from rows
            where row between ? and ? and row not in (select row from rejected) order by row""",
-        bounds,
+        [part.first, part.first + part.raw.num_rows - 1],
     ).fetchall()
-    kept = [row - bounds[0] for row, _ in left]
-    domains = batch.raw["domain"].take(pa.array(kept, pa.int64())).to_pylist()
-    keys = _band_keys([batch.questions[index] for index in kept], domains, banding, n_words)
     return pa.table(
         {
-            "place": pa.array([0] * len(kept), pa.int32()),
+            "place": pa.array([0] * len(left), pa.int32()),
             "row": pa.array([row for row, _ in left], pa.int64()),
             "question_id": pa.array([identity for _, identity in left], pa.string()),
-            "band_keys": keys,
+            "band_keys": _band_keys(part, [row - part.first for row, _ in left], banding, n_words),
         }
     )
 
 
-def _band_keys(
-    questions: list[str], domains: list[str], banding: Banding, n_words: int
-) -> pa.Array:
-    compared = comparables(questions, domains, n_words)
+def _band_keys(part: Rows, indices: Sequence[int], banding: Banding, n_words: int) -> pa.Array:
+    compared = _comparable(part, indices, n_words)
     keys = banding.keys(compared)
     lists = [row if len(each.shingles) else [] for row, each in zip(keys, compared, strict=True)]
     return pa.array(lists, pa.list_(pa.uint64()))
 
 
-def _members(other: OtherShard, banding: Banding, n_words: int) -> Iterator[pa.Table]:
-    """question_id and band_keys of another shard, made anew if it has them of other settings."""
+def _members(place: int, other: OtherShard, banding: Banding, n_words: int) -> Iterator[pa.Table]:
+    """question_id and band_keys of another shard.
+
+    Of an earlier shard they are made anew if it has those of other settings. A later one with
+    other settings is stale itself, and will be compared with this one when it is curated again.
+    """
     stored = iter(other.signatures())
     first = next(stored, None)
     if first is not None and first["settings"][0].as_py() == banding.name:
         for batch in chain([first], stored):
             yield pa.table({name: batch[name] for name in ("question_id", "band_keys")})
-        return
-    for rows in normalised(other.questions):
-        keys = _band_keys(rows.questions, rows.raw["domain"].to_pylist(), banding, n_words)
-        yield pa.table({"question_id": rows.raw["question_id"], "band_keys": keys})
+    elif place < 0:
+        for part in in_parts(other.questions):
+            keys = _band_keys(part, range(part.raw.num_rows), banding, n_words)
+            yield pa.table({"question_id": part.raw["question_id"], "band_keys": keys})
 
 
 def _compare(
@@ -157,16 +155,16 @@ def _compare(
                 _COLLIDING_ROWS_SQL, [place, 0, 2**62]
             ).fetchall()
         }
-        for rows in normalised(other.questions) if wanted else ():
-            identities = rows.raw["question_id"].to_pylist()
+        for part in in_parts(other.questions) if wanted else ():
+            identities = part.raw["question_id"].to_pylist()
             found = [index for index, identity in enumerate(identities) if identity in wanted]
-            for index, comparable in zip(found, _comparable(rows, found, n_words), strict=True):
+            for index, comparable in zip(found, _comparable(part, found, n_words), strict=True):
                 row, keys = wanted[identities[index]]
                 add((place, row), comparable.shingles, keys)
-    for rows in normalised(shard.rows):
-        first, last = int(rows.numbers[0]), int(rows.numbers[-1])
-        own = connection.execute(_COLLIDING_ROWS_SQL, [0, first, last]).fetchall()
-        compared = _comparable(rows, [row - first for row, _, _ in own], n_words)
+    for part in in_parts(shard.rows):
+        last = part.first + part.raw.num_rows - 1
+        own = connection.execute(_COLLIDING_ROWS_SQL, [0, part.first, last]).fetchall()
+        compared = _comparable(part, [row - part.first for row, _, _ in own], n_words)
         near = []
         for (row, _, keys), comparable in zip(own, compared, strict=True):
             match = buckets.match(comparable.shingles, keys)
@@ -184,9 +182,8 @@ def _compare(
     connection.execute(_REJECT_NEAR_SQL)
 
 
-def _comparable(rows: Rows, indices: list[int], n_words: int) -> list[Comparable]:
-    domains = rows.raw["domain"].take(pa.array(indices, pa.int64())).to_pylist()
-    return comparables([rows.questions[index] for index in indices], domains, n_words)
+def _comparable(part: Rows, indices: Sequence[int], n_words: int) -> list[Comparable]:
+    return comparables(part.questions(indices), part.domains(indices), n_words)
 
 
 def _near_table(near: list[tuple[int, int, int, float]]) -> pa.Table:

@@ -19,13 +19,14 @@ _INVISIBLE = re.compile(
     "\u2060-\u206f\ufeff]"
 )
 _JOINER = re.compile("[\u200c\u200d]")
-_WHITE_SPACE = re.compile(r"\s+")
 _WORD = re.compile(r"\w+")
 _WORD_OR_SYMBOL = re.compile(r"""\w+|[^\w\s.,;:!?'"]""")
 
 
 def normalise(question: str) -> str:
     """The question as it is asked: NFC, nothing invisible, outer white space removed."""
+    if question.isascii() and question.isprintable():
+        return question.strip()
     visible = _INVISIBLE.sub("", _LINE_BREAK.sub("\n", question))
     return unicodedata.normalize("NFC", visible).strip()
 
@@ -37,7 +38,7 @@ def question_id(domain: str, question: str) -> str:
 
 def normalised_question_id(domain: str, question: str) -> str:
     """The same of a question that has been normalised."""
-    folded = _WHITE_SPACE.sub(" ", _JOINER.sub("", question)).casefold()
+    folded = " ".join(_JOINER.sub("", question).split()).casefold()
     return "q-" + hashlib.sha256(f"{domain}\0{folded}".encode()).hexdigest()[:16]
 
 

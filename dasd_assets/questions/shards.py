@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from dasd_assets.questions.normalisation import normalise
@@ -51,21 +49,28 @@ class OtherShard:
 
 
 class Rows(NamedTuple):
-    """Some rows of a shard with their 0-based numbers in it and their normalised questions."""
+    """Some rows of a shard, with columns `domain` and `question`, and the first one's number."""
 
     raw: pa.RecordBatch
-    numbers: npt.NDArray[np.int64]
-    questions: list[str]
+    first: int
+
+    def domains(self, indices: Sequence[int]) -> list[str]:
+        """Domains of some of the rows."""
+        return list(self.raw["domain"].take(pa.array(indices, pa.int64())).to_pylist())
+
+    def questions(self, indices: Sequence[int]) -> list[str]:
+        """Normalised questions of some of the rows."""
+        texts = self.raw["question"].take(pa.array(indices, pa.int64())).to_pylist()
+        return [normalise(text) for text in texts]
 
 
-def normalised(rows: Batches) -> Iterator[Rows]:
-    """Rows with a column `question`, at most BATCH_ROWS at a time."""
+def in_parts(rows: Batches) -> Iterator[Rows]:
+    """The rows of a shard, at most BATCH_ROWS at a time."""
     first = 0
     for batch in rows():
         for start in range(0, batch.num_rows, BATCH_ROWS):
             part = batch.slice(start, BATCH_ROWS)
-            numbers = np.arange(first, first + part.num_rows, dtype=np.int64)
-            yield Rows(part, numbers, [normalise(text) for text in part["question"].to_pylist()])
+            yield Rows(part, first)
             first += part.num_rows
 
 
