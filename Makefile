@@ -14,13 +14,16 @@ endif
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test ui lint types validate tiny-world requirements clean
+.PHONY: demo test ui compare-policies lint types validate tiny-world requirements clean
 
 demo: $(SETUP)  ## run the whole pipeline on tiny models, then print what each stage gained
 	$(BIN)/dasd run
 
 ui: $(SETUP)  ## the Dagster UI over the demo's runs
 	$(BIN)/dasd ui
+
+compare-policies: $(SETUP)  ## what each selection policy would choose, without training
+	$(BIN)/dasd compare-policies
 
 test: $(SETUP)  ## unit, property and end-to-end tests
 	$(BIN)/python -m pytest

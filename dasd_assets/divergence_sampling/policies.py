@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from resources.contracts import ContractError
 
@@ -28,13 +29,10 @@ def random_order(responses: pa.Table, seed: int, use: str = "") -> Scores:
 
     Adding or reordering responses leaves the numbers of the others as they are.
     """
-    key = f"{seed}\0{use}\0" if use else f"{seed}\0"
-    prefix = hashlib.blake2b(key.encode(), digest_size=8)
-    numbers = np.empty(responses.num_rows, np.uint64)
-    for index, name in enumerate(responses["response_id"].to_pylist()):
-        digest = prefix.copy()
-        digest.update(name.encode())
-        numbers[index] = int.from_bytes(digest.digest(), "big")
+    key = (f"{seed}\0{use}\0" if use else f"{seed}\0").encode()
+    names = pc.cast(responses["response_id"], pa.binary()).to_pylist()
+    digests = b"".join(hashlib.blake2b(key + name, digest_size=8).digest() for name in names)
+    numbers = np.frombuffer(digests, ">u8").astype(np.uint64)
     # 53 bits are what a float64 in [0, 1) has; all 64 could round to 1.
     return (numbers >> np.uint64(11)) / 2.0**53
 

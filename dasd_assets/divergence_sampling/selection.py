@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dasd_assets.divergence_sampling.policies import random_order, scored
 from dasd_assets.divergence_sampling.quotas import (
@@ -122,12 +123,13 @@ def select(
 def _require_distinct(responses: pa.Table) -> None:
     if not responses.num_rows:
         raise ContractError("divergence_sample: there are no filtered responses to choose from")
-    counts = responses.group_by("response_id").aggregate([("question_shard", "list")])
-    if counts.num_rows < responses.num_rows:
-        twice = next(r for r in counts.to_pylist() if len(r["question_shard_list"]) > 1)
+    n_twice = responses.num_rows - pc.count_distinct(responses["response_id"]).as_py()
+    if n_twice:
+        shards = responses.group_by("response_id").aggregate([("question_shard", "list")])
+        twice = next(row for row in shards.to_pylist() if len(row["question_shard_list"]) > 1)
         raise ContractError(
-            f"divergence_sample: {responses.num_rows - counts.num_rows} response(s) are there more "
-            f"than once, for example {twice['response_id']} in the shards "
+            f"divergence_sample: {n_twice} response(s) are there more than once, for example "
+            f"{twice['response_id']} in the shards "
             f"{', '.join(sorted(twice['question_shard_list']))}"
         )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from resources.contracts import FILTERED_RESPONSES, RESPONSE_PROVENANCE
+from resources.contracts import RESPONSE_PROVENANCE, SCHEMAS
 from resources.lake import Lake
 
 WITH_SHARD = RESPONSE_PROVENANCE.append(pa.field("question_shard", pa.string(), nullable=False))
@@ -44,22 +44,25 @@ def candidate_table(rows: list[dict[str, Any]]) -> pa.Table:
 
 
 def put_into_lake(lake: Lake, rows: list[dict[str, Any]], temperature: str) -> None:
-    """Write the rows' provenance and the filtered responses that they came from."""
+    """Write the rows' provenance and the responses that they came from."""
     for shard in sorted({row["question_shard"] for row in rows}):
-        mine = [row for row in rows if row["question_shard"] == shard]
+        mine = [_with_response(row) for row in rows if row["question_shard"] == shard]
         cell = {"temperature": temperature, "question_shard": shard}
-        lake.write(
-            "response_provenance", pa.Table.from_pylist(mine, schema=RESPONSE_PROVENANCE), cell
-        )
-        filtered = [
-            {
-                **row, "question": f"question {row['question_id']}",
-                "logprobs_mode": "raw_logprobs", "reasoning": "so", "answer": "1",
-                "response_text": f"text of {row['response_id']}",
-                "teacher_logprobs": [-0.1], "teacher_token_starts": [0],
-            }
-            for row in mine
-        ]  # fmt: skip
-        lake.write(
-            "filtered_responses", pa.Table.from_pylist(filtered, schema=FILTERED_RESPONSES), cell
-        )
+        for table in (
+            "teacher_responses", "filtered_responses", "sentence_provenance", "response_provenance",
+        ):  # fmt: skip
+            lake.write(table, pa.Table.from_pylist(mine, schema=SCHEMAS[table]), cell)
+
+
+def _with_response(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with the columns of its response and of the one sentence in it."""
+    return {
+        **row, "question": f"question {row['question_id']}", "logprobs_mode": "raw_logprobs",
+        "reasoning": "so", "answer": "1", "response_text": f"text of {row['response_id']}",
+        "teacher_logprobs": [-0.1], "teacher_token_starts": [0], "system_prompt": "",
+        "reasoning_effort": "high", "model": "teacher", "model_revision": "0", "engine": "stub",
+        "engine_version": "0", "temperature": 1.0, "top_p": 1.0, "max_tokens": 9, "seed": 0,
+        "finish_reason": "stop", "token_ids": [0], "logprobs": [-0.1], "text": "so 1",
+        "sentence_index": 0, "part": "reasoning", "start_byte": 0, "end_byte": 4,
+        "sentence_class": "shared", "segmenter": "none",
+    }  # fmt: skip
