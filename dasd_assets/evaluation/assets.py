@@ -57,7 +57,7 @@ def _evaluation(profile: Profile, checkpoint: str, asset: str) -> dg.AssetsDefin
         deps=[asset, "benchmark_questions"],
         description=f"Answers of `{asset}` to one evaluation set, graded: avg@"
         f"{settings.samples_per_question} at temperature {settings.temperature:g}.",
-        **declared(GROUP, profile.compute.student_inference, "1", settings, profile.system_prompt,
+        **declared(GROUP, profile.compute.student_inference, "2", settings, profile.system_prompt,
                    profile.seed, kinds={"huggingface"}, table="evaluation"),
     )  # fmt: skip
     def evaluation(

@@ -1,0 +1,82 @@
+"""The asset: both tables of a partition, and the funnel of its shard as numbers and a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+
+from dasd_assets.definitions import inference_model
+from dasd_assets.profile import load_profile
+from dasd_assets.response_filtering import assets
+from resources.contracts import QUESTIONS, TEACHER_RESPONSES
+from resources.lake import Lake
+
+ANALYSIS = "<|channel|>analysis<|message|>"
+FINAL = "<|start|>assistant<|channel|>final<|message|>"
+GOOD = f"{ANALYSIS}Ones: 1 + 2 = 3.<|end|>{FINAL}The answer is \\boxed{{3}}.<|return|>"
+
+
+def put_answers(lake: Lake, tokenizer: Any, temperature: str, *wires: str) -> None:
+    rows = []
+    for index, wire in enumerate(wires):
+        ids = tokenizer.encode(wire, add_special_tokens=False)
+        rows.append(
+            {
+                "response_id": f"{temperature}{index}", "question_id": "q", "domain": "math",
+                "question": "What is 1 + 2?", "sample_index": index, "system_prompt": "s",
+                "reasoning_effort": "high", "model": "m", "model_revision": "1", "engine": "e",
+                "engine_version": "1", "logprobs_mode": "raw_logprobs", "temperature": 1.0,
+                "top_p": 1.0, "max_tokens": 99, "seed": 0, "token_ids": ids,
+                "finish_reason": "stop" if wire.endswith("<|return|>") else "length",
+                "logprobs": [-1.0] * len(ids), "text": wire,
+            }
+        )  # fmt: skip
+    cell = {"temperature": temperature, "question_shard": "s1"}
+    lake.write("teacher_responses", pa.Table.from_pylist(rows, schema=TEACHER_RESPONSES), cell)
+
+
+def test_a_partition_has_both_tables_and_the_funnel_of_its_shard(tmp_path: Path) -> None:
+    profile = load_profile("tiny")
+    filtering = profile.response_filtering.model_copy(update={"verify_domains": ["math"]})
+    profile = profile.model_copy(update={"response_filtering": filtering})
+    lake = Lake(root=str(tmp_path / "lake"))
+    teacher = inference_model(profile.teacher, profile.compute.teacher_inference)
+    student = inference_model(profile.base_student, profile.compute.student_inference)
+    question = {
+        "question_id": "q", "domain": "math", "question": "What is 1 + 2?", "answer": '"3"',
+        "difficulty": None, "source": None, "drop": "s1.jsonl", "line": 1,
+    }  # fmt: skip
+    lake.write(
+        "questions", pa.Table.from_pylist([question], schema=QUESTIONS), {"question_shard": "s1"}
+    )
+    put_answers(lake, teacher.tokenizer(), "low", GOOD, GOOD.replace("{3}", "{4}"))
+    put_answers(lake, teacher.tokenizer(), "high", GOOD, f"{ANALYSIS}It was cut off")
+    (asset,) = assets.build(profile)
+    metadata: dict[str, dg.MetadataValue] = {}
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("question_shard", ["s1"])
+        for temperature in ("low", "high"):
+            result = dg.materialize(
+                [asset],
+                partition_key=dg.MultiPartitionKey(
+                    {"temperature": temperature, "question_shard": "s1"}
+                ),
+                resources={"lake": lake, "teacher": teacher, "base_student_model": student},
+                instance=instance,
+                raise_on_error=True,
+            )
+            (made,) = result.asset_materializations_for_node("filtered_responses")
+            metadata = dict(made.metadata)
+    kept = lake.read_partitions("filtered_responses", ["response_id"])
+    assert kept["response_id"].to_pylist() == ["high0", "low0"]
+    # The second temperature shows the first beside it.
+    assert metadata["funnel_counts"].value == {
+        "low": {"math": {"sampled": 2, "kept": 1, "incorrect_answer": 1}},
+        "high": {"math": {"sampled": 2, "kept": 1, "hit_max_tokens": 1, "no_final_answer": 1}},
+    }
+    assert "| math | low | incorrect_answer | 1 | 50.0% |" in str(metadata["funnel"].value)
+    assert "](data:image/png;base64," in str(metadata["funnel_plot"].value)
+    assert metadata["rejected"].value == 1
