@@ -138,9 +138,11 @@ _REJECTED_SQL = """
 create table rejected as
 with firsts as (
     select question_id, min(row) as row from rows group by question_id
+), holders as (
+    select question_id, min(shard) as shard from taken group by question_id
 ), judged as (
-    select rows.*, firsts.row as first_row, taken.shard as shard
-    from rows join firsts using (question_id) left join taken using (question_id)
+    select rows.*, firsts.row as first_row, holders.shard as shard
+    from rows join firsts using (question_id) left join holders using (question_id)
 )
 select judged.row, judged.question_id, judged.drop, judged.line,
     case when judged.row > first_row then 'duplicate_in_drop'

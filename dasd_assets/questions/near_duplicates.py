@@ -6,9 +6,10 @@ A question is a near-duplicate of another of its domain if
    letters. "What is 345 + 128?" and "What is 345 + 129?" are two questions however alike they
    look, and so are two multiple-choice questions with other letters or values;
 2. the Jaccard similarity of their **word shingles** (k words in a row, case folded, without
-   punctuation, brackets and LaTeX's dollars and backslashes) is at least the threshold.
+   punctuation, brackets and LaTeX's dollars and backslashes) is at least the threshold. Before the
+   first and behind the last word stand k - 1 blanks, so that each word is in k shingles.
 
-One changed word changes k shingles. With k = 5 and 0.8 a question of up to 48 words therefore has
+One changed word changes k shingles. With k = 5 and 0.8 a question of up to 40 words therefore has
 to have every word in common, and what is found in short, templated questions is other punctuation
 and markup; longer ones may differ in a word or a line of instructions.
 
@@ -41,6 +42,9 @@ _TOKEN = re.compile(
 )
 _IS_CJK = re.compile(f"[{_CJK}]")
 
+_PAD = 1 << 32
+"""Stands before the first and behind the last word; no word has this hash."""
+
 _LSH_WEIGHTS = (0.1, 0.9)
 """Of false candidates and missed pairs: the former only cost a comparison."""
 
@@ -67,7 +71,11 @@ class Comparable:
 def comparables(questions: list[str], domains: list[str], shingle_words: int) -> list[Comparable]:
     """Normalised questions as they are compared, in the same order."""
     token_lists = [_TOKEN.findall(question.casefold()) for question in questions]
-    hashes = np.array([_crc(token) for tokens in token_lists for token in tokens], np.uint64)
+    pad = [_PAD] * (shingle_words - 1)
+    padded = list(pad)
+    for tokens in token_lists:
+        padded += [*map(_crc, tokens), *pad]
+    hashes = np.array(padded, np.uint64)
     n_windows = max(len(hashes) - shingle_words + 1, 0)
     windows = np.zeros(n_windows, np.uint64)
     for offset, multiplier in enumerate(_multipliers("shingle", shingle_words)):
@@ -76,16 +84,12 @@ def comparables(questions: list[str], domains: list[str], shingle_words: int) ->
     result = []
     start = 0
     for tokens, domain in zip(token_lists, domains, strict=True):
-        end = start + len(tokens)
-        if len(tokens) >= shingle_words:
-            own = np.unique(shingles[start : end - shingle_words + 1])
-        else:
-            whole = [zlib.crc32(" ".join(tokens).encode())] if tokens else []
-            own = np.array(whole, np.uint32)
+        end = start + len(tokens) + len(pad)
+        own = np.unique(shingles[start:end]) if tokens else np.empty(0, np.uint32)
         formal = "\0".join([domain, *filter(_is_formal, tokens)]).encode()
         digest = hashlib.blake2b(formal, digest_size=8).digest()
         result.append(Comparable(own, int.from_bytes(digest, "little")))
-        start = end
+        start += len(tokens) + len(pad)
     return result
 
 

@@ -43,14 +43,14 @@ def test_the_first_stays_and_is_the_evidence_with_the_similarity() -> None:
     assert result.questions["line"].to_pylist() == [1, 3]
     assert verdicts(result) == [
         (2, "near_duplicate_in_drop", f"{first} line 1 (Jaccard 1.000)"),
-        (4, "near_duplicate_in_drop", f"{first} line 1 (Jaccard 0.947)"),
+        (4, "near_duplicate_in_drop", f"{first} line 1 (Jaccard 0.864)"),
     ]
 
 
 def test_evidence_in_another_file_of_the_drop_names_the_file() -> None:
     both = pa.concat_tables([raw(sentence(), drop="d/1.jsonl"), raw(sentence(0), drop="d/2.jsonl")])
     ((_, _, evidence),) = verdicts(curate(both, NEAR))
-    assert evidence == f"{question_id('math', sentence())} d/1.jsonl line 1 (Jaccard 0.947)"
+    assert evidence == f"{question_id('math', sentence())} d/1.jsonl line 1 (Jaccard 0.864)"
 
 
 @pytest.mark.parametrize("keep_signatures", [True, False])
@@ -61,7 +61,7 @@ def test_a_near_duplicate_of_another_shard_names_question_and_shard(keep_signatu
     result = curate(raw(sentence(3), "third"), NEAR, others={"drop-01": first})
     identity = question_id("math", sentence())
     assert verdicts(result) == [
-        (1, "near_duplicate_of_shard", f"{identity} in drop-01 (Jaccard 0.850)")
+        (1, "near_duplicate_of_shard", f"{identity} in drop-01 (Jaccard 0.864)")
     ]
     assert result.signatures["question_id"].to_pylist() == [question_id("math", "third")]
     assert result.signatures["curation_order"].to_pylist() == [2]
