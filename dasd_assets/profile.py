@@ -147,8 +147,8 @@ class Questions(Section):
     near_duplicate_shingle_words: int = Field(
         5,
         ge=1,
-        description="words of a shingle; the more, the closer two questions have to be (one "
-        "changed word changes this many shingles); a shorter question is compared whole",
+        description="words of a shingle; the more, the closer two questions have to be: one "
+        "changed word changes this many shingles",
     )
     near_duplicate_permutations: int = Field(
         128,
