@@ -42,7 +42,7 @@ def rows_of(table: pa.Table) -> list[tuple[str, int]]:
     return list(zip(table["drop"].to_pylist(), table["line"].to_pylist(), strict=True))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(first=DROP, second=DROP, kind=st.sampled_from(["jsonl", "parquet", "folder"]))
 def test_no_row_is_lost_and_none_is_in_two_tables(
     tmp_path_factory: pytest.TempPathFactory,

@@ -19,7 +19,11 @@ from resources.lake import Lake
 
 TABLES = ("raw_questions", "quarantined_rows", "questions", "rejected_questions",
           "question_signatures")  # fmt: skip
-LONG = "Tell me in your own words why the sky is blue at noon and red when the sun goes down {}"
+LONG = (
+    "Tell me in your own words why the sky is blue at noon and red when the sun goes down. Say "
+    "which light is scattered most, what that has to do with the way the light takes through the "
+    "air, and whether the same would be seen on a planet without one {}"
+)
 
 
 class World:

@@ -156,7 +156,7 @@ def shares_ngram(question: str, held_out: list[str]) -> bool:
     return any(grams(question) & grams(other) for other in held_out)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     questions=st.lists(QUESTION, max_size=6),
     others=st.lists(QUESTION, max_size=2),
