@@ -10,7 +10,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from dasd_assets.definitions import build_definitions, inference_model
-from dasd_assets.profile import Model, Profile, load_profile
+from dasd_assets.profile import Layout, Model, Profile, load_profile
 from resources.compute import Compute
 from resources.engines.settings import (
     EngineSettings,
@@ -21,6 +21,8 @@ from resources.engines.settings import (
 from resources.inference import InferenceModel
 
 TINY = load_profile("tiny")
+
+LAYOUT = Layout.model_validate({"question": "q", "domain": "d", "answer": "a"})
 
 GRID = {"teacher_responses", "filtered_responses", "student_scores", "sentence_provenance"}
 SHARDED = {"raw_questions", "questions", "student_rollouts", "teacher_continuations"}
@@ -109,6 +111,8 @@ def test_the_papers_compute_becomes_pools_and_container_limits() -> None:
         ("temperature_scheduled_learning", {"epochs": 9},
          {"low_temperature_checkpoint", "high_temperature_checkpoint", "stage_report"}),
         ("questions", {"decontamination_ngram_words": 9}, {"questions", "stage_report"}),
+        ("questions", {"near_duplicate_jaccard": None}, {"questions", "stage_report"}),
+        ("questions", {"layouts": {"a*": LAYOUT}}, {"raw_questions", "stage_report"}),
     ],
 )  # fmt: skip
 def test_a_setting_makes_stale_what_it_shapes_and_nothing_else(
