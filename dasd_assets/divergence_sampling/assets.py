@@ -6,7 +6,7 @@ import dagster as dg
 
 from dasd_assets.declare import as_metadata, declared, log_progress, materialized
 from dasd_assets.divergence_sampling.provenance_run import write_provenance
-from dasd_assets.divergence_sampling.sample import make_sample, scored_shards, summary
+from dasd_assets.divergence_sampling.sample import sample_of, scored_shards, summary
 from dasd_assets.divergence_sampling.selection import select
 from dasd_assets.divergence_sampling.sentences import segmenter_named
 from dasd_assets.divergence_sampling.student_scoring import TEXT_COLUMNS, score_responses
@@ -69,9 +69,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         tokenizer. Per response, `response_provenance` has the counts and the means.
         """
         cell = response_partition(context.partition_key)
-        written, facts = write_provenance(
-            lake, cell, settings.min_probability_ratio, segmenter
-        )
+        written, facts = write_provenance(lake, cell, settings.min_probability_ratio, segmenter)
         return materialized(
             lake, written, cell, **facts,
             **as_metadata(provenance_pictures(Path(lake.root), cell)),
@@ -80,7 +78,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
     @dg.asset(
         partitions_def=temperatures(profile),
         deps=[dg.AssetDep(sentence_provenance, partition_mapping=same_temperature())],
-        **declared(GROUP, profile.compute.data, "2", settings, profile.seed, kinds={"parquet"},
+        **declared(GROUP, profile.compute.data, "2", settings, profile.seed, kinds={"duckdb"},
                    table="divergence_sample"),
     )  # fmt: skip
     def divergence_sample(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
@@ -97,9 +95,10 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             context.partition_key,
             profile.seed,
         )
-        sample = make_sample(candidates, lake, shards)  # before anything is written
-        lake.write("divergence_candidates", candidates, temperature)
-        written = lake.write("divergence_sample", sample, temperature)
+        scratch = Path(lake.root, "_scratch", f"divergence_sample__{context.partition_key}")
+        with sample_of(candidates, lake, shards, profile.compute.data, scratch) as sample:
+            lake.write("divergence_candidates", candidates, temperature)
+            written = lake.write("divergence_sample", sample, temperature)
         page = sample_page(Path(lake.root), context.partition_key)
         viewer = lake.publish_file(f"provenance_viewer/{context.partition_key}.html", page.encode())
         registered = set(context.instance.get_dynamic_partitions(QUESTION_SHARD))

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from dasd_assets.profile import DivergenceSampling
-from resources.contracts import DIVERGENCE_SAMPLE, FILTERED_RESPONSES, ContractError
+from resources.compute import Compute
+from resources.contracts import DIVERGENCE_SAMPLE, ContractError
 
 if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
     from resources.lake import Lake
 
+DUCKDB_SHARE_OF_MEMORY = 0.5
+BATCH_ROWS = 256
+TEXTS_SQL = "create table texts (response_id varchar, question varchar, response_text varchar)"
 TEXT_COLUMNS = ["response_id", "question", "response_text"]
 
 
@@ -43,57 +53,79 @@ def scored_shards(lake: Lake, temperature: str) -> list[dict[str, str]]:
     return filtered
 
 
-def make_sample(candidates: pa.Table, lake: Lake, shards: list[dict[str, str]]) -> pa.Table:
-    """Training rows of the selected candidates, their texts read from the lake.
+@contextmanager
+def sample_of(
+    candidates: pa.Table,
+    lake: Lake,
+    shards: list[dict[str, str]],
+    compute: Compute,
+    scratch: Path,
+) -> Iterator[Iterator[pa.RecordBatch]]:
+    """Training rows of the selected candidates, ordered by domain and rank (DIVERGENCE_SAMPLE).
 
-    Only the selected texts are kept in memory.
+    Everything has been read and checked before the first row is given; what does not fit into
+    memory waits on the disk.
 
     Args:
         candidates: rows with the schema DIVERGENCE_CANDIDATES.
         shards: partitions the candidates came from, as `scored_shards` found them.
+        compute: cores, and memory, half of which DuckDB may use.
+        scratch: folder for what does not fit into memory; emptied before and after.
 
     Raises:
-        ContractError: a shard went away since then, or a selected response has no text.
+        ContractError: a shard went away since then, or a selected response has not one text.
     """
-    wanted = candidates.filter(candidates["is_selected"])["response_id"].combine_chunks()
-    batches = [
-        batch.filter(pc.is_in(batch["response_id"], wanted))
-        for shard in shards
-        for batch in lake.batches("filtered_responses", shard, TEXT_COLUMNS)
-    ]
-    schema = pa.schema([FILTERED_RESPONSES.field(name) for name in TEXT_COLUMNS])
-    sample = join_sample(candidates, pa.Table.from_batches(batches, schema))
-    if scored_shards(lake, shards[0]["temperature"]) != shards:
-        raise ContractError(
-            f"divergence_sample {shards[0]['temperature']}: shards came or went during the "
-            "selection; nothing was written. Select again."
-        )
-    return sample
+    import duckdb
 
-
-def join_sample(candidates: pa.Table, texts: pa.Table) -> pa.Table:
-    """Training rows of the selected candidates, ordered by domain and rank.
-
-    Args:
-        candidates: rows with the schema DIVERGENCE_CANDIDATES.
-        texts: response_id, question and response_text of at least the selected responses.
-
-    Returns:
-        Table with the schema DIVERGENCE_SAMPLE.
-
-    Raises:
-        ContractError: a selected response has no text.
-    """
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": f"{compute.memory_gib * DUCKDB_SHARE_OF_MEMORY}GiB",
+        "threads": max(int(compute.cpus), 1),
+        "temp_directory": str(scratch),
+    }
     selected = candidates.filter(candidates["is_selected"])
-    joined = selected.join(texts.select(TEXT_COLUMNS), keys="response_id", join_type="inner")
-    if joined.num_rows != selected.num_rows:
-        missing = set(selected["response_id"].to_pylist()) - set(joined["response_id"].to_pylist())
+    try:
+        with duckdb.connect(config=config) as connection:
+            connection.from_arrow(selected).create("selected")
+            connection.execute(TEXTS_SQL)
+            wanted = selected["response_id"].combine_chunks()
+            for shard in shards:
+                for batch in lake.batches("filtered_responses", shard, TEXT_COLUMNS):
+                    rows = batch.filter(pc.is_in(batch["response_id"], wanted))
+                    connection.from_arrow(pa.Table.from_batches([rows])).insert_into("texts")
+            _require_one_text_each(connection)
+            if scored_shards(lake, shards[0]["temperature"]) != shards:
+                raise ContractError(
+                    f"divergence_sample {shards[0]['temperature']}: shards came or went during the "
+                    "selection; nothing was written. Select again."
+                )
+            yield _rows(connection)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _require_one_text_each(connection: DuckDBPyConnection) -> None:
+    unequal = connection.sql(
+        """select response_id, count(texts.response_id) as n_texts
+        from selected left join texts using (response_id)
+        group by response_id having n_texts != 1 order by n_texts, response_id"""
+    ).fetchall()
+    if unequal:
+        name, n_texts = unequal[0]
         raise ContractError(
-            f"divergence_sample: {len(missing)} selected response(s) are not in "
-            f"filtered_responses, for example {sorted(missing)[0]}"
+            f"divergence_sample: {len(unequal)} selected response(s) are not in "
+            f"filtered_responses exactly once, for example {name}: {n_texts} times"
         )
-    ordered = joined.sort_by([("domain", "ascending"), ("rank", "ascending")])
-    return ordered.select(DIVERGENCE_SAMPLE.names).cast(DIVERGENCE_SAMPLE)
+
+
+def _rows(connection: DuckDBPyConnection) -> Iterator[pa.RecordBatch]:
+    columns = ", ".join(DIVERGENCE_SAMPLE.names)
+    result = connection.sql(
+        f"select {columns} from selected join texts using (response_id) order by domain, rank"
+    )
+    for batch in result.to_arrow_reader(BATCH_ROWS):
+        yield from pa.Table.from_batches([batch]).cast(DIVERGENCE_SAMPLE).to_batches()
 
 
 def summary(candidates: pa.Table, settings: DivergenceSampling, temperature: str) -> dict[str, Any]:

@@ -12,10 +12,11 @@ import pytest
 from support.candidates import candidate_rows, candidate_table, put_into_lake
 
 from dasd_assets.divergence_sampling.assets import build
-from dasd_assets.divergence_sampling.sample import join_sample, scored_shards, summary
+from dasd_assets.divergence_sampling.sample import sample_of, scored_shards, summary
 from dasd_assets.divergence_sampling.selection import select
 from dasd_assets.partitions import QUESTION_SHARD
 from dasd_assets.profile import DivergenceSampling, load_profile
+from resources.compute import Compute
 from resources.contracts import DIVERGENCE_SAMPLE, ContractError
 from resources.lake import Lake
 
@@ -50,23 +51,36 @@ def table(settings: DivergenceSampling = SETTINGS) -> pa.Table:
     return select(candidate_table(ROWS), settings, "low", 0)
 
 
-def test_the_sample_joins_the_texts_and_misses_none() -> None:
-    texts = pa.table(
-        {
-            "response_id": [row["response_id"] for row in ROWS],
-            "question": ["?"] * 60,
-            "response_text": [f"text of {row['response_id']}" for row in ROWS],
-        }
-    )
-    sample = join_sample(table(), texts)
-    assert sample.schema.equals(DIVERGENCE_SAMPLE)
-    assert sample.num_rows == 20
-    for row in sample.to_pylist():
-        assert row["response_text"] == f"text of {row['response_id']}"
-    places = [(row["domain"], row["rank"]) for row in sample.to_pylist()]
+def sample(lake: Lake, candidates: pa.Table) -> pa.Table:
+    scratch = Path(lake.root, "_scratch")
+    shards = scored_shards(lake, "low")
+    with sample_of(candidates, lake, shards, Compute(memory_gib=0.2), scratch) as batches:
+        rows = pa.Table.from_batches(batches, DIVERGENCE_SAMPLE)
+    assert not scratch.exists()
+    return rows
+
+
+def test_the_sample_joins_the_texts_and_misses_none(lake: Lake) -> None:
+    rows = sample(lake, table()).to_pylist()
+    chosen = {row["response_id"] for row in table().to_pylist() if row["is_selected"]}
+    assert {row["response_id"] for row in rows} == chosen
+    assert len(rows) == 20
+    assert all(row["response_text"] == f"text of {row['response_id']}" for row in rows)
+    places = [(row["domain"], row["rank"]) for row in rows]
     assert places == sorted(places)
-    with pytest.raises(ContractError, match=r"20 selected response\(s\) are not in filtered"):
-        join_sample(table(), texts.slice(0, 0))
+
+
+def test_a_selected_response_without_a_text_or_with_two_is_an_error(lake: Lake) -> None:
+    renamed = [f"x{row['response_id']}" for row in ROWS]
+    others = table().set_column(0, table().schema.field(0), pa.array(renamed))
+    with pytest.raises(ContractError, match=r"20 selected response\(s\) .* xr\d+: 0 times"):
+        sample(lake, others)
+    cell = {**LOW, "question_shard": "drop-0"}
+    texts = lake.read("filtered_responses", cell)
+    lake.write("filtered_responses", pa.concat_tables([texts, texts]), cell)
+    with pytest.raises(ContractError, match=r"exactly once, for example r\d+: 2 times"):
+        sample(lake, table())
+    assert not Path(lake.root, "_scratch").exists()
 
 
 def test_the_asset_keeps_every_candidate_and_reports_the_selection(lake: Lake) -> None:
