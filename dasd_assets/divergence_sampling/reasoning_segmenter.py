@@ -15,16 +15,17 @@ _START = r"""
 """
 _SCAN = re.compile(
     rf"""
-      \n\s*                                             # a line is its own
-    | (?P<fence>`{{3,}}|~{{3,}})[\s\S]*?(?:(?P=fence)|\Z)   # code; left open: to the end
-    | `[^`\n]+`
-    | \\\[ [^\\]*+ (?:\\[^\[\]][^\\]*+)*+ \\\] | \$\$[^$]*+\$\$    # displayed formulas
-    | \\begin\{{(?P<name>[^}}\n]*)\}}[\s\S]{{0,4000}}?\\end\{{(?P=name)\}}
-    | \\\( [^\\\n]*+ (?:\\[^()\n][^\\\n]*+)*+ \\\)                 # formulas in a line
-    | \$(?=\S)[^$\n]*+(?<=\S)\$(?!\d)
-    | (?P<marks>[.!?…]+)(?P<closing>[\"'”’»)\]}}*_]*)
-      (?: [ \t\xa0]+(?={_START}) | (?<=[!?])(?=[{_CJK}]) )
-    | [。！？．｡]+[\"'」』”’）)】》]*\s*                   # CJK needs no space
+    [.!?…\n`~\\$。！？．｡]  # one set of characters first: the search skips to it
+    (?: (?<=[.!?…])[.!?…]*+[\"'”’»)\]}}*_]*+
+        (?: [ \t\xa0]+(?={_START}) | (?<=[!?])(?=[{_CJK}]) )
+      | (?<=\n)\s*                                          # a line is its own
+      | (?<=\$)(?: \$[^$]*+\$\$ | (?=\S)[^$\n]*+(?<=\S)\$(?!\d) )        # formulas
+      | (?<=\\)(?: \[[^\\]*+(?:\\[^\[\]][^\\]*+)*+\\\] | \([^\\\n]*+(?:\\[^()\n][^\\\n]*+)*+\\\)
+                 | begin\{{(?P<name>[^}}\n]*)\}}[\s\S]{{0,4000}}?\\end\{{(?P=name)\}} )
+      | (?<=[`~])(?P<fence>``+|~~+)[\s\S]*?(?:[`~](?P=fence)|\Z)   # code; left open: to the end
+      | (?<=`)[^`\n]+`
+      | (?<=[。！？．｡])[。！？．｡]*[\"'」』”’）)】》]*\s*          # CJK needs no space
+    )
     """,
     re.VERBOSE,
 )
@@ -61,6 +62,15 @@ _LABELS = _words(
     "choose pick angle line side vertex type Type part Part"
 )
 """A single capital after one of them is a label, not an initial."""
+_ENDS_OF_SHORT_WORDS = frozenset(
+    word[-2:]
+    for word in (
+        *_ABBREVIATIONS, *_ABBREVIATIONS_THAT_MAY_END, "No", "no",
+        *(a + b for a in "ivx" for b in "ivx"),
+    )
+)  # fmt: skip
+_MARKS, _SPACES, _PROTECTS = ".!?…", " \t\xa0", "`~$\\"
+_MAY_GO_ON = "=abcdefghijklmnopqrstuvwxyz"
 _LONGEST_WORD = 14
 _WRAPPED_LINE = range(60, 101)
 """Lengths of a line that an editor may have wrapped in the middle of a sentence."""
@@ -84,19 +94,21 @@ class ReasoningSegmenter:
             start, end = match.span()
             first = text[start]
             if first == "\n":
-                is_end = not _is_wrapped(text, start, end)
-            elif first in ".!?…":
-                is_end = match["marks"] != "." or not _is_abbreviated(
-                    text, start, end, bool(match["closing"])
-                )
-            elif first in "`~$\\":
+                if not _is_wrapped(text, start, end):
+                    ends.append(end)
+            elif first == ".":
+                after = text[start + 1]
+                if after in _MARKS or not _is_abbreviated(text, start, end, after not in _SPACES):
+                    ends.append(end)
+            elif first in _PROTECTS:
                 end = _end_after_protected(text, match)
-                is_end = end > 0
+                if end:
+                    ends.append(end)
             else:
-                is_end = True
-            if is_end and 0 < end < len(text):
                 ends.append(end)
-        return [*ends, len(text)] if text else []
+        if text and (not ends or ends[-1] < len(text)):
+            ends.append(len(text))
+        return ends
 
 
 def block_ends(text: str) -> list[int]:
@@ -108,18 +120,24 @@ def block_ends(text: str) -> list[int]:
 
 def _is_wrapped(text: str, start: int, end: int) -> bool:
     """Whether a line break ends nothing: it lies in a sentence or a heading, or at an edge."""
-    if start == 0 or end == len(text):
+    following = text[end : end + 1]
+    if not following or not start:
         return True
-    if text.startswith("===", end):  # underlines the heading
-        return True
-    if end - start != 1 or not "a" <= text[end] <= "z":
+    if following not in _MAY_GO_ON:
         return False
-    return start - text.rfind("\n", 0, start) - 1 in _WRAPPED_LINE and text[start - 1] not in ".!?:"
+    if following == "=":  # underlines the heading
+        return text.startswith("===", end)
+    return (
+        end - start == 1
+        and start - text.rfind("\n", 0, start) - 1 in _WRAPPED_LINE
+        and text[start - 1] not in ".!?:"
+    )
 
 
 def _end_after_protected(text: str, match: re.Match[str]) -> int:
     """End of the sentence that a formula or inline code closes ("$x = 2.$ Then"); 0 if none."""
-    if match["fence"] or match.group().rstrip("`$\\)] \t\n")[-1:] not in tuple(".!?"):
+    last = text[match.end() - 4 : match.end()].rstrip("`$\\)] \t\n")[-1:]
+    if match["fence"] or not last or last not in ".!?":
         return 0
     after = _AFTER_PROTECTED.match(text, match.end())
     return after.end() if after else 0
@@ -131,6 +149,9 @@ def _is_abbreviated(text: str, dot: int, next_start: int, is_closed: bool) -> bo
     Looks at a few characters alone, as from the start of the text this would take time quadratic
     in its length.
     """
+    last_two = text[max(0, dot - 2) : dot]
+    if len(last_two) == 2 and last_two.isalpha() and last_two not in _ENDS_OF_SHORT_WORDS:
+        return False  # most sentences end here
     before = text[max(0, dot - 2 * _LONGEST_WORD) : dot]
     words = before.split()
     if not words or before[-1].isspace():

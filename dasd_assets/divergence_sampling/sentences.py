@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -129,6 +127,9 @@ def _interleaved(first: Integers, second: Integers) -> Integers:
     return np.stack([first, second], axis=1).ravel()
 
 
-def _byte_ends(text: str, ends: list[int]) -> Iterable[int]:
+def _byte_ends(text: str, ends: list[int]) -> list[int]:
     """The same ends, counted in bytes of UTF-8."""
-    return accumulate(len(text[start:end].encode()) for start, end in pairwise([0, *ends]))
+    raw = np.frombuffer(text.encode(), np.int8)
+    starts = np.flatnonzero(raw >= -64)  # bytes 0x80 to 0xBF go on with a character
+    found: list[int] = np.append(starts, len(raw))[ends].tolist()
+    return found
