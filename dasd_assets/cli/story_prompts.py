@@ -42,4 +42,4 @@ def _rendered(model: Model, asked: dict[str, Any], template_settings: dict[str, 
     tokenizer = AutoTokenizer.from_pretrained(found.path)
     messages = chat(asked["system_prompt"], asked["question"])
     prompt = render_chat(tokenizer, messages, template_settings)
-    return str(tokenizer.decode(prompt.token_ids))
+    return str(tokenizer.decode(list(prompt.token_ids)))

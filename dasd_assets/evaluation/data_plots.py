@@ -79,6 +79,8 @@ def probabilities_along_answer(sentences: Sequence[Mapping[str, Any]]) -> Figure
         sentences: sentence_class, p_teacher and p_student (None if unscored) in their order; of
             more than MAX_SENTENCES_DRAWN the first are drawn.
     """
+    from matplotlib.ticker import MaxNLocator
+
     drawn = sentences[:MAX_SENTENCES_DRAWN]
     number = np.arange(1, len(drawn) + 1)
     teacher, student = (
@@ -101,7 +103,7 @@ def probabilities_along_answer(sentences: Sequence[Mapping[str, Any]]) -> Figure
                 axes.scatter(number[mine], student[mine], s=14, facecolors="none",
                              edgecolors=COLOURS[name], zorder=3)  # fmt: skip
         axes.set(xlabel="sentence", ylabel="geometric-mean token probability", ylim=(-0.03, 1.03))
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         add_legend(axes, columns=5)
     return figure
 

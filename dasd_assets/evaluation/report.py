@@ -143,6 +143,7 @@ def template(name: str) -> Template:
         "probability": _probability,
         "duration": _duration,
         "breakable": _breakable,
+        "printable": printable,
         "words": lambda name: name.replace("_", " "),
     }
     return environment.get_template(name)

@@ -1,0 +1,112 @@
+"""The numbers behind the pictures, by hand."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from duckdb import DuckDBPyConnection
+from support.small_lake import filled, make_small_lake
+
+from dasd_assets.evaluation import picture_data
+from resources.lake import Lake
+from resources.warehouse import open_warehouse
+
+CELL = {"temperature": "low", "question_shard": "drop-01"}
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    lake = Lake(root=str(tmp_path))
+    make_small_lake(lake)
+    return lake
+
+
+@pytest.fixture
+def warehouse(lake: Lake) -> DuckDBPyConnection:
+    return open_warehouse(Path(lake.root))
+
+
+def sentences(lake: Lake, shard: str, **classes: list[str]) -> None:
+    """Replace a partition's sentences; of each response the classes in order."""
+    rows = [
+        {"response_id": name, "sentence_index": index, "sentence_class": kind}
+        for name, kinds in classes.items()
+        for index, kind in enumerate(kinds)
+    ]
+    place = {"temperature": "low", "question_shard": shard}
+    lake.write("sentence_provenance", filled("sentence_provenance", *rows), place)
+
+
+def test_likelihood_is_the_geometric_mean_of_the_token_probabilities(
+    warehouse: DuckDBPyConnection,
+) -> None:
+    found = picture_data.likelihoods(warehouse, {})
+    # r1 has logprobs -0.5 -0.5 -0.5, r2 -1 -2, r4 -0.25; r3 has none.
+    assert sorted(found["low"]) == pytest.approx([math.exp(-1.5), math.exp(-0.5)])
+    assert found["high"] == pytest.approx([math.exp(-0.25)])
+    assert set(picture_data.likelihoods(warehouse, CELL)) == {"low"}
+
+
+def test_lengths_by_temperature_and_checkpoint(warehouse: DuckDBPyConnection) -> None:
+    assert sorted(picture_data.response_lengths(warehouse, {})["low"]) == [3, 3, 9]
+    assert sorted(picture_data.response_lengths(warehouse, CELL)["low"]) == [3, 3]
+    assert sorted(picture_data.filtered_lengths(warehouse, {})["low"]) == [20, 30]
+    assert picture_data.evaluation_lengths(warehouse)["base"].tolist() == [10, 11, 12]
+
+
+def test_candidates_are_split_by_what_became_of_them(warehouse: DuckDBPyConnection) -> None:
+    low = picture_data.candidates(warehouse, "low", "n_student_tokens")
+    assert {name: sorted(values) for name, values in low.items()} == {
+        "all": [20, 30], "selected": [30], "random control": []
+    }  # fmt: skip
+    high = picture_data.candidates(warehouse, "high", "n_student_tokens")
+    assert [values.tolist() for values in high.values()] == [[10], [], [10]]
+
+
+def test_class_shares_by_hand(lake: Lake) -> None:
+    for partition in lake.partitions("sentence_provenance"):
+        lake.path("sentence_provenance", partition).unlink()
+    sentences(lake, "drop-01", a=["teacher", "shared"])
+    # The same id in another shard is another answer.
+    sentences(lake, "drop-02", b=["teacher", "student", "unscored", "shared"], a=["shared"])
+    warehouse = open_warehouse(Path(lake.root))
+    shares = picture_data.class_shares(warehouse, CELL, n_bins=2)
+    assert {name: values.tolist() for name, values in shares.items()} == {
+        "teacher": [1, 0], "shared": [0, 1], "student": [0, 0]
+    }  # fmt: skip
+    together = picture_data.class_shares(warehouse, {"temperature": "low"}, n_bins=2)
+    # First halves: teacher, teacher, student. Second halves: shared three times (one unscored).
+    assert together["teacher"] == pytest.approx([2 / 3, 0])
+    assert together["student"] == pytest.approx([1 / 3, 0])
+    assert together["shared"] == pytest.approx([0, 1])
+
+
+def test_class_shares_against_a_slow_count(lake: Lake) -> None:
+    rng = np.random.default_rng(3)
+    kinds = ["teacher", "shared", "student", "unscored"]
+    answers = {f"x{i}": rng.choice(kinds, rng.integers(1, 40)).tolist() for i in range(30)}
+    sentences(lake, "drop-01", **answers)
+    counts = {name: np.zeros(10) for name in kinds}
+    for classes in answers.values():
+        for index, kind in enumerate(classes):
+            counts[kind][min(int((index + 0.5) / len(classes) * 10), 9)] += 1
+    scored = counts["teacher"] + counts["shared"] + counts["student"]
+    shares = picture_data.class_shares(open_warehouse(Path(lake.root)), CELL)
+    for name, values in shares.items():
+        assert values == pytest.approx(counts[name] / scored)
+
+
+def test_a_bin_without_scored_sentences_has_no_share(lake: Lake) -> None:
+    sentences(lake, "drop-01", a=["shared"])
+    shares = picture_data.class_shares(open_warehouse(Path(lake.root)), CELL, n_bins=3)
+    assert [np.isnan(values).tolist() for values in shares.values()] == [[True, False, True]] * 3
+
+
+def test_a_logprob_that_is_not_finite_gives_no_finite_likelihood(lake: Lake) -> None:
+    row = {"response_id": "r9", "logprobs": [-1.0, float("nan")]}
+    lake.write("teacher_responses", filled("teacher_responses", row), CELL)
+    found = picture_data.likelihoods(open_warehouse(Path(lake.root)), CELL)
+    assert not np.isfinite(found["low"]).any()
