@@ -42,7 +42,10 @@ def likelihood_density(p_by_temperature: Mapping[str, ArrayLike]) -> Figure:
             colour = colour_of(name, index)
             axes.plot(points, density, color=colour, label=name)
             axes.fill_between(points, density, color=colour, alpha=0.15, linewidth=0)
-        axes.set(xlabel="geometric-mean token probability", ylabel="density", xlim=(0, 1))
+        least = min((_finite(values).min(initial=1) for values in p_by_temperature.values()),
+                    default=0)  # fmt: skip
+        axes.set(xlabel="geometric-mean token probability", ylabel="density",
+                 xlim=(min(np.floor(10 * least) / 10, 0.9), 1))  # fmt: skip
         axes.set_ylim(bottom=0)
         add_legend(axes)
     return figure

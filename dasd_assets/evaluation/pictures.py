@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from dasd_assets.evaluation import data_plots, picture_data, plots
+from dasd_assets.evaluation.collect import STAGES
 from dasd_assets.evaluation.examples import best_ranked, example_answers, last_ranked
 from dasd_assets.evaluation.funnel import FunnelStep
 from dasd_assets.evaluation.provenance_viewer import render_viewer
@@ -100,7 +101,8 @@ def data_pictures(warehouse: DuckDBPyConnection, profile: Profile) -> Iterator[P
     yield Picture(
         "evaluation-lengths",
         data_plots.length_distribution(
-            picture_data.evaluation_lengths(warehouse), "student tokens"
+            _ordered(picture_data.evaluation_lengths(warehouse), ["base", *STAGES]),
+            "student tokens",
         ),
         "Lengths of the answers to the evaluation questions, by checkpoint.",
     )

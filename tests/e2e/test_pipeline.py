@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -88,6 +89,41 @@ def test_a_sample_can_be_followed_from_question_to_training(finished: Finished) 
         str(lake.path("divergence_sample", {"temperature": "high"}))
         in json.loads(configuration.read_text(encoding="utf-8"))["samples"]
     )
+
+
+def test_the_lake_can_be_asked_and_a_sample_traced(finished: Finished, tmp_path: Path) -> None:
+    pipeline, _ = finished
+    question = "SELECT response_id FROM training_samples WHERE policy = 'mixed_policy' LIMIT 1"
+    asked = pipeline.dasd("sql", question, "--csv")
+    assert asked.returncode == 0, asked.stderr
+    response_id = asked.stdout.splitlines()[1]
+    traced = pipeline.dasd("trace", response_id)
+    assert traced.returncode == 0, traced.stderr
+    key = pipeline.lake.current_checkpoint("dasd").name
+    assert f"Checkpoint dasd (current {key}): as mixed_policy sample" in traced.stdout
+    assert pipeline.dasd("pictures", str(tmp_path)).returncode == 0
+    assert (tmp_path / "likelihood-density.png").stat().st_size > 1_000
+
+
+def test_the_assets_show_their_pictures(finished: Finished) -> None:
+    pipeline, _ = finished
+    expected = {
+        "teacher_responses": {"likelihood_density", "lengths"},
+        "filtered_responses": {"funnel_plot"},
+        "sentence_provenance": {"classes_by_position", "along_one_answer"},
+        "divergence_sample": {"scores", "lengths", "provenance_viewer"},
+        "stage_report": {"stages", "funnel", "likelihood-density", "class-share-by-position"},
+    }
+    with dg.DagsterInstance.from_config(str(pipeline.home / "dagster")) as instance:
+        for asset, names in expected.items():
+            event = instance.get_latest_materialization_event(dg.AssetKey(asset))
+            assert event is not None and event.asset_materialization is not None
+            metadata = event.asset_materialization.metadata
+            assert names <= set(metadata)
+            for value in metadata.values():
+                assert len(str(value.value)) < 100_000
+    page = (pipeline.home / "lake" / "provenance_viewer" / "low.html").read_text(encoding="utf-8")
+    assert "p_T" in page
 
 
 def test_rollouts_keep_the_cap_and_only_truncated_ones_are_continued(finished: Finished) -> None:
