@@ -79,6 +79,10 @@ class Samples(Sequence[Sample]):
         """Tokens of each example."""
         return np.diff(self.starts)
 
+    def lengths_of(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Tokens of some examples."""
+        return self.starts[indices + 1] - self.starts[indices]
+
     def place(self, index: int) -> tuple[Path, int]:
         """File and row that an example comes from."""
         file = int(np.searchsorted(self.file_starts, index, side="right")) - 1

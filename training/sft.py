@@ -102,6 +102,7 @@ def train(config: SftConfig, report: Report) -> None:
     trainer.remove_callback(_callback_named(trainer, "PrinterCallback"))
     certify(
         samples, sequences, trainer.get_train_dataloader(), model, tokenizer,
+        system_prompt=config.system_prompt, mask_student_prefix=config.mask_student_prefix,
         epochs=config.epochs, max_length=config.max_length, folder=folder if is_main else None,
     )  # fmt: skip
     trainer.train()

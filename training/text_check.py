@@ -1,0 +1,88 @@
+"""Whether the tokens of samples spell what stands in the table, the mask where it should be."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+
+from training.batch_checks import Check
+from training.dataset import NO_LOSS, Samples
+from training.encoding import THINK_OPEN, opens_thinking, prompt_text
+
+TORN = "\N{REPLACEMENT CHARACTER}"
+"""What a decoder writes for a character of which it has only some bytes."""
+
+
+def text_as_in_table(
+    samples: Samples,
+    indices: Iterable[int],
+    tokenizer: Any,
+    system_prompt: str,
+    mask_student_prefix: bool,
+) -> Check:
+    """Decoded, the masked tokens are the prompt and the trained ones the response of the row."""
+    opened = THINK_OPEN if opens_thinking(tokenizer) else ""
+    rows = _rows_of(samples, sorted(set(indices)), mask_student_prefix)
+    cause = ""
+    for index, row in rows.items():
+        sample = samples[index]
+        n_masked = int(np.count_nonzero(sample.labels == NO_LOSS))
+        response = row["response_text"].removeprefix(opened)
+        prefix = b""
+        if mask_student_prefix:
+            prefix = row["response_text"].encode()[: row["student_prefix_bytes"]]
+            prefix = prefix.removeprefix(opened.encode())
+        prompt = prompt_text(tokenizer, row["question"], system_prompt)
+        whole = _decoded(tokenizer, sample.input_ids)
+        masked = _decoded(tokenizer, sample.input_ids[:n_masked]).rstrip(TORN)
+        one_more = _decoded(tokenizer, sample.input_ids[: n_masked + 1])
+        shown = _normal(prompt + prefix.decode(errors="ignore"))
+        if _normal(whole) != _normal(prompt + response + tokenizer.eos_token):
+            cause = "the tokens do not spell prompt, response and end token of the row"
+        elif not shown.startswith(_normal(masked)) or len(_normal(one_more)) <= len(shown):
+            cause = f"the masked tokens spell {masked[-40:]!r} at their end, not {shown[-40:]!r}"
+        if cause:
+            cause = f"{samples.name(index)}: {cause}"
+            break
+    return Check(
+        "text_as_in_table", not cause, f"{len(rows):,} samples compared", "all the same", cause
+    )
+
+
+def _rows_of(
+    samples: Samples, indices: list[int], mask_student_prefix: bool
+) -> dict[int, dict[str, Any]]:
+    """The rows of some samples, read anew; only the row groups that hold them are touched."""
+    columns = ["question", "response_text"]
+    columns += ["student_prefix_bytes"] if mask_student_prefix else []
+    wanted: dict[Path, list[tuple[int, int]]] = {}
+    for index in indices:
+        file, row = samples.place(index)
+        wanted.setdefault(file, []).append((row, index))
+    found: dict[int, dict[str, Any]] = {}
+    for file, rows in wanted.items():
+        parquet = pq.ParquetFile(file)
+        first = 0
+        for group in range(parquet.num_row_groups):
+            n_rows = parquet.metadata.row_group(group).num_rows
+            here = [(row - first, index) for row, index in rows if first <= row < first + n_rows]
+            if here:
+                table = parquet.read_row_group(group, columns).take([row for row, _ in here])
+                found |= dict(zip([i for _, i in here], table.to_pylist(), strict=True))
+            first += n_rows
+    return found
+
+
+def _decoded(tokenizer: Any, ids: npt.NDArray[np.int32]) -> str:
+    return str(tokenizer.decode(ids, clean_up_tokenization_spaces=False))
+
+
+def _normal(text: str) -> str:
+    """Text as tokenizers that compose characters (Qwen: NFC) give it back."""
+    return unicodedata.normalize("NFC", text)
