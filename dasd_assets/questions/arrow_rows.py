@@ -9,13 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dasd_assets.questions.rows import Row, UnusableRowError, steps
+from dasd_assets.questions.rows import DropError, Row, UnusableRowError, steps
 
 BATCH_ROWS = 1_000
-
-
-class DropError(ValueError):
-    """A drop that cannot be read at all; the message names the file and what to do."""
 
 
 def parquet_schema(file: Path) -> pa.Schema:

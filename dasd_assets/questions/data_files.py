@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from dasd_assets.questions.arrow_rows import DropError
 from dasd_assets.questions.partition_keys import DROP_SUFFIXES
+from dasd_assets.questions.rows import DropError
 
 _STATE = "state.json"
 

@@ -18,10 +18,11 @@ from dasd_assets.questions.arrow_rows import (
     read_arrow_stream,
     read_parquet,
 )
-from dasd_assets.questions.data_files import DataFile, DropError, data_files
+from dasd_assets.questions.data_files import DataFile, data_files
 from dasd_assets.questions.json_lines import read_json_lines
 from dasd_assets.questions.rows import (
     FIELDS,
+    DropError,
     Row,
     UnusableRowError,
     standard_layout,

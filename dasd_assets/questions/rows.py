@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from dasd_assets.profile import DOMAINS, Layout, MappedField
@@ -14,6 +13,10 @@ FIELDS = ("question", "domain", "answer", "difficulty", "source")
 INT32 = range(-(2**31), 2**31)
 _STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 _ABSENT = object()
+
+
+class DropError(ValueError):
+    """A drop that cannot be read at all; the message names the file and what to do."""
 
 
 class UnusableRowError(ValueError):
@@ -30,9 +33,6 @@ class Row(NamedTuple):
 
     line: int
     content: dict[str, Any] | UnusableRowError
-
-
-RowReader = Callable[[], Iterator[Row]]
 
 
 def steps(column: str) -> list[str | int]:

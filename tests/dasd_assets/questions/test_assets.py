@@ -13,7 +13,7 @@ import pytest
 from dasd_assets.partitions import QUESTION_SHARD
 from dasd_assets.profile import Benchmark, Layout, Profile, load_profile
 from dasd_assets.questions.assets import build
-from dasd_assets.questions.data_files import DropError
+from dasd_assets.questions.rows import DropError
 from dasd_assets.questions.sensors import build as build_sensor
 from resources.lake import Lake
 

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from dasd_assets.profile import Layout
-from dasd_assets.questions.data_files import DropError
 from dasd_assets.questions.drops import DropContents, read_whole_drop
+from dasd_assets.questions.rows import DropError
 
 
 def table(*questions: str) -> pa.Table:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dasd_assets.questions import buckets
+from dasd_assets.questions import buckets, shards
 from dasd_assets.questions.near_duplicates import comparables, jaccard
 from dasd_assets.questions.normalisation import question_id
 from resources.contracts import BENCHMARK_QUESTIONS, RAW_QUESTIONS
@@ -95,6 +95,18 @@ def test_only_questions_that_stay_reject_others() -> None:
     assert curate(raw(*chain), NEAR).questions["line"].to_pylist() == [1, 3]
 
 
+def test_the_size_of_the_parts_a_shard_is_read_in_does_not_matter() -> None:
+    texts = [sentence(), "one", sentence(2), "ONE", "two", sentence(), sentence(5), "three", "two"]
+    first = curate(raw("three", sentence(7)), NEAR)
+    whole = curate(raw(*texts), NEAR, others={"s1": first})
+    with mock.patch.object(shards, "BATCH_ROWS", 2):
+        parts = curate(raw(*texts), NEAR, others={"s1": first})
+    assert whole.rejected.num_rows == 7
+    assert parts.questions.equals(whole.questions)
+    assert parts.rejected.equals(whole.rejected)
+    assert parts.signatures.equals(whole.signatures)
+
+
 def test_generated_questions_that_differ_in_numbers_only_all_stay() -> None:
     texts = [f"What is {a} + {b}?" for a in range(100, 140) for b in range(100, 140)]
     assert curate(raw(*texts), settings_of()).questions.num_rows == len(texts)
@@ -120,22 +132,22 @@ def test_curating_a_shard_again_gives_what_it_gave_and_nothing_is_lost(
     drops: list[list[str]], order: random.Random, compared: int
 ) -> None:
     with mock.patch.object(buckets, "MAX_COMPARED", compared):
-        shards: dict[str, Result] = {}
+        now: dict[str, Result] = {}
         for number, texts in enumerate(drops):
-            shards[f"s{number}"] = curate(raw(*texts), NEAR, others=dict(shards))
-        first = dict(shards)
+            now[f"s{number}"] = curate(raw(*texts), NEAR, others=dict(now))
+        first = dict(now)
         again = list(range(len(drops)))
         order.shuffle(again)
         for number in again:
             name = f"s{number}"
-            others = {other: shards[other] for other in shards if other != name}
+            others = {other: now[other] for other in now if other != name}
             place = int(first[name].signatures["curation_order"][0].as_py()) if (
                 first[name].signatures.num_rows
             ) else number + 1  # fmt: skip
-            shards[name] = curate(raw(*drops[number]), NEAR, others=others, order=place)
-            assert shards[name].questions.equals(first[name].questions)
-            assert shards[name].rejected.equals(first[name].rejected)
-            assert shards[name].signatures.equals(first[name].signatures)
+            now[name] = curate(raw(*drops[number]), NEAR, others=others, order=place)
+            assert now[name].questions.equals(first[name].questions)
+            assert now[name].rejected.equals(first[name].rejected)
+            assert now[name].signatures.equals(first[name].signatures)
     kept = {
         identity: text
         for result in first.values()

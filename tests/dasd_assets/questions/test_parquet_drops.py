@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from dasd_assets.profile import Layout
-from dasd_assets.questions.data_files import DropError
 from dasd_assets.questions.drops import CHUNK_ROWS, DropContents, read_drop, read_whole_drop
+from dasd_assets.questions.rows import DropError
 
 MAX_ROW_BYTES = 10_000
 NESTED = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
