@@ -1,45 +1,45 @@
-"""How a group of checks on one asset is declared, and how one verdict is reported."""
+"""How the checks on one asset are declared, run in one step and reported."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import dagster as dg
 
+from checks.drift import Summary, drift
+from checks.expectations import Measured, Verdict, judge
+from checks.schema import contract_problems, table_checks
+from checks.tables import Tables
+from dasd_assets.data_contracts import CONTRACTS, Contract
+from dasd_assets.partitions import response_partition
+from dasd_assets.profile import Profile
 from resources.lake import Lake
 
-Run = Callable[[dg.AssetCheckExecutionContext, Lake], Iterable["Verdict"]]
-
-
-@dataclass(frozen=True)
-class Check:
-    """Name, meaning and severity of one check; a failed blocking check stops what is below."""
-
-    name: str
-    description: str
-    blocking: bool = False
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Outcome of one check: what was observed against what is allowed."""
-
-    check: Check
-    passed: bool
-    observed: Any
-    expected: str
-    examples: tuple[str, ...] = ()
+Measure = Callable[[Tables], Iterable[Measured | Summary]]
+"""Measures what the contract of an asset names beside the checks that every table has, and gives
+the `Summary` that drift is judged by. The asset's tables are views already."""
 
 
 def asset_checks(
+    profile: Profile,
     asset: str | dg.AssetKey,
-    checks: Iterable[Check],
-    run: Run,
+    measure: Measure,
+    *tables: str,
     partitions_def: dg.PartitionsDefinition | None = None,
+    dimension: str | None = None,
+    **fixed: str,
 ) -> dg.AssetChecksDefinition:
-    """Checks on one asset that run in one step, so that its data is read once."""
+    """Checks on one asset that run in one step.
+
+    Args:
+        asset: asset key; its first part names the contract.
+        tables: lake tables of the asset, the main one first.
+        dimension: what the partition key stands for; unset with the temperature x shard grid.
+        fixed: dimensions of the lake's path that are no partition of the asset.
+    """
     key = dg.AssetKey.from_coercible(asset)
-    declared = list(checks)
+    contract = CONTRACTS[key.path[0]]
+    settings = profile.checks.of(key.path[0])
 
     @dg.multi_asset_check(
         name="_".join([*key.path, "checks"]),
@@ -47,31 +47,81 @@ def asset_checks(
             dg.AssetCheckSpec(
                 check.name,
                 asset=key,
-                description=check.description,
+                description=f"{check.description} Allowed: {settings[check.name].allowed}.",
                 blocking=check.blocking,
                 partitions_def=partitions_def,
             )
-            for check in declared
+            for check in contract
         ],
     )
     def checks_of_asset(
         context: dg.AssetCheckExecutionContext, lake: Lake
     ) -> Iterable[dg.AssetCheckResult]:
-        for verdict in run(context, lake):
-            failed = (
-                dg.AssetCheckSeverity.ERROR
-                if verdict.check.blocking
-                else (dg.AssetCheckSeverity.WARN)
-            )
-            metadata: dict[str, Any] = {"observed": verdict.observed, "expected": verdict.expected}
-            if verdict.examples:
-                metadata["failing_examples"] = list(verdict.examples[:5])
-            yield dg.AssetCheckResult(
-                check_name=verdict.check.name,
-                asset_key=key,
-                passed=bool(verdict.passed),
-                severity=failed,
-                metadata=metadata,
-            )
+        partition = dict(fixed)
+        if dimension is not None:
+            partition[dimension] = context.partition_key
+        elif partitions_def is not None:
+            partition |= response_partition(context.partition_key)
+        with Tables(lake, partition) as data:
+            measured = {one.check: one for one in _measured(data, tables, measure)}
+        verdicts = judge([measured[c.name] for c in contract if c.name in measured], settings)
+        judged = {verdict.measured.check: verdict for verdict in verdicts}
+        for check in contract:
+            yield _result(key, check, judged.get(check.name))
 
     return checks_of_asset
+
+
+def _measured(data: Tables, tables: tuple[str, ...], measure: Measure) -> Iterator[Measured]:
+    """Everything that can be measured: of a table that breaks its contract, only that."""
+    if tables:
+        problems = contract_problems(data, tables)
+        yield problems
+        if any(problems.values.values()):
+            return
+        yield from table_checks(data, tables)
+    for one in measure(data):
+        yield drift(data, tables[0], one) if isinstance(one, Summary) else one
+
+
+def _result(key: dg.AssetKey, check: Contract, verdict: Verdict | None) -> dg.AssetCheckResult:
+    """One verdict as the UI shows it."""
+    if verdict is None:
+        return dg.AssetCheckResult(
+            check_name=check.name,
+            asset_key=key,
+            passed=False,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={"observed": "not measured: a table breaks its contract"},
+        )
+    measured, settings = verdict.measured, verdict.settings
+    metadata: dict[str, Any] = {
+        "observed": _observed(measured),
+        "allowed": settings.allowed,
+    }
+    examples = (*(verdict.outside if len(measured.values) > 1 else ()), *measured.examples)
+    if measured.details is not None:
+        metadata["details"] = measured.details
+    if examples and not verdict.passed:
+        metadata["failing_examples"] = list(examples)
+    severity = dg.AssetCheckSeverity.ERROR if settings.severity == "error" else (
+        dg.AssetCheckSeverity.WARN
+    )  # fmt: skip
+    return dg.AssetCheckResult(
+        check_name=check.name,
+        asset_key=key,
+        passed=verdict.passed,
+        severity=severity,
+        metadata=metadata,
+    )
+
+
+def _observed(measured: Measured) -> Any:
+    """The number alone, if there is one; JSON has no infinity."""
+    values = {
+        subject: round(value, 6) if math.isfinite(value) else str(value)
+        for subject, value in measured.values.items()
+    }
+    if not values:
+        return "nothing to measure"
+    return next(iter(values.values())) if len(values) == 1 else values

@@ -1,81 +1,162 @@
 """Checks on scores, provenance and the sample."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 
 import dagster as dg
-import pyarrow.compute as pc
 
-from checks.declare import Check, Verdict, asset_checks
-from dasd_assets.partitions import TEMPERATURE, response_partition, responses, temperatures
+from checks.declare import Measure, asset_checks
+from checks.drift import Summary
+from checks.expectations import Measured
+from checks.logprobs import logprob_checks
+from checks.questions import domain_shares
+from checks.response_filtering import within_context
+from checks.tables import Tables, share, shares
+from checks.teacher_responses import known_questions, mean_tokens
+from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE, responses, temperatures
 from dasd_assets.profile import Profile
-from resources.lake import Lake
 
-EVERY_RESPONSE_SCORED = Check(
-    "every_response_scored", "Every filtered response has exactly one score.", blocking=True
-)
-PROBABILITIES_IN_RANGE = Check(
-    "probabilities_in_range", "Sentence probabilities lie between 0 and 1.", blocking=True
-)
-BUDGET_MET = Check("budget_met", "As many responses are selected as the budget asks for.")
-ANSWERS_PER_QUESTION = Check(
-    "answers_per_question",
-    "No question has more selected answers than the profile allows.",
-    blocking=True,
-)
-NOT_EMPTY = Check("not_empty", "At least one response is selected.", blocking=True)
+_SYMMETRIC = """
+select coalesce(a.response_id, b.response_id) from (
+    select response_id, count(*) as n from filtered_responses group by 1
+) as a full join (
+    select response_id, count(*) as n from {other} group by 1
+) as b using (response_id) where a.n is distinct from b.n
+"""
+
+_ALLOWED = "(from divergence_candidates where decision <> 'over_answers_per_question')"
+"""Candidates whose sizes the budget is shared out by."""
 
 
 def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
     """Checks of the box for one profile."""
-    settings = profile.divergence_sampling
-
-    def sample(context: dg.AssetCheckExecutionContext, lake: Lake) -> Iterator[Verdict]:
-        rows = lake.read("divergence_sample", {TEMPERATURE: context.partition_key}, ["question_id"])
-        budget = settings.budget_samples[context.partition_key]
-        yield Verdict(NOT_EMPTY, rows.num_rows > 0, rows.num_rows, "at least 1")
-        yield Verdict(BUDGET_MET, rows.num_rows == budget, rows.num_rows, f"{budget} samples")
-        counts = pc.value_counts(rows["question_id"]).to_pylist()
-        most = settings.max_answers_per_question
-        over = [row["values"] for row in counts if row["counts"] > most]
-        yield Verdict(
-            ANSWERS_PER_QUESTION, not over, len(over), f"0 questions over {most}", tuple(over)
-        )
-
     grid = responses(profile)
     return [
-        asset_checks("student_scores", [EVERY_RESPONSE_SCORED], _scores, grid),
-        asset_checks("sentence_provenance", [PROBABILITIES_IN_RANGE], _provenance, grid),
         asset_checks(
-            "divergence_sample",
-            [NOT_EMPTY, BUDGET_MET, ANSWERS_PER_QUESTION],
-            sample,
-            temperatures(profile),
+            profile, "student_scores", _scores, "student_scores", partitions_def=grid
         ),
-    ]
+        asset_checks(
+            profile, "sentence_provenance", _provenance,
+            "sentence_provenance", "response_provenance", partitions_def=grid,
+        ),
+        asset_checks(
+            profile, "divergence_sample", _sample(profile),
+            "divergence_sample", "divergence_candidates",
+            partitions_def=temperatures(profile), dimension=TEMPERATURE,
+        ),
+    ]  # fmt: skip
 
 
-def _scores(context: dg.AssetCheckExecutionContext, lake: Lake) -> Iterator[Verdict]:
-    cell = response_partition(context.partition_key)
-    filtered = lake.read("filtered_responses", cell, ["response_id"])["response_id"].to_pylist()
-    scored = lake.read("student_scores", cell, ["response_id"])["response_id"].to_pylist()
-    unequal = sorted(set(filtered) ^ set(scored))
-    yield Verdict(
-        EVERY_RESPONSE_SCORED,
-        sorted(filtered) == sorted(scored),
-        len(scored),
-        f"{len(filtered)} scores",
-        tuple(unequal),
+def _scores(data: Tables) -> Iterator[Measured | Summary]:
+    data.view("filtered_responses", TEMPERATURE, QUESTION_SHARD)
+    unequal, ids = data.broken(_SYMMETRIC.format(other="student_scores"))
+    yield Measured("every_response_scored", {data.name(): unequal}, ids)
+    yield from logprob_checks(
+        data, "student_scores", "response_id", "len(token_ids)", "logprobs",
+        also="len(ranks) <> len(token_ids) or len(token_starts) <> len(token_ids)",
+    )  # fmt: skip
+    ranks = data.row(
+        """select min(lowest) as lowest, min_by(response_id, lowest, 5) as ids
+           from (select response_id, list_min(ranks) as lowest from student_scores)"""
     )
+    found = {} if ranks["lowest"] is None else {data.name(): ranks["lowest"]}
+    yield Measured("ranks_from_one", found, tuple(ranks["ids"] or ()))
+    revisions = data.pairs(
+        "select model || '@' || model_revision, count(*) from student_scores group by 1 order by 1"
+    )
+    yield Measured("one_student", {data.name(): len(revisions)}, details=revisions)
+    n_rows = data.row("select count(*) as n from student_scores")["n"]
+    yield Summary(n_rows, mean_tokens(data))
 
 
-def _provenance(context: dg.AssetCheckExecutionContext, lake: Lake) -> Iterator[Verdict]:
-    cell = response_partition(context.partition_key)
-    columns = ["response_id", "p_teacher", "p_student"]
-    rows = lake.read("sentence_provenance", cell, columns)
-    bad = [
-        row["response_id"]
-        for row in rows.to_pylist()
-        for p in (row["p_teacher"], row["p_student"])
-        if p is not None and not 0.0 <= p <= 1.0
-    ]
-    yield Verdict(PROBABILITIES_IN_RANGE, not bad, len(bad), "0 out of range", tuple(bad))
+def _provenance(data: Tables) -> Iterator[Measured | Summary]:
+    data.view("filtered_responses", TEMPERATURE, QUESTION_SHARD)
+    for check, sql in {
+        "probabilities_in_range": """select response_id || ':' || sentence_index
+            from sentence_provenance where not (coalesce(p_teacher, 0) between 0 and 1
+                                            and coalesce(p_student, 0) between 0 and 1)""",
+        "every_response_classified": _SYMMETRIC.format(other="response_provenance"),
+        "counts_add_up": """
+            select coalesce(r.response_id, s.response_id) from response_provenance as r full join (
+                select response_id,
+                       count(*) filter (sentence_class = 'teacher') as teacher,
+                       count(*) filter (sentence_class = 'student') as student,
+                       count(*) filter (sentence_class = 'shared') as shared
+                from sentence_provenance group by response_id
+            ) as s using (response_id)
+            where (coalesce(teacher, 0), coalesce(student, 0), coalesce(shared, 0),
+                   coalesce(teacher + student + shared, 0))
+               is distinct from
+                  (n_teacher_sentences, n_student_sentences, n_shared_sentences, n_sentences)""",
+        "sentences_in_order": """select response_id || ':' || sentence_index from (
+                select response_id, sentence_index, start_byte, end_byte, lag(end_byte, 1, 0) over
+                    (partition by response_id order by sentence_index) as end_before
+                from sentence_provenance
+            ) where start_byte < end_before or end_byte <= start_byte""",
+    }.items():
+        n_broken, ids = data.broken(sql)
+        yield Measured(check, {data.name(): n_broken}, ids)
+    classes = shares(
+        data.pairs("select sentence_class, count(*) from sentence_provenance group by 1 order by 1")
+    )
+    unscored = {data.name(): classes.get("unscored", 0.0)} if classes else {}
+    yield Measured("few_unscored", unscored, details=classes)
+    rows = data.row(
+        """select count(*) as n, avg(p_teacher) as p_teacher, avg(p_student) as p_student,
+                  avg(n_sentences) as sentences from response_provenance"""
+    )
+    n_rows = rows.pop("n")
+    yield Summary(n_rows, rows if n_rows else {}, classes)
+
+
+def _sample(profile: Profile) -> Measure:
+    settings = profile.divergence_sampling
+
+    def measure(data: Tables) -> Iterator[Measured | Summary]:
+        temperature = data.partition[TEMPERATURE]
+        data.view_all("filtered_responses", temperature=temperature)
+        data.view_all("questions")
+        unit, budget = settings.budget(temperature)
+        size = "sum(n_student_tokens)" if unit == "tokens" else "count(*)"
+        rows = data.row(
+            f"""select count(*) as n, coalesce({size}, 0) as size, avg(n_student_tokens) as mean,
+                       coalesce(sum(n_student_tokens), 0) as tokens from divergence_sample"""
+        )
+        yield Measured("not_empty", {data.name(): rows["n"]})
+        seen = {"selected": int(rows["size"]), "budget": budget, "unit": unit}
+        yield Measured("budget_met", {data.name(): rows["size"] / budget}, details=seen)
+        over, ids = data.broken(
+            """select question_id from divergence_sample
+               group by question_id having count(*) > $most""",
+            most=settings.max_answers_per_question,
+        )
+        yield Measured("answers_per_question", {data.name(): over}, ids)
+        unknown, ids = data.broken(
+            """select response_id from divergence_sample anti join filtered_responses
+               using (response_id)
+               union
+               select coalesce(s.response_id, c.response_id) from divergence_sample as s full join
+                   (select response_id from divergence_candidates where is_selected) as c
+                   using (response_id)
+               where s.response_id is null or c.response_id is null"""
+        )
+        yield Measured("known_responses", {data.name(): unknown}, ids)
+        yield known_questions(data, "divergence_sample", "response_id")
+        yield within_context(
+            data, "divergence_sample", "response_id", profile.response_filtering.max_student_tokens
+        )
+        found = domain_shares(data, "divergence_sample", size=size)
+        wanted = settings.domain_shares or domain_shares(data, _ALLOWED, size=size)
+        names = sorted({*found, *wanted}) if found else []
+        gaps = {name: abs(found.get(name, 0.0) - wanted.get(name, 0.0)) for name in names}
+        yield Measured("domain_balance", gaps, details={"sample": found, "wanted": dict(wanted)})
+        control = data.row(
+            """select coalesce(sum(n_student_tokens), 0) as tokens from divergence_candidates
+               where is_random_control"""
+        )
+        ratio = {data.name(): share(control["tokens"], rows["tokens"])} if rows["tokens"] else {}
+        yield Measured("random_control_budget", ratio)
+        yield Summary(rows["n"], {"student_tokens": rows["mean"]} if rows["n"] else {}, found)
+
+    return measure

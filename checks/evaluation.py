@@ -1,43 +1,62 @@
 """Checks on evaluations: every question answered as often as the profile says."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 
 import dagster as dg
 
-from checks.declare import Check, Run, Verdict, asset_checks
+from checks.declare import Measure, asset_checks
+from checks.drift import Summary
+from checks.expectations import Measured
+from checks.tables import Tables
 from dasd_assets.evaluation.assets import CHECKPOINT_ASSETS
 from dasd_assets.partitions import benchmarks
 from dasd_assets.profile import Profile
-from resources.lake import Lake
-
-ALL_ANSWERED = Check("all_answered", "Every question has k graded answers.", blocking=True)
-FEW_TRUNCATED = Check("few_truncated", "At most 20 % of the answers hit max_tokens.")
-MAX_TRUNCATED = 0.2
 
 
 def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
     """Checks of the box for one profile."""
     return [
         asset_checks(
-            dg.AssetKey(["evaluation", checkpoint]),
-            [ALL_ANSWERED, FEW_TRUNCATED],
-            _check(checkpoint, profile.evaluation.samples_per_question),
-            benchmarks(profile),
+            profile, dg.AssetKey(["evaluation", checkpoint]),
+            _answers(profile.evaluation.samples_per_question), "evaluation",
+            partitions_def=benchmarks(profile), dimension="benchmark", checkpoint=checkpoint,
         )
         for checkpoint in CHECKPOINT_ASSETS
-    ]
+    ]  # fmt: skip
 
 
-def _check(checkpoint: str, samples_per_question: int) -> Run:
-    def check(context: dg.AssetCheckExecutionContext, lake: Lake) -> Iterator[Verdict]:
-        benchmark = {"benchmark": context.partition_key}
-        rows = lake.read("evaluation", {"checkpoint": checkpoint, **benchmark}, ["finish_reason"])
-        n_questions = lake.read("benchmark_questions", benchmark, ["question_id"]).num_rows
-        expected = n_questions * samples_per_question
-        yield Verdict(ALL_ANSWERED, rows.num_rows == expected, rows.num_rows, f"{expected} answers")
-        truncated = rows["finish_reason"].to_pylist().count("length") / max(rows.num_rows, 1)
-        yield Verdict(
-            FEW_TRUNCATED, truncated <= MAX_TRUNCATED, truncated, f"at most {MAX_TRUNCATED:.0%}"
+def _answers(samples_per_question: int) -> Measure:
+    def measure(data: Tables) -> Iterator[Measured | Summary]:
+        data.view("benchmark_questions", "benchmark")
+        off, ids = data.broken(
+            """select question_id from benchmark_questions left join
+                   (select question_id, count(*) as n from evaluation group by 1)
+                   using (question_id)
+               where coalesce(n, 0) <> $k""",
+            k=samples_per_question,
         )
+        yield Measured("all_answered", {data.name(): off}, ids)
+        unknown, ids = data.broken(
+            "select question_id from evaluation anti join benchmark_questions using (question_id)"
+        )
+        yield Measured("known_questions", {data.name(): unknown}, ids)
+        rows = data.row(
+            """select count(*) as n, avg(n_tokens) as tokens,
+                      avg((finish_reason = 'length')::int) as truncated,
+                      avg(is_correct::int) as correct from evaluation"""
+        )
+        if not rows["n"]:
+            yield Measured("few_truncated", {})
+            yield Summary(0)
+            return
+        _, ids = data.broken(
+            """select question_id || ':' || sample_index from evaluation
+               where finish_reason = 'length'"""
+        )
+        yield Measured("few_truncated", {data.name(): rows["truncated"]}, ids)
+        measured = {name: rows[name] for name in ("truncated", "correct")}
+        yield Summary(rows["n"], {"tokens": rows["tokens"]}, measured)
 
-    return check
+    return measure

@@ -1,71 +1,143 @@
 """Checks on rollouts, continuations and the mixed-policy sample."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 
 import dagster as dg
 
-from checks.declare import Check, Verdict, asset_checks
+from checks.declare import Measure, asset_checks
+from checks.drift import Summary
+from checks.expectations import Measured
+from checks.questions import domain_shares
+from checks.response_filtering import REPETITIVE, within_context
+from checks.tables import Tables, share
+from checks.teacher_responses import known_questions, sampled
 from checks.temperature_scheduled_learning import checkpoint_checks
 from dasd_assets.partitions import QUESTION_SHARD, question_shards
-from dasd_assets.profile import Profile
-from resources.lake import Lake
-
-WITHIN_CAP = Check(
-    "within_cap", "No rollout is longer than its cap of the teacher's length.", blocking=True
-)
-EVERY_TRUNCATED_CONTINUED = Check(
-    "every_truncated_continued", "Every truncated rollout has one continuation.", blocking=True
-)
-HAS_MIXED_POLICY = Check(
-    "has_mixed_policy", "The sample has answers that student and teacher wrote together.",
-    blocking=True,
-)  # fmt: skip
-PREFIX_WITHIN_TEXT = Check(
-    "prefix_within_text", "The student's prefix ends before the response does.", blocking=True
-)
+from dasd_assets.profile import DOMAINS, Profile
 
 
 def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
     """Checks of the box for one profile."""
+    settings = profile.mixed_policy_distillation
     return [
-        asset_checks("student_rollouts", [WITHIN_CAP], _rollouts, question_shards),
         asset_checks(
-            "teacher_continuations", [EVERY_TRUNCATED_CONTINUED], _continuations, question_shards
+            profile, "student_rollouts", _rollouts, "student_rollouts",
+            partitions_def=question_shards, dimension=QUESTION_SHARD,
         ),
-        asset_checks("mixed_policy_sample", [HAS_MIXED_POLICY, PREFIX_WITHIN_TEXT], _sample),
-        checkpoint_checks("dasd_checkpoint", "dasd"),
-    ]
+        asset_checks(
+            profile, "teacher_continuations", _continuations(settings.min_cut_fraction),
+            "teacher_continuations", partitions_def=question_shards, dimension=QUESTION_SHARD,
+        ),
+        asset_checks(
+            profile, "mixed_policy_sample", _sample(profile),
+            "mixed_policy_sample", "rejected_continuations",
+        ),
+        checkpoint_checks(profile, "dasd_checkpoint", "dasd"),
+    ]  # fmt: skip
 
 
-def _rollouts(context: dg.AssetCheckExecutionContext, lake: Lake) -> Iterator[Verdict]:
-    shard = {QUESTION_SHARD: context.partition_key}
-    rows = lake.read("student_rollouts", shard, ["rollout_id", "token_ids", "max_tokens"])
-    over = [
-        row["rollout_id"] for row in rows.to_pylist() if len(row["token_ids"]) > row["max_tokens"]
-    ]
-    yield Verdict(WITHIN_CAP, not over, len(over), "0 over the cap", tuple(over))
-
-
-def _continuations(context: dg.AssetCheckExecutionContext, lake: Lake) -> Iterator[Verdict]:
-    shard = {QUESTION_SHARD: context.partition_key}
-    rollouts = lake.read("student_rollouts", shard, ["rollout_id", "is_truncated"])
-    truncated = set(rollouts.filter(rollouts["is_truncated"])["rollout_id"].to_pylist())
-    continued = lake.read("teacher_continuations", shard, ["rollout_id"])["rollout_id"].to_pylist()
-    missing = sorted(truncated ^ set(continued))
-    passed = not missing and len(continued) == len(truncated)
-    yield Verdict(
-        EVERY_TRUNCATED_CONTINUED, passed, len(continued), f"{len(truncated)}", tuple(missing)
+def _rollouts(data: Tables) -> Iterator[Measured | Summary]:
+    data.view_all("divergence_sample")
+    over, ids = data.broken(
+        "select rollout_id from student_rollouts where len(token_ids) > max_tokens"
     )
+    yield Measured("within_cap", {data.name(): over}, ids)
+    unknown, ids = data.broken(
+        "select rollout_id from student_rollouts anti join divergence_sample using (response_id)"
+    )
+    yield Measured("known_responses", {data.name(): unknown}, ids)
+    yield from sampled(data, "student_rollouts", "rollout_id", "truncation_rate")
 
 
-def _sample(context: dg.AssetCheckExecutionContext, lake: Lake) -> Iterator[Verdict]:
-    columns = ["sample_id", "policy", "response_text", "student_prefix_bytes"]
-    rows = lake.read("mixed_policy_sample", columns=columns).to_pylist()
-    mixed = [row for row in rows if row["policy"] == "mixed_policy"]
-    yield Verdict(HAS_MIXED_POLICY, bool(mixed), len(mixed), "at least 1")
-    over = [
-        row["sample_id"]
-        for row in mixed
-        if not 0 < row["student_prefix_bytes"] < len(row["response_text"].encode())
-    ]
-    yield Verdict(PREFIX_WITHIN_TEXT, not over, len(over), "0 beyond the text", tuple(over))
+def _continuations(min_cut_fraction: float) -> Measure:
+    def measure(data: Tables) -> Iterator[Measured | Summary]:
+        data.view("student_rollouts", QUESTION_SHARD)
+        off, ids = data.broken(
+            """select coalesce(r.rollout_id, c.rollout_id) from
+                   (select rollout_id from student_rollouts where is_truncated) as r
+               full join (select rollout_id, count(*) as n from teacher_continuations group by 1)
+                   as c using (rollout_id)
+               where r.rollout_id is null or coalesce(n, 0) <> 1"""
+        )
+        yield Measured("every_truncated_continued", {data.name(): off}, ids)
+        outside, ids = data.broken(
+            """select continuation_id from teacher_continuations
+               where not cut_fraction between $least::float and 1""",
+            least=min_cut_fraction,
+        )
+        yield Measured("cut_in_range", {data.name(): outside}, ids)
+        yield from sampled(data, "teacher_continuations", "continuation_id")
+
+    return measure
+
+
+def _sample(profile: Profile) -> Measure:
+    n_off_policy = profile.mixed_policy_distillation.off_policy_samples
+
+    def measure(data: Tables) -> Iterator[Measured | Summary]:
+        data.view_all("teacher_continuations")
+        data.view_all("divergence_sample")
+        data.view_all("questions")
+        rows = data.row(
+            f"""select count(*) filter (policy = 'mixed_policy') as mixed,
+                       count(*) filter (policy = 'off_policy') as off_policy,
+                       avg(n_student_tokens) as mean,
+                       (select count(*) from rejected_continuations) as rejected,
+                       (select count(*) from rejected_continuations where {REPETITIVE})
+                           as repetitive
+                from mixed_policy_sample"""
+        )
+        yield Measured("has_mixed_policy", {data.name(): rows["mixed"]})
+        for check, sql in {
+            "prefix_within_text": """select sample_id from mixed_policy_sample
+                where policy = 'mixed_policy' and not (student_prefix_bytes > 0
+                    and student_prefix_bytes < strlen(response_text))""",
+            "none_lost": """select id from (
+                    select continuation_id as id, 1 as n from teacher_continuations
+                    union all select sample_id, -1 from mixed_policy_sample
+                        where policy = 'mixed_policy'
+                    union all select continuation_id, -1 from rejected_continuations
+                ) group by id having sum(n) <> 0""",
+            "known_samples": """select sample_id from mixed_policy_sample where sample_id not in (
+                    select continuation_id from teacher_continuations
+                    union all select response_id from divergence_sample)""",
+        }.items():
+            n_broken, ids = data.broken(sql)
+            yield Measured(check, {data.name(): n_broken}, ids)
+        yield known_questions(data, "mixed_policy_sample", "sample_id")
+        yield within_context(
+            data, "mixed_policy_sample", "sample_id", profile.response_filtering.max_student_tokens
+        )
+        met = {data.name(): rows["off_policy"] / n_off_policy} if n_off_policy else {}
+        yield Measured("budget_met", met)
+        n_continued = rows["mixed"] + rows["rejected"]
+        rejected = share(rows["rejected"], n_continued)
+        yield Measured("few_rejected", {data.name(): rejected}, _rejects(data))
+        repetitive = share(rows["repetitive"], n_continued)
+        yield Measured("few_repetitive", {data.name(): repetitive}, _rejects(data, REPETITIVE))
+        balance = domain_shares(data, "mixed_policy_sample", _asked(data))
+        yield Measured("domain_balance", balance)
+        n_rows = rows["mixed"] + rows["off_policy"]
+        yield Summary(
+            n_rows,
+            {"student_tokens": rows["mean"]} if n_rows else {},
+            {"rejected": rejected, "repetitive": repetitive, **balance},
+        )
+
+    return measure
+
+
+def _asked(data: Tables) -> tuple[str, ...]:
+    """Domains of the divergence samples: these should be in the mixture too."""
+    asked = data.pairs("select domain, count(*) from divergence_sample group by 1")
+    return tuple(domain for domain in DOMAINS if domain in asked)
+
+
+def _rejects(data: Tables, where: str = "true") -> tuple[str, ...]:
+    """Some rejected continuations with the first rule that each breaks."""
+    return data.broken(
+        f"""select continuation_id || coalesce(': ' || broken_rules[1].rule, '')
+            from rejected_continuations where {where}"""
+    )[1]

@@ -1,64 +1,139 @@
-"""Checks on question drops and curated questions."""
+"""Checks on question drops, evaluation sets and curated questions."""
+
+from __future__ import annotations
 
 from collections.abc import Iterator
 
 import dagster as dg
 
-from checks.declare import Check, Verdict, asset_checks
-from dasd_assets.partitions import QUESTION_SHARD, question_shards
-from dasd_assets.profile import Profile
-from resources.lake import Lake
-
-HAS_USABLE_ROWS = Check(
-    "has_usable_rows", "The drop has at least one row that can be used.", blocking=True
-)
-FEW_QUARANTINED = Check("few_quarantined", "At most 5 % of the drop's rows are quarantined.")
-MAX_QUARANTINED = 0.05
-
-UNIQUE_IN_ALL_SHARDS = Check(
-    "unique_in_all_shards", "No question of this shard is in another shard too.", blocking=True
-)
-NONE_LOST = Check(
-    "none_lost", "Every delivered row is either a question or a reject.", blocking=True
-)
+from checks.declare import Measure, asset_checks
+from checks.drift import Summary
+from checks.expectations import Measured
+from checks.tables import Tables, share, shares
+from dasd_assets.partitions import QUESTION_SHARD, benchmarks, question_shards
+from dasd_assets.profile import DOMAINS, Profile
 
 
 def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
     """Checks of the box for one profile."""
     return [
-        asset_checks("raw_questions", [HAS_USABLE_ROWS, FEW_QUARANTINED], _raw, question_shards),
-        asset_checks("questions", [UNIQUE_IN_ALL_SHARDS, NONE_LOST], _curated, question_shards),
-    ]
+        asset_checks(
+            profile, "raw_questions", _raw, "raw_questions", "quarantined_rows",
+            partitions_def=question_shards, dimension=QUESTION_SHARD,
+        ),
+        asset_checks(
+            profile, "benchmark_questions", _benchmark, "benchmark_questions",
+            partitions_def=benchmarks(profile), dimension="benchmark",
+        ),
+        asset_checks(
+            profile, "questions", _curated(profile.questions.decontamination_ngram_words),
+            "questions", "rejected_questions", "question_signatures",
+            partitions_def=question_shards, dimension=QUESTION_SHARD,
+        ),
+    ]  # fmt: skip
 
 
-def _raw(context: dg.AssetCheckExecutionContext, lake: Lake) -> Iterator[Verdict]:
-    shard = {QUESTION_SHARD: context.partition_key}
-    usable = lake.read("raw_questions", shard, ["line"]).num_rows
-    quarantined = lake.read("quarantined_rows", shard)
-    examples = tuple(
-        f"{row['drop']}:{row['line']}: {row['reason']} ({row['evidence']})"
-        for row in quarantined.slice(0, 5).to_pylist()
+def _raw(data: Tables) -> Iterator[Measured | Summary]:
+    usable = data.row("select count(*) as n from raw_questions")["n"]
+    quarantined, _ = data.broken("select line from quarantined_rows")
+    reasons = data.connection.sql(
+        """select drop || ':' || line || ': ' || reason || ' (' || evidence || ')'
+           from quarantined_rows order by drop, line limit 5"""
+    ).fetchall()
+    examples = tuple(text for (text,) in reasons)
+    yield Measured("has_usable_rows", {data.name(): usable}, examples)
+    part = share(quarantined, usable + quarantined)
+    yield Measured("few_quarantined", {data.name(): part}, examples)
+    yield known_domains(data, "raw_questions", "drop || ':' || line")
+    lengths = data.row("select avg(strlen(question)) as mean from raw_questions")
+    yield Summary(
+        usable,
+        {"question_bytes": lengths["mean"]} if usable else {},
+        {"quarantined": part, **domain_shares(data, "raw_questions")},
     )
-    yield Verdict(HAS_USABLE_ROWS, usable > 0, usable, "at least 1 usable row", examples)
-    share = quarantined.num_rows / max(usable + quarantined.num_rows, 1)
-    yield Verdict(
-        FEW_QUARANTINED, share <= MAX_QUARANTINED, share, f"at most {MAX_QUARANTINED:.0%}", examples
+
+
+def _benchmark(data: Tables) -> Iterator[Measured | Summary]:
+    row = data.row("select count(*) as n, avg(strlen(question)) as mean from benchmark_questions")
+    yield Measured("not_empty", {data.name(): row["n"]})
+    yield known_domains(data, "benchmark_questions", "question_id")
+    yield Summary(
+        row["n"],
+        {"question_bytes": row["mean"]} if row["n"] else {},
+        domain_shares(data, "benchmark_questions"),
     )
 
 
-def _curated(context: dg.AssetCheckExecutionContext, lake: Lake) -> Iterator[Verdict]:
-    shard = {QUESTION_SHARD: context.partition_key}
-    everywhere = lake.read_partitions("questions", ["question_id"])
-    here = lake.read("questions", shard, ["question_id"])["question_id"].to_pylist()
-    others = {
-        row["question_id"]
-        for row in everywhere.to_pylist()
-        if row[QUESTION_SHARD] != context.partition_key
-    }
-    twice = sorted(others.intersection(here)) + sorted({i for i in here if here.count(i) > 1})
-    yield Verdict(UNIQUE_IN_ALL_SHARDS, not twice, len(twice), "0 repeated", tuple(twice))
-    delivered = lake.read("raw_questions", shard, ["line"]).num_rows
-    rejected = lake.read("rejected_questions", shard, ["line"]).num_rows
-    yield Verdict(
-        NONE_LOST, delivered == len(here) + rejected, delivered - len(here) - rejected, "0 lost"
+def _curated(ngram_words: int) -> Measure:
+    def measure(data: Tables) -> Iterator[Measured | Summary]:
+        data.view_all("questions", "elsewhere", without=data.partition)
+        data.view("raw_questions", QUESTION_SHARD)
+        repeated, ids = data.broken(
+            """select question_id from questions group by question_id having count(*) > 1
+               union select question_id from questions semi join elsewhere using (question_id)"""
+        )
+        yield Measured("unique_in_all_shards", {data.name(): repeated}, ids)
+        unaccounted, lines = data.broken(
+            """select drop || ':' || line from (
+                    select drop, line, 1 as n from raw_questions
+                    union all select drop, line, -1 from questions
+                    union all select drop, line, -1 from rejected_questions
+                ) group by drop, line having sum(n) <> 0"""
+        )
+        yield Measured("none_lost", {data.name(): unaccounted}, lines)
+        contaminated = _contaminated(data, ngram_words)
+        yield Measured(
+            "not_contaminated", {data.name(): len(contaminated)}, tuple(contaminated[:5])
+        )
+        yield known_domains(data, "questions", "question_id")
+        rows = data.row(
+            """select (select count(*) from rejected_questions) as rejected,
+                      count(*) as kept, avg(strlen(question)) as mean from questions"""
+        )
+        rejected = share(rows["rejected"], rows["rejected"] + rows["kept"])
+        yield Measured("few_rejected", {data.name(): rejected})
+        everywhere = "(from questions select domain union all from elsewhere select domain)"
+        yield Measured("domain_balance", domain_shares(data, everywhere, DOMAINS))
+        yield Summary(
+            rows["kept"],
+            {"question_bytes": rows["mean"]} if rows["kept"] else {},
+            {"rejected": rejected, **domain_shares(data, "questions")},
+        )
+
+    return measure
+
+
+def _contaminated(data: Tables, ngram_words: int) -> list[str]:
+    """Stored questions that share an n-gram with an evaluation question, with the n-gram."""
+    from dasd_assets.questions.decontamination import EvaluationGrams
+
+    held_out = data.lake.read_partitions("benchmark_questions", ["question", "benchmark"])
+    grams = EvaluationGrams(data.connection.cursor(), held_out, ngram_words)
+    columns = ["question_id", "question"]
+    found = []
+    for batch in data.lake.batches("questions", data.partition, columns):
+        for index, evidence in grams.matches(batch["question"].to_pylist()).items():
+            found.append(f"{batch['question_id'][index]}: {evidence}")
+    return found
+
+
+def known_domains(data: Tables, table: str, id_sql: str) -> Measured:
+    """Rows of a table whose domain no grader knows."""
+    unknown, ids = data.broken(
+        f"""select {id_sql} || ' (' || domain || ')' from {table}
+            where not list_contains($known, domain)""",
+        known=list(DOMAINS),
     )
+    return Measured("known_domains", {data.name(): unknown}, ids)
+
+
+def domain_shares(
+    data: Tables, table: str, domains: tuple[str, ...] = (), size: str = "count(*)"
+) -> dict[str, float]:
+    """Share of each domain in the rows (or another size) of a table.
+
+    Args:
+        domains: domains that are named even if there is no row of them.
+    """
+    counts = data.pairs(f"select domain, {size} from {table} group by domain order by domain")
+    return shares({**dict.fromkeys(domains, 0), **counts})

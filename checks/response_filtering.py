@@ -1,67 +1,92 @@
 """Checks on filtered answers: nothing is lost between sampling and training."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 
 import dagster as dg
-import pyarrow.compute as pc
 
-from checks.declare import Check, Verdict, asset_checks
-from dasd_assets.partitions import response_partition, responses
+from checks.declare import Measure, asset_checks
+from checks.drift import Summary
+from checks.expectations import Measured
+from checks.logprobs import logprob_checks
+from checks.tables import Tables, share
+from checks.teacher_responses import known_questions
+from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE, responses
 from dasd_assets.profile import Profile
-from resources.lake import Lake
 
-NONE_LOST = Check("none_lost", "Every answer is either kept or rejected.", blocking=True)
-EVERY_REJECT_HAS_A_RULE = Check(
-    "every_reject_has_a_rule", "Every rejected answer names a rule that it breaks.", blocking=True
-)
-ONE_LOGPROB_PER_TOKEN = Check(
-    "one_logprob_per_token",
-    "Every token of every kept answer has one finite logprob of the teacher.",
-    blocking=True,
-)
-MOST_KEPT = Check("most_kept", "At least half of the answers pass the rules.")
-MIN_KEPT = 0.5
+REPETITIVE = "len(list_filter(broken_rules, lambda b : starts_with(b.rule, 'repeated_'))) > 0"
+"""SQL over a table of rejects: rejected for repeating itself."""
 
 
 def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
     """Checks of the box for one profile."""
-    checks = [NONE_LOST, EVERY_REJECT_HAS_A_RULE, ONE_LOGPROB_PER_TOKEN, MOST_KEPT]
-    return [asset_checks("filtered_responses", checks, _check, responses(profile))]
+    return [
+        asset_checks(
+            profile, "filtered_responses", _filtered(profile.response_filtering.max_student_tokens),
+            "filtered_responses", "rejected_responses", partitions_def=responses(profile),
+        )
+    ]  # fmt: skip
 
 
-def _check(context: dg.AssetCheckExecutionContext, lake: Lake) -> Iterator[Verdict]:
-    cell = response_partition(context.partition_key)
-    sampled = set(_ids(lake, "teacher_responses", cell))
-    columns = ["response_id", "n_teacher_tokens", "teacher_logprobs"]
-    filtered = lake.read("filtered_responses", cell, columns)
-    kept = filtered["response_id"].to_pylist()
-    rejected = lake.read("rejected_responses", cell, ["response_id", "broken_rules"])
-    rejected_ids = rejected["response_id"].to_pylist()
-    accounted = sorted(kept + rejected_ids) == sorted(sampled)
-    lost = sorted(sampled - set(kept) - set(rejected_ids))
-    yield Verdict(
-        NONE_LOST, accounted, len(kept) + len(rejected_ids), f"{len(sampled)} answers", tuple(lost)
-    )
-    unexplained = [row["response_id"] for row in rejected.to_pylist() if not row["broken_rules"]]
-    yield Verdict(
-        EVERY_REJECT_HAS_A_RULE, not unexplained, len(unexplained), "0", tuple(unexplained)
-    )
-    unequal = pc.not_equal(
-        filtered["n_teacher_tokens"], pc.list_value_length(filtered["teacher_logprobs"])
-    )
-    finite = pc.is_finite(pc.list_flatten(filtered["teacher_logprobs"]))
-    non_finite = pc.sum(pc.invert(finite)).as_py() or 0
-    wrong = filtered.filter(unequal)["response_id"].to_pylist()
-    yield Verdict(
-        ONE_LOGPROB_PER_TOKEN,
-        not wrong and not non_finite,
-        {"answers_with_other_counts": len(wrong), "non_finite": non_finite},
-        "none",
-        tuple(wrong),
-    )
-    share = len(kept) / max(len(sampled), 1)
-    yield Verdict(MOST_KEPT, share >= MIN_KEPT, share, f"at least {MIN_KEPT:.0%}")
+def _filtered(max_student_tokens: int) -> Measure:
+    def measure(data: Tables) -> Iterator[Measured | Summary]:
+        data.view("teacher_responses", TEMPERATURE, QUESTION_SHARD)
+        data.view("questions", QUESTION_SHARD)
+        off, ids = data.broken(
+            """select response_id from (
+                   select response_id, 1 as n from teacher_responses
+                   union all select response_id, -1 from filtered_responses
+                   union all select response_id, -1 from rejected_responses
+               ) group by response_id having sum(n) <> 0"""
+        )
+        yield Measured("none_lost", {data.name(): off}, ids)
+        unexplained, ids = data.broken(
+            "select response_id from rejected_responses where coalesce(len(broken_rules), 0) = 0"
+        )
+        yield Measured("every_reject_has_a_rule", {data.name(): unexplained}, ids)
+        yield from logprob_checks(
+            data, "filtered_responses", "response_id", "n_teacher_tokens", "teacher_logprobs",
+            also="len(teacher_token_starts) <> n_teacher_tokens",
+        )  # fmt: skip
+        yield known_questions(data, "filtered_responses", "response_id")
+        yield within_context(data, "filtered_responses", "response_id", max_student_tokens)
+        rows = data.row(
+            f"""select count(*) as kept, avg(n_student_tokens) as tokens,
+                       (select count(*) from teacher_responses) as sampled,
+                       (select count(*) from rejected_responses where {REPETITIVE}) as repetitive
+                from filtered_responses"""
+        )
+        kept = share(rows["kept"], rows["sampled"])
+        repetitive = share(rows["repetitive"], rows["sampled"])
+        yield Measured("most_kept", {data.name(): kept}, _rejects(data))
+        by_domain = data.pairs(
+            """select t.domain, count(f.response_id) / count(*)
+               from teacher_responses as t left join filtered_responses as f using (response_id)
+               group by t.domain order by t.domain"""
+        )
+        yield Measured("domain_balance", by_domain)
+        yield Measured("few_repetitive", {data.name(): repetitive}, _rejects(data, REPETITIVE))
+        yield Summary(
+            rows["kept"],
+            {"student_tokens": rows["tokens"]} if rows["kept"] else {},
+            {"kept": kept, "repetitive": repetitive},
+        )
+
+    return measure
 
 
-def _ids(lake: Lake, table: str, cell: dict[str, str]) -> list[str]:
-    return lake.read(table, cell, ["response_id"])["response_id"].to_pylist()
+def within_context(data: Tables, table: str, id_column: str, max_student_tokens: int) -> Measured:
+    """Rows that are longer than the training context."""
+    over, ids = data.broken(
+        f"select {id_column} from {table} where n_student_tokens > $most", most=max_student_tokens
+    )
+    return Measured("within_context", {data.name(): over}, ids)
+
+
+def _rejects(data: Tables, where: str = "true") -> tuple[str, ...]:
+    """Some rejected answers with the first rule that each breaks."""
+    return data.broken(
+        f"""select response_id || coalesce(': ' || broken_rules[1].rule, '')
+            from rejected_responses where {where}"""
+    )[1]

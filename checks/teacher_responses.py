@@ -1,68 +1,91 @@
 """Checks on sampled answers: all there, and their logprobs are what they say."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 
 import dagster as dg
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from checks.declare import Check, Verdict, asset_checks
-from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE, response_partition, responses
+from checks.declare import Measure, asset_checks
+from checks.drift import Summary
+from checks.expectations import Measured
+from checks.logprobs import logprob_checks
+from checks.tables import Tables, share
+from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE, responses
 from dasd_assets.profile import Profile
-from resources.lake import Lake
-
-ALL_ANSWERED = Check(
-    "all_answered", "Every question of the shard has its number of answers.", blocking=True
-)
-RAW_LOGPROBS = Check(
-    "raw_logprobs",
-    "All logprobs are the teacher's own at temperature 1 (`raw_logprobs`), none is mixed in.",
-    blocking=True,
-)
-ONE_LOGPROB_PER_TOKEN = Check(
-    "one_logprob_per_token",
-    "Every emitted token has one finite logprob. Filtering rejects the answers that break this.",
-)
-FEW_TRUNCATED = Check("few_truncated", "At most 20 % of the answers hit max_tokens.")
-MAX_TRUNCATED = 0.2
 
 
 def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
     """Checks of the box for one profile."""
+    return [
+        asset_checks(
+            profile, "teacher_responses", _answers(profile), "teacher_responses",
+            partitions_def=responses(profile),
+        )
+    ]  # fmt: skip
+
+
+def _answers(profile: Profile) -> Measure:
     samples = profile.teacher_responses.samples_per_question
 
-    def check(context: dg.AssetCheckExecutionContext, lake: Lake) -> Iterator[Verdict]:
-        cell = response_partition(context.partition_key)
-        columns = ["response_id", "token_ids", "logprobs", "logprobs_mode", "finish_reason"]
-        rows = lake.read("teacher_responses", cell, columns)
-        questions = lake.read("questions", {QUESTION_SHARD: cell[QUESTION_SHARD]}, ["question_id"])
-        expected = questions.num_rows * samples[cell[TEMPERATURE]]
-        yield Verdict(ALL_ANSWERED, rows.num_rows == expected, rows.num_rows, f"{expected} answers")
-
-        modes = sorted(pc.unique(rows["logprobs_mode"]).to_pylist())
-        yield Verdict(RAW_LOGPROBS, modes in ([], ["raw_logprobs"]), modes, "raw_logprobs only")
-
-        unequal = pc.not_equal(
-            pc.list_value_length(rows["token_ids"]), pc.list_value_length(rows["logprobs"])
+    def measure(data: Tables) -> Iterator[Measured | Summary]:
+        data.view("questions", QUESTION_SHARD)
+        wanted = samples[data.partition[TEMPERATURE]]
+        off, ids = data.broken(
+            """select question_id from (
+                   select question_id from questions
+               ) as q left join (
+                   select question_id, count(*) as n from teacher_responses group by question_id
+               ) using (question_id) where coalesce(n, 0) <> $wanted""",
+            wanted=wanted,
         )
-        finite = pc.is_finite(pc.list_flatten(rows["logprobs"]))
-        places = pc.unique(pc.list_parent_indices(rows["logprobs"]).filter(pc.invert(finite)))
-        non_finite = pc.is_in(pa.array(range(rows.num_rows)), places)
-        unusable = rows.filter(pc.or_(unequal, non_finite))["response_id"].to_pylist()
-        yield Verdict(
-            ONE_LOGPROB_PER_TOKEN,
-            not unusable,
-            {
-                "unusable_answers": len(unusable),
-                "with_other_counts": pc.sum(unequal).as_py() or 0,
-                "with_non_finite": len(places),
-            },
-            "0 answers",
-            tuple(unusable),
+        rows = data.row("select count(*) as n from teacher_responses")["n"]
+        expected = wanted * data.row("select count(*) as n from questions")["n"]
+        yield Measured(
+            "all_answered",
+            {data.name(): max(off, abs(rows - expected))},
+            ids,
+            {"answers": rows, "expected": expected},
         )
-        truncated = pc.sum(pc.equal(rows["finish_reason"], "length")).as_py() or 0
-        share = truncated / max(rows.num_rows, 1)
-        yield Verdict(FEW_TRUNCATED, share <= MAX_TRUNCATED, share, f"at most {MAX_TRUNCATED:.0%}")
+        other, ids = data.broken(
+            "select response_id from teacher_responses where logprobs_mode <> 'raw_logprobs'"
+        )
+        modes = "select logprobs_mode, count(*) from teacher_responses group by 1 order by 1"
+        yield Measured("raw_logprobs", {data.name(): other}, ids, data.pairs(modes))
+        yield known_questions(data, "teacher_responses", "response_id")
+        yield from sampled(data, "teacher_responses", "response_id")
 
-    checks = [ALL_ANSWERED, RAW_LOGPROBS, ONE_LOGPROB_PER_TOKEN, FEW_TRUNCATED]
-    return [asset_checks("teacher_responses", checks, check, responses(profile))]
+    return measure
+
+
+def known_questions(data: Tables, table: str, id_column: str) -> Measured:
+    """Rows whose question is not among the view `questions`."""
+    unknown, ids = data.broken(
+        f"select {id_column} from {table} anti join questions using (question_id)"
+    )
+    return Measured("known_questions", {data.name(): unknown}, ids)
+
+
+def sampled(
+    data: Tables, table: str, id_column: str, check: str = "few_truncated"
+) -> Iterator[Measured | Summary]:
+    """Logprobs, truncation and summary of any table of sampled answers."""
+    yield from logprob_checks(data, table, id_column, "len(token_ids)", "logprobs")
+    rows = data.row(
+        f"select count(*) as n, count(*) filter (finish_reason = 'length') as cut from {table}"
+    )
+    truncated = share(rows["cut"], rows["n"])
+    _, ids = data.broken(f"select {id_column} from {table} where finish_reason = 'length'")
+    yield Measured(check, {data.name(): truncated} if rows["n"] else {}, ids)
+    yield Summary(rows["n"], mean_tokens(data), {"truncated": truncated})
+
+
+def mean_tokens(data: Tables) -> dict[str, float]:
+    """Means over the answers that `logprob_checks` has reduced, as far as there are any."""
+    means = data.row(
+        """select avg(n_tokens) as tokens,
+                  sum(total) filter (isfinite(total))
+                  / nullif(sum(n_logprobs) filter (isfinite(total)), 0) as logprob
+           from reduced"""
+    )
+    return {name: value for name, value in means.items() if value is not None}

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from dasd_assets.check_settings import Checks
 from resources.compute import Compute
 from resources.engines.settings import EngineSettings, OpenAiSettings, TransformersSettings
 
@@ -405,6 +406,10 @@ class Profile(Section):
             )
         temperatures = set(self.teacher_responses.temperatures)
         in_samples = sorted(self.divergence_sampling.budget_samples)
+    checks: Checks = Field(
+        default_factory=Checks,
+        description="asset -> check -> limits and severity, see docs/data-contracts.md",
+    )
         in_tokens = sorted(self.divergence_sampling.budget_tokens)
         if sorted(in_samples + in_tokens) != sorted(temperatures):
             raise ValueError(

@@ -27,7 +27,10 @@ from dagster._core.loader import LoadingContext
 DEFINITIONS_MODULE = "dasd_assets.definitions"
 ALL_ASSETS_JOB = "__ASSET_JOB"
 
-PRELOADED = [DEFINITIONS_MODULE, "dagster._utils.test", "torch", "transformers"]
+PRELOADED = [
+    DEFINITIONS_MODULE, "dagster._utils.test", "torch", "transformers",
+    "great_expectations.expectations", "duckdb",
+]  # fmt: skip
 """Imported once, in the process that steps are forked from: a step then starts in a moment."""
 
 RUN_CONFIG = {

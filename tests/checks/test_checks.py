@@ -1,43 +1,28 @@
-"""Every check has data on which it fails, and says what it saw."""
+"""Every check passes on a good lake, fails on one that is spoilt for it, and says what it saw."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
-import pyarrow as pa
 import pytest
+from support.checked_lake import (
+    SHARD,
+    Rows,
+    Spoil,
+    evaluate,
+    failed,
+    fill,
+    good_rows,
+    put,
+    spoilt,
+)
 
-import checks
-from dasd_assets.profile import load_profile
-from resources.contracts import SCHEMAS
+from dasd_assets.data_contracts import CONTRACTS
 from resources.lake import Lake
 
-PROFILE = load_profile("tiny")
-SHARD = {"question_shard": "s"}
-CELL = {"temperature": "low", "question_shard": "s"}
-GRID_KEY = dg.MultiPartitionKey(CELL)
-
-DEFAULTS: dict[pa.DataType, Any] = {
-    pa.string(): "x",
-    pa.int32(): 1,
-    pa.int64(): 1,
-    pa.float32(): 0.5,
-    pa.bool_(): False,
-}
-
-
-def put(lake: Lake, table: str, partition: dict[str, str] | None, *rows: dict[str, Any]) -> None:
-    """Write rows to the lake; columns that are not given have a plain value."""
-    schema = SCHEMAS[table]
-    full = [
-        {field.name: row.get(field.name, DEFAULTS.get(field.type, [])) for field in schema}
-        for row in rows
-    ]
-    lake.write(table, pa.Table.from_pylist(full, schema=schema), partition)
+NAN, INFINITY = float("nan"), float("inf")
 
 
 @pytest.fixture
@@ -45,208 +30,313 @@ def lake(tmp_path: Path) -> Lake:
     return Lake(root=str(tmp_path / "lake"))
 
 
-def evaluate(
-    lake: Lake, asset: str | list[str], partition_key: str | None = None
-) -> dict[str, dg.AssetCheckEvaluation]:
-    """Run the checks of one asset through Dagster over what is in the lake."""
-    key = dg.AssetKey(asset)
-    group = next(
-        check
-        for check in checks.build(PROFILE)
-        if any(spec.asset_key == key for spec in check.check_specs)
-    )
-
-    @dg.asset(key=key, partitions_def=next(iter(group.check_specs)).partitions_def)
-    def in_the_lake_already() -> None:
-        """Stands for the asset, whose rows the test has written."""
-
-    with dg.instance_for_test() as instance:
-        instance.add_dynamic_partitions("question_shard", ["s"])
-        result = dg.materialize(
-            [in_the_lake_already, group],
-            instance=instance,
-            resources={"lake": lake},
-            partition_key=partition_key,
-            raise_on_error=False,
-        )
-        return {e.check_name: e for e in result.get_asset_check_evaluations()}
-
-
-def failed(evaluations: dict[str, dg.AssetCheckEvaluation]) -> set[str]:
-    return {name for name, evaluation in evaluations.items() if not evaluation.passed}
-
-
-def question(name: str) -> dict[str, Any]:
-    return {"question_id": name}
-
-
-def test_raw_questions(lake: Lake) -> None:
-    put(lake, "raw_questions", SHARD)
-    put(lake, "quarantined_rows", SHARD, {"line": 7, "reason": "invalid_json"})
-    evaluations = evaluate(lake, "raw_questions", "s")
-    assert failed(evaluations) == {"has_usable_rows", "few_quarantined"}
-    assert evaluations["has_usable_rows"].severity == dg.AssetCheckSeverity.ERROR
-    assert "x:7: invalid_json" in str(evaluations["has_usable_rows"].metadata["failing_examples"])
-    put(lake, "raw_questions", SHARD, *({"line": n} for n in range(30)))
-    assert not failed(evaluate(lake, "raw_questions", "s"))
-
-
-def test_questions(lake: Lake) -> None:
-    put(lake, "raw_questions", SHARD, {"line": 1}, {"line": 2}, {"line": 3})
-    put(lake, "rejected_questions", SHARD)
-    put(lake, "questions", SHARD, question("a"), question("b"))
-    put(lake, "questions", {"question_shard": "other"}, question("a"))
-    assert failed(evaluate(lake, "questions", "s")) == {"unique_in_all_shards", "none_lost"}
-    put(lake, "questions", {"question_shard": "other"}, question("c"))
-    put(lake, "rejected_questions", SHARD, {"line": 3})
-    assert not failed(evaluate(lake, "questions", "s"))
-
-
-def response(name: str, **columns: Any) -> dict[str, Any]:
-    good = {"logprobs_mode": "raw_logprobs", "finish_reason": "stop", "token_ids": [1, 2],
-            "logprobs": [-0.1, -0.2]}  # fmt: skip
-    return {"response_id": name, **good, **columns}
-
-
-@pytest.mark.parametrize(
-    ("rows", "broken"),
-    [
-        ([response("a"), response("b")], set()),
-        ([response("a")], {"all_answered"}),
-        ([response("a"), response("b", logprobs_mode="processed_logprobs")], {"raw_logprobs"}),
-        ([response("a"), response("b", logprobs=[-0.1])], {"one_logprob_per_token"}),
-        ([response("a"), response("b", logprobs=[-0.1, float("nan")])], {"one_logprob_per_token"}),
-        ([response("a"), response("b", finish_reason="length")], {"few_truncated"}),
-    ],
-)
-def test_teacher_responses(lake: Lake, rows: list[dict[str, Any]], broken: set[str]) -> None:
-    put(lake, "questions", SHARD, question("a"), question("b"))
-    put(lake, "teacher_responses", CELL, *rows)
-    assert failed(evaluate(lake, "teacher_responses", str(GRID_KEY))) == broken
-
-
-def test_unusable_logprobs_are_counted_and_stop_nothing(lake: Lake) -> None:
-    nan = float("nan")
-    put(lake, "questions", SHARD, *(question(name) for name in "abcde"))
-    put(
-        lake, "teacher_responses", CELL,
-        response("a"), response("b", logprobs=[]), response("c", logprobs=[nan, nan]),
-        response("d", logprobs=[-0.1, -float("inf")]), response("e", logprobs=[nan]),
-    )  # fmt: skip
-    evaluation = evaluate(lake, "teacher_responses", str(GRID_KEY))["one_logprob_per_token"]
-    assert not evaluation.passed
-    assert evaluation.severity == dg.AssetCheckSeverity.WARN
-    assert not evaluation.blocking
-    assert evaluation.metadata["observed"].value == {
-        "unusable_answers": 4, "with_other_counts": 2, "with_non_finite": 3,
-    }  # fmt: skip
-    assert evaluation.metadata["failing_examples"].value == ["b", "c", "d", "e"]
-
-
-def ids(names: Iterable[str], **columns: Any) -> list[dict[str, Any]]:
-    return [{"response_id": name, **columns} for name in names]
-
-
-def test_filtered_responses(lake: Lake) -> None:
-    put(lake, "teacher_responses", CELL, *ids("abcde"))
-    kept = {"n_teacher_tokens": 2, "teacher_logprobs": [-0.1, -0.2]}
-    put(lake, "filtered_responses", CELL, *ids("a", **kept))
-    put(lake, "rejected_responses", CELL, *ids("bc"))
-    assert failed(evaluate(lake, "filtered_responses", str(GRID_KEY))) == {
-        "none_lost", "every_reject_has_a_rule", "most_kept",
-    }  # fmt: skip
-    rule = [{"rule": "too_long", "evidence": "9"}]
-    put(lake, "filtered_responses", CELL, *ids("acde", **kept))
-    put(lake, "rejected_responses", CELL, *ids("b", broken_rules=rule))
-    assert not failed(evaluate(lake, "filtered_responses", str(GRID_KEY)))
-    for logprobs in ([-0.1], [-0.1, float("nan")]):
-        put(lake, "filtered_responses", CELL, *ids("acd", **kept),
-            *ids("e", **{**kept, "teacher_logprobs": logprobs}))  # fmt: skip
-        evaluations = evaluate(lake, "filtered_responses", str(GRID_KEY))
-        assert failed(evaluations) == {"one_logprob_per_token"}
-        assert evaluations["one_logprob_per_token"].severity == dg.AssetCheckSeverity.ERROR
-
-
-def test_student_scores_and_provenance(lake: Lake) -> None:
-    put(lake, "filtered_responses", CELL, *ids("ab"))
-    put(lake, "student_scores", CELL, *ids("a"))
-    assert failed(evaluate(lake, "student_scores", str(GRID_KEY))) == {"every_response_scored"}
-    put(lake, "student_scores", CELL, *ids("ba"))
-    assert not failed(evaluate(lake, "student_scores", str(GRID_KEY)))
-    put(lake, "sentence_provenance", CELL, *ids("a", p_teacher=1.5))
-    key = str(GRID_KEY)
-    assert failed(evaluate(lake, "sentence_provenance", key)) == {"probabilities_in_range"}
-    put(lake, "sentence_provenance", CELL, *ids("a", p_teacher=None))
-    assert not failed(evaluate(lake, "sentence_provenance", key))
-
-
-def test_divergence_sample(lake: Lake) -> None:
-    low = {"temperature": "low"}
-    put(lake, "divergence_sample", low)
-    assert failed(evaluate(lake, "divergence_sample", "low")) == {"not_empty", "budget_met"}
-    put(lake, "divergence_sample", low, question("a"), question("a"))
-    assert failed(evaluate(lake, "divergence_sample", "low")) == {
-        "budget_met", "answers_per_question",
-    }  # fmt: skip
-    budget = PROFILE.divergence_sampling.budget_samples["low"]
-    put(lake, "divergence_sample", low, *(question(str(n)) for n in range(budget)))
-    assert not failed(evaluate(lake, "divergence_sample", "low"))
-
-
-@pytest.mark.parametrize(
-    ("samples_out", "losses", "broken"),
-    [
-        (5, [2.0, 1.0], set()),
-        (4, [2.0, 1.0], {"nothing_cut"}),
-        (5, [2.0, float("nan")], {"finite_loss", "loss_fell"}),
-        (5, [1.0, 2.0], {"loss_fell"}),
-        (5, [], {"finite_loss", "loss_fell"}),
-    ],
-)
-@pytest.mark.parametrize("checkpoint", ["low_temperature", "dasd"])
-def test_checkpoints(
-    lake: Lake, checkpoint: str, samples_out: int, losses: list[float], broken: set[str]
-) -> None:
-    folder = lake.checkpoint_folder(checkpoint, "key")
+def checkpoint(lake: Lake, name: str, samples_out: int, losses: list[float]) -> None:
+    folder = lake.checkpoint_folder(name, "key")
     folder.mkdir(parents=True)
     (folder / "certificate.json").write_text(
         json.dumps({"samples_in": 5, "samples_out": samples_out})
     )
-    (folder / "training_log.jsonl").write_text(
-        "".join(json.dumps({"step": 1, "loss": loss}) + "\n" for loss in losses)
+    log = [json.dumps({"step": n, "loss": loss}) + "\n" for n, loss in enumerate(losses)]
+    (folder / "training_log.jsonl").write_text("".join(log))
+    lake.publish_checkpoint(name, "key")
+
+
+@pytest.mark.parametrize("asset", CONTRACTS)
+def test_good_data_passes_every_check(lake: Lake, asset: str) -> None:
+    fill(lake, good_rows())
+    checkpoint(lake, asset.removesuffix("_checkpoint"), 5, [2.0, 1.0])
+    evaluations = evaluate(lake, asset)
+    assert failed(evaluations) == set()
+    assert list(evaluations) == [contract.name for contract in CONTRACTS[asset]]
+
+
+def every(table: str, **columns: Any) -> Spoil:
+    """Set columns in all rows of a table."""
+    return lambda rows: [row.update(columns) for row in rows[table]]
+
+
+def first(table: str, **columns: Any) -> Spoil:
+    """Set columns in one row of a table."""
+    return lambda rows: rows[table][0].update(columns)
+
+
+def several(table: str, n: int, **columns: Any) -> Spoil:
+    """Set columns in the first n rows of a table."""
+    return lambda rows: [row.update(columns) for row in rows[table][:n]]
+
+
+def without(table: str, n: int = 1) -> Spoil:
+    """Take the first n rows of a table away."""
+    return lambda rows: rows[table].__delitem__(slice(n))
+
+
+def empty(table: str) -> Spoil:
+    return lambda rows: rows[table].clear()
+
+
+def twice(table: str) -> Spoil:
+    """Put the first row of a table there again."""
+    return lambda rows: rows[table].append(dict(rows[table][0]))
+
+
+def repeating(table: str, source: str, n: int, id_column: str) -> Spoil:
+    """Turn n rows of a table into rejects for repetition."""
+
+    def spoil(rows: Rows) -> None:
+        taken = rows[source][:n]
+        del rows[source][:n]
+        names = {"broken_rules": [{"rule": "repeated_ngram", "evidence": "9 x"}]}
+        rows[table] += [
+            {**row, id_column: row.get(id_column) or row["sample_id"], **names} for row in taken
+        ]
+
+    return spoil
+
+
+LOGPROBS = {
+    "filtered_responses": "teacher_logprobs",
+    "teacher_responses": "logprobs",
+    "student_scores": "logprobs",
+    "student_rollouts": "logprobs",
+    "teacher_continuations": "logprobs",
+}
+
+CASES: list[tuple[str, Spoil, set[str]]] = [
+    ("raw_questions", empty("raw_questions"), {"has_usable_rows", "few_quarantined"}),
+    ("raw_questions",
+     lambda rows: rows["quarantined_rows"].extend({"line": 100 + n} for n in range(3)),
+     {"few_quarantined"}),
+    ("raw_questions", first("raw_questions", domain="poetry"), {"known_domains"}),
+    ("raw_questions", first("raw_questions", question=" "), {"no_nulls"}),
+    ("raw_questions", twice("raw_questions"), {"unique_ids"}),
+    ("benchmark_questions", empty("benchmark_questions"), {"not_empty"}),
+    ("benchmark_questions", first("benchmark_questions", domain="poetry"), {"known_domains"}),
+    ("benchmark_questions", first("benchmark_questions", question_id=""), {"no_nulls"}),
+    ("benchmark_questions", twice("benchmark_questions"), {"unique_ids"}),
+    ("questions", twice("questions"), {"unique_in_all_shards", "none_lost"}),
+    ("questions", without("questions"), {"none_lost"}),
+    ("questions", first("questions", question="What is 7 and 7?"), {"not_contaminated"}),
+    ("questions", first("questions", domain="poetry"), {"known_domains"}),
+    ("questions", first("questions", question=""), {"no_nulls"}),
+    ("questions",
+     lambda rows: rows["rejected_questions"].extend(
+         row for row in [rows["questions"].pop() for _ in range(16)]),
+     {"few_rejected"}),
+    ("questions", every("questions", domain="math"), {"domain_balance"}),
+    ("teacher_responses", without("teacher_responses"), {"all_answered"}),
+    ("teacher_responses", first("teacher_responses", logprobs_mode="processed_logprobs"),
+     {"raw_logprobs"}),
+    ("teacher_responses", first("teacher_responses", question_id="q99"),
+     {"known_questions", "all_answered"}),
+    ("teacher_responses", several("teacher_responses", 6, finish_reason="length"),
+     {"few_truncated"}),
+    ("teacher_responses", first("teacher_responses", response_id="  "), {"no_nulls"}),
+    ("teacher_responses", first("teacher_responses", response_id="r1"), {"unique_ids"}),
+    ("filtered_responses", without("filtered_responses"), {"none_lost"}),
+    ("filtered_responses", first("rejected_responses", response_id="r1"), {"none_lost"}),
+    ("filtered_responses", first("rejected_responses", broken_rules=[]),
+     {"every_reject_has_a_rule"}),
+    ("filtered_responses", first("filtered_responses", teacher_token_starts=[0]),
+     {"one_logprob_per_token"}),
+    ("filtered_responses", first("filtered_responses", question_id="q99"), {"known_questions"}),
+    ("filtered_responses", first("filtered_responses", n_student_tokens=9_999),
+     {"within_context"}),
+    ("filtered_responses", without("filtered_responses", 13), {"none_lost", "most_kept"}),
+    ("filtered_responses",
+     lambda rows: rows.update(filtered_responses=[
+         row for row in rows["filtered_responses"] if row["domain"] != "math"]),
+     {"none_lost", "domain_balance"}),
+    ("filtered_responses",
+     repeating("rejected_responses", "filtered_responses", 6, "response_id"),
+     {"few_repetitive"}),
+    ("filtered_responses", first("filtered_responses", question=""), {"no_nulls"}),
+    ("filtered_responses", first("filtered_responses", response_id="r1"),
+     {"unique_ids", "none_lost"}),
+    ("student_scores", without("student_scores"), {"every_response_scored"}),
+    ("student_scores", first("student_scores", ranks=[1, 0, 1]), {"ranks_from_one"}),
+    ("student_scores", first("student_scores", ranks=[1]), {"one_logprob_per_token"}),
+    ("student_scores", first("student_scores", model_revision="other"), {"one_student"}),
+    ("student_scores", first("student_scores", response_id=""),
+     {"no_nulls", "every_response_scored"}),
+    ("student_scores", twice("student_scores"), {"unique_ids", "every_response_scored"}),
+    ("sentence_provenance", first("sentence_provenance", p_teacher=1.5),
+     {"probabilities_in_range"}),
+    ("sentence_provenance", first("sentence_provenance", p_student=NAN),
+     {"probabilities_in_range"}),
+    ("sentence_provenance", without("response_provenance"),
+     {"every_response_classified", "counts_add_up"}),
+    ("sentence_provenance", first("response_provenance", n_teacher_sentences=2),
+     {"counts_add_up"}),
+    ("sentence_provenance", first("sentence_provenance", end_byte=8), {"sentences_in_order"}),
+    ("sentence_provenance", first("sentence_provenance", end_byte=0), {"sentences_in_order"}),
+    ("sentence_provenance",
+     lambda rows: [
+         (several("sentence_provenance", 10, sentence_class="unscored")(rows)),
+         (several("response_provenance", 5, n_teacher_sentences=0, n_shared_sentences=0,
+                  n_sentences=0)(rows)),
+     ],
+     {"few_unscored"}),
+    ("sentence_provenance", first("response_provenance", question_id=""), {"no_nulls"}),
+    ("sentence_provenance", first("sentence_provenance", sentence_index=1),
+     {"unique_ids"}),
+    ("divergence_sample",
+     lambda rows: [empty("divergence_sample")(rows), empty("divergence_candidates")(rows)],
+     {"not_empty", "budget_met"}),
+    ("divergence_sample", without("divergence_sample"), {"budget_met", "known_responses"}),
+    ("divergence_sample", first("divergence_sample", question_id="q1"), {"answers_per_question"}),
+    ("divergence_sample",
+     lambda rows: [first(table, response_id="r99")(rows)
+                   for table in ("divergence_sample", "divergence_candidates")],
+     {"known_responses"}),
+    ("divergence_sample", first("divergence_sample", question_id="q99"), {"known_questions"}),
+    ("divergence_sample", first("divergence_sample", n_student_tokens=9_999),
+     {"within_context", "random_control_budget"}),
+    ("divergence_sample", several("divergence_sample", 12, domain="math"), {"domain_balance"}),
+    ("divergence_sample", several("divergence_candidates", 2, is_random_control=False),
+     {"random_control_budget"}),
+    ("divergence_sample", first("divergence_sample", question=""), {"no_nulls"}),
+    ("divergence_sample", first("divergence_sample", response_id="r1"),
+     {"unique_ids", "known_responses"}),
+    ("student_rollouts", first("student_rollouts", max_tokens=2), {"within_cap"}),
+    ("student_rollouts", first("student_rollouts", response_id="r99"), {"known_responses"}),
+    ("student_rollouts", every("student_rollouts", finish_reason="stop"), {"truncation_rate"}),
+    ("student_rollouts", every("student_rollouts", finish_reason="length"), {"truncation_rate"}),
+    ("student_rollouts", first("student_rollouts", question=""), {"no_nulls"}),
+    ("student_rollouts", first("student_rollouts", rollout_id="o1"), {"unique_ids"}),
+    ("teacher_continuations", without("teacher_continuations"), {"every_truncated_continued"}),
+    ("teacher_continuations", first("teacher_continuations", rollout_id="o1"),
+     {"every_truncated_continued"}),
+    ("teacher_continuations", first("teacher_continuations", cut_fraction=0.3), {"cut_in_range"}),
+    ("teacher_continuations", several("teacher_continuations", 4, finish_reason="length"),
+     {"few_truncated"}),
+    ("teacher_continuations", first("teacher_continuations", domain=""), {"no_nulls"}),
+    ("teacher_continuations", first("teacher_continuations", continuation_id="c2"),
+     {"unique_ids"}),
+    ("mixed_policy_sample",
+     lambda rows: [
+         rows.update(mixed_policy_sample=rows["mixed_policy_sample"][11:]),
+         rows["teacher_continuations"].__delitem__(slice(1, None)),
+     ],
+     {"has_mixed_policy", "few_rejected"}),
+    ("mixed_policy_sample", first("mixed_policy_sample", student_prefix_bytes=4),
+     {"prefix_within_text"}),
+    ("mixed_policy_sample", first("mixed_policy_sample", student_prefix_bytes=0),
+     {"prefix_within_text"}),
+    ("mixed_policy_sample", without("mixed_policy_sample"), {"none_lost"}),
+    ("mixed_policy_sample", first("mixed_policy_sample", sample_id="c99"),
+     {"known_samples", "none_lost"}),
+    ("mixed_policy_sample", first("mixed_policy_sample", question_id="q99"), {"known_questions"}),
+    ("mixed_policy_sample", first("mixed_policy_sample", n_student_tokens=9_999),
+     {"within_context"}),
+    ("mixed_policy_sample", lambda rows: rows["mixed_policy_sample"].pop(), {"budget_met"}),
+    ("mixed_policy_sample",
+     repeating("rejected_continuations", "mixed_policy_sample", 6, "continuation_id"),
+     {"few_rejected", "few_repetitive"}),
+    ("mixed_policy_sample", every("mixed_policy_sample", domain="math"), {"domain_balance"}),
+    ("mixed_policy_sample", first("mixed_policy_sample", question=""), {"no_nulls"}),
+    ("mixed_policy_sample", first("mixed_policy_sample", sample_id="c4"),
+     {"unique_ids", "none_lost"}),
+    ("evaluation", without("evaluation"), {"all_answered"}),
+    ("evaluation", first("evaluation", question_id="b99"), {"all_answered", "known_questions"}),
+    ("evaluation", several("evaluation", 30, finish_reason="length"), {"few_truncated"}),
+    ("evaluation", first("evaluation", domain=""), {"no_nulls"}),
+    ("evaluation", first("evaluation", sample_index=1), {"unique_ids"}),
+]  # fmt: skip
+CASES += [
+    (table, spoil, {check})
+    for table, column in LOGPROBS.items()
+    for spoil, check in (
+        (first(table, **{column: [-0.1, -0.2]}), "one_logprob_per_token"),
+        (first(table, **{column: [-0.1, NAN, -0.2]}), "one_logprob_per_token"),
+        (first(table, **{column: [-0.1, -INFINITY, -0.2]}), "one_logprob_per_token"),
+        (first(table, **{column: [-0.1, None, -0.2]}), "one_logprob_per_token"),
+        (first(table, **{column: [-0.1, 0.5, -0.2]}), "logprobs_not_positive"),
+        (every(table, **{column: [0.0, 0.0, 0.0]}), "mean_logprob"),
+        (every(table, **{column: [-20.0, -20.0, -20.0]}), "mean_logprob"),
     )
-    lake.publish_checkpoint(checkpoint, "key")
-    assert failed(evaluate(lake, f"{checkpoint}_checkpoint")) == broken
+]
+CHECKPOINT_CASES: list[tuple[int, list[float], set[str]]] = [
+    (4, [2.0, 1.0], {"nothing_cut"}),
+    (5, [2.0, NAN], {"finite_loss", "loss_fell"}),
+    (5, [1.0, 2.0], {"loss_fell"}),
+    (5, [], {"finite_loss", "loss_fell"}),
+]
 
 
-def test_rollouts_and_continuations(lake: Lake) -> None:
-    rollout = {"token_ids": [1, 2], "max_tokens": 2, "is_truncated": True}
-    put(lake, "student_rollouts", SHARD, {"rollout_id": "a", **rollout})
-    put(lake, "teacher_continuations", SHARD)
-    assert not failed(evaluate(lake, "student_rollouts", "s"))
-    assert failed(evaluate(lake, "teacher_continuations", "s")) == {"every_truncated_continued"}
-    put(lake, "teacher_continuations", SHARD, {"rollout_id": "a"})
-    assert not failed(evaluate(lake, "teacher_continuations", "s"))
-    put(lake, "student_rollouts", SHARD, {"rollout_id": "a", **rollout, "max_tokens": 1})
-    assert failed(evaluate(lake, "student_rollouts", "s")) == {"within_cap"}
+@pytest.mark.parametrize(
+    ("asset", "spoil", "broken"),
+    CASES,
+    ids=[f"{asset}-{'-'.join(sorted(broken))}" for asset, _, broken in CASES],
+)
+def test_spoilt_data_fails(lake: Lake, asset: str, spoil: Spoil, broken: set[str]) -> None:
+    spoilt(lake, spoil)
+    assert failed(evaluate(lake, asset)) == broken
 
 
-def test_mixed_policy_sample(lake: Lake) -> None:
-    text = {"response_text": "four", "policy": "mixed_policy"}
-    put(lake, "mixed_policy_sample", None, {"policy": "off_policy"})
-    assert failed(evaluate(lake, "mixed_policy_sample")) == {"has_mixed_policy"}
-    put(lake, "mixed_policy_sample", None, {**text, "student_prefix_bytes": 4})
-    assert failed(evaluate(lake, "mixed_policy_sample")) == {"prefix_within_text"}
-    put(lake, "mixed_policy_sample", None, {**text, "student_prefix_bytes": 3})
-    assert not failed(evaluate(lake, "mixed_policy_sample"))
+@pytest.mark.parametrize(("samples_out", "losses", "broken"), CHECKPOINT_CASES)
+@pytest.mark.parametrize("name", ["low_temperature", "high_temperature", "dasd"])
+def test_spoilt_checkpoints_fail(
+    lake: Lake, name: str, samples_out: int, losses: list[float], broken: set[str]
+) -> None:
+    checkpoint(lake, name, samples_out, losses)
+    assert failed(evaluate(lake, f"{name}_checkpoint")) == broken
 
 
-def test_evaluation(lake: Lake) -> None:
-    put(lake, "benchmark_questions", {"benchmark": "math"}, question("a"))
-    place = {"checkpoint": "base", "benchmark": "math"}
-    put(lake, "evaluation", place, {"finish_reason": "length"})
-    key = ["evaluation", "base"]
-    assert failed(evaluate(lake, key, "math")) == {"all_answered", "few_truncated"}
-    answers = PROFILE.evaluation.samples_per_question * [{"finish_reason": "stop"}]
-    put(lake, "evaluation", place, *answers)
-    assert not failed(evaluate(lake, key, "math"))
+def test_there_is_a_failing_case_for_every_check() -> None:
+    covered = {(asset, check) for asset, _, broken in CASES for check in broken}
+    declared = {
+        (asset, contract.name)
+        for asset, contracts in CONTRACTS.items()
+        if not asset.endswith("_checkpoint")
+        for contract in contracts
+        # test_schema.py and test_drift.py fail these for every asset that has them.
+        if contract.name not in {"matches_contract", "drift"}
+    }
+    assert declared <= covered
+    assert {c.name for c in CONTRACTS["dasd_checkpoint"]} == {
+        check for *_, broken in CHECKPOINT_CASES for check in broken
+    }
+
+
+def test_a_question_of_another_shard_is_found(lake: Lake) -> None:
+    fill(lake, good_rows())
+    put(lake, "questions", {"question_shard": "other"}, {"question_id": "q3", "domain": "math"})
+    evaluation = evaluate(lake, "questions")["unique_in_all_shards"]
+    assert not evaluation.passed
+    assert evaluation.metadata["failing_examples"].value == ["q3"]
+
+
+def test_unusable_logprobs_are_counted_and_stop_nothing_before_the_filter(lake: Lake) -> None:
+    rows = good_rows()
+    for row, logprobs in zip(
+        rows["teacher_responses"], ([], [NAN] * 3, [-0.1, -INFINITY, 0.0], [NAN]), strict=False
+    ):
+        row["logprobs"] = logprobs
+    fill(lake, rows)
+    evaluation = evaluate(lake, "teacher_responses")["one_logprob_per_token"]
+    assert not evaluation.passed
+    assert not evaluation.blocking or evaluation.severity.value == "WARN"
+    assert evaluation.metadata["details"].value == {
+        "unusable_answers": 4, "with_other_counts": 2, "with_non_finite": 3,
+    }  # fmt: skip
+    assert evaluation.metadata["failing_examples"].value == ["r0", "r1", "r2", "r3"]
+
+
+def test_empty_tables_are_measured_without_an_error(lake: Lake) -> None:
+    fill(lake, {table: [] for table in good_rows()})
+    for asset in CONTRACTS:
+        if not asset.endswith("_checkpoint"):
+            evaluate(lake, asset)
+
+
+def test_what_is_observed_and_allowed_is_shown(lake: Lake) -> None:
+    spoilt(lake, several("divergence_sample", 12, domain="math"))
+    evaluation = evaluate(lake, "divergence_sample")["domain_balance"]
+    assert evaluation.metadata["allowed"].value == "at most 0.05"
+    assert evaluation.metadata["observed"].value["math"] == pytest.approx(9 / 23, abs=1e-5)
+    assert any("math: 0.39" in e for e in evaluation.metadata["failing_examples"].value)
+    quarantine = good_rows()
+    quarantine["quarantined_rows"] *= 5
+    put(lake, "quarantined_rows", SHARD, *({"line": n, "reason": "bad"} for n in range(9)))
+    evaluation = evaluate(lake, "raw_questions")["few_quarantined"]
+    assert "x:0: bad (x)" in evaluation.metadata["failing_examples"].value

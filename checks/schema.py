@@ -1,0 +1,116 @@
+"""Checks that every table of the lake has: contract, nulls, ids that are there once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from checks.expectations import Measured
+from checks.tables import Tables, texts
+from dasd_assets.data_contracts import MATCHES_CONTRACT, NO_NULLS, UNIQUE_IDS
+from resources.contracts import SCHEMAS
+
+IDS: dict[str, tuple[str, ...]] = {
+    "raw_questions": ("drop", "line"),
+    "quarantined_rows": ("drop", "line"),
+    "benchmark_questions": ("question_id",),
+    "questions": ("question_id",),
+    "rejected_questions": ("drop", "line"),
+    "teacher_responses": ("response_id",),
+    "filtered_responses": ("response_id",),
+    "rejected_responses": ("response_id",),
+    "student_scores": ("response_id",),
+    "sentence_provenance": ("response_id", "sentence_index"),
+    "response_provenance": ("response_id",),
+    "divergence_candidates": ("response_id",),
+    "divergence_sample": ("response_id",),
+    "student_rollouts": ("rollout_id",),
+    "teacher_continuations": ("continuation_id",),
+    "mixed_policy_sample": ("sample_id",),
+    "rejected_continuations": ("continuation_id",),
+    "evaluation": ("question_id", "sample_index"),
+}
+"""Table -> what identifies a row within its partition."""
+
+NEVER_BLANK = {
+    "question_id", "response_id", "rollout_id", "continuation_id", "sample_id", "domain",
+    "question",
+}  # fmt: skip
+"""Text columns in which an empty value, or one of white space alone, means as little as a null."""
+
+
+def contract_problems(data: Tables, tables: tuple[str, ...]) -> Measured:
+    """Columns that are not those of the contract, by table; only file footers are read."""
+    found = {table: _differences(data, table) for table in tables}
+    return Measured(
+        MATCHES_CONTRACT.name,
+        {table: len(problems) for table, problems in found.items()},
+        texts(f"{table}: {p}" for table, problems in found.items() for p in problems),
+    )
+
+
+def _differences(data: Tables, table: str) -> list[str]:
+    file = data.lake.path(table, data.partition)
+    if not file.is_file():
+        return ["not in the lake"]
+    try:
+        found = pq.read_schema(file)
+    except (pa.ArrowException, OSError) as error:
+        return [f"no Parquet file: {error}"]
+    expected = SCHEMAS[table]
+    differing = [
+        f"{field.name}: expected {_type(field)}, found "
+        + (_type(found.field(field.name)) if field.name in found.names else "no such column")
+        for field in expected
+        if field.name not in found.names or not found.field(field.name).equals(field)
+    ]
+    extra = [name for name in found.names if name not in expected.names]
+    return differing + [f"{name}: not in the contract" for name in extra]
+
+
+def _type(field: pa.Field) -> str:
+    return f"{field.type}{'' if field.nullable else ' not null'}"
+
+
+def table_checks(data: Tables, tables: tuple[str, ...]) -> Iterator[Measured]:
+    """Nulls and repeated ids of every table; each is made a view."""
+    nulls: dict[str, float] = {}
+    repeated: dict[str, float] = {}
+    columns: list[str] = []
+    twice: list[str] = []
+    for table in tables:
+        data.view(table, *data.partition)
+        counts = _nulls(data, table)
+        nulls[table] = sum(counts.values())
+        columns += [f"{table}.{name}: {count}" for name, count in counts.items() if count]
+        if table in IDS:
+            ids = ", ".join(f'"{name}"' for name in IDS[table])
+            repeated[table], names = data.broken(
+                f"select concat_ws(':', {ids}) from {table} group by {ids} having count(*) > 1"
+            )
+            twice += names
+    yield Measured(NO_NULLS.name, nulls, texts(columns))
+    yield Measured(UNIQUE_IDS.name, repeated, texts(twice))
+
+
+def _nulls(data: Tables, table: str) -> dict[str, int]:
+    """Nulls per required column from the footer, and blanks per column that must have none."""
+    counts: dict[str, int] = {}
+    footer = pq.read_metadata(data.lake.path(table, data.partition))
+    schema = SCHEMAS[table]
+    for group in range(footer.num_row_groups):
+        for index in range(footer.num_columns):
+            column = footer.row_group(group).column(index)
+            name = column.path_in_schema
+            if name in schema.names and not schema.field(name).nullable and column.statistics:
+                counts[name] = counts.get(name, 0) + (column.statistics.null_count or 0)
+    texts_of = [name for name in schema.names if name in NEVER_BLANK]
+    if texts_of:
+        blanks = ", ".join(
+            f"""count(*) filter (trim("{name}") = '') as "{name}\"""" for name in texts_of
+        )
+        for name, count in data.row(f"select {blanks} from {table}").items():
+            counts[name] = counts.get(name, 0) + count
+    return counts

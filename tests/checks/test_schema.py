@@ -1,0 +1,111 @@
+"""Contract, nulls and repeated ids, for every table that an asset writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from support.checked_lake import CELL, evaluate, failed, fill, good_rows, partition_of
+
+from checks.schema import contract_problems, table_checks
+from checks.tables import Tables
+from resources.contracts import SCHEMAS
+from resources.lake import Lake
+
+ASSET_TABLES = {
+    "raw_questions": ("raw_questions", "quarantined_rows"),
+    "benchmark_questions": ("benchmark_questions",),
+    "questions": ("questions", "rejected_questions", "question_signatures"),
+    "teacher_responses": ("teacher_responses",),
+    "filtered_responses": ("filtered_responses", "rejected_responses"),
+    "student_scores": ("student_scores",),
+    "sentence_provenance": ("sentence_provenance", "response_provenance"),
+    "divergence_sample": ("divergence_sample", "divergence_candidates"),
+    "student_rollouts": ("student_rollouts",),
+    "teacher_continuations": ("teacher_continuations",),
+    "mixed_policy_sample": ("mixed_policy_sample", "rejected_continuations"),
+    "evaluation": ("evaluation",),
+}
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(root=str(tmp_path / "lake"))
+
+
+def rewritten(lake: Lake, table: str, change: str) -> None:
+    """Break the contract of a stored table behind the lake's back."""
+    file = lake.path(table, partition_of(table))
+    rows = pq.read_table(file)
+    if change == "column gone":
+        rows = rows.drop_columns([rows.column_names[-1]])
+    elif change == "column more":
+        rows = rows.append_column("extra", pa.array(range(rows.num_rows)))
+    elif change == "other type":
+        rows = rows.set_column(0, rows.column_names[0], pa.array(range(rows.num_rows)))
+    elif change == "nullable":
+        rows = rows.cast(
+            pa.schema([field.with_nullable(True) for field in rows.schema], rows.schema.metadata)
+        )
+    pq.write_table(rows, file)
+
+
+def test_every_table_of_the_lake_belongs_to_an_asset_here() -> None:
+    assert {table for tables in ASSET_TABLES.values() for table in tables} == set(SCHEMAS)
+
+
+@pytest.mark.parametrize("asset", ASSET_TABLES)
+def test_every_table_of_every_asset_is_held_to_its_contract(lake: Lake, asset: str) -> None:
+    fill(lake, good_rows())
+    rewritten(lake, ASSET_TABLES[asset][-1], "column gone")
+    evaluations = evaluate(lake, asset)
+    contract = evaluations["matches_contract"]
+    assert not contract.passed
+    assert contract.blocking
+    column = SCHEMAS[ASSET_TABLES[asset][-1]].names[-1]
+    assert f"{column}: expected" in str(contract.metadata["failing_examples"])
+    # Nothing else is measured of rows that cannot be trusted, and that is said.
+    assert failed(evaluations) == set(evaluations)
+    assert "not measured" in str(evaluations["drift"].metadata["observed"])
+
+
+@pytest.mark.parametrize("change", ["column gone", "column more", "other type", "nullable"])
+def test_a_broken_contract_is_found_in_the_footer(lake: Lake, change: str) -> None:
+    fill(lake, good_rows())
+    with Tables(lake, CELL) as data:
+        assert contract_problems(data, ("teacher_responses",)).values == {"teacher_responses": 0}
+    rewritten(lake, "teacher_responses", change)
+    with Tables(lake, CELL) as data:
+        found = contract_problems(data, ("teacher_responses",))
+    assert found.values["teacher_responses"] > 0
+    assert found.examples
+
+
+def test_a_missing_and_an_unreadable_file_are_problems(lake: Lake) -> None:
+    file = lake.path("teacher_responses", CELL)
+    with Tables(lake, CELL) as data:
+        assert contract_problems(data, ("teacher_responses",)).examples == (
+            "teacher_responses: not in the lake",
+        )
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"no parquet")
+    with Tables(lake, CELL) as data:
+        (example,) = contract_problems(data, ("teacher_responses",)).examples
+    assert example.startswith("teacher_responses: no Parquet file")
+
+
+def test_nulls_are_counted_from_the_footer(lake: Lake) -> None:
+    fill(lake, good_rows())
+    file = lake.path("teacher_responses", CELL)
+    rows = pq.read_table(file)
+    nullable = pa.schema([field.with_nullable(True) for field in rows.schema])
+    some = rows.cast(nullable).to_pylist()
+    for row in some[:3]:
+        row["domain"] = None
+    pq.write_table(pa.Table.from_pylist(some, schema=nullable), file)
+    with Tables(lake, CELL) as data:
+        nulls = next(iter(table_checks(data, ("teacher_responses",))))
+    assert nulls.values == {"teacher_responses": 3}
+    assert nulls.examples == ("teacher_responses.domain: 3",)

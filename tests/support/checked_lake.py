@@ -1,0 +1,239 @@
+"""A small lake in which every check passes, to be spoilt one table at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+
+import checks
+from dasd_assets.profile import DOMAINS, Profile, load_profile
+from resources.contracts import SCHEMAS
+from resources.lake import Lake
+
+Rows = dict[str, list[dict[str, Any]]]
+"""Table -> rows of its one partition."""
+
+Spoil = Callable[[Rows], object]
+
+SHARD = {"question_shard": "s"}
+CELL = {"temperature": "low", "question_shard": "s"}
+LOW = {"temperature": "low"}
+N = 24
+K = 4
+
+_DEFAULTS: dict[pa.DataType, Any] = {
+    pa.string(): "x",
+    pa.int32(): 1,
+    pa.int64(): 1,
+    pa.float32(): 0.5,
+    pa.bool_(): False,
+}
+
+
+@cache
+def small_profile() -> Profile:
+    """The tiny profile with the budgets of the small lake."""
+    tiny = load_profile("tiny")
+    sampling = tiny.divergence_sampling.model_copy(
+        update={"budget_samples": {"low": N - 1, "high": N - 1}}
+    )
+    mixed = tiny.mixed_policy_distillation.model_copy(update={"off_policy_samples": 10})
+    evaluation = tiny.evaluation.model_copy(update={"samples_per_question": K})
+    return tiny.model_copy(
+        update={
+            "divergence_sampling": sampling,
+            "mixed_policy_distillation": mixed,
+            "evaluation": evaluation,
+        }
+    )
+
+
+def put(lake: Lake, table: str, partition: dict[str, str] | None, *rows: dict[str, Any]) -> None:
+    """Write rows to the lake; columns that are not given have a plain value."""
+    schema = SCHEMAS[table]
+    full = [
+        {field.name: row.get(field.name, _DEFAULTS.get(field.type, [])) for field in schema}
+        for row in rows
+    ]
+    lake.write(table, pa.Table.from_pylist(full, schema=schema), partition)
+
+
+def good_rows() -> Rows:
+    """Rows of all tables that fit together; the last answer is truncated and rejected."""
+    every = range(N)
+    kept = range(N - 1)
+
+    def about(i: int) -> dict[str, Any]:
+        return {
+            "question_id": f"q{i}", "domain": DOMAINS[i % 4], "question": f"How many are {i}?",
+            "line": i, "question_shard": "s",
+        }  # fmt: skip
+
+    sampled = {"token_ids": [1, 2, 3], "logprobs": [-0.1, -0.2, -0.3], "finish_reason": "stop"}
+    cut = {**sampled, "finish_reason": "length"}
+    lengths = {"n_teacher_tokens": 3, "n_student_tokens": 3}
+    selected = {"is_selected": True, "is_random_control": True, "decision": "selected"}
+    counts = {
+        "n_sentences": 2, "n_teacher_sentences": 1, "n_student_sentences": 0,
+        "n_shared_sentences": 1,
+    }  # fmt: skip
+    continued = range(0, N - 1, 2)
+    too_long = {"broken_rules": [{"rule": "hit_max_tokens", "evidence": "3 tokens"}]}
+    return {
+        "raw_questions": [about(i) for i in range(N + 1)],
+        "quarantined_rows": [{"line": 99}],
+        "questions": [about(i) for i in every],
+        "rejected_questions": [about(N)],
+        "question_signatures": [about(i) for i in every],
+        "benchmark_questions": [
+            {"question_id": f"b{i}", "domain": "math", "question": f"What is {i} and {i}?"}
+            for i in every
+        ],
+        "teacher_responses": [
+            {"response_id": f"r{i}", **about(i), "logprobs_mode": "raw_logprobs",
+             **(sampled if i in kept else cut)}
+            for i in every
+        ],
+        "filtered_responses": [
+            {"response_id": f"r{i}", **about(i), **lengths, "teacher_logprobs": [-0.1, -0.2, -0.3],
+             "teacher_token_starts": [0, 4, 8]}
+            for i in kept
+        ],
+        "rejected_responses": [{"response_id": f"r{N - 1}", **about(N - 1), **too_long}],
+        "student_scores": [
+            {"response_id": f"r{i}", **sampled, "ranks": [1, 2, 1], "token_starts": [0, 4, 8]}
+            for i in kept
+        ],
+        "sentence_provenance": [
+            {"response_id": f"r{i}", "sentence_index": index, "start_byte": 6 * index,
+             "end_byte": 6 * index + 6, "sentence_class": kind}
+            for i in kept for index, kind in enumerate(("teacher", "shared"))
+        ],
+        "response_provenance": [
+            {"response_id": f"r{i}", **about(i), **counts, **lengths} for i in kept
+        ],
+        "divergence_candidates": [
+            {"response_id": f"r{i}", **about(i), **lengths, **selected} for i in kept
+        ],
+        "divergence_sample": [
+            {"response_id": f"r{i}", **about(i), "n_student_tokens": 3} for i in kept
+        ],
+        "student_rollouts": [
+            {"rollout_id": f"o{i}", "response_id": f"r{i}", **about(i), "max_tokens": 3,
+             "is_truncated": i in continued, **(cut if i in continued else sampled)}
+            for i in kept
+        ],
+        "teacher_continuations": [
+            {"continuation_id": f"c{i}", "rollout_id": f"o{i}", **about(i), **sampled,
+             "cut_fraction": 0.75}
+            for i in continued
+        ],
+        "mixed_policy_sample": [
+            {"sample_id": f"c{i}", **about(i), "policy": "mixed_policy", "response_text": "four",
+             "student_prefix_bytes": 2}
+            for i in continued[1:]
+        ] + [
+            {"sample_id": f"r{i}", **about(i), "policy": "off_policy", "student_prefix_bytes": 0}
+            for i in range(10)
+        ],
+        "rejected_continuations": [{"continuation_id": "c0", **about(0), **too_long}],
+        "evaluation": [
+            {"question_id": f"b{i}", "sample_index": sample, "finish_reason": "stop",
+             "is_correct": sample == 0}
+            for i in every for sample in range(K)
+        ],
+    }  # fmt: skip
+
+
+def partition_of(table: str) -> dict[str, str]:
+    """Where the rows of a table lie in the small lake."""
+    grid = {
+        "teacher_responses", "filtered_responses", "rejected_responses", "student_scores",
+        "sentence_provenance", "response_provenance",
+    }  # fmt: skip
+    if table in grid:
+        return CELL
+    places = {
+        "benchmark_questions": {"benchmark": "math"},
+        "divergence_candidates": LOW,
+        "divergence_sample": LOW,
+        "mixed_policy_sample": {},
+        "rejected_continuations": {},
+        "evaluation": {"checkpoint": "base", "benchmark": "math"},
+    }
+    return places.get(table, SHARD)
+
+
+def fill(lake: Lake, rows: Rows) -> None:
+    """Write all tables."""
+    for table, content in rows.items():
+        put(lake, table, partition_of(table), *content)
+
+
+def spoilt(lake: Lake, spoil: Spoil) -> None:
+    """Fill the lake with good rows that something has been done to."""
+    rows = good_rows()
+    spoil(rows)
+    fill(lake, rows)
+
+
+PARTITION_KEYS: dict[str, Any] = {
+    "raw_questions": "s",
+    "benchmark_questions": "math",
+    "questions": "s",
+    "teacher_responses": dg.MultiPartitionKey(CELL),
+    "filtered_responses": dg.MultiPartitionKey(CELL),
+    "student_scores": dg.MultiPartitionKey(CELL),
+    "sentence_provenance": dg.MultiPartitionKey(CELL),
+    "divergence_sample": "low",
+    "student_rollouts": "s",
+    "teacher_continuations": "s",
+    "mixed_policy_sample": None,
+    "evaluation": "math",
+    "low_temperature_checkpoint": None,
+    "high_temperature_checkpoint": None,
+    "dasd_checkpoint": None,
+}
+
+
+def evaluate(
+    lake: Lake, asset: str, profile: Profile | None = None
+) -> dict[str, dg.AssetCheckEvaluation]:
+    """Run the checks of one asset through Dagster over what is in the lake."""
+    key = dg.AssetKey(["evaluation", "base"] if asset == "evaluation" else asset)
+    group = (_groups(profile) if profile else _small_groups())[key]
+
+    @dg.asset(key=key, partitions_def=next(iter(group.check_specs)).partitions_def)
+    def in_the_lake_already() -> None:
+        """Stands for the asset, whose rows the test has written."""
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("question_shard", ["s"])
+        result = dg.materialize(
+            [in_the_lake_already, group],
+            instance=instance,
+            resources={"lake": lake},
+            partition_key=PARTITION_KEYS[asset],
+            raise_on_error=False,
+        )
+        found = {e.check_name: e for e in result.get_asset_check_evaluations()}
+        assert list(found) == [spec.name for spec in group.check_specs]
+        return found
+
+
+@cache
+def _small_groups() -> dict[dg.AssetKey, dg.AssetChecksDefinition]:
+    return _groups(small_profile())
+
+
+def _groups(profile: Profile) -> dict[dg.AssetKey, dg.AssetChecksDefinition]:
+    return {next(iter(group.check_specs)).asset_key: group for group in checks.build(profile)}
+
+
+def failed(evaluations: dict[str, dg.AssetCheckEvaluation]) -> set[str]:
+    """Names of the checks that did not pass."""
+    return {name for name, evaluation in evaluations.items() if not evaluation.passed}
