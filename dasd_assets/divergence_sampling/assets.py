@@ -78,7 +78,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
     @dg.asset(
         partitions_def=temperatures(profile),
         deps=[dg.AssetDep(sentence_provenance, partition_mapping=same_temperature())],
-        **declared(GROUP, profile.compute.data, "2", settings, profile.seed, kinds={"duckdb"},
+        **declared(GROUP, profile.compute.data, "2", settings, profile.seed, kinds={"parquet"},
                    table="divergence_sample"),
     )  # fmt: skip
     def divergence_sample(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
@@ -96,7 +96,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             profile.seed,
         )
         scratch = Path(lake.root, "_scratch", f"divergence_sample__{context.partition_key}")
-        with sample_of(candidates, lake, shards, profile.compute.data, scratch) as sample:
+        with sample_of(candidates, lake, shards, scratch) as sample:
             lake.write("divergence_candidates", candidates, temperature)
             written = lake.write("divergence_sample", sample, temperature)
         page = sample_page(Path(lake.root), context.partition_key)

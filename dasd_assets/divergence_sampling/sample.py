@@ -8,21 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dasd_assets.divergence_sampling.ordered_texts import OrderedTexts
 from dasd_assets.profile import DivergenceSampling
-from resources.compute import Compute
 from resources.contracts import DIVERGENCE_SAMPLE, ContractError
 
 if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
-
     from resources.lake import Lake
 
-DUCKDB_SHARE_OF_MEMORY = 0.5
-BATCH_ROWS = 256
-TEXTS_SQL = "create table texts (response_id varchar, question varchar, response_text varchar)"
 TEXT_COLUMNS = ["response_id", "question", "response_text"]
 
 
@@ -55,77 +51,62 @@ def scored_shards(lake: Lake, temperature: str) -> list[dict[str, str]]:
 
 @contextmanager
 def sample_of(
-    candidates: pa.Table,
-    lake: Lake,
-    shards: list[dict[str, str]],
-    compute: Compute,
-    scratch: Path,
+    candidates: pa.Table, lake: Lake, shards: list[dict[str, str]], scratch: Path
 ) -> Iterator[Iterator[pa.RecordBatch]]:
     """Training rows of the selected candidates, ordered by domain and rank (DIVERGENCE_SAMPLE).
 
-    Everything has been read and checked before the first row is given; what does not fit into
-    memory waits on the disk.
+    Everything has been read and checked before the first row is given; the texts wait on the disk.
 
     Args:
         candidates: rows with the schema DIVERGENCE_CANDIDATES.
         shards: partitions the candidates came from, as `scored_shards` found them.
-        compute: cores, and memory, half of which DuckDB may use.
-        scratch: folder for what does not fit into memory; emptied before and after.
+        scratch: folder for the texts; emptied before and after.
 
     Raises:
         ContractError: a shard went away since then, or a selected response has not one text.
     """
-    import duckdb
-
+    selected = candidates.filter(candidates["is_selected"])
+    selected = selected.sort_by([("domain", "ascending"), ("rank", "ascending")])
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "memory_limit": f"{compute.memory_gib * DUCKDB_SHARE_OF_MEMORY}GiB",
-        "threads": max(int(compute.cpus), 1),
-        "temp_directory": str(scratch),
-    }
-    selected = candidates.filter(candidates["is_selected"])
     try:
-        with duckdb.connect(config=config) as connection:
-            connection.from_arrow(selected).create("selected")
-            connection.execute(TEXTS_SQL)
-            wanted = selected["response_id"].combine_chunks()
-            for shard in shards:
-                for batch in lake.batches("filtered_responses", shard, TEXT_COLUMNS):
-                    rows = batch.filter(pc.is_in(batch["response_id"], wanted))
-                    connection.from_arrow(pa.Table.from_batches([rows])).insert_into("texts")
-            _require_one_text_each(connection)
-            if scored_shards(lake, shards[0]["temperature"]) != shards:
-                raise ContractError(
-                    f"divergence_sample {shards[0]['temperature']}: shards came or went during the "
-                    "selection; nothing was written. Select again."
-                )
-            yield _rows(connection)
+        texts = OrderedTexts(selected["response_id"].combine_chunks(), scratch)
+        texts.read(
+            batch
+            for shard in shards
+            for batch in lake.batches("filtered_responses", shard, TEXT_COLUMNS)
+        )
+        _require_one_text_each(selected, texts)
+        if scored_shards(lake, shards[0]["temperature"]) != shards:
+            raise ContractError(
+                f"divergence_sample {shards[0]['temperature']}: shards came or went during the "
+                "selection; nothing was written. Select again."
+            )
+        yield _rows(selected, texts)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _require_one_text_each(connection: DuckDBPyConnection) -> None:
-    unequal = connection.sql(
-        """select response_id, count(texts.response_id) as n_texts
-        from selected left join texts using (response_id)
-        group by response_id having n_texts != 1 order by n_texts, response_id"""
-    ).fetchall()
-    if unequal:
-        name, n_texts = unequal[0]
+def _require_one_text_each(selected: pa.Table, texts: OrderedTexts) -> None:
+    unequal = np.flatnonzero(texts.n_found != 1)
+    if len(unequal):
+        first = int(unequal[0])
         raise ContractError(
-            f"divergence_sample: {len(unequal)} selected response(s) are not in "
-            f"filtered_responses exactly once, for example {name}: {n_texts} times"
+            f"divergence_sample: {len(unequal)} selected response(s) are not in filtered_responses "
+            f"exactly once, for example {selected['response_id'][first]}: "
+            f"{texts.n_found[first]} times"
         )
 
 
-def _rows(connection: DuckDBPyConnection) -> Iterator[pa.RecordBatch]:
-    columns = ", ".join(DIVERGENCE_SAMPLE.names)
-    result = connection.sql(
-        f"select {columns} from selected join texts using (response_id) order by domain, rank"
-    )
-    for batch in result.to_arrow_reader(BATCH_ROWS):
-        yield from pa.Table.from_batches([batch]).cast(DIVERGENCE_SAMPLE).to_batches()
+def _rows(selected: pa.Table, texts: OrderedTexts) -> Iterator[pa.RecordBatch]:
+    first = 0
+    for part in texts.in_order():
+        rows = selected.slice(first, part.num_rows)
+        first += part.num_rows
+        columns = {
+            name: (part if name in TEXT_COLUMNS else rows)[name] for name in DIVERGENCE_SAMPLE.names
+        }
+        yield from pa.table(columns).cast(DIVERGENCE_SAMPLE).combine_chunks().to_batches()
 
 
 def summary(candidates: pa.Table, settings: DivergenceSampling, temperature: str) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from dasd_assets.divergence_sampling.sample import sample_of, scored_shards, sum
 from dasd_assets.divergence_sampling.selection import select
 from dasd_assets.partitions import QUESTION_SHARD
 from dasd_assets.profile import DivergenceSampling, load_profile
-from resources.compute import Compute
 from resources.contracts import DIVERGENCE_SAMPLE, ContractError
 from resources.lake import Lake
 
@@ -54,7 +53,7 @@ def table(settings: DivergenceSampling = SETTINGS) -> pa.Table:
 def sample(lake: Lake, candidates: pa.Table) -> pa.Table:
     scratch = Path(lake.root, "_scratch")
     shards = scored_shards(lake, "low")
-    with sample_of(candidates, lake, shards, Compute(memory_gib=0.2), scratch) as batches:
+    with sample_of(candidates, lake, shards, scratch) as batches:
         rows = pa.Table.from_batches(batches, DIVERGENCE_SAMPLE)
     assert not scratch.exists()
     return rows
