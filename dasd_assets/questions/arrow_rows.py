@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from dasd_assets.questions.rows import DropError, Row, UnusableRowError, steps
 
 BATCH_ROWS = 1_000
+_DAMAGED = (pa.ArrowException, OSError, UnicodeError)
 
 
 def parquet_schema(file: Path) -> pa.Schema:
@@ -21,8 +22,14 @@ def parquet_schema(file: Path) -> pa.Schema:
         DropError: the file is no Parquet file, or its end is missing.
     """
     try:
-        return pq.read_schema(file)
-    except (pa.ArrowException, OSError) as error:
+        with pq.ParquetFile(file) as parquet:
+            groups = range(parquet.num_row_groups)
+            n_rows = sum(parquet.metadata.row_group(group).num_rows for group in groups)
+            if n_rows != parquet.metadata.num_rows:
+                raise pa.ArrowInvalid(f"{n_rows} rows in its groups, {parquet.metadata.num_rows} "
+                                      "by its footer")  # fmt: skip
+            return parquet.schema_arrow
+    except _DAMAGED as error:
         raise DropError(f"{file}: cannot be read as Parquet: {_reason(file, error)}") from error
 
 
@@ -41,7 +48,9 @@ def read_parquet(file: Path, columns: list[str]) -> Iterator[Row]:
                 for batch in parquet.iter_batches(BATCH_ROWS, row_groups=[group], columns=columns):
                     yield from _rows(batch, line)
                     line += batch.num_rows
-            except (pa.ArrowException, OSError) as error:
+                if line != first + n_rows:
+                    raise pa.ArrowInvalid(f"{line - first} rows of {n_rows}")
+            except _DAMAGED as error:
                 problem = UnusableRowError("corrupt_row_group", f"row group {group}: {error}")
                 yield from (Row(lost, problem) for lost in range(line, first + n_rows))
             first += n_rows
@@ -56,7 +65,7 @@ def arrow_schema(file: Path) -> pa.Schema:
     try:
         with pa.memory_map(str(file)) as source:
             return pa.ipc.open_stream(source).schema
-    except (pa.ArrowException, OSError) as error:
+    except _DAMAGED as error:
         raise DropError(
             f"{file}: cannot be read as an Arrow stream: {_reason(file, error)}"
         ) from error
@@ -72,13 +81,14 @@ def read_arrow_stream(file: Path, columns: list[str]) -> Iterator[Row]:
     with pa.memory_map(str(file)) as source, pa.ipc.open_stream(source) as batches:
         while True:
             try:
-                batch = batches.read_next_batch()
+                batch = batches.read_next_batch().select(columns)
+                batch.validate(full=True)  # offsets that lead outside of the file
             except StopIteration:
                 return
-            except (pa.ArrowException, OSError) as error:
+            except _DAMAGED as error:
                 raise DropError(f"{file}: damaged after row {line - 1}: {error}") from error
             for start in range(0, batch.num_rows, BATCH_ROWS):
-                yield from _rows(batch.select(columns).slice(start, BATCH_ROWS), line + start)
+                yield from _rows(batch.slice(start, BATCH_ROWS), line + start)
             line += batch.num_rows
 
 

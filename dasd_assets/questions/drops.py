@@ -89,11 +89,14 @@ def _opened(
         return layout or standard_layout(), read_json_lines(file.path, max_row_bytes)
     is_parquet = file.path.suffix == ".parquet"
     schema = (parquet_schema if is_parquet else arrow_schema)(file.path)
-    layout = layout or standard_layout(schema.names)
-    used = {name: getattr(layout, name).column for name in FIELDS}
-    for name, column in used.items():
-        if column is not None:
-            check_column(file.path, schema, column, name)
+    try:  # names are decoded when they are first looked at
+        layout = layout or standard_layout(schema.names)
+        used = {name: getattr(layout, name).column for name in FIELDS}
+        for name, column in used.items():
+            if column is not None:
+                check_column(file.path, schema, column, name)
+    except UnicodeDecodeError as error:
+        raise DropError(f"{file.path}: damaged, a column's name is no text: {error}") from error
     columns = sorted({str(steps(column)[0]) for column in used.values() if column is not None})
     return layout, (read_parquet if is_parquet else read_arrow_stream)(file.path, columns)
 
