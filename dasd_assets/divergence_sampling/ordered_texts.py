@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 MAX_PARTS = 256
 """Files that are open at the same time."""
@@ -36,7 +35,7 @@ class OrderedTexts:
             response_ids: the wanted ids in the wanted order, no one twice.
             folder: an empty folder for the parts.
         """
-        self._ids = response_ids
+        self._places = {name: place for place, name in enumerate(response_ids.to_pylist())}
         self._folder = folder
         self._rows_per_part = max(ROWS_PER_PART, -(-len(response_ids) // MAX_PARTS))
         self.n_found = np.zeros(len(response_ids), np.int64)
@@ -47,8 +46,9 @@ class OrderedTexts:
         writers: dict[int, pa.ipc.RecordBatchStreamWriter] = {}
         with ExitStack() as stack:
             for batch in batches:
-                place = pc.index_in(batch["response_id"], self._ids)
-                rows = batch.append_column(PLACE, place).filter(pc.is_valid(place))
+                found = [self._places.get(name) for name in batch["response_id"].to_pylist()]
+                place = pa.array(found, pa.int64())
+                rows = batch.append_column(PLACE, place).filter(place.is_valid())
                 places = rows[PLACE].to_numpy()
                 np.add.at(self.n_found, places, 1)
                 parts = places // self._rows_per_part
@@ -61,7 +61,7 @@ class OrderedTexts:
 
     def in_order(self) -> Iterator[pa.Table]:
         """The rows in the order of the ids, part by part; the file of a part is then deleted."""
-        for part in range(-(-len(self._ids) // self._rows_per_part)):
+        for part in range(-(-len(self._places) // self._rows_per_part)):
             with pa.ipc.open_stream(self._file(part)) as stream:
                 rows = stream.read_all()
             self._file(part).unlink()
