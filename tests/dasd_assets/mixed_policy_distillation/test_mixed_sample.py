@@ -81,7 +81,7 @@ def test_prefix_and_continuation_make_one_answer(kept: str, wire: str, text: str
         (IN_REASONING, "vely and on and on", "length", ["hit_max_tokens", "no_final_answer"]),
         (IN_REASONING, "vely.<|return|>", "stop", ["no_final_answer"]),
         (IN_REASONING, "vely<|end|>stray text<|return|>", "stop", ["malformed_harmony"]),
-        (IN_REASONING, f"vely. {'So it is. ' * 9}{FINAL}3<|return|>", "stop",
+        (IN_REASONING, f"vely. {'So it is. ' * 18}{FINAL}3<|return|>", "stop",
          ["repeated_sentence", "repeated_ngram"]),
         ("<think>\nWe add.\n</think>\n\nIt is 3.", "<|return|>", "stop", ["nothing_continued"]),
     ],
