@@ -48,7 +48,10 @@ def check_same_kind(checkpoint: Path, expected: Path) -> None:
 
 
 def _shape(folder: Path) -> dict[str, Any]:
-    config = AutoConfig.from_pretrained(folder).to_dict()
+    try:
+        config = AutoConfig.from_pretrained(folder).to_dict()
+    except Exception as error:  # transformers raises many kinds
+        raise ExpectedModelError(f"{folder}: config.json cannot be used: {error}") from error
     return {setting: config.get(setting) for setting in SHAPE}
 
 

@@ -35,6 +35,7 @@ def pack(
         raise ValueError(
             f"sample {index} has {sizes[index]} tokens; a packed sequence takes 1 to {max_length}"
         )
+    smallest = sizes.min(initial=max_length)
     sequences: list[list[int]] = []
     # Sorted (room left, sequence): the first entry with enough room is the best fit.
     rooms: list[tuple[int, int]] = []
@@ -47,7 +48,8 @@ def pack(
         else:
             room, sequence = rooms.pop(place)
         sequences[sequence].append(sample)
-        bisect.insort(rooms, (room - size, sequence))
+        if room - size >= smallest:
+            bisect.insort(rooms, (room - size, sequence))
     _even_out(sequences, multiple_of)
     return [np.asarray(sequence, np.int64) for sequence in sequences]
 

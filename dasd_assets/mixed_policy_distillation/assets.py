@@ -141,18 +141,22 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
 
     @dg.asset(
         deps=["high_temperature_checkpoint", mixed_policy_sample],
-        **declared(GROUP, profile.compute.training, "1", settings.training,
+        **declared(GROUP, profile.compute.training, "2", settings.training,
                    settings.mask_student_prefix, profile.system_prompt,
                    kinds={"pytorch", "huggingface"}),
     )  # fmt: skip
     def dasd_checkpoint(
-        context: dg.AssetExecutionContext, lake: Lake, trainer: TrainingLauncher
+        context: dg.AssetExecutionContext,
+        lake: Lake,
+        trainer: TrainingLauncher,
+        base_student_model: InferenceModel,
     ) -> dg.MaterializeResult:
         """Stage 3: stage 2's checkpoint, fine-tuned on the mixed-policy sample. The result."""
         return train_stage(
             context, lake, trainer,
             checkpoint="dasd",
             start=lake.current_checkpoint("high_temperature"),
+            expected=base_student_model.inspect().path,
             sample=lake.path("mixed_policy_sample"),
             settings=settings.training,
             system_prompt=profile.system_prompt,

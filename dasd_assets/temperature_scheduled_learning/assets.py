@@ -17,7 +17,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
     """Assets of the box for one profile."""
     settings = profile.temperature_scheduled_learning
     declaration = declared(
-        GROUP, profile.compute.training, "1", settings, profile.system_prompt,
+        GROUP, profile.compute.training, "2", settings, profile.system_prompt,
         kinds={"pytorch", "huggingface"},
     )  # fmt: skip
 
@@ -39,6 +39,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             context, lake, trainer,
             checkpoint="low_temperature",
             start=base_student_model.inspect().path,
+            expected=base_student_model.inspect().path,
             sample=lake.path("divergence_sample", {TEMPERATURE: "low"}),
             settings=settings,
             system_prompt=profile.system_prompt,
@@ -52,7 +53,10 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         **declaration,
     )
     def high_temperature_checkpoint(
-        context: dg.AssetExecutionContext, lake: Lake, trainer: TrainingLauncher
+        context: dg.AssetExecutionContext,
+        lake: Lake,
+        trainer: TrainingLauncher,
+        base_student_model: InferenceModel,
     ) -> dg.MaterializeResult:
         """Stage 2: stage 1's checkpoint, fine-tuned on the high-temperature divergence sample.
 
@@ -62,6 +66,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             context, lake, trainer,
             checkpoint="high_temperature",
             start=lake.current_checkpoint("low_temperature"),
+            expected=base_student_model.inspect().path,
             sample=lake.path("divergence_sample", {TEMPERATURE: "high"}),
             settings=settings,
             system_prompt=profile.system_prompt,

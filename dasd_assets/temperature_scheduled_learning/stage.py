@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
+from dasd_assets.evaluation.figures import to_markdown
 from dasd_assets.profile import Training, settings_version
+from dasd_assets.temperature_scheduled_learning.curves import stage_curves
 from resources.engines.model_folder import inspect_model
 from resources.lake import Lake
 from resources.training import TrainingLauncher
+
+PROGRAM_VERSION = "2"
+"""Of what `training.sft` makes of the same settings and rows."""
 
 
 def train_stage(
@@ -20,6 +26,7 @@ def train_stage(
     *,
     checkpoint: str,
     start: Path,
+    expected: Path,
     sample: Path,
     settings: Training,
     system_prompt: str,
@@ -28,13 +35,21 @@ def train_stage(
     """Train one stage and publish its checkpoint.
 
     The folder's name is the hash of everything that shapes the weights (starting model, rows,
-    settings), so that a repeated run finds a finished checkpoint instead of training again.
+    settings), so that a repeated run finds a finished checkpoint instead of training again, and a
+    run after a kill the restart points of its own settings and rows, never of others.
+
+    Args:
+        start: the model that is trained further.
+        expected: the base student; a start of another architecture or with another tokenizer is
+            refused before training.
     """
     with sample.open("rb") as file:
         rows = hashlib.file_digest(file, "sha256").hexdigest()
     key = settings_version(
-        inspect_model(str(start)).content_hash, rows, settings, system_prompt, mask_student_prefix
-    )
+        inspect_model(str(start)).content_hash, rows,
+        settings.model_dump(mode="json", exclude={"restart"}), system_prompt, mask_student_prefix,
+        PROGRAM_VERSION,
+    )  # fmt: skip
     folder = lake.checkpoint_folder(checkpoint, key)
     result = trainer.run(
         context,
@@ -44,11 +59,26 @@ def train_stage(
             "samples": [str(sample)],
             "system_prompt": system_prompt,
             "mask_student_prefix": mask_student_prefix,
+            "expected_model_path": str(expected),
         },
         output_dir=folder,
     )
     lake.publish_checkpoint(checkpoint, key)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(inspect_model(str(folder)).content_hash[:16]),
-        metadata={"path": dg.MetadataValue.path(str(folder)), **result.metadata},
+        metadata={
+            "path": dg.MetadataValue.path(str(folder)),
+            "batch_certificate": dg.MetadataValue.path(str(folder / "certificate.html")),
+            "certified": dg.MetadataValue.md(certificate_table(result.certificate)),
+            "curves": dg.MetadataValue.md(to_markdown(stage_curves(result.log))),
+            **result.metadata,
+        },
     )
+
+
+def certificate_table(certificate: dict[str, Any]) -> str:
+    """What the batch certificate found, as a table for the asset's page."""
+    rows = [(check["name"], check["found"], check["allowed"]) for check in certificate["checks"]]
+    lines = ["| check | found | allowed |", "|---|---|---|"]
+    lines += [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows]
+    return "\n".join(lines + [f"\nWarning: {text}" for text in certificate["warnings"]])

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -33,6 +36,7 @@ from training.sft import SftConfig, train
 
 SYSTEM = "Be brief."
 MAX_LENGTH = 256
+RANKS = Path(__file__).parents[1] / "support" / "certify_on_ranks.py"
 
 Write = Callable[..., Path]
 Certified = Callable[..., dict[str, Any]]
@@ -425,3 +429,28 @@ def test_labels_of_a_sample_are_masked_at_its_head_only(write_rows: Write, token
         vocab_size=len(tokenizer),
     )  # fmt: skip
     assert np.count_nonzero(np.diff(sample.labels == NO_LOSS)) == 1
+
+
+@pytest.mark.parametrize("fault", ["none", "fault"])
+def test_two_ranks_certify_together(config: SftConfig, tmp_path: Path, fault: str) -> None:
+    """All ranks go on or none; a rank whose batches alone are broken stops the others too."""
+    settings = {"processes": 2, "micro_batch_size": 1, "epochs": 1}
+    file = tmp_path / "sft.json"
+    file.write_text(config.model_copy(update=settings).model_dump_json())
+    ended = subprocess.run(
+        [
+            sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone",
+            "--nproc_per_node", "2", str(RANKS), str(file), fault,
+        ],
+        capture_output=True, text=True, check=False, timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    done = Path(config.output_dir)
+    folder = done if fault == "none" else partial_folder(done)
+    certificate = json.loads((folder / "certificate.json").read_text())
+    found = {check["name"]: check["found"] for check in certificate["checks"]}
+    assert "on 2 rank(s)" in found["every_sequence_drawn_once"]
+    assert certificate["holds"] == (fault == "none")
+    assert ended.stdout.count("refused: the batch certificate") == (2 if fault == "fault" else 0)
+    assert len(certificate["isolation"]) == (2 if fault == "none" else 1)

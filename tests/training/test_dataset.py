@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 import torch
 from support.training_rows import STUDENT, row
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from training.dataset import NO_LOSS, PackedDataset, SampleError, Samples, collate
+from training.dataset import NO_LOSS, PackedDataset, Samples, collate
 from training.packing import pack
 from training.rows import load_samples
 
@@ -48,35 +47,6 @@ def test_the_students_prefix_is_masked_only_if_asked(
     (trained,), (masked,) = load(tokenizer, file), load(tokenizer, file, mask_student_prefix=True)
     lost = (trained.labels != NO_LOSS) & (masked.labels == NO_LOSS)
     assert tokenizer.decode(trained.input_ids[lost]) == prefix
-
-
-@pytest.mark.parametrize(
-    ("bad", "settings", "message"),
-    [
-        (row(1, response_text=" \n"), {}, "row 1: the response is empty"),
-        (row(1), {"max_length": 20}, "row 0: .* tokens, but a sequence takes 20"),
-        (row(1), {"vocab_size": 100}, "row 0: token id .* is outside the model's vocabulary"),
-    ],
-)
-def test_a_row_that_cannot_be_trained_on_is_named(
-    tokenizer: Any,
-    write_rows: Callable[..., Path],
-    bad: dict[str, Any],
-    settings: dict[str, int],
-    message: str,
-) -> None:
-    file = write_rows(row(0), bad)
-    with pytest.raises(SampleError, match=message) as raised:
-        load(tokenizer, file, **settings)
-    assert str(file) in str(raised.value)
-
-
-def test_no_rows_at_all_is_an_error(tokenizer: Any, write_rows: Callable[..., Path]) -> None:
-    file = write_rows(row(0))
-    empty = file.with_name("empty.parquet")
-    pq.write_table(pq.read_table(file).slice(0, 0), empty)
-    with pytest.raises(SampleError, match="no training rows"):
-        load(tokenizer, empty)
 
 
 def test_packed_samples_do_not_see_each_other(

@@ -27,6 +27,32 @@ def test_packing_is_deterministic_and_close_to_full() -> None:
     assert sum(lengths) / (len(first) * 1_024) > 0.98
 
 
+def test_packing_wastes_little_at_the_lengths_of_reasoning() -> None:
+    """Log-normal lengths around the paper's mean of some 10K tokens, cut at the 64K context."""
+    rng = np.random.default_rng(0)
+    lengths = np.clip(rng.lognormal(9.0, 0.8, 30_000), 300, 65_536).astype(np.int64)
+    sequences = pack(lengths, 65_536, multiple_of=8)
+    assert lengths.sum() / (len(sequences) * 65_536) > 0.98
+
+
+@given(
+    st.lists(st.integers(1, 64), min_size=1, max_size=80),
+    st.integers(1, 16),
+)
+def test_sequences_are_evened_out_without_losing_a_sample(
+    lengths: list[int], multiple_of: int
+) -> None:
+    packed = pack(lengths, 64)
+    if -(-len(packed) // multiple_of) * multiple_of > len(lengths):
+        with pytest.raises(ValueError, match=rf"spread over a multiple of {multiple_of} "):
+            pack(lengths, 64, multiple_of)
+        return
+    sequences = pack(lengths, 64, multiple_of)
+    assert len(sequences) == -(-len(packed) // multiple_of) * multiple_of
+    assert sorted(np.concatenate(sequences).tolist()) == list(range(len(lengths)))
+    assert all(0 < sum(lengths[sample] for sample in sequence) <= 64 for sequence in sequences)
+
+
 @pytest.mark.parametrize(("lengths", "index"), [([5, 65], 1), ([5, 5, 0], 2)])
 def test_a_sample_that_cannot_be_packed_is_named(lengths: list[int], index: int) -> None:
     with pytest.raises(ValueError, match=f"sample {index} has"):
