@@ -20,6 +20,24 @@ class _RejectedError(Exception):
     """Model code that is outside the allowed subset; the message is the reason code."""
 
 
+def check_reference(reference: Mapping[str, Any]) -> None:
+    """Raise ValueError unless a reference is of the form that `check_function` takes."""
+    tests = reference.get("tests")
+    if (
+        not isinstance(reference.get("function"), str)
+        or not isinstance(tests, list)
+        or not tests
+        or not all(
+            isinstance(test, list) and len(test) == 2 and isinstance(test[0], list)
+            for test in tests
+        )
+    ):
+        raise ValueError(
+            "code reference needs 'function' and 'tests' of [[arguments, ...], expected], found "
+            f"{str(dict(reference))[:200]}"
+        )
+
+
 def check_function(code: str, reference: Mapping[str, Any]) -> tuple[str, str]:
     """Evaluate the only function of the code on the reference's test cases.
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from dasd_assets.verification.expressions import check_function
+from dasd_assets.verification.expressions import check_function, check_reference
 from dasd_assets.verification.grade import Grade
 from dasd_assets.verification.sandbox import Limits, run_tests
 
@@ -36,8 +36,8 @@ def grade_code(answer: str, reference: Any, limits: Limits) -> Grade:
     """
     is_expression = isinstance(reference, Mapping) and "function" in reference
     tests = None if is_expression else _read_tests(reference)
-    if is_expression and not isinstance(reference.get("tests"), list):
-        raise ValueError(f"code reference needs a list 'tests', found {reference!r}")
+    if is_expression:
+        check_reference(reference)
     code = last_code_block(answer)
     if code is None:
         return Grade(False, "no_code_block")

@@ -160,6 +160,10 @@ def test_instruction_following(answer: str, reference: object, reason: str) -> N
         ("math", True),
         ("science", "AB"),
         ("code", {"function": "f"}),
+        ("code", {"function": "f", "tests": []}),
+        ("code", {"function": "f", "tests": [1]}),
+        ("code", {"function": "f", "tests": [[1, 2]]}),
+        ("code", {"function": 1, "tests": [[[1], 2]]}),
         ("code", "print(1)"),
         ("code", {"tests": []}),
         ("code", {"tests": [{"input": "1"}]}),
@@ -168,11 +172,51 @@ def test_instruction_following(answer: str, reference: object, reason: str) -> N
         ("code", {"entry_point": "f", "assertions": "assert f(1)"}),
         ("instruction_following", {"constraints": []}),
         ("instruction_following", {"constraints": [{"type": "rhymes"}]}),
+        ("instruction_following", {"constraints": [{"type": "last_line"}]}),
+        ("instruction_following", {"constraints": [{"type": "last_line", "value": 1}]}),
+        ("instruction_following", {"constraints": [{"type": "items", "values": ["a"]}]}),
+        (
+            "instruction_following",
+            {"constraints": [{"type": "items", "separator": "", "values": ["a"]}]},
+        ),
+        ("instruction_following", {"constraints": [{"type": "numbered_lines", "values": "ab"}]}),
+        ("instruction_following", {"constraints": [{"type": "numbered_lines", "values": [1]}]}),
     ],
 )
 def test_bad_reference_is_an_error_not_a_wrong_answer(domain: str, reference: object) -> None:
     with pytest.raises(ValueError, match=r"known|reference"):
         grade(domain, "anything", reference)
+
+
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=4)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(
+            st.sampled_from(["constraints", "type", "values", "value", "tests", "function",
+                             "assertions", "input", "output"]), inner, max_size=3),
+    ),
+    max_leaves=8,
+)  # fmt: skip
+ANSWERS = {
+    "math": "It is 3.",
+    "science": "The answer is B.",
+    "code": code("x * 2"),
+    "instruction_following": "lamp, fish",
+}
+
+
+@settings(max_examples=300, deadline=None)
+@given(domain=st.sampled_from(sorted(GRADERS)), reference=JSON)
+def test_whatever_the_reference_there_is_a_verdict_or_a_value_error(
+    domain: str, reference: object
+) -> None:
+    try:
+        result = grade(domain, ANSWERS[domain], reference)
+    except ValueError as error:
+        assert str(error)
+    else:
+        assert result.reason
 
 
 REFERENCES = {"math": "1", "code": DOUBLE, "science": "A", "instruction_following": NUMBERED}
