@@ -57,7 +57,9 @@ def build_definitions(profile: Profile, folder: Path) -> dg.Definitions:
             "base_student_model": inference_model(
                 profile.base_student, profile.compute.student_inference
             ),
-            "trainer": TrainingLauncher(threads=int(profile.compute.training.cpus)),
+            "trainer": TrainingLauncher(
+                threads=int(profile.compute.training.cpus), gpus=profile.compute.training.gpus
+            ),
         },
         executor=dg.multiprocess_executor,
     )

@@ -299,6 +299,16 @@ class DivergenceSampling(Section):
         return "samples", self.budget_samples[partition]
 
 
+class Restart(Section):
+    """When a training run saves its whole state, to go on from it after a kill."""
+
+    every_steps: int = Field(0, ge=0, description="save after every so many steps; 0: not by steps")
+    every_minutes: float = Field(
+        15.0, ge=0.0, description="save when so many minutes have passed; 0: not by time"
+    )
+    keep: int = Field(2, ge=1, description="restart points kept; one of 4B parameters has ~56 GB")
+
+
 class Training(Section):
     """Supervised fine-tuning settings (paper section 6.4.1 and the authors' training YAMLs)."""
 
@@ -320,6 +330,7 @@ class Training(Section):
     deepspeed_zero_stage: Literal[0, 2, 3] = Field(0, description="0: no DeepSpeed")
     processes: int = Field(1, ge=1, description="training processes (one per GPU)")
     seed: int = Field(42, ge=0)
+    restart: Restart = Field(default_factory=Restart, description="shapes no weights")
 
     @model_validator(mode="after")
     def _consistent(self) -> Training:
@@ -395,6 +406,10 @@ class Profile(Section):
     temperature_scheduled_learning: Training
     mixed_policy_distillation: MixedPolicyDistillation
     evaluation: Evaluation
+    checks: Checks = Field(
+        default_factory=Checks,
+        description="asset -> check -> limits and severity, see docs/data-contracts.md",
+    )
     compute: ComputePlan = Field(default_factory=ComputePlan)
 
     @model_validator(mode="after")
@@ -406,10 +421,6 @@ class Profile(Section):
             )
         temperatures = set(self.teacher_responses.temperatures)
         in_samples = sorted(self.divergence_sampling.budget_samples)
-    checks: Checks = Field(
-        default_factory=Checks,
-        description="asset -> check -> limits and severity, see docs/data-contracts.md",
-    )
         in_tokens = sorted(self.divergence_sampling.budget_tokens)
         if sorted(in_samples + in_tokens) != sorted(temperatures):
             raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import sys
@@ -33,6 +34,7 @@ class TrainingResult:
             "first_loss": self.log[0]["loss"],
             "final_loss": last["loss"],
             "tokens_per_second": last["tokens_per_second"],
+            "peak_memory_gib": last["memory_gib"],
             "training_seconds": last["seconds"],
             "samples": self.certificate["samples_in"],
             "trained_tokens": self.certificate["trained_tokens"],
@@ -44,34 +46,46 @@ class TrainingLauncher(dg.ConfigurableResource):
     """Starts `training.sft` and forwards its progress into the run's log."""
 
     threads: int = 1
+    """Of all training processes together."""
+    gpus: int = 0
+    """Declared for training; with fewer on the machine nothing is trained."""
 
     def run(
         self, context: dg.AssetExecutionContext, config: dict[str, Any], output_dir: Path
     ) -> TrainingResult:
-        """Run one stage in its own process until it ends.
+        """Run one stage in its own process, or in several, until it ends.
 
         Args:
-            config: fields of `training.sft.SftConfig` but the output folder.
-            output_dir: checkpoint folder; one that is complete already is not trained again.
+            config: fields of `training.sft.SftConfig` but the output folder and the GPUs.
+            output_dir: checkpoint folder; one that is complete already is not trained again, one
+                that a killed run left is gone on with.
 
         Raises:
             TrainingFailedError: the program ended without a checkpoint.
         """
+        cause = Path(f"{output_dir}.partial") / "error.txt"
+        cause.unlink(missing_ok=True)
+        _wait_for_orphan(context, output_dir)
+        processes = int(config["processes"])
         with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:
-            json.dump({**config, "output_dir": str(output_dir)}, file)
+            json.dump({**config, "gpus": self.gpus, "output_dir": str(output_dir)}, file)
             file.flush()
             try:
                 dg.PipesSubprocessClient().run(
                     context=context,
-                    command=[*_launcher(int(config["processes"])), "--config", file.name],
+                    command=[
+                        *launcher(processes, int(config["deepspeed_zero_stage"])),
+                        *("--config", file.name),
+                    ],
                     env={
-                        "OMP_NUM_THREADS": str(self.threads),
+                        "OMP_NUM_THREADS": str(max(1, self.threads // processes)),
                         "TOKENIZERS_PARALLELISM": "false",
                         "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+                        # torch's notes on its own collectives, one for each call of DeepSpeed's
+                        "PYTHONWARNINGS": "ignore::FutureWarning",
                     },
                 )
             except Exception as error:
-                cause = Path(f"{output_dir}.partial") / "error.txt"
                 if cause.is_file():
                     raise TrainingFailedError(cause.read_text(encoding="utf-8")) from error
                 raise
@@ -80,8 +94,22 @@ class TrainingLauncher(dg.ConfigurableResource):
         return TrainingResult([json.loads(line) for line in lines], certificate)
 
 
-def _launcher(processes: int) -> list[str]:
-    if processes == 1:
+def _wait_for_orphan(context: dg.AssetExecutionContext, output_dir: Path) -> None:
+    """Return when no training process that outlived its run is at work on the same checkpoint."""
+    file = Path(f"{output_dir}.restart") / "lock"
+    if not file.is_file():
+        return
+    with file.open(encoding="ascii") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            context.log.info("progress: waiting for the training process of a run that was killed")
+            fcntl.flock(lock, fcntl.LOCK_SH)
+
+
+def launcher(processes: int, deepspeed_zero_stage: int) -> list[str]:
+    """The command that starts the training program on this machine, without its arguments."""
+    if processes == 1 and not deepspeed_zero_stage:
         return [sys.executable, "-m", "training.sft"]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    return [*launcher, "--nproc_per_node", str(processes), "-m", "training.sft"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    return [*torchrun, "--nproc_per_node", str(processes), "-m", "training.sft"]

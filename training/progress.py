@@ -11,11 +11,14 @@ Report = Callable[[str], None]
 
 @contextmanager
 def reporting() -> Iterator[Report]:
-    """A function that reports one line.
+    """A function that reports one line; of several ranks only the first is heard.
 
     Launched by Dagster, lines go through the Pipes protocol into the run's log (`dagster_pipes`
     is the protocol's small client and brings no Dagster); by hand they are printed.
     """
+    if os.environ.get("RANK", "0") != "0":
+        yield lambda line: None
+        return
     if "DAGSTER_PIPES_CONTEXT" not in os.environ:
         yield lambda line: print(line, flush=True)
         return

@@ -1,21 +1,32 @@
 """Supervised fine-tuning of the student, the same program for all three stages.
 
-By hand: `python -m training.sft --config sft.json`, where the JSON has the fields of `SftConfig`.
-Several processes: `python -m torch.distributed.run --nproc_per_node N -m training.sft …`.
+By hand: `python -m training.sft --config sft.json`, where the JSON has the fields of `SftConfig`;
+for several processes or DeepSpeed `python -m torch.distributed.run --nproc_per_node N -m
+training.sft --config sft.json`. Killed, it goes on from its newest restart point when the same
+command is given again. docs/training.md has the rest.
+
+The trainer is transformers' own, on CPU and under DeepSpeed too. What makes the two meet: with
+`use_cpu` the Trainer asks accelerate for a gloo world *before* DeepSpeed comes in (left out, on a
+machine without GPUs accelerate finds no backend and takes every rank for a world of one), and
+`cosine_with_min_lr` is given `min_lr_rate`, since DeepSpeed's optimizer has no default learning
+rate to divide by. Losses are divided by the trained tokens of the whole global batch on all ranks
+(the Trainer's `num_items_in_batch`), so ranks with more trained tokens weigh more.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import hashlib
 import math
 import os
-import time
+import shutil
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import Field
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -27,16 +38,31 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from dasd_assets.profile import Training
+from resources.engines.model_folder import inspect_model
 from training.certificate import certify
-from training.checkpoint import ERROR, LOG, finish, is_complete, start_partial
+from training.checkpoint import (
+    LOG,
+    check_same_run,
+    finish,
+    forget_restart_points,
+    is_complete,
+    newest_restart_point,
+    note_error,
+    only_writer,
+    partial_folder,
+    start_partial,
+    step_of,
+    writing_folder,
+)
 from training.dataset import PackedDataset, collate
 from training.deepspeed import deepspeed_config
+from training.errors import TrainingError
 from training.expected_model import check_same_kind
 from training.packing import pack
 from training.progress import Report, reporting
+from training.restart import RestartPoints, cannot_write
 from training.rows import load_samples
-
-SECONDS_BETWEEN_REPORTS = 2.0
+from training.step_log import StepLog
 
 
 class SftConfig(Training):
@@ -49,10 +75,7 @@ class SftConfig(Training):
     mask_student_prefix: bool = False
     expected_model_path: str | None = None
     """A model of the architecture and with the tokenizer that `model_path` has to have."""
-
-
-class TrainingError(RuntimeError):
-    """Training cannot start or go on; the message is the cause."""
+    gpus: int = Field(0, ge=0, description="GPUs declared (compute.training.gpus); 0: none needed")
 
 
 def train(config: SftConfig, report: Report) -> None:
@@ -61,19 +84,35 @@ def train(config: SftConfig, report: Report) -> None:
     Raises:
         SampleError: a row cannot be trained on.
         CertificateError: the batches are not what training needs; nothing was trained.
-        TrainingError: the loss is no longer finite.
+        ExpectedModelError: the starting checkpoint is not what the stage expects.
+        TrainingError: the machine is not what is declared, the folder belongs to another run, the
+            loss is no longer finite, or the disk is full.
     """
     output_dir = Path(config.output_dir)
+    check_devices(config)
+    if config.expected_model_path:
+        check_same_kind(Path(config.model_path), Path(config.expected_model_path))
+    run = shaping(config)
     if is_complete(output_dir):
+        check_same_run(output_dir, run)
+        forget_restart_points(output_dir)
         report(f"progress: {output_dir} is complete already")
         return
     is_main = int(os.environ.get("RANK", "0")) == 0
-    folder = start_partial(output_dir) if is_main else output_dir.with_name("unused")
+    with only_writer(output_dir) if is_main else nullcontext():
+        _train(config, run, report, is_main)
+
+
+def _train(config: SftConfig, run: dict[str, Any], report: Report, is_main: bool) -> None:
+    output_dir = Path(config.output_dir)
+    restart_point = newest_restart_point(output_dir)
+    folder = start_partial(output_dir, run) if is_main else partial_folder(output_dir)
+    if restart_point and is_main:
+        shutil.copyfile(restart_point / LOG, folder / LOG)
+        report(f"progress: going on from the restart point of step {step_of(restart_point)}")
     set_seed(config.seed)
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    if config.expected_model_path:
-        check_same_kind(Path(config.model_path), Path(config.expected_model_path))
     tokenizer = AutoTokenizer.from_pretrained(config.model_path)
     model: Any = AutoModelForCausalLM.from_pretrained(
         config.model_path, dtype=getattr(torch, config.dtype)
@@ -91,13 +130,16 @@ def train(config: SftConfig, report: Report) -> None:
     # Between processes the data loader repeats sequences to even them out: leave it none to repeat.
     multiple_of = config.processes * config.micro_batch_size if config.processes > 1 else 1
     sequences = pack(samples.lengths, config.max_length, multiple_of)
-    log = folder / LOG if is_main else None
+    restart = RestartPoints(config.restart, output_dir)
+    log = StepLog(
+        report if is_main else None, folder / LOG if is_main else None, len(samples.token_ids)
+    )
     trainer = Trainer(
         model=model,
-        args=_arguments(config, folder, len(sequences)),
+        args=_arguments(config, writing_folder(output_dir), len(sequences)),
         train_dataset=PackedDataset(samples, sequences),
         data_collator=partial(collate, pad_id=tokenizer.eos_token_id),
-        callbacks=[_Log(report if is_main else None, log, len(samples.token_ids))],
+        callbacks=[log, restart],
     )
     trainer.remove_callback(_callback_named(trainer, "PrinterCallback"))
     certify(
@@ -105,20 +147,69 @@ def train(config: SftConfig, report: Report) -> None:
         system_prompt=config.system_prompt, mask_student_prefix=config.mask_student_prefix,
         epochs=config.epochs, max_length=config.max_length, folder=folder if is_main else None,
     )  # fmt: skip
-    trainer.train()
+    try:
+        trainer.train(resume_from_checkpoint=str(restart_point) if restart_point else None)
+    except Exception as error:
+        restart.explain(error)
+        raise
     model.config.use_cache = True
-    trainer.save_model(str(folder))
-    if is_main:
-        tokenizer.save_pretrained(folder)
-        (folder / "sft.json").write_text(config.model_dump_json(indent=1), encoding="utf-8")
-        finish(output_dir)
+    try:
+        trainer.save_model(str(folder))
+        if is_main:
+            tokenizer.save_pretrained(folder)
+            (folder / "sft.json").write_text(config.model_dump_json(indent=1), encoding="utf-8")
+            finish(output_dir)
+            forget_restart_points(output_dir)
+    except Exception as error:
+        for weights in folder.glob("*.safetensors"):
+            weights.unlink()  # of no use, and the disk may be full
+        raise cannot_write("the finished checkpoint", output_dir, error) from error
 
 
-def _arguments(config: SftConfig, folder: Path, n_sequences: int) -> TrainingArguments:
+def check_devices(config: SftConfig) -> None:
+    """Refuse a start with other processes or fewer GPUs than the settings say.
+
+    Raises:
+        TrainingError: naming the setting and what was found.
+    """
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    is_launched = "LOCAL_RANK" in os.environ
+    if started != config.processes or (config.deepspeed_zero_stage and not is_launched):
+        raise TrainingError(
+            f"processes is {config.processes} and deepspeed_zero_stage "
+            f"{config.deepspeed_zero_stage}, but {started} process(es) were started"
+            f"{'' if is_launched else ' without a launcher'}. Start with `python -m "
+            f"torch.distributed.run --nproc_per_node {config.processes} -m training.sft …`."
+        )
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    found = torch.cuda.device_count()
+    if (config.gpus or found) and found < here:
+        raise TrainingError(
+            f"compute.training.gpus is {config.gpus} and processes {config.processes}: {here} on "
+            f"this machine, which has {found} GPU(s). Lower processes and compute.training.gpus, "
+            "or run where they are."
+        )
+
+
+def shaping(config: SftConfig) -> dict[str, Any]:
+    """What shapes the weights: settings, and hashes of the starting model and of the rows."""
+    not_shaping = {"restart", "gpus", "output_dir", "expected_model_path", "model_path", "samples"}
+    rows = []
+    for sample in config.samples:
+        with Path(sample).open("rb") as file:
+            rows.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return {
+        **config.model_dump(mode="json", exclude=not_shaping),
+        "model": inspect_model(config.model_path).content_hash,
+        "samples": rows,
+    }
+
+
+def _arguments(config: SftConfig, output_dir: Path, n_sequences: int) -> TrainingArguments:
     accumulation = config.global_batch_size // (config.micro_batch_size * config.processes)
     steps = config.epochs * math.ceil(n_sequences / config.global_batch_size)
     return TrainingArguments(
-        output_dir=str(folder),
+        output_dir=str(output_dir),
         num_train_epochs=config.epochs,
         per_device_train_batch_size=config.micro_batch_size,
         gradient_accumulation_steps=accumulation,
@@ -140,7 +231,7 @@ def _arguments(config: SftConfig, folder: Path, n_sequences: int) -> TrainingArg
         data_seed=config.seed,
         logging_steps=1,
         logging_nan_inf_filter=False,
-        save_strategy="no",
+        save_strategy="no",  # RestartPoints says when
         report_to="none",
         disable_tqdm=True,
         remove_unused_columns=False,
@@ -156,54 +247,6 @@ def _callback_named(trainer: Trainer, name: str) -> Any:
     )
 
 
-class _Log(TrainerCallback):
-    """Writes one line per step, reports every few seconds, stops when the loss is lost."""
-
-    def __init__(self, report: Report | None, log: Path | None, tokens_per_epoch: int) -> None:
-        self._report = report
-        self._log = log
-        self._tokens_per_epoch = tokens_per_epoch
-        self._started = self._reported = time.monotonic()
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._started = self._reported = time.monotonic()
-
-    def on_log(
-        self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any
-    ) -> None:
-        if not logs or "loss" not in logs:
-            return
-        if not math.isfinite(float(logs["loss"])):
-            raise TrainingError(
-                f"the loss is {logs['loss']} at step {state.global_step}: learning rate too high, "
-                "or the starting checkpoint is broken"
-            )
-        seconds = time.monotonic() - self._started
-        tokens_per_second = self._tokens_per_epoch * float(state.epoch) / max(seconds, 1e-9)
-        row = {
-            "step": state.global_step,
-            "epoch": round(float(state.epoch), 4),
-            "loss": float(logs["loss"]),
-            "learning_rate": float(logs["learning_rate"]),
-            "grad_norm": float(logs.get("grad_norm", 0.0)),
-            "seconds": round(seconds, 3),
-            "tokens_per_second": round(tokens_per_second),
-        }
-        if self._log:
-            with self._log.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-        now = time.monotonic()
-        is_last = state.global_step == state.max_steps
-        if self._report and (is_last or now - self._reported > SECONDS_BETWEEN_REPORTS):
-            self._reported = now
-            left = seconds * (state.max_steps - state.global_step) / max(state.global_step, 1)
-            self._report(
-                f"progress: step {state.global_step}/{state.max_steps}, loss {row['loss']:.3f}, "
-                f"learning rate {row['learning_rate']:.1e}, {tokens_per_second:,.0f} tokens/s, "
-                f"{left:.0f} s left"
-            )
-
-
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -213,9 +256,7 @@ def main() -> None:
         try:
             train(config, report)
         except Exception as error:
-            failed = Path(config.output_dir + ".partial")
-            if failed.is_dir():
-                (failed / ERROR).write_text(f"{type(error).__name__}: {error}", encoding="utf-8")
+            note_error(Path(config.output_dir), error)
             raise
 
 
