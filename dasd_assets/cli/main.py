@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dasd_assets.cli.boosted import boosted
 from dasd_assets.cli.compare_policies import compare_policies
 from dasd_assets.cli.exits import EXIT_BAD_INPUT, EXIT_FAILED
 from dasd_assets.cli.pictures import pictures
@@ -31,6 +32,7 @@ app = typer.Typer(
 
 app.command()(pictures)
 app.command()(compare_policies)
+app.command()(boosted)
 app.command()(sql)
 app.command()(trace)
 
