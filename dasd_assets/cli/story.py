@@ -21,11 +21,15 @@ SAMPLE_FILES = {
 """Checkpoint -> the file of the lake that it is trained on."""
 
 _IDS = """
-    SELECT question_id AS id, question_id, NULL AS response_id FROM questions
-    UNION ALL SELECT question_id, question_id, NULL FROM rejected_questions
-    UNION ALL SELECT response_id, question_id, response_id FROM teacher_responses
-    UNION ALL SELECT rollout_id, question_id, response_id FROM student_rollouts
-    UNION ALL SELECT continuation_id, question_id, response_id FROM teacher_continuations
+    SELECT question_id AS id, question_id, NULL AS response_id, question_shard, 1 AS preference
+    FROM questions
+    UNION ALL SELECT question_id, question_id, NULL, question_shard, 2 FROM rejected_questions
+    UNION ALL SELECT response_id, question_id, response_id, question_shard, 1
+    FROM teacher_responses
+    UNION ALL SELECT rollout_id, question_id, response_id, question_shard, 1
+    FROM student_rollouts
+    UNION ALL SELECT continuation_id, question_id, response_id, question_shard, 1
+    FROM teacher_continuations
 """
 
 
@@ -66,6 +70,7 @@ class Story:
     Attributes:
         question: row of `questions`; None if curation left the question out.
         rejected: rows of `rejected_questions`: where it was delivered and not taken, and why.
+        left_out_text: the question as delivered, if curation left it out.
         siblings: rows of the view `samples` of every answer to the question.
         answers: the answers that were asked for.
         checkpoints: state of every checkpoint by name.
@@ -74,6 +79,7 @@ class Story:
     question_id: str
     question: Row | None
     rejected: list[Row]
+    left_out_text: str | None
     siblings: list[Row]
     answers: list[Answer]
     checkpoints: dict[str, Row]
@@ -90,37 +96,38 @@ def tell(warehouse: DuckDBPyConnection, lake: Path, name: str) -> Story:
     Raises:
         UnknownIdError: nothing in the lake has the id.
     """
-    question_id, response_id = _find(warehouse, name)
+    found = _find(warehouse, name)
+    question_id = found["question_id"]
+    # The shard is named wherever texts are read, so that only its files are.
     siblings = rows(
         warehouse,
-        "SELECT * EXCLUDE (reasoning, answer) FROM samples WHERE question_id = $question_id "
+        "SELECT * EXCLUDE (reasoning, answer, response_text) FROM samples "
+        "WHERE question_id = $question_id AND question_shard = $question_shard "
         "ORDER BY sampling_temperature, sample_index",
+        question_id=question_id,
+        question_shard=found["question_shard"],
+    )
+    questions = rows(
+        warehouse,
+        "FROM questions WHERE question_id = $question_id AND question_shard = $question_shard",
+        question_id=question_id,
+        question_shard=found["question_shard"],
+    )
+    rejected = rows(
+        warehouse,
+        "FROM rejected_questions WHERE question_id = $question_id ORDER BY question_shard, line",
         question_id=question_id,
     )
     return Story(
         question_id=question_id,
-        question=next(
-            iter(
-                rows(
-                    warehouse,
-                    "SELECT * FROM questions WHERE question_id = $question_id",
-                    question_id=question_id,
-                )
-            ),
-            None,
-        ),
-        rejected=rows(
-            warehouse,
-            "SELECT r.*, w.question FROM rejected_questions r "
-            'LEFT JOIN raw_questions w USING (question_shard, "drop", line) '
-            "WHERE question_id = $question_id ORDER BY question_shard, line",
-            question_id=question_id,
-        ),
+        question=questions[0] if questions else None,
+        rejected=rejected,
+        left_out_text=None if questions else _delivered_text(warehouse, rejected),
         siblings=siblings,
         answers=[
             _answer(warehouse, sample)
             for sample in siblings
-            if response_id in (None, sample["response_id"])
+            if found["response_id"] in (None, sample["response_id"])
         ],
         checkpoints={name: _checkpoint(lake, name) for name in CHECKPOINTS},
     )
@@ -131,15 +138,13 @@ def rows(warehouse: DuckDBPyConnection, query: str, **parameters: Any) -> list[R
     return warehouse.sql(query, params=parameters).to_arrow_table().to_pylist()
 
 
-def _find(warehouse: DuckDBPyConnection, name: str) -> tuple[str, str | None]:
-    """The question of an id, and the response if it names one."""
+def _find(warehouse: DuckDBPyConnection, name: str) -> Row:
+    """The question of an id with its shard, and the response if it names one."""
     found = rows(
-        warehouse,
-        f"SELECT question_id, response_id FROM ({_IDS}) WHERE id = $id LIMIT 1",
-        id=name,
+        warehouse, f"FROM ({_IDS}) WHERE id = $id ORDER BY preference, id LIMIT 1", id=name
     )
     if found:
-        return found[0]["question_id"], found[0]["response_id"]
+        return found[0]
     near = rows(
         warehouse,
         f"SELECT DISTINCT id, starts_with(id, $id) AS begins, "
@@ -152,6 +157,20 @@ def _find(warehouse: DuckDBPyConnection, name: str) -> tuple[str, str | None]:
         f"{name!r} is no question_id, response_id, rollout_id or continuation_id of the "
         f"lake{known or ', which has none yet'}"
     )
+
+
+def _delivered_text(warehouse: DuckDBPyConnection, rejected: list[Row]) -> str | None:
+    """The question as the first drop that was not taken has it."""
+    if not rejected:
+        return None
+    place = {name: rejected[0][name] for name in ("question_shard", "drop", "line")}
+    found = rows(
+        warehouse,
+        "SELECT question FROM raw_questions WHERE question_shard = $question_shard "
+        'AND "drop" = $drop AND line = $line',
+        **place,
+    )
+    return found[0]["question"] if found else None
 
 
 def _answer(warehouse: DuckDBPyConnection, sample: Row) -> Answer:

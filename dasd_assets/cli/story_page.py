@@ -47,8 +47,8 @@ class Page:
                 f"Rejected from {row['drop']}, line {row['line']}: {row['reason']} "
                 f"({row['evidence']})"
             )
-            if question is None and row["question"]:
-                self._block(row["question"])
+        if story.left_out_text is not None:
+            self._block(story.left_out_text)
 
     def print_prompts(self, prompts: Mapping[str, str]) -> None:
         """The prompts as the models get them."""
