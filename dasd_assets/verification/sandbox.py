@@ -115,6 +115,7 @@ def run_tests(
         try:
             with suppress(BrokenPipeError):
                 sandbox.stdin.write(json.dumps(job).encode())
+            with suppress(BrokenPipeError):
                 sandbox.stdin.close()
             lines = JsonLines(sandbox.stdout.fileno(), 2 * limits.output_bytes + CHUNK_BYTES)
             if lines.next(START_SECONDS) != {"ready": True}:

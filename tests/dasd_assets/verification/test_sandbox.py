@@ -242,8 +242,9 @@ def test_without_bubblewrap_nothing_is_run(monkeypatch: pytest.MonkeyPatch, tmp_
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("given", ["", "x" * 1_000_000])
 def test_where_bubblewrap_cannot_start_nothing_is_run(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, given: str
 ) -> None:
     program = tmp_path / "bwrap"
     program.write_text(
@@ -255,7 +256,7 @@ def test_where_bubblewrap_cannot_start_nothing_is_run(
             folder.chmod(folder.stat().st_mode | 0o111)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with pytest.raises(SandboxError, match=r"No permissions to create a namespace\. It must be"):
-        run("print(1)")
+        run("print(1)", given)
 
 
 def test_as_root_an_interpreter_that_only_root_can_start_is_not_used(
