@@ -80,7 +80,7 @@ def test_no_file_of_the_machine_can_be_read(tmp_path: Path) -> None:
     secret.write_text("the secret")
     secret.chmod(0o644)
     for path in (secret, Path.home(), "/etc/passwd", "/proc/self/environ", "/root", "/home", "/var",
-                 Path(__file__).parent, Path("/work")):  # fmt: skip
+                 Path(__file__).parent):  # fmt: skip
         read = "print(os.listdir(p) if os.path.isdir(p) else open(p).read())"
         result = run(f"import os\np = {str(path)!r}\n{read}")
         # Python itself may lie in a home: then the folders on the way to it are there, and empty.
