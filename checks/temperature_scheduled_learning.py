@@ -31,8 +31,13 @@ def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
 def _checkpoint(checkpoint: str) -> Measure:
     def measure(data: Tables) -> Iterator[Measured | Summary]:
         folder = data.lake.current_checkpoint(checkpoint)
-        certificate = json.loads((folder / "certificate.json").read_text(encoding="utf-8"))
-        lost = certificate["samples_in"] - certificate["samples_out"]
+        file = folder / "certificate.json"
+        certificate = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        broken = [check for check in certificate.get("checks", []) if not check["passed"]]
+        n_broken = len(broken) if certificate.get("checks") else 1
+        causes = tuple(f"{check['name']}: {check['cause']}" for check in broken)
+        yield Measured("certificate_holds", {checkpoint: n_broken}, causes)
+        lost = certificate.get("samples_in", math.inf) - certificate.get("samples_out", 0)
         yield Measured("nothing_cut", {checkpoint: lost})
         lines = (folder / "training_log.jsonl").read_text(encoding="utf-8").splitlines()
         logged = [row for row in map(json.loads, lines) if "loss" in row]

@@ -83,6 +83,10 @@ def _logprobs(*, blocking: bool, lowest_mean: float) -> tuple[Contract, ...]:
 
 _CHECKPOINT: Final = (
     _stops(
+        "certificate_holds",
+        "Checks of the batch certificate that do not hold; one that is missing counts as one.",
+    ),
+    _stops(
         "nothing_cut",
         "Samples of the training set that are not in the packed batches whole, with end token.",
     ),
