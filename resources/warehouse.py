@@ -6,6 +6,7 @@ it is worded, can write into the lake. Filters on the partition columns leave ou
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -113,7 +114,8 @@ def open_warehouse(root: Path) -> DuckDBPyConnection:
     connection = duckdb.connect(
         config={
             "enable_external_access": "false",
-            "temp_directory": str(Path(tempfile.gettempdir(), "dasd-warehouse")),
+            # What does not fit into memory; each user has a folder, as nobody else may write there.
+            "temp_directory": str(Path(tempfile.gettempdir(), f"dasd-warehouse-{os.getuid()}")),
         }
     )
     for table, schema in SCHEMAS.items():
