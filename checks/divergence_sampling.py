@@ -72,10 +72,12 @@ def _scores(data: Tables) -> Iterator[Measured | Summary]:
 
 def _provenance(data: Tables) -> Iterator[Measured | Summary]:
     data.view("filtered_responses", TEMPERATURE, QUESTION_SHARD)
+    # NaN is asked for by name: Parquet's footers leave it out, and DuckDB skips what they exclude.
     for check, sql in {
         "probabilities_in_range": """select response_id || ':' || sentence_index
             from sentence_provenance where not (coalesce(p_teacher, 0) between 0 and 1
-                                            and coalesce(p_student, 0) between 0 and 1)""",
+                                            and coalesce(p_student, 0) between 0 and 1)
+                or isnan(p_teacher) or isnan(p_student)""",
         "every_response_classified": _SYMMETRIC.format(other="response_provenance"),
         "counts_add_up": """
             select coalesce(r.response_id, s.response_id) from response_provenance as r full join (

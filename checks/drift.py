@@ -7,6 +7,7 @@ reads the rows of another partition or of an earlier version.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,7 +41,11 @@ def drift(data: Tables, table: str, summary: Summary) -> Measured:
     The summary is kept for the next comparison. A check that runs again over the same file compares
     with the same numbers as before.
     """
-    current = {"means": summary.means, "shares": summary.shares, "n_rows": summary.n_rows}
+    current: dict[str, Any] = {
+        "n_rows": summary.n_rows,
+        "means": _finite(summary.means),
+        "shares": _finite(summary.shares),
+    }
     previous = _remember(data, table, current)
     baseline, against = previous, "the partition's last materialization"
     if previous is None:
@@ -51,12 +56,17 @@ def drift(data: Tables, table: str, summary: Summary) -> Measured:
     if previous is not None and previous["n_rows"] >= FEWEST_ROWS:
         changes["n_rows"] = _relative(summary.n_rows, previous["n_rows"])
     if min(summary.n_rows, baseline["n_rows"]) >= FEWEST_ROWS:
-        for name, value in summary.means.items():
+        for name, value in current["means"].items():
             if name in baseline["means"]:
                 changes[name] = _relative(value, baseline["means"][name])
-        for name, value in summary.shares.items():
+        for name, value in current["shares"].items():
             changes[name] = abs(value - baseline["shares"].get(name, 0.0))
     return Measured(DRIFT.name, changes, details={"now": current, against: baseline})
+
+
+def _finite(values: dict[str, float]) -> dict[str, float]:
+    """Another check fails where a value is not finite; here it has no distance to anything."""
+    return {name: value for name, value in values.items() if math.isfinite(value)}
 
 
 def _relative(now: float, before: float) -> float:

@@ -64,7 +64,7 @@ def _continuations(min_cut_fraction: float) -> Measure:
         yield Measured("every_truncated_continued", {data.name(): off}, ids)
         outside, ids = data.broken(
             """select continuation_id from teacher_continuations
-               where not cut_fraction between $least::float and 1""",
+               where not (cut_fraction between $least::float and 1) or isnan(cut_fraction)""",
             least=min_cut_fraction,
         )
         yield Measured("cut_in_range", {data.name(): outside}, ids)

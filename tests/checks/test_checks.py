@@ -34,9 +34,19 @@ def checkpoint(lake: Lake, name: str, samples_out: int, losses: list[float]) -> 
     folder = lake.checkpoint_folder(name, "key")
     folder.mkdir(parents=True)
     (folder / "certificate.json").write_text(
-        json.dumps({"samples_in": 5, "samples_out": samples_out, "checks": [
-            {"name": "every_sample_once", "passed": samples_out == 5, "cause": "row 1: lost"},
-        ]})
+        json.dumps(
+            {
+                "samples_in": 5,
+                "samples_out": samples_out,
+                "checks": [
+                    {
+                        "name": "every_sample_once",
+                        "passed": samples_out == 5,
+                        "cause": "row 1: lost",
+                    },
+                ],
+            }
+        )
     )
     log = [json.dumps({"step": n, "loss": loss}) + "\n" for n, loss in enumerate(losses)]
     (folder / "training_log.jsonl").write_text("".join(log))
@@ -184,7 +194,8 @@ CASES: list[tuple[str, Spoil, set[str]]] = [
     ("divergence_sample",
      lambda rows: [empty("divergence_sample")(rows), empty("divergence_candidates")(rows)],
      {"not_empty", "budget_met"}),
-    ("divergence_sample", without("divergence_sample"), {"budget_met", "known_responses"}),
+    ("divergence_sample", without("divergence_sample"),
+     {"budget_met", "known_responses", "random_control_budget"}),
     ("divergence_sample", first("divergence_sample", question_id="q1"), {"answers_per_question"}),
     ("divergence_sample",
      lambda rows: [first(table, response_id="r99")(rows)
@@ -209,6 +220,7 @@ CASES: list[tuple[str, Spoil, set[str]]] = [
     ("teacher_continuations", first("teacher_continuations", rollout_id="o1"),
      {"every_truncated_continued"}),
     ("teacher_continuations", first("teacher_continuations", cut_fraction=0.3), {"cut_in_range"}),
+    ("teacher_continuations", first("teacher_continuations", cut_fraction=NAN), {"cut_in_range"}),
     ("teacher_continuations", several("teacher_continuations", 4, finish_reason="length"),
      {"few_truncated"}),
     ("teacher_continuations", first("teacher_continuations", domain=""), {"no_nulls"}),

@@ -60,6 +60,14 @@ def test_a_new_shard_is_compared_with_others_of_its_temperature(lake: Lake) -> N
     assert measured(lake, "d", Summary(5_000, {"tokens": 18.0})) == {"tokens": 0.5}
 
 
+def test_values_that_are_not_finite_are_not_compared(lake: Lake) -> None:
+    made(lake, "a")
+    measured(lake, "a", Summary(100, {"tokens": 10.0, "p": float("nan")}))
+    made(lake, "a")
+    changed = Summary(100, {"tokens": float("inf"), "p": 0.5})
+    assert measured(lake, "a", changed) == {"n_rows": 0.0}
+
+
 def test_few_rows_say_little(lake: Lake) -> None:
     made(lake, "a")
     measured(lake, "a", Summary(19, {"tokens": 10.0}))
