@@ -108,6 +108,8 @@ def test_the_papers_compute_becomes_pools_and_container_limits() -> None:
          {"teacher_responses", "teacher_continuations", "stage_report"}),
         ("divergence_sampling", {"min_probability_ratio": 3.0},
          {"sentence_provenance", "divergence_sample", "stage_report"}),
+        ("divergence_sampling", {"segmenter": "sentencex"},
+         {"sentence_provenance", "divergence_sample", "stage_report"}),
         ("temperature_scheduled_learning", {"epochs": 9},
          {"low_temperature_checkpoint", "high_temperature_checkpoint", "stage_report"}),
         ("questions", {"decontamination_ngram_words": 9}, {"questions", "stage_report"}),
