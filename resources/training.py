@@ -74,7 +74,7 @@ class TrainingLauncher(dg.ConfigurableResource):
                 dg.PipesSubprocessClient().run(
                     context=context,
                     command=[
-                        *launcher(processes, int(config["deepspeed_zero_stage"])),
+                        *launcher(processes, int(config["deepspeed_zero_stage"]), self.gpus),
                         *("--config", file.name),
                     ],
                     env={
@@ -107,9 +107,13 @@ def _wait_for_orphan(context: dg.AssetExecutionContext, output_dir: Path) -> Non
             fcntl.flock(lock, fcntl.LOCK_SH)
 
 
-def launcher(processes: int, deepspeed_zero_stage: int) -> list[str]:
-    """The command that starts the training program on this machine, without its arguments."""
-    if processes == 1 and not deepspeed_zero_stage:
+def launcher(processes: int, deepspeed_zero_stage: int, gpus: int) -> list[str]:
+    """The command that starts the training program on this machine, without its arguments.
+
+    Where there are GPUs, one process is started by torchrun too: it then takes one GPU, where it
+    would else share each batch out over all that it sees.
+    """
+    if processes == 1 and not deepspeed_zero_stage and not gpus:
         return [sys.executable, "-m", "training.sft"]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     return [*torchrun, "--nproc_per_node", str(processes), "-m", "training.sft"]

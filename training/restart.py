@@ -50,7 +50,7 @@ class RestartPoints(TrainerCallback):
         Raises:
             TrainingError: it did.
         """
-        if self._saving is None:
+        if self._saving is None or isinstance(error, TrainingError):  # a lost loss has its own
             return
         shutil.rmtree(writing_folder(self._output_dir), ignore_errors=True)
         raise cannot_write(
