@@ -174,15 +174,17 @@ def check_devices(config: SftConfig) -> None:
     """
     started = int(os.environ.get("WORLD_SIZE", "1"))
     is_launched = "LOCAL_RANK" in os.environ
-    if started != config.processes or (config.deepspeed_zero_stage and not is_launched):
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    found = torch.cuda.device_count()
+    # Without a launcher the Trainer would share each batch out over all GPUs that it sees.
+    needs_launcher = config.deepspeed_zero_stage or found > 1
+    if started != config.processes or (needs_launcher and not is_launched):
         raise TrainingError(
             f"processes is {config.processes} and deepspeed_zero_stage "
             f"{config.deepspeed_zero_stage}, but {started} process(es) were started"
             f"{'' if is_launched else ' without a launcher'}. Start with `python -m "
             f"torch.distributed.run --nproc_per_node {config.processes} -m training.sft …`."
         )
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    found = torch.cuda.device_count()
     if (config.gpus or found) and found < here:
         raise TrainingError(
             f"compute.training.gpus is {config.gpus} and processes {config.processes}: {here} on "
