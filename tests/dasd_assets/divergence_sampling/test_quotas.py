@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dasd_assets.divergence_sampling.quotas import (
@@ -14,6 +14,7 @@ from dasd_assets.divergence_sampling.quotas import (
     within,
 )
 
+ANY_SPEED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SIZES = st.lists(st.integers(1, 50), max_size=30)
 
 
@@ -30,6 +31,7 @@ def test_largest_remainders_and_what_is_not_there_handed_on() -> None:
     assert shared_out(5, {}, {}) == {}
 
 
+@ANY_SPEED
 @given(
     st.integers(0, 10**12),
     st.dictionaries(st.integers(0, 9), st.integers(0, 10**11)),
@@ -50,6 +52,7 @@ def test_a_row_too_large_for_what_is_left_is_passed_over() -> None:
     assert fitting(np.arange(5), sizes, 0).tolist() == []
 
 
+@ANY_SPEED
 @given(SIZES, st.integers(0, 500))
 def test_nothing_that_would_still_fit_is_left(sizes: list[int], budget: int) -> None:
     """Against the loop that takes one row after the other."""
@@ -62,6 +65,7 @@ def test_nothing_that_would_still_fit_is_left(sizes: list[int], budget: int) -> 
     assert taken.tolist() == expected
 
 
+@ANY_SPEED
 @given(st.data(), SIZES)
 def test_groups_are_filled_and_their_remainders_too(data: st.DataObject, sizes: list[int]) -> None:
     rows = np.arange(len(sizes))
@@ -78,6 +82,7 @@ def test_groups_are_filled_and_their_remainders_too(data: st.DataObject, sizes: 
         assert set(in_group.tolist()) <= set(taken.tolist())
 
 
+@ANY_SPEED
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=60), st.integers(1, 8))
 def test_strata_are_ordered_and_keep_equal_lengths_together(
     lengths: list[int], n_strata: int

@@ -8,7 +8,8 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from support.candidates import candidate, candidate_rows, candidate_table
 
@@ -17,6 +18,7 @@ from dasd_assets.divergence_sampling.selection import DECISIONS, select
 from dasd_assets.profile import DivergenceSampling
 from resources.contracts import DIVERGENCE_CANDIDATES, ContractError
 
+ANY_SPEED = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 LONGEST = 5 * 39 + 2
 """Tokens of the longest response there can be in these tests."""
 
@@ -276,6 +278,7 @@ def selections(draw: st.DrawFn) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     return rows, settings
 
 
+@ANY_SPEED
 @given(selections(), st.randoms(use_true_random=False))
 def test_properties(
     selection: tuple[list[dict[str, Any]], dict[str, Any]], shuffling: random.Random
