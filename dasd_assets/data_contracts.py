@@ -27,14 +27,18 @@ class Contract:
     """A failed check with severity `error` stops everything below the partition."""
 
 
-def _stops(name: str, description: str, maximum: float | None = 0, **limits: float) -> Contract:
+def _stops(
+    name: str, description: str, maximum: float | None = 0, *, minimum: float | None = None
+) -> Contract:
     """Bad data must not go on."""
-    return Contract(name, description, maximum=maximum, blocking=True, **limits)
+    return Contract(name, description, minimum, maximum, blocking=True)
 
 
-def _warns(name: str, description: str, **limits: float) -> Contract:
+def _warns(
+    name: str, description: str, *, minimum: float | None = None, maximum: float | None = None
+) -> Contract:
     """Worth a look; the data may go on."""
-    return Contract(name, description, severity="warn", **limits)
+    return Contract(name, description, minimum, maximum, severity="warn")
 
 
 MATCHES_CONTRACT = _stops(
