@@ -117,20 +117,14 @@ def batch_fault(
         return f"{len(rows)} sequences went into a batch, {len(tensors['input_ids'])} came out"
     for place, row in enumerate(rows):
         for name, values in _expected(samples, sequences[row]).items():
-            found = tensors[name][place]
-            wanted = np.full(max(len(found), len(values)), _PADDING.get(name, 0))
-            wanted[: len(values)] = values
-            n_compared = len(values) if name == "input_ids" else len(found)
-            at = _first_difference(found[:n_compared], wanted[:n_compared])
-            if len(found) < len(values) and at is None:
-                at = len(found)
+            at = _first_difference(tensors[name][place], values, _PADDING.get(name))
             if at is None:
                 continue
             ends = np.cumsum(samples.lengths_of(sequences[row]))
             part = min(int(np.searchsorted(ends, at, side="right")), len(ends) - 1)
             return (
                 f"{samples.name(int(sequences[row][part]))}: {name} of packed sequence {row} is "
-                f"{found[at] if at < len(found) else 'cut'} at token {at}, not {wanted[at]}"
+                f"{_at(tensors[name][place], at)} at token {at}, not {_at(values, at)}"
             )
     return ""
 
@@ -148,20 +142,29 @@ def order_fault(orders: Sequence[Sequence[int]], n_sequences: int) -> str:
 _PADDING = {"labels": NO_LOSS, "position_ids": 0}
 
 
-def _first_difference(found: np.ndarray, wanted: np.ndarray) -> int | None:
+def _first_difference(found: np.ndarray, wanted: np.ndarray, padding: int | None) -> int | None:
+    """The first token that is not as wanted; behind the wanted ones stands padding, if any."""
     n = min(len(found), len(wanted))
-    if np.array_equal(found[:n], wanted[:n]):
+    if not np.array_equal(found[:n], wanted[:n]):
+        return int(np.flatnonzero(found[:n] != wanted[:n])[0])
+    if len(found) < len(wanted):
+        return n
+    if padding is None or np.all(found[n:] == padding):
         return None
-    return int(np.flatnonzero(found[:n] != wanted[:n])[0])
+    return n + int(np.flatnonzero(found[n:] != padding)[0])
+
+
+def _at(values: np.ndarray, index: int) -> str:
+    return str(values[index]) if index < len(values) else "nothing"
 
 
 def _expected(
     samples: Samples, sequence: npt.NDArray[np.int64]
 ) -> dict[str, npt.NDArray[np.int64]]:
     lengths = samples.lengths_of(sequence)
-    firsts = np.repeat(np.cumsum(lengths) - lengths, lengths)
-    positions = np.arange(lengths.sum()) - firsts
-    ids = samples.token_ids[positions + np.repeat(samples.starts[sequence], lengths)]
+    positions = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    bounds = zip(samples.starts[sequence], samples.starts[sequence + 1], strict=True)
+    ids = np.concatenate([samples.token_ids[start:end] for start, end in bounds])
     has_loss = positions >= np.repeat(samples.n_masked[sequence], lengths)
     return {
         "input_ids": ids,

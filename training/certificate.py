@@ -36,7 +36,7 @@ PAGE = "certificate.html"
 PACKING_GOAL = 0.98
 COMPARED_TEXTS = 256
 SHOWN_SAMPLES = 6
-CHECKED_TOKENS = 2_000_000_000
+CHECKED_TOKENS = 200_000_000
 """Tokens of batches that each rank compares at most; what is beyond is covered by the counts over
 all samples and by the order in which sequences are drawn."""
 
