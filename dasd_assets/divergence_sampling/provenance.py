@@ -106,6 +106,11 @@ def _block(
     require(is_same, filtered, "response_text is not its reasoning and answer")
     spans = sentence_spans(filtered["response_id"], reasoning, answer, segmenter)
     teacher = _side(filtered, "teacher_token_starts", "teacher_logprobs", spans)
+    require(
+        list_lengths(scores, "ranks") == list_lengths(scores, "token_starts"),
+        scores,
+        "ranks and token_starts differ in length",
+    )
     student = _side(scores, "token_starts", "logprobs", spans)
     kind = classes(
         teacher.log_mean,

@@ -416,6 +416,13 @@ def test_an_answer_written_before_the_reasoning_keeps_its_tokens() -> None:
     )
 
 
+def test_ranks_are_one_per_token() -> None:
+    tokens = Tokens([8, 13], [-1.0, -1.0])
+    score = {**score_row("r", tokens), "ranks": [1]}
+    with pytest.raises(ContractError, match="response r: ranks and token_starts differ in length"):
+        run(*tables([filtered_row("r", "One. Two.", "3", tokens)], [score]))
+
+
 def test_a_text_that_is_not_its_parts_is_an_error() -> None:
     row = filtered_row("r", "One. Two.", "3", Tokens([8], [-1.0]))
     row["response_text"] = row["response_text"].replace("Two", "Six")
