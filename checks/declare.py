@@ -10,7 +10,7 @@ from checks.drift import Summary, drift
 from checks.expectations import Measured, Verdict, judge
 from checks.schema import contract_problems, table_checks
 from checks.tables import Tables
-from dasd_assets.data_contracts import CONTRACTS, Contract
+from dasd_assets.data_contracts import CONTRACTS, DRIFT, Contract
 from dasd_assets.partitions import response_partition
 from dasd_assets.profile import Profile
 from resources.lake import Lake
@@ -99,7 +99,7 @@ def _result(key: dg.AssetKey, check: Contract, verdict: Verdict | None) -> dg.As
         "observed": _observed(measured),
         "allowed": settings.allowed,
     }
-    examples = (*(verdict.outside if len(measured.values) > 1 else ()), *measured.examples)
+    examples = (*(() if _is_one_number(measured) else verdict.outside), *measured.examples)
     if measured.details is not None:
         metadata["details"] = measured.details
     if examples and not verdict.passed:
@@ -124,4 +124,9 @@ def _observed(measured: Measured) -> Any:
     }
     if not values:
         return "nothing to measure"
-    return next(iter(values.values())) if len(values) == 1 else values
+    return next(iter(values.values())) if _is_one_number(measured) else values
+
+
+def _is_one_number(measured: Measured) -> bool:
+    """Whether there is but one subject to name; a change has to say of which metric it is."""
+    return len(measured.values) == 1 and measured.check != DRIFT.name
