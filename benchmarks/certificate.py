@@ -52,6 +52,7 @@ def main() -> None:
     print(f"{len(samples):,} samples, {n_tokens:,} tokens, mean {n_tokens / len(samples):,.0f}")
     print(f"packing: {len(sequences):,} sequences of {arguments.max_length:,} in {packing:.1f} s, "
           f"efficiency {efficiency:.2%}")  # fmt: skip
+    print(packing_at_scale(arguments.samples))
     dataset = PackedDataset(samples, sequences)
     rows = np.linspace(0, len(sequences) - 1, arguments.batches).astype(int).tolist()
     whole, looped, making, comparing = [], [], [], []
@@ -76,6 +77,19 @@ def main() -> None:
           f"{min(comparing) / min(making):.2f} of the time of making them")  # fmt: skip
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"peak memory {peak:,.0f} MiB; the tokens are {samples.token_ids.nbytes / 2**20:,.0f}")
+
+
+def packing_at_scale(n: int) -> str:
+    """Packing of as many lengths as reasoning has, without tokens: 11K in the mean, 64K at most."""
+    lengths = np.random.default_rng(0).lognormal(9.0, 0.8, n).astype(np.int64).clip(300, 65_536)
+    start = time.perf_counter()
+    n_sequences = len(pack(lengths, 65_536, 64))
+    took = time.perf_counter() - start
+    efficiency = lengths.sum() / (n_sequences * 65_536)
+    return (
+        f"packing lengths of {lengths.mean():,.0f} in the mean: {n_sequences:,} sequences of "
+        f"65,536 in {took:.1f} s, efficiency {efficiency:.2%}"
+    )
 
 
 def made_up(arguments: argparse.Namespace, tokenizer: Any) -> Samples:
