@@ -14,6 +14,7 @@ from support.training_rows import STUDENT, row
 from transformers import AutoTokenizer
 
 from training import rows
+from training.batch_checks import nothing_cut
 from training.dataset import NO_LOSS, SampleError, Samples
 from training.encoding import encode_all, encode_prompt, encode_response, prompt_text
 from training.rows import load_samples
@@ -135,3 +136,15 @@ def test_a_foreign_or_missing_end_token_is_refused(
     other.eos_token = None
     with pytest.raises(SampleError, match="the tokenizer has no end token"):
         load(other, write_rows(row(0)))
+
+
+def test_the_length_that_the_table_states_is_kept_for_the_certificate(
+    tokenizer: Any, write_rows: Write
+) -> None:
+    n_tokens = len(encode_response(tokenizer, row(1)["response_text"]))
+    stated = write_rows(row(1, n_student_tokens=n_tokens), row(2, n_student_tokens=n_tokens + 1))
+    samples = load(tokenizer, stated)
+    check = nothing_cut(samples)
+    assert not check.passed
+    assert f"{stated}, row 1: {n_tokens} response tokens, the table says" in check.cause
+    assert load(tokenizer, write_rows(row(1))).n_response.tolist() == [-1]
