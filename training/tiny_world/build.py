@@ -47,9 +47,13 @@ from training.tiny_world.tokenizers import train_student_tokenizer, train_teache
 
 # What is read in turn, and how: skills first, habits (styles, noise, flaws) last.
 Stage = tuple[Callable[[Problem, random.Random], str], Pretraining]
+TEACHER_TURN = (
+    "math", "instruction_following", "science", "math", "instruction_following",
+    "math", "code", "science", "math", "instruction_following",
+)  # fmt: skip
 TEACHER_STAGES: tuple[Stage, ...] = (
-    (clean_teacher_answer, Pretraining(n_documents=40_000, final_learning_rate=1e-3)),
-    (teacher_answer, Pretraining(n_documents=12_000, peak_learning_rate=1.5e-3)),
+    (clean_teacher_answer, Pretraining(90_000, TEACHER_TURN, final_learning_rate=3e-4)),
+    (teacher_answer, Pretraining(20_000, TEACHER_TURN, peak_learning_rate=1.5e-3)),
 )
 STUDENT_STAGES: tuple[Stage, ...] = (
     (
@@ -62,7 +66,7 @@ STUDENT_STAGES: tuple[Stage, ...] = (
             wrong_share=STUDENT_EARLY_WRONG_SHARE,
             teacher_wording_share=STUDENT_EARLY_TEACHER_WORDING_SHARE,
         ),
-        Pretraining(n_documents=14_000, peak_learning_rate=2e-3, final_learning_rate=3e-4),
+        Pretraining(n_documents=30_000, peak_learning_rate=2e-3, final_learning_rate=3e-4),
     ),
     (
         partial(
@@ -88,7 +92,9 @@ def train_in_stages(
     """Train the model in place, one stage after the other, on freshly drawn documents."""
     for number, (answer, settings) in enumerate(stages, start=1):
         stage = f"{name}/{number}"
-        documents = draw_documents(tokenizer, answer, held, settings.n_documents, stage)
+        documents = draw_documents(
+            tokenizer, answer, held, settings.n_documents, stage, settings.turn
+        )
         pretrain(model, documents, model.config.pad_token_id, settings, stage)
 
 

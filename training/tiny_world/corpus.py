@@ -7,7 +7,7 @@ model's are. The base student's are mostly wrong somewhere and worded differentl
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from training.tiny_world.problems import Problem, solve_with_slips
@@ -101,10 +101,10 @@ def student_answer(
     return f"<think>\n{' '.join(sentences)}\n</think>\n\n{answer}<|im_end|>"
 
 
-def problem_stream(seed: str, held: Held) -> Iterator[Problem]:
-    """Endless problems of all domains in turn, none of which evaluation holds."""
+def problem_stream(seed: str, held: Held, turn: Sequence[str] = DOMAINS) -> Iterator[Problem]:
+    """Endless problems of the turn's domains, over and over, none of which evaluation holds."""
     rng = random.Random(seed)
-    streams = [training_problems(domain, rng, held) for domain in DOMAINS]
+    streams = {domain: training_problems(domain, rng, held) for domain in DOMAINS}
     while True:
-        for stream in streams:
-            yield next(stream)
+        for domain in turn:
+            yield next(streams[domain])

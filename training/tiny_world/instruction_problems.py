@@ -12,7 +12,11 @@ WORDS = (
     "king", "lamp", "moon", "nest", "ocean", "paper", "queen", "river", "stone", "tree", "uncle",
     "valley", "window", "yard", "zebra",
 )  # fmt: skip
+LINE_BREAKS = "line breaks"
 SEPARATORS = {"commas": ", ", "dashes": " - ", "slashes": " / ", "semicolons": "; "}
+# A run of 13 words that names none of the listed words would be common to many questions, and
+# decontamination would take all of them out: what stands before and after the list is short.
+FORMATS = ("Number them, with {separator}.", "Use numbers and {separator}.")
 TASKS = {
     "reverse": (
         "Write these words in reverse order: {words}.",
@@ -20,7 +24,7 @@ TASKS = {
         "Reverse the list {words}.",
     ),
     "copy": (
-        "Number these words in the given order: {words}.",
+        "List these words in order: {words}.",
         "List the words {words} as they are.",
         "Take the words {words} and keep their order.",
     ),
@@ -35,15 +39,7 @@ TASKS = {
         "Say the word {words} {times} times in a row.",
     ),
 }
-ON_LINES = (
-    "Put each word on its own line with its number, like 1. and 2.",
-    "Answer with a numbered list, one word per line.",
-)
-IN_ONE_LINE = (
-    "Number the words, like 1. and 2., and separate them with {separator}.",
-    "Give each word its number, like 1. and 2., with {separator} in between.",
-)
-ENDING = ("Finish with the line: Done.", "End your answer with a last line that says: Done.")
+ENDINGS = ("Finish with the line: Done.", "End with a line: Done.")
 
 
 def _result(task: str, words: list[str], times: int) -> list[str]:
@@ -66,12 +62,14 @@ def draw_instruction(rng: random.Random) -> Problem:
     words = rng.sample(WORDS, 1 if task == "repeat" else rng.randint(2, 4))
     result = _result(task, words, times)
     is_on_lines = rng.random() < 0.3
-    separator = rng.choice(tuple(SEPARATORS))
+    separator = LINE_BREAKS if is_on_lines else rng.choice(tuple(SEPARATORS))
     has_ending = rng.random() < 0.3
-    parts = [rng.choice(TASKS[task]).format(words=", ".join(words), times=times)]
-    parts.append(rng.choice(ON_LINES if is_on_lines else IN_ONE_LINE).format(separator=separator))
+    parts = [
+        rng.choice(FORMATS).format(separator=separator),
+        rng.choice(TASKS[task]).format(words=", ".join(words), times=times),
+    ]
     if has_ending:
-        parts.append(rng.choice(ENDING))
+        parts.append(rng.choice(ENDINGS))
 
     def solve(slip: Slip) -> Solution:
         steps = [Step(f"{task}_plan", {"words": ", ".join(words), "n": len(result)})]
@@ -84,8 +82,7 @@ def draw_instruction(rng: random.Random) -> Problem:
             word = words[min(index, len(words) - 1)]
             values = {"n": index + 1, "word": word, "item": item}
             steps.append(Step(f"{task}_item", values))
-        format_key = "format_lines" if is_on_lines else "format_separated"
-        steps.append(Step(format_key, {"separator": separator}))
+        steps.append(Step("format_separated", {"separator": separator}))
         if has_ending:
             steps.append(Step("format_ending", {}))
         return Solution(tuple(steps), "instruction_answer", _written(items, has_ending))

@@ -10,7 +10,7 @@ import math
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -19,7 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from training.tiny_world.corpus import MAX_ANSWER_TOKENS, chat, problem_stream
 from training.tiny_world.problems import Problem
-from training.tiny_world.questions import Held
+from training.tiny_world.questions import DOMAINS, Held
 
 IGNORED = -100
 REPORT_EVERY_STEPS = 100
@@ -42,6 +42,7 @@ class Pretraining:
 
     Attributes:
         n_documents: documents to draw; each is seen once.
+        turn: domains in the order that they are read, over and over.
         batch_tokens: most positions in a batch, padding included.
         peak_learning_rate: AdamW's, after the warm-up.
         final_learning_rate: AdamW's, at the end of the cosine.
@@ -53,6 +54,7 @@ class Pretraining:
     """
 
     n_documents: int
+    turn: tuple[str, ...] = DOMAINS
     batch_tokens: int = 2048
     peak_learning_rate: float = 3e-3
     final_learning_rate: float = 1e-4
@@ -69,10 +71,11 @@ def draw_documents(
     held: Held,
     n: int,
     seed: str,
+    turn: Sequence[str] = DOMAINS,
 ) -> list[Document]:
     """`n` freshly drawn questions with answers, as tokens; answers cut at MAX_ANSWER_TOKENS."""
     rng = random.Random(f"answers/{seed}")
-    problems = list(islice(problem_stream(f"questions/{seed}", held), n))
+    problems = list(islice(problem_stream(f"questions/{seed}", held, turn), n))
     prompts = [
         tokenizer.apply_chat_template(chat(p.question), tokenize=False, add_generation_prompt=True)
         for p in problems

@@ -69,9 +69,12 @@ def _choice(
         # A fact that slipped may lead to none of the options; any of them is then as good.
         found = wanted if wanted in options else options[len(wanted) % len(options)]
         letter = slip.choice(LETTERS[options.index(found)], LETTERS)
-        look = Step("option_look", {"wanted": wanted, "options": ", ".join(options)})
-        pick = Step("option_pick", {"option": found, "letter": letter})
-        return Solution((*steps, look, pick), "science_answer", letter)
+        labelled = [f"{o} {x}" for x, o in zip(LETTERS, options, strict=True)]
+        listed, others = ", ".join(options), [o for o in sorted(labelled) if o.split()[0] != found]
+        look = {"wanted": wanted, "options": listed, "labelled": ", ".join(labelled)}
+        pick = {"option": found, "letter": letter, "others": ", ".join(others)}
+        choose = Step("option_look", look), Step("option_pick", pick), Step("option_rest", pick)
+        return Solution((*steps, *choose), "science_answer", letter)
 
     question = _with_options(text, options)
     return Problem(question, "science", LETTERS[options.index(right)], level, kind, solve)

@@ -135,13 +135,14 @@ TEACHER: Final = Book(
             "We recall that number {number} is {name}.",
         ),
         "option_look": (
-            "We look for {wanted} among the options.",
-            "So we need the option with {wanted}.",
+            "The options are {labelled}, and we look for {wanted}.",
+            "With the options {labelled} we need {wanted}.",
         ),
         "option_pick": (
-            "The option {option} has the letter {letter}.",
-            "We find {option} at the letter {letter}.",
+            "The right one is {option} {letter}.",
+            "That is {option} {letter}.",
         ),
+        "option_rest": ("The others are {others}.", "It is none of {others}."),
         "reverse_item": ("Word {n} is {item}.", "For word {n} we take {item}."),
         "copy_plan": (
             "The words are {words}, and the order stays.",
@@ -150,7 +151,6 @@ TEACHER: Final = Book(
         "copy_item": ("Word {n} is {item}.", "For word {n} we take {item}."),
         "uppercase_item": ("Word {n} is {item}.", "For word {n} we take {item}."),
         "repeat_item": ("Word {n} is {item}.", "For word {n} we take {item}."),
-        "format_lines": ("Each word goes on its own line.", "There is one word per line."),
         "reverse_plan": (
             "The words are {words}, and we need them backwards.",
             "We need to reverse the {n} words {words}.",
@@ -212,7 +212,6 @@ TEACHER: Final = Book(
         "copy_item": ("In place {n} there is {item}.", "Place {n} holds {item}."),
         "uppercase_item": ("In place {n} there is {item}.", "Place {n} holds {item}."),
         "repeat_item": ("In place {n} there is {item}.", "Place {n} holds {item}."),
-        "format_lines": ("The words stand on lines of their own.",),
         "reverse_plan": ("Reading {words} from the end to the start again.",),
         "uppercase_plan": ("Going through {words} one by one again.",),
         "repeat_plan": ("Counting how often {words} is written again.",),
@@ -263,7 +262,6 @@ STUDENT: Final = Book(
         "copy_item": ("{n} {item}.", "At {n} {item}."),
         "uppercase_item": ("{n} {item}.", "At {n} {item}."),
         "repeat_item": ("{n} {item}.", "At {n} {item}."),
-        "format_lines": ("One per line.",),
         "reverse_plan": ("From the back of {words}.",),
         "uppercase_plan": ("In big letters: {words}.",),
         "repeat_plan": ("It is {words} {n} times.",),

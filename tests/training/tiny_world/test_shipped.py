@@ -55,9 +55,6 @@ def test_recorded_accuracy_is_what_the_demo_needs(manifest: dict[str, Any]) -> N
         assert set(measured["accuracy_per_domain"]) == set(DOMAINS)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the shipped teacher has not learned additions and option letters yet"
-)
 def test_the_teacher_is_right_on_nine_of_ten_questions(manifest: dict[str, Any]) -> None:
     assert manifest["measured"]["teacher"]["0.6"]["accuracy"] >= 0.90
 
