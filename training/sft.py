@@ -238,6 +238,7 @@ def _arguments(config: SftConfig, output_dir: Path, n_sequences: int) -> Trainin
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_num_workers=0,
+        ddp_find_unused_parameters=False,
         use_cpu=not torch.cuda.is_available(),
     )
 

@@ -151,7 +151,7 @@ def test_killed_at_any_moment_it_ends_in_the_same_weights(new_runs: Callable[...
 def test_a_full_disk_stops_with_the_cause_and_keeps_the_last_restart_point(
     new_runs: Callable[..., Runs],
 ) -> None:
-    whole, runs = new_runs("whole"), new_runs("full")
+    whole, runs = new_runs("whole", epochs=4), new_runs("full", epochs=4)
     runs.kill_when(lambda: newest_restart_point(runs.output_dir) is not None)
     kept = newest_restart_point(runs.output_dir)
     assert kept is not None
@@ -227,12 +227,17 @@ def test_another_setting_or_row_never_goes_on_from_this_state(
     [
         ({"gpus": 1}, {}, 0, r"compute\.training\.gpus is 1 .* has 0 GPU"),
         (
-            {"processes": 2, "gpus": 2},
+            {"processes": 2, "micro_batch_size": 1, "gpus": 2},
             {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "LOCAL_RANK": "1"},
             1,
             r"compute\.training\.gpus is 2 and processes 2: 2 on this machine, which has 1 GPU",
         ),
-        ({"processes": 2}, {}, 0, r"processes is 2 .* 1 process\(es\) were started without"),
+        (
+            {"processes": 2, "micro_batch_size": 1},
+            {},
+            0,
+            r"processes is 2 .* 1 process\(es\) were started without",
+        ),
         ({"deepspeed_zero_stage": 3}, {}, 0, "deepspeed_zero_stage 3, .* without a launcher"),
     ],
 )
