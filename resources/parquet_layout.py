@@ -52,7 +52,9 @@ def row_groups(
 ) -> Iterator[pa.Table]:
     """The rows of all batches, cut and joined into groups of at most so many rows and bytes.
 
-    A row that is larger than `max_bytes` by itself is a group of its own.
+    A row that is larger than `max_bytes` by itself is a group of its own. Each group is one piece:
+    the Parquet writer ends its pages where a chunk ends, and a file's bytes would depend on how the
+    rows came.
     """
     parts: list[pa.RecordBatch] = []
     n_rows = n_bytes = 0
@@ -68,10 +70,10 @@ def row_groups(
                 parts.append(batch.slice(start, fitting))
                 n_rows, n_bytes, start = n_rows + fitting, int(total[fitting - 1]), start + fitting
             if start < batch.num_rows or n_rows == max_rows:
-                yield pa.Table.from_batches(parts)
+                yield pa.Table.from_batches(parts).combine_chunks()
                 parts, n_rows, n_bytes = [], 0, 0
     if parts:
-        yield pa.Table.from_batches(parts)
+        yield pa.Table.from_batches(parts).combine_chunks()
 
 
 def row_bytes(values: pa.Array) -> npt.NDArray[np.int64]:

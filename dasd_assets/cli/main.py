@@ -118,7 +118,7 @@ def _register_drops(profile: Profile) -> list[str]:
     for reason in listing.refused.values():
         typer.secho(f"not registered: {reason}", fg=typer.colors.YELLOW, err=True)
     if not listing.drops:
-        raise BadInputError(f"{profile.questions.inbox}: no question drops (*.jsonl) in the inbox")
+        raise BadInputError(f"{profile.questions.inbox}: no question drops in the inbox")
     return list(listing.drops)
 
 

@@ -121,3 +121,25 @@ def test_duckdb_and_plain_pyarrow_read_what_the_lake_writes(tmp_path: Path) -> N
     assert json.dumps([list(row) for row in found]) == json.dumps(
         [list(row.values()) for row in expected]
     )
+
+
+@pytest.mark.parametrize("n_characters", [10, 40_000])
+def test_the_same_rows_make_the_same_bytes_however_they_are_cut(
+    tmp_path: Path, n_characters: int
+) -> None:
+    rng = np.random.default_rng(0)
+    letters = [rng.integers(97, 123, n_characters, np.uint8).tobytes().decode() for _ in range(300)]
+    rows = pa.Table.from_pylist(
+        [
+            {"question_id": f"q-{i}", "domain": "math", "question": text, "answer": "1",
+             "difficulty": None, "source": None, "drop": "d", "line": i}
+            for i, text in enumerate(letters)
+        ],
+        schema=QUESTIONS,
+    )  # fmt: skip
+    lake = Lake(root=str(tmp_path))
+    versions = {
+        lake.write("questions", rows.to_batches(cut), {"question_shard": "s"}).data_version
+        for cut in (1, 7, 100, 300)
+    }
+    assert len(versions) == 1
