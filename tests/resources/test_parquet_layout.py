@@ -123,6 +123,18 @@ def test_duckdb_and_plain_pyarrow_read_what_the_lake_writes(tmp_path: Path) -> N
     )
 
 
+def test_duckdb_finds_a_nan_among_values_in_range(tmp_path: Path) -> None:
+    values = pa.array([0.5, float("nan"), 0.7], pa.float32())
+    for name, column in (("p", values), ("ps", pa.array([[0.5], [float("nan")], [0.7]]))):
+        table = pa.table({"id": [0, 1, 2], name: column})
+        file = tmp_path / f"{name}.parquet"
+        pq.write_table(table, file, **writer_options(table.schema))
+    found = duckdb.sql(f"select id from '{tmp_path / 'p.parquet'}' where isnan(p) or p > 1")
+    assert found.fetchall() == [(1,)]
+    found = duckdb.sql(f"select id from '{tmp_path / 'ps.parquet'}' where isnan(ps[1])")
+    assert found.fetchall() == [(1,)]
+
+
 @pytest.mark.parametrize("n_characters", [10, 40_000])
 def test_the_same_rows_make_the_same_bytes_however_they_are_cut(
     tmp_path: Path, n_characters: int
