@@ -96,21 +96,29 @@ def table_checks(data: Tables, tables: tuple[str, ...]) -> Iterator[Measured]:
 
 
 def _nulls(data: Tables, table: str) -> dict[str, int]:
-    """Nulls per required column from the footer, and blanks per column that must have none."""
+    """Nulls per required column, and blanks per column that must have none.
+
+    The footer knows the nulls of all columns but those of floating point (see `parquet_layout`).
+    """
+    schema = SCHEMAS[table]
+    required = [field for field in schema if not field.nullable]
+    in_footer = {field.name for field in required if not pa.types.is_floating(field.type)}
     counts: dict[str, int] = {}
     footer = pq.read_metadata(data.lake.path(table, data.partition))
-    schema = SCHEMAS[table]
     for group in range(footer.num_row_groups):
         for index in range(footer.num_columns):
             column = footer.row_group(group).column(index)
             name = column.path_in_schema
-            if name in schema.names and not schema.field(name).nullable and column.statistics:
+            if name in in_footer and column.statistics:
                 counts[name] = counts.get(name, 0) + (column.statistics.null_count or 0)
-    texts_of = [name for name in schema.names if name in NEVER_BLANK]
-    if texts_of:
-        blanks = ", ".join(
-            f"""count(*) filter (trim("{name}") = '') as "{name}\"""" for name in texts_of
+    conditions = {name: f"trim(\"{name}\") = ''" for name in schema.names if name in NEVER_BLANK}
+    conditions |= {
+        field.name: f'"{field.name}" is null' for field in required if field.name not in in_footer
+    }
+    if conditions:
+        selected = ", ".join(
+            f'count(*) filter ({condition}) as "{name}"' for name, condition in conditions.items()
         )
-        for name, count in data.row(f"select {blanks} from {table}").items():
+        for name, count in data.row(f"select {selected} from {table}").items():
             counts[name] = counts.get(name, 0) + count
     return counts

@@ -13,6 +13,7 @@ from checks.schema import contract_problems, table_checks
 from checks.tables import Tables
 from resources.contracts import SCHEMAS
 from resources.lake import Lake
+from resources.parquet_layout import writer_options
 
 ASSET_TABLES = {
     "raw_questions": ("raw_questions", "quarantined_rows"),
@@ -96,16 +97,18 @@ def test_a_missing_and_an_unreadable_file_are_problems(lake: Lake) -> None:
     assert example.startswith("teacher_responses: no Parquet file")
 
 
-def test_nulls_are_counted_from_the_footer(lake: Lake) -> None:
+@pytest.mark.parametrize("column", ["domain", "temperature"])
+def test_nulls_are_counted_with_and_without_statistics(lake: Lake, column: str) -> None:
     fill(lake, good_rows())
     file = lake.path("teacher_responses", CELL)
     rows = pq.read_table(file)
     nullable = pa.schema([field.with_nullable(True) for field in rows.schema])
     some = rows.cast(nullable).to_pylist()
     for row in some[:3]:
-        row["domain"] = None
-    pq.write_table(pa.Table.from_pylist(some, schema=nullable), file)
+        row[column] = None
+    table = pa.Table.from_pylist(some, schema=nullable)
+    pq.write_table(table, file, **writer_options(nullable))
     with Tables(lake, CELL) as data:
         nulls = next(iter(table_checks(data, ("teacher_responses",))))
     assert nulls.values == {"teacher_responses": 3}
-    assert nulls.examples == ("teacher_responses.domain: 3",)
+    assert nulls.examples == (f"teacher_responses.{column}: 3",)
