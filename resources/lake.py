@@ -176,10 +176,8 @@ class Lake(dg.ConfigurableResource):
 
     def publish_checkpoint(self, checkpoint: str, key: str) -> None:
         """Make a finished checkpoint folder the current one, atomically."""
-        pointer = Path(self.root, "checkpoints", checkpoint, "current.json")
-        temporary = pointer.with_name(f".{uuid.uuid4().hex}.tmp")
-        temporary.write_text(json.dumps({"key": key}), encoding="utf-8")
-        _publish(temporary, pointer)
+        content = json.dumps({"key": key}).encode()
+        self.publish_file(f"checkpoints/{checkpoint}/current.json", content)
 
     def current_checkpoint(self, checkpoint: str) -> Path:
         """Folder of the current checkpoint.
@@ -196,7 +194,7 @@ class Lake(dg.ConfigurableResource):
         return folder
 
     def publish_file(self, name: str, content: bytes) -> Path:
-        """Write one file (a report) below the root atomically."""
+        """Write one file (a report, a pointer) below the root atomically."""
         target = Path(self.root, name)
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")

@@ -13,6 +13,8 @@ from typing import Any
 
 import dagster as dg
 
+from training.checkpoint import CERTIFICATE, ERROR, LOCK, LOG, partial_folder, restart_folder
+
 
 class TrainingFailedError(RuntimeError):
     """A training program ended without a checkpoint; the message is the program's own."""
@@ -63,7 +65,7 @@ class TrainingLauncher(dg.ConfigurableResource):
         Raises:
             TrainingFailedError: the program ended without a checkpoint.
         """
-        cause = Path(f"{output_dir}.partial") / "error.txt"
+        cause = partial_folder(output_dir) / ERROR
         cause.unlink(missing_ok=True)
         _wait_for_orphan(context, output_dir)
         processes = int(config["processes"])
@@ -89,14 +91,14 @@ class TrainingLauncher(dg.ConfigurableResource):
                 if cause.is_file():
                     raise TrainingFailedError(cause.read_text(encoding="utf-8")) from error
                 raise
-        lines = (output_dir / "training_log.jsonl").read_text(encoding="utf-8").splitlines()
-        certificate = json.loads((output_dir / "certificate.json").read_text(encoding="utf-8"))
+        lines = (output_dir / LOG).read_text(encoding="utf-8").splitlines()
+        certificate = json.loads((output_dir / CERTIFICATE).read_text(encoding="utf-8"))
         return TrainingResult([json.loads(line) for line in lines], certificate)
 
 
 def _wait_for_orphan(context: dg.AssetExecutionContext, output_dir: Path) -> None:
     """Return when no training process that outlived its run is at work on the same checkpoint."""
-    file = Path(f"{output_dir}.restart") / "lock"
+    file = restart_folder(output_dir) / LOCK
     if not file.is_file():
         return
     with file.open(encoding="ascii") as lock:

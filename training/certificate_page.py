@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from dasd_assets.pages import environment
 from training.dataset import NO_LOSS, Samples
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -55,17 +56,9 @@ def shown_sample(samples: Samples, index: int, tokenizer: Any) -> dict[str, Any]
 
 def render(certificate: Mapping[str, Any]) -> str:
     """The page as HTML text; what samples say is text, and is escaped."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"visible": visible, "words": lambda name: name.replace("_", " ")}
-    return environment.get_template("certificate.html.j2").render(certificate=certificate)
+    pages = environment(TEMPLATES)
+    pages.filters["visible"] = visible
+    return pages.get_template("certificate.html.j2").render(certificate=certificate)
 
 
 def visible(text: str) -> str:

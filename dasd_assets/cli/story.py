@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-CHECKPOINTS = ("low_temperature", "high_temperature", "dasd")
 SAMPLE_FILES = {
     "low_temperature": "divergence_sample/temperature=low/data.parquet",
     "high_temperature": "divergence_sample/temperature=high/data.parquet",
@@ -129,7 +128,7 @@ def tell(warehouse: DuckDBPyConnection, lake: Path, name: str) -> Story:
             for sample in siblings
             if found["response_id"] in (None, sample["response_id"])
         ],
-        checkpoints={name: _checkpoint(lake, name) for name in CHECKPOINTS},
+        checkpoints={name: _checkpoint(lake, name) for name in SAMPLE_FILES},
     )
 
 

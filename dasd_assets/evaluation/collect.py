@@ -11,14 +11,16 @@ import pyarrow as pa
 
 from dasd_assets.evaluation.funnel import FunnelStep, ResponseCounts, funnel
 from dasd_assets.evaluation.metrics import Bootstrap
-from dasd_assets.evaluation.stage_table import StageRow, stage_table
+from dasd_assets.evaluation.stage_table import CHECKPOINTS, StageRow, stage_table
 from dasd_assets.profile import Profile
 from resources.contracts import ContractError
+from training.checkpoint import LOG
 
 if TYPE_CHECKING:
     from resources.lake import Lake
 
-STAGES = ("low_temperature", "high_temperature", "dasd")
+STAGES = CHECKPOINTS[1:]
+"""Checkpoints that are trained here: all but the base student."""
 
 
 def stage_rows(lake: Lake, profile: Profile) -> list[StageRow]:
@@ -53,7 +55,7 @@ def training_logs(lake: Lake) -> dict[str, list[dict[str, float]]]:
     logs = {}
     for stage in STAGES:
         with suppress(ContractError):
-            file = lake.current_checkpoint(stage) / "training_log.jsonl"
+            file = lake.current_checkpoint(stage) / LOG
             logs[stage] = [
                 json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()
             ]

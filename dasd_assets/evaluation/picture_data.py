@@ -82,7 +82,7 @@ def class_shares(
     Returns:
         Class -> share per bin, shape (n_bins,); NaN where a bin has no scored sentence.
     """
-    sentences, parameters = _where("sentence_provenance", where)
+    sentences = f"(FROM sentence_provenance WHERE {in_partition(where)})"
     rows = warehouse.sql(
         f"""
         WITH last AS (
@@ -95,7 +95,7 @@ def class_shares(
         FROM {sentences} JOIN last USING (temperature, question_shard, response_id)
         GROUP BY ALL
         """,
-        params=parameters,
+        params=dict(where),
     ).to_arrow_table()
     counts = np.zeros((len(SENTENCE_CLASSES), n_bins))
     for name, n, index in zip(*(column.to_pylist() for column in rows.columns), strict=True):
@@ -120,13 +120,10 @@ def _by_name(
 def _rows(
     warehouse: DuckDBPyConnection, query: str, where: Partition, and_also: str = "true"
 ) -> pa.Table:
-    conditions = [*(f"{name} = ${name}" for name in where), and_also]
-    return warehouse.sql(
-        f"{query} WHERE {' AND '.join(conditions)}", params=dict(where)
-    ).to_arrow_table()
+    condition = f"{in_partition(where)} AND {and_also}"
+    return warehouse.sql(f"{query} WHERE {condition}", params=dict(where)).to_arrow_table()
 
 
-def _where(table: str, where: Partition) -> tuple[str, dict[str, str]]:
-    """The partitions of a table as a subquery with its parameters."""
-    conditions = " AND ".join(["true", *(f"{name} = ${name}" for name in where)])
-    return f"(FROM {table} WHERE {conditions})", dict(where)
+def in_partition(where: Partition) -> str:
+    """SQL that is true of the rows of these partitions; `where` itself has its parameters."""
+    return " AND ".join(["true", *(f"{name} = ${name}" for name in where)])

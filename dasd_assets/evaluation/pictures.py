@@ -166,11 +166,10 @@ def _scores(warehouse: DuckDBPyConnection, temperature: str) -> Figure:
 
 def _varied_answer(warehouse: DuckDBPyConnection, where: dict[str, str]) -> list[dict[str, object]]:
     """Sentences of the answer that has the most of all classes; none if there is no answer."""
-    conditions = " AND ".join(["true", *(f"{name} = ${name}" for name in where)])
     found = warehouse.sql(
         f"""
         SELECT response_id, temperature, question_shard FROM response_provenance
-        WHERE {conditions}
+        WHERE {picture_data.in_partition(where)}
         ORDER BY least(n_teacher_sentences, n_student_sentences, n_shared_sentences) DESC,
                  n_teacher_sentences + n_student_sentences DESC, response_id
         LIMIT 1

@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 from dasd_assets.evaluation.funnel import FunnelStep, kept_share, largest_losses, previous
 from dasd_assets.evaluation.metrics import OVERALL, PairedDifference
 from dasd_assets.evaluation.stage_table import NOT_MEASURED, SIGNIFICANT, StageRow
+from dasd_assets.pages import environment
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -127,16 +128,8 @@ def render_report(data: ReportData) -> str:
 
 def template(name: str) -> Template:
     """A page's template; what it is given is text, and is escaped."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
+    pages = environment(TEMPLATES)
+    pages.filters |= {
         "percent": _percent,
         "points": _points,
         "p_value": _p_value,
@@ -144,9 +137,8 @@ def template(name: str) -> Template:
         "duration": _duration,
         "breakable": _breakable,
         "printable": printable,
-        "words": lambda name: name.replace("_", " "),
     }
-    return environment.get_template(name)
+    return pages.get_template(name)
 
 
 def segments(example: ExampleAnswer, most: int | None = None) -> list[Segment]:

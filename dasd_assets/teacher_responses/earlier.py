@@ -7,13 +7,11 @@ written, but before Dagster knew, samples nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
 
-from resources.engines.journal import Journal
 from resources.engines.protocol import Completion, GenerationRequest, InferenceEngine
 
 KEY_DIGITS = 24
@@ -26,35 +24,29 @@ def row_id(prefix: str, engine: InferenceEngine, request: GenerationRequest) -> 
     return f"{prefix}-{request.key(engine.identity)[:KEY_DIGITS]}"
 
 
-def take_over(
-    engine: InferenceEngine,
-    requests: Sequence[GenerationRequest],
-    journal_path: Path,
-    earlier: Iterable[pa.RecordBatch],
-) -> None:
-    """Put earlier answers to these very requests into the journal.
+def earlier_answers(keys: Iterable[str], earlier: Iterable[pa.RecordBatch]) -> Iterator[Completion]:
+    """The answers of earlier rows to requests with these keys, in the order of the rows.
 
-    An answer without one finite logprob per token is not taken over: it is asked for again.
+    An answer without one finite logprob per token is left out: it is to be asked for again.
 
     Args:
         earlier: the id column first, then SAMPLED.
     """
-    keys = {key[:KEY_DIGITS]: key for key in (r.key(engine.identity) for r in requests)}
-    with Journal(journal_path) as journal:
-        for batch in earlier:
-            ids, token_ids, logprobs, reasons = batch.columns
-            for row, name in enumerate(ids.to_pylist()):
-                key = keys.get(name.split("-", 1)[-1])
-                if key is None or key in journal:
-                    continue
-                completion = Completion(
-                    key,
-                    token_ids[row].values.to_numpy(zero_copy_only=False),
-                    logprobs[row].values.to_numpy(zero_copy_only=False),
-                    reasons[row].as_py(),
-                )
-                if _is_whole(completion):
-                    journal.append(completion)
+    whole_key = {key[:KEY_DIGITS]: key for key in keys}
+    for batch in earlier:
+        ids, token_ids, logprobs, reasons = batch.columns
+        for row, name in enumerate(ids.to_pylist()):
+            key = whole_key.get(name.split("-", 1)[-1])
+            if key is None:
+                continue
+            completion = Completion(
+                key,
+                token_ids[row].values.to_numpy(zero_copy_only=False),
+                logprobs[row].values.to_numpy(zero_copy_only=False),
+                reasons[row].as_py(),
+            )
+            if _is_whole(completion):
+                yield completion
 
 
 def _is_whole(completion: Completion) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from dasd_assets.teacher_responses.earlier import row_id, take_over
+from dasd_assets.teacher_responses.earlier import earlier_answers, row_id
 from resources.contracts import TEACHER_RESPONSES
 from resources.engines.journal import finish_requests
 from resources.engines.protocol import (
@@ -52,13 +52,13 @@ def complete_all(
     Finished requests are kept in the journal, so that a retry asks only for the missing ones. All
     are finished when this returns; the iterator reads one completion at a time back from the
     journal. It gives None where a prompt is beyond the context. Answers that `earlier` has (see
-    `take_over`) are not asked for.
+    `earlier_answers`) are not asked for.
     """
     fits = [engine.check(request) is None for request in requests]
     fitting = [request for request, fit in zip(requests, fits, strict=True) if fit]
-    take_over(engine, fitting, journal, earlier)
-    finished = finish_requests(engine, fitting, journal, on_progress)
-    completions = finished.read(request.key(engine.identity) for request in fitting)
+    keys = [request.key(engine.identity) for request in fitting]
+    known = earlier_answers(keys, earlier)
+    completions = finish_requests(engine, fitting, journal, on_progress, known).read(keys)
     return (next(completions) if fit else None for fit in fits)
 
 

@@ -187,17 +187,24 @@ def finish_requests(
     requests: Sequence[GenerationRequest],
     journal_path: Path,
     on_progress: ProgressCallback | None = None,
+    known: Iterable[Completion] = (),
 ) -> FinishedRequests:
-    """Ask the engine for every request that is not in the journal.
+    """Ask the engine for every request that is neither in the journal nor among the known answers.
 
-    Requests with the same key are asked once. Progress counts what the journal had as done; its
+    Requests with the same key are asked once. Progress counts what there was already as done; its
     rate is the engine's alone.
+
+    Args:
+        known: answers from elsewhere; those to these requests go into the journal.
 
     Raises:
         JournalError: the journal cannot be used, or the engine left out requests.
     """
     wanted = {request.key(engine.identity): request for request in requests}
     with Journal(journal_path) as journal:
+        for completion in known:
+            if completion.key in wanted and completion.key not in journal:
+                journal.append(completion)
         missing = [request for key, request in wanted.items() if key not in journal]
         n_kept = len(wanted) - len(missing)
 

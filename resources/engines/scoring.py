@@ -123,8 +123,9 @@ def logprobs_and_ranks(
         of_target = product.gather(1, target).float()
         for first in range(0, len(target), n_part):
             few = slice(first, first + n_part)
-            rows = slice(start + first, start + first + len(product[few]))
-            logits, mine = product[few].float(), work[: len(product[few])]
+            logits = product[few].float()
+            rows = slice(start + first, start + first + len(logits))
+            mine = work[: len(logits)]
             # Counting in float32 is exact to 2**24 and needs no wide temporaries.
             ranks[rows] = torch.gt(logits, of_target[few], out=mine).sum(-1).int() + 1
             torch.log_softmax(logits, -1, out=mine)

@@ -10,30 +10,19 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from support.stages import LOG, ROWS
 
 from dasd_assets.evaluation import data_plots, figures, plots
 from dasd_assets.evaluation.funnel import FunnelStep
-from dasd_assets.evaluation.metrics import OVERALL, Estimate, Score
-from dasd_assets.evaluation.stage_table import StageRow
 
 GENERATOR = np.random.default_rng(5)
 P_BY_TEMPERATURE = {"low": GENERATOR.beta(30, 2, 500), "high": GENERATOR.beta(8, 3, 500)}
 
 
-def score(checkpoint: str, value: float) -> Score:
-    estimate = Estimate(value, value - 0.1, value + 0.1, 0.95)
-    return Score(checkpoint, "math", 10, 20, 2, estimate, value, 0.0, 50.0)
-
-
-ROWS = [
-    StageRow("base", {"math": score("base", 0.2), OVERALL: None}, {}, {}),
-    StageRow("dasd", {"math": score("dasd", 0.8), OVERALL: score("dasd", 0.8)}, {}, {}),
-]
 STEPS = [
     FunnelStep("teacher responses", "low", 1_200),
     FunnelStep("filtered responses", "low", 900, {"repetition": 300}),
 ]
-LOG = [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}, {"step": 2, "train_runtime": 3.0}]
 SHARES = {"teacher": np.array([0.5, 0.0]), "shared": np.array([0.5, 1.0]), "student": np.zeros(2)}
 ALONG = [
     {"sentence_class": "teacher", "p_teacher": 0.9, "p_student": 0.3},

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from support.html_page import Page
 from support.small_lake import HOSTILE, make_small_lake
 
 from dasd_assets.evaluation.examples import example_answers
@@ -14,38 +14,6 @@ from dasd_assets.evaluation.provenance_viewer import render_viewer
 from dasd_assets.evaluation.report import MAX_SENTENCES, ExampleAnswer
 from resources.lake import Lake
 from resources.warehouse import open_warehouse
-
-VOID = {"meta", "wbr", "br", "img", "link"}
-
-
-class Page(HTMLParser):
-    """Elements and text of a page whose tags balance."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(html)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-    def values(self, attribute: str) -> list[str]:
-        return [attrs[attribute] or "" for _, attrs in self.elements if attribute in attrs]
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from html.parser import HTMLParser
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from support.html_page import Page
 
 from dasd_assets.evaluation import data_plots, plots, report
 from dasd_assets.evaluation.figures import to_svg
@@ -25,7 +25,6 @@ from dasd_assets.evaluation.report import (
 from dasd_assets.evaluation.stage_table import stage_table
 
 ATTACK = "</script><img src=x onerror=alert(1)>"
-VOID = {"meta", "wbr", "img", "br", "link", "input"}
 
 
 def answers(checkpoint: str, n_correct: int, benchmark: str = "math") -> pa.Table:
@@ -94,40 +93,10 @@ def data(**changes: Any) -> ReportData:
     return dataclasses.replace(full, **changes)
 
 
-class Page(HTMLParser):
-    """Collects the page's elements and fails on tags that do not balance."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(html)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += f" {data}"
-
-    def values(self, attribute: str) -> list[str]:
-        return [attrs[attribute] or "" for _, attrs in self.elements if attribute in attrs]
-
-
 def test_page_is_well_formed_with_unique_ids_and_working_links() -> None:
     html = render_report(data())
     assert html.startswith("<!DOCTYPE html>")
-    page = Page(html)
+    page = Page(html, " ")
     ids = page.values("id")
     assert len(ids) == len(set(ids))
     targets = {link.removeprefix("#") for link in page.values("href") + page.values("xlink:href")}
@@ -136,7 +105,7 @@ def test_page_is_well_formed_with_unique_ids_and_working_links() -> None:
 
 def test_page_loads_nothing_and_runs_nothing() -> None:
     html = render_report(data())
-    page = Page(html)
+    page = Page(html, " ")
     tags = {tag for tag, _ in page.elements}
     assert not tags & {"script", "link", "img", "iframe", "object", "embed", "base", "form"}
     assert all(link.startswith("#") for link in page.values("href") + page.values("xlink:href"))
@@ -153,7 +122,7 @@ def test_model_output_is_text() -> None:
     html = render_report(data(title=ATTACK, profile=ATTACK, summary={ATTACK: ATTACK}))
     assert "<img" not in html
     assert "</script" not in html
-    assert Page(html).text.count(ATTACK) >= 6
+    assert Page(html, " ").text.count(ATTACK) >= 6
 
 
 def test_the_same_data_gives_the_same_page() -> None:
@@ -161,7 +130,7 @@ def test_the_same_data_gives_the_same_page() -> None:
 
 
 def test_scores_gains_and_what_is_missing() -> None:
-    text = " ".join(Page(render_report(data())).text.split())
+    text = " ".join(Page(render_report(data()), " ").text.split())
     assert "20.0 % → 90.0 % from base to dasd" in text
     assert "+70.0 points" in text
     assert "low temperature 70.0 +50.0*" in text
@@ -172,7 +141,7 @@ def test_scores_gains_and_what_is_missing() -> None:
 
 
 def test_funnel_costs_and_lineage() -> None:
-    text = " ".join(Page(render_report(data())).text.split())
+    text = " ".join(Page(render_report(data()), " ").text.split())
     assert "filtered responses low 60 66.7 % repetition 30" in text
     assert "teacher_responses 8 5.0 min 100 % 60,000 200" in text
     assert "all 12 5.0 min 60,000" in text
@@ -180,7 +149,7 @@ def test_funnel_costs_and_lineage() -> None:
 
 
 def test_sentences_are_coloured_and_say_their_probabilities() -> None:
-    page = Page(render_report(data()))
+    page = Page(render_report(data()), " ")
     titles = [t for t in page.values("title") if "p_T" in t]
     assert titles == [
         "teacher · p_T 0.900 · p_S 0.123",
@@ -222,7 +191,7 @@ def test_a_report_of_nothing_is_a_page_that_says_so() -> None:
     html = render_report(
         data(stage_rows=rows, funnel=[], plots=[], examples=[], costs=[], versions={}, lineage=[])
     )
-    page = Page(html)
+    page = Page(html, " ")
     assert "Nothing has been evaluated yet." in page.text
     assert "Funnel" not in page.text
     assert {link.removeprefix("#") for link in page.values("href")} <= set(page.values("id"))

@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 import pyarrow as pa
+from support.teacher_rows import teacher_rows
 
 from dasd_assets.definitions import inference_model
 from dasd_assets.profile import load_profile
@@ -20,20 +21,7 @@ GOOD = f"{ANALYSIS}Ones: 1 + 2 = 3.<|end|>{FINAL}The answer is \\boxed{{3}}.<|re
 
 
 def put_answers(lake: Lake, tokenizer: Any, temperature: str, *wires: str) -> None:
-    rows = []
-    for index, wire in enumerate(wires):
-        ids = tokenizer.encode(wire, add_special_tokens=False)
-        rows.append(
-            {
-                "response_id": f"{temperature}{index}", "question_id": "q", "domain": "math",
-                "question": "What is 1 + 2?", "sample_index": index, "system_prompt": "s",
-                "reasoning_effort": "high", "model": "m", "model_revision": "1", "engine": "e",
-                "engine_version": "1", "logprobs_mode": "raw_logprobs", "temperature": 1.0,
-                "top_p": 1.0, "max_tokens": 99, "seed": 0, "token_ids": ids,
-                "finish_reason": "stop" if wire.endswith("<|return|>") else "length",
-                "logprobs": [-1.0] * len(ids), "text": wire,
-            }
-        )  # fmt: skip
+    rows = teacher_rows(tokenizer, wires, prefix=temperature)
     cell = {"temperature": temperature, "question_shard": "s1"}
     lake.write("teacher_responses", pa.Table.from_pylist(rows, schema=TEACHER_RESPONSES), cell)
 

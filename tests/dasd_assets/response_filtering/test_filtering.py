@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.teacher_rows import teacher_rows
 from transformers import AutoTokenizer
 
 from dasd_assets.profile import PROJECT_ROOT, Verification, load_profile
@@ -44,27 +43,6 @@ def tokenizers() -> tuple[Any, Any]:
     return load_tokenizers()
 
 
-def teacher_rows(
-    tokenizers: tuple[Any, Any], wires: Sequence[str], **columns: Any
-) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    for index, wire in enumerate(wires):
-        ids = tokenizers[0].encode(wire, add_special_tokens=False)
-        rows.append(
-            {
-                "response_id": f"r{index}", "question_id": "q", "domain": "math",
-                "question": "What is 1 + 2?", "sample_index": index, "system_prompt": "s",
-                "reasoning_effort": "high", "model": "m", "model_revision": "1", "engine": "e",
-                "engine_version": "1", "logprobs_mode": "raw_logprobs", "temperature": 1.0,
-                "top_p": 1.0, "max_tokens": 99, "seed": 0, "token_ids": ids,
-                "finish_reason": "stop" if wire.endswith("<|return|>") else "length",
-                "logprobs": -np.ones(len(ids), np.float32), "text": wire,
-                **columns,
-            }
-        )  # fmt: skip
-    return rows
-
-
 def run(
     tokenizers: tuple[Any, Any],
     *wires: str,
@@ -73,7 +51,7 @@ def run(
     threads: int = 1,
     **settings: Any,
 ) -> Filtered:
-    rows = teacher_rows(tokenizers, wires, **(columns or {}))
+    rows = teacher_rows(tokenizers[0], wires, **(columns or {}))
     filtered = filter_responses(
         pa.Table.from_pylist(rows, schema=TEACHER_RESPONSES),
         threads=threads,
@@ -322,7 +300,7 @@ def test_rows_without_the_schema_are_an_error_that_names_the_columns(
 def test_a_row_without_a_value_is_an_error_that_names_row_and_column(
     tokenizers: tuple[Any, Any], column: str
 ) -> None:
-    rows = teacher_rows(tokenizers, [GOOD, GOOD])
+    rows = teacher_rows(tokenizers[0], [GOOD, GOOD])
     rows[1][column] = None
     table = pa.Table.from_pylist(rows, schema=TEACHER_RESPONSES)
     with pytest.raises(ContractError, match=f"row 1 has no {column}"):
@@ -333,7 +311,7 @@ def test_a_row_without_a_value_is_an_error_that_names_row_and_column(
 def test_token_ids_that_cannot_be_are_rejected_with_the_good_row_beside_them_kept(
     tokenizers: tuple[Any, Any], token: int | None
 ) -> None:
-    rows = teacher_rows(tokenizers, [GOOD, GOOD])
+    rows = teacher_rows(tokenizers[0], [GOOD, GOOD])
     rows[0]["token_ids"][3] = token
     filtered = filter_table(tokenizers, pa.Table.from_pylist(rows, schema=TEACHER_RESPONSES))
     assert filtered.kept["response_id"].to_pylist() == ["r1"]
@@ -361,7 +339,7 @@ def test_whatever_the_text_every_answer_is_in_exactly_one_table(
     wires.insert(good_at, GOOD)
     place = wires.index(GOOD)
     pair = load_tokenizers()
-    rows = teacher_rows(pair, wires)
+    rows = teacher_rows(pair[0], wires)
     for index, row in enumerate(rows):
         if index != place:
             row |= {"finish_reason": ends, "domain": domain}
