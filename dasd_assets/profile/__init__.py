@@ -1,0 +1,187 @@
+"""A profile: one validated YAML that holds every setting of a pipeline.
+
+`load_profile("tiny")` reads a profile shipped with the project, `load_profile("my.yaml")` the
+user's own. An unknown key or a bad value is an error that names file, key, value and what is
+allowed. Section names are the names of the asset groups; the sections are in this package.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from dasd_assets.check_settings import Checks
+from dasd_assets.profile.divergence_sampling import DivergenceSampling, SegmenterName
+from dasd_assets.profile.evaluation import Benchmark, Evaluation
+from dasd_assets.profile.questions import Layout, MappedField, Questions
+from dasd_assets.profile.responses import ResponseFiltering, TeacherResponses, Verification
+from dasd_assets.profile.section import DOMAINS, PartitionName, Section
+from dasd_assets.profile.training import MixedPolicyDistillation, Restart, Training
+from resources.compute import Compute
+from resources.engines.settings import EngineSettings, OpenAiSettings, TransformersSettings
+
+__all__ = [
+    "DOMAINS", "Benchmark", "ComputePlan", "DivergenceSampling", "Evaluation", "Layout",
+    "MappedField", "MixedPolicyDistillation", "Model", "Profile", "ProfileError", "Questions",
+    "ResponseFiltering", "Restart", "SegmenterName", "TeacherResponses", "Training",
+    "Verification", "load_profile", "resolve_path", "settings_version",
+]  # fmt: skip
+
+PROJECT_ROOT = Path(__file__).parents[2]
+PROFILE_FOLDER = PROJECT_ROOT / "dasd_assets" / "profiles"
+
+
+class ProfileError(ValueError):
+    """A profile that cannot be used; the message names file, key, value and what is allowed."""
+
+
+class Model(Section):
+    """A model folder in Hugging Face layout, or the id of one in the local hub cache."""
+
+    path: str = Field(description="folder (relative to the project root) or hub id")
+    revision: str | None = Field(None, description="hub revision; a folder is hashed instead")
+    engine: EngineSettings = Field(
+        default_factory=TransformersSettings, description="how the model is run"
+    )
+
+
+class ComputePlan(Section):
+    """What each kind of work asks for; becomes pools, container limits and UI metadata."""
+
+    data: Compute = Field(default_factory=lambda: Compute(pool=None))
+    teacher_inference: Compute = Field(default_factory=lambda: Compute(pool="teacher"))
+    student_inference: Compute = Field(default_factory=lambda: Compute(pool="student"))
+    training: Compute = Field(default_factory=lambda: Compute(pool="training"))
+
+
+class Profile(Section):
+    """Every setting of one pipeline."""
+
+    name: PartitionName = Field(description="name of the profile")
+    description: str = Field(description="what it is for, one line")
+    seed: int = Field(0, ge=0, description="seed of everything random but training")
+    system_prompt: str = Field(
+        "You are a helpful assistant.", description="the same in sampling, training, evaluation"
+    )
+    teacher: Model
+    base_student: Model
+    questions: Questions
+    teacher_responses: TeacherResponses
+    response_filtering: ResponseFiltering
+    divergence_sampling: DivergenceSampling
+    temperature_scheduled_learning: Training
+    mixed_policy_distillation: MixedPolicyDistillation
+    evaluation: Evaluation
+    checks: Checks = Field(
+        default_factory=Checks,
+        description="asset -> check -> limits and severity, see docs/data-contracts.md",
+    )
+    compute: ComputePlan = Field(default_factory=ComputePlan)
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> Profile:
+        if isinstance(self.base_student.engine, OpenAiSettings):
+            raise ValueError(
+                "base_student.engine.kind must be transformers or vllm: the checkpoints trained "
+                "here have to be loaded, a server has only its own model"
+            )
+        temperatures = set(self.teacher_responses.temperatures)
+        in_samples = sorted(self.divergence_sampling.budget_samples)
+        in_tokens = sorted(self.divergence_sampling.budget_tokens)
+        if sorted(in_samples + in_tokens) != sorted(temperatures):
+            raise ValueError(
+                "divergence_sampling.budget_samples and budget_tokens must name the same "
+                f"partitions as teacher_responses.temperatures, each once: {sorted(temperatures)}, "
+                f"got {in_samples} and {in_tokens}"
+            )
+        stages = {
+            "temperature_scheduled_learning": self.temperature_scheduled_learning,
+            "mixed_policy_distillation.training": self.mixed_policy_distillation.training,
+        }
+        for name, training in stages.items():
+            if self.response_filtering.max_student_tokens > training.max_length:
+                raise ValueError(
+                    f"response_filtering.max_student_tokens "
+                    f"({self.response_filtering.max_student_tokens}) is above {name}.max_length "
+                    f"({training.max_length}): such answers would not fit into a sequence"
+                )
+        return self
+
+
+def resolve_path(path: str) -> Path:
+    """A path of the profile: absolute as it is, else below the project root."""
+    return PROJECT_ROOT / path
+
+
+def settings_version(*settings: Any) -> str:
+    """Ten hex digits over settings that shape an asset's data; part of its code version."""
+    encoded = json.dumps(settings, sort_keys=True, ensure_ascii=False, default=_plain).encode()
+    return hashlib.sha256(encoded).hexdigest()[:10]
+
+
+def _plain(setting: Any) -> Any:
+    if isinstance(setting, BaseModel):
+        return setting.model_dump(mode="json")
+    raise TypeError(f"a {type(setting).__name__} is no setting")
+
+
+def load_profile(name_or_path: str) -> Profile:
+    """Read and validate a profile by shipped name or by the path of a YAML file.
+
+    Raises:
+        ProfileError: no such profile, no valid YAML, or a setting that is unknown or not allowed.
+    """
+    is_path = name_or_path.endswith((".yaml", ".yml")) or os.sep in name_or_path
+    file = Path(name_or_path) if is_path else PROFILE_FOLDER / f"{name_or_path}.yaml"
+    if not file.is_file():
+        shipped = sorted(path.stem for path in PROFILE_FOLDER.glob("*.yaml"))
+        raise ProfileError(
+            f"{name_or_path}: no such profile. Shipped profiles: {', '.join(shipped)}; "
+            "your own is named by the path of its YAML file."
+        )
+    try:
+        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ProfileError(f"{file}: no valid YAML: {error}") from error
+    if not isinstance(settings, dict):
+        raise ProfileError(
+            f"{file}: expected a mapping of sections, found {type(settings).__name__}"
+        )
+    try:
+        return Profile.model_validate(settings)
+    except ValidationError as error:
+        raise ProfileError(_explain(file, error)) from error
+
+
+def _explain(file: Path, error: ValidationError) -> str:
+    problems = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"]) or "(whole profile)"
+        if problem["type"] == "extra_forbidden":
+            allowed = ", ".join(_allowed_keys(problem["loc"][:-1]))
+            problems.append(f"{key}: unknown key. Allowed here: {allowed}")
+        elif problem["type"] == "missing":
+            problems.append(f"{key}: required, but missing")
+        elif isinstance(problem["input"], dict):
+            problems.append(f"{key}: {problem['msg']}")
+        else:
+            problems.append(f"{key}: {problem['msg']}; found {problem['input']!r}")
+    return f"{file}: {len(problems)} setting(s) cannot be used:\n" + "\n".join(
+        f"  - {problem}" for problem in problems
+    )
+
+
+def _allowed_keys(location: tuple[int | str, ...]) -> list[str]:
+    """Keys of the section at a location of the profile, for the message about an unknown one."""
+    section: Any = Profile
+    for part in location:
+        fields = getattr(section, "model_fields", {})
+        # A key of a mapping such as evaluation.benchmarks: step to the mapping's values.
+        section = fields[part].annotation if part in fields else section.__args__[-1]
+    return sorted(section.model_fields)

@@ -1,0 +1,66 @@
+"""Settings of divergence-aware sampling."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from dasd_assets.profile.section import PartitionName, Probability, Section
+
+SegmenterName = Literal["reasoning-rules", "sentencex"]
+
+
+class DivergenceSampling(Section):
+    """Divergence-aware sampling (paper section 4)."""
+
+    min_probability_ratio: float = Field(
+        2.0,
+        gt=1.0,
+        description="p_teacher >= ratio x p_student makes a Teacher Sentence, the "
+        "reverse a Student Sentence; all between is Shared. The paper names no number, see "
+        "docs/provenance.md",
+    )
+    segmenter: SegmenterName = Field(
+        "reasoning-rules",
+        description="what cuts answers into sentences. reasoning-rules: for reasoning text in "
+        "English, Chinese, Japanese and Korean; sentencex: the library's rules on the same lines, "
+        "code and formulas",
+    )
+    policy: Literal[
+        "divergence",
+        "divergence_count",
+        "divergence_tokens",
+        "random",
+        "longest",
+        "teacher_likelihood",
+        "student_surprisal",
+        "rank_surprisal_ratio",
+    ] = Field("divergence", description="how responses are ranked, see docs/selection-policies.md")
+    budget_samples: dict[PartitionName, Annotated[int, Field(ge=1)]] = Field(
+        default_factory=dict, description="partition name -> responses to select"
+    )
+    budget_tokens: dict[PartitionName, Annotated[int, Field(ge=1)]] = Field(
+        default_factory=dict,
+        description="partition name -> student tokens to select at most; a partition has a budget "
+        "in samples or one in tokens",
+    )
+    max_answers_per_question: int = Field(
+        1, ge=1, description="answers to one question that may be selected per temperature"
+    )
+    domain_shares: dict[str, Probability] | None = Field(
+        None, description="share of the budget per domain; unset: as the filtered responses have it"
+    )
+    length_strata: int = Field(
+        1,
+        ge=1,
+        le=100,
+        description="quantile bins of the answers' student tokens within a domain; each gets a "
+        "part of the domain's budget in proportion to its candidates. 1: lengths are not looked at",
+    )
+
+    def budget(self, partition: str) -> tuple[Literal["samples", "tokens"], int]:
+        """Unit and size of the budget of one temperature partition."""
+        if partition in self.budget_tokens:
+            return "tokens", self.budget_tokens[partition]
+        return "samples", self.budget_samples[partition]

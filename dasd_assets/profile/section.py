@@ -1,0 +1,34 @@
+"""What all sections of a profile share: strictness, and types of settings."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+DOMAINS = ("math", "code", "science", "instruction_following")
+"""Domains of questions; each has its grader."""
+
+Domain = Literal["math", "code", "science", "instruction_following"]
+PartitionName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+
+MIN_TEMPERATURE = 0.01
+
+
+def _not_raised_silently(temperature: float) -> float:
+    if 0.0 < temperature < MIN_TEMPERATURE:
+        raise ValueError(
+            f"a temperature is 0 (greedy) or at least {MIN_TEMPERATURE}: vLLM would sample at "
+            f"{MIN_TEMPERATURE} instead"
+        )
+    return temperature
+
+
+Temperature = Annotated[float, Field(ge=0.0, le=2.0), AfterValidator(_not_raised_silently)]
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys are errors, values cannot change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
