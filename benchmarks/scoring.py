@@ -4,10 +4,11 @@
     python -m benchmarks.scoring --shape qwen3-4b --device cuda --dtype bfloat16 \
         --lengths 8192 32768 65536 --ours-only
 
-The model is of the Qwen3 architecture with random weights. The plain way is `model(ids).logits`,
-float32 log_softmax over all of it, gather; ours also gives the rank. Each way runs in a process of
-its own; its peak memory is the process's resident high-water mark (CPU) or the largest sum of
-allocated tensors (CUDA), less what the loaded model took.
+The model is of the Qwen3 architecture with random weights. Ours gives each token's logprob and its
+rank; "plain" is `model(ids).logits`, float32 log_softmax over all of it, gather, and the count of
+the logits above the token's: the same results; "plain, no rank" leaves the count out. Each way runs
+in a process of its own; its peak memory is the process's resident high-water mark (CPU) or the
+largest sum of allocated tensors (CUDA), less what the loaded model took.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from resources.engines.protocol import ScoringRequest
 from resources.engines.scoring import score_batch
 
 N_PROMPT = 64
+OURS, PLAIN, NO_RANK = WAYS = ("ours", "plain", "plain, no rank")
 QWEN3_4B = {
     "hidden_size": 2560, "intermediate_size": 9728, "num_hidden_layers": 36, "head_dim": 128,
     "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 151_936,
@@ -47,20 +49,19 @@ def main() -> None:
     spawn = multiprocessing.get_context("spawn")
     for length in arguments.lengths:
         result = {}
-        for way in ["ours"] if arguments.ours_only else ["ours", "plain"]:
+        for way in WAYS[:1] if arguments.ours_only else WAYS:
             with spawn.Pool(1) as pool:
                 result[way] = pool.apply(_measure, (way, length, arguments))
             seconds, peak, share = result[way]
             print(
-                f"{way:5} {length:>6} tokens: {length / seconds:>9,.0f} tokens/s,"
+                f"{way:14} {length:>6} tokens: {length / seconds:>9,.0f} tokens/s,"
                 f" peak {peak / 2**20:>7,.0f} MiB, {share:.0%} of the measured matmul rate"
             )
-        if len(result) == 2:
-            speed = result["plain"][0] / result["ours"][0]
-            memory = result["ours"][1] / result["plain"][1]
-            print(
-                f"ratio {length:>6} tokens: {speed:.2f} x the tokens/s at {memory:.2f} x the peak"
-            )
+        for way in result.keys() - {OURS}:
+            speed = result[way][0] / result[OURS][0]
+            memory = result[OURS][1] / result[way][1]
+            print(f"{length:>6} tokens, against {way}: {speed:.2f} x its tokens/s "
+                  f"at {memory:.3f} x its peak")  # fmt: skip
 
 
 def _measure(way: str, length: int, arguments: argparse.Namespace) -> tuple[float, float, float]:
@@ -102,12 +103,15 @@ def _model(arguments: argparse.Namespace, length: int) -> Any:
 
 @torch.inference_mode()
 def _run(way: str, model: Any, request: ScoringRequest) -> None:
-    if way == "ours":
+    if way == OURS:
         score_batch(model, [request], 0)  # its results are on the CPU: nothing is left running
         return
     ids = torch.tensor([[*request.prompt_token_ids, *request.token_ids]], device=model.device)
-    logprobs = model(ids, use_cache=False).logits[0, :-1].float().log_softmax(-1)
-    logprobs.gather(1, ids[0, 1:, None])[len(request.prompt_token_ids) - 1 :].cpu()
+    logits = model(ids, use_cache=False).logits[0, len(request.prompt_token_ids) - 1 : -1].float()
+    given = ids[0, len(request.prompt_token_ids) :, None]
+    logits.log_softmax(-1).gather(1, given).cpu()
+    if way == PLAIN:
+        (logits > logits.gather(1, given)).sum(-1).cpu()
 
 
 def _peak_bytes(device: str) -> float:
