@@ -266,7 +266,7 @@ def _response(
         "question": "?", "sample_index": index % 4, "logprobs_mode": "raw_logprobs",
         "reasoning": reasoning, "answer": answer, "response_text": student_text(reasoning, answer),
         "n_teacher_tokens": len(teacher), "n_student_tokens": len(student),
-        "teacher_logprobs": teacher_logprobs, "teacher_token_starts": teacher,
+        "teacher_logprobs": teacher_logprobs, "teacher_token_starts": teacher, "is_correct": None,
     }  # fmt: skip
     score = {
         "response_id": name, "model": "student", "model_revision": "0",

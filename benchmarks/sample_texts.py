@@ -79,7 +79,7 @@ def texts(rows: pa.Table, text_bytes: int, rng: np.random.Generator) -> Iterator
     for batch in rows.to_batches(ROWS_PER_BATCH):
         fill = {
             "question": "What is 1 + 1?", "logprobs_mode": "raw_logprobs", "reasoning": "",
-            "answer": "", "teacher_logprobs": [], "teacher_token_starts": [],
+            "answer": "", "teacher_logprobs": [], "teacher_token_starts": [], "is_correct": None,
         }  # fmt: skip
         columns = {name: [value] * batch.num_rows for name, value in fill.items()}
         columns["response_text"] = [rng.bytes(text_bytes // 2).hex() for _ in range(batch.num_rows)]

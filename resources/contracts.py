@@ -108,7 +108,8 @@ BENCHMARK_QUESTIONS = _schema(
     ("question_id", pa.string(), "content hash of the normalised question and its domain"),
     ("benchmark", pa.string(), "name of the evaluation set"),
     ("domain", pa.string(), "which grader judges the answer"),
-    ("question", pa.string(), "the question, Unicode NFC, trimmed"),
+    ("question", pa.string(), "the question alone, Unicode NFC, trimmed"),
+    ("prompt", pa.string(), "what is asked: the question with its set's instructions"),
     ("answer", pa.string(), "reference answer as JSON"),
 )
 
@@ -163,6 +164,7 @@ FILTERED_RESPONSES = _schema(
         TOKEN_IDS,
         "byte of response_text where the token's first non-space byte lies; -1: template token",
     ),
+    ("is_correct", pa.bool_(), "whether the final answer is right; null: not judged", True),
 )
 
 REJECTED_RESPONSES = _schema(
@@ -299,18 +301,69 @@ REJECTED_CONTINUATIONS = _schema(
 )
 
 EVALUATION = _schema(
+    ("answer_id", pa.string(), "content hash of the request (what shapes the answer)"),
     ("checkpoint", pa.string(), "checkpoint that answered"),
     ("benchmark", pa.string(), "name of the evaluation set"),
     ("question_id", pa.string(), "question that was asked"),
     ("domain", pa.string(), "which grader judged the answer"),
     ("sample_index", pa.int32(), "0-based index among the question's answers"),
     ("seed", pa.int64(), "seed of this request"),
+    ("max_tokens", pa.int32(), "cap on new tokens"),
     ("finish_reason", pa.string(), "stop or length"),
     ("n_tokens", pa.int32(), "emitted tokens"),
+    ("token_ids", TOKEN_IDS, "emitted token ids, the stop token included"),
     ("text", pa.string(), "decoded text"),
     ("is_correct", pa.bool_(), "the grader's verdict"),
-    ("verdict", pa.string(), "the grader's reason"),
+    (
+        "verdict",
+        pa.string(),
+        "correct, what is wrong, no_final_answer, or unusable_reference: nobody can tell",
+    ),
+    ("extracted", pa.string(), "the part of the answer that was judged", True),
+    ("detail", pa.string(), "what was found and what was expected, of a wrong answer", True),
 )
+
+RELEASED_SAMPLE = _schema(
+    *_columns(
+        DIVERGENCE_SAMPLE,
+        (
+            "response_id", "question_id", "domain", "question", "response_text",
+            "n_student_tokens", "score", "rank", "question_shard",
+        ),
+    ),
+    *_columns(TEACHER_RESPONSES, ("temperature",)),
+)  # fmt: skip
+"""A row of a released training set of stage 1 or 2; that of stage 3 is MIXED_POLICY_SAMPLE."""
+
+RELEASED_LOGPROBS = _schema(
+    *_columns(FILTERED_RESPONSES, ("response_id", "question_id", "domain", "response_text")),
+    *_columns(
+        TEACHER_RESPONSES,
+        (
+            "model", "model_revision", "engine", "engine_version", "logprobs_mode", "temperature",
+            "top_p", "max_tokens", "seed", "sample_index", "token_ids", "logprobs",
+        ),
+    ),
+    *_columns(FILTERED_RESPONSES, ("teacher_token_starts",)),
+    (
+        "sentences",
+        pa.list_(
+            pa.struct(
+                [
+                    (name, SENTENCE_PROVENANCE.field(name).type)
+                    for name in (
+                        "part", "start_byte", "end_byte", "n_teacher_tokens", "n_student_tokens",
+                        "p_teacher", "p_student", "sentence_class",
+                    )
+                ]
+            )
+        ),
+        "the sentences in order: bytes of response_text, tokens on both sides, geometric mean of "
+        "the token probabilities of teacher and base student, class",
+    ),
+    *_columns(SENTENCE_PROVENANCE, ("segmenter",)),
+)  # fmt: skip
+"""A row of the companion of a released training set: what its provenance was found from."""
 
 SCHEMAS: Final[dict[str, pa.Schema]] = {
     "raw_questions": RAW_QUESTIONS,

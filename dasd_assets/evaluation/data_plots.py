@@ -51,13 +51,16 @@ def likelihood_density(p_by_temperature: Mapping[str, ArrayLike]) -> Figure:
     return figure
 
 
-def class_share_by_position(shares: Mapping[str, NDArray[np.float64]]) -> Figure:
+def class_share_by_position(
+    shares: Mapping[str, NDArray[np.float64]], of: str = "the answers"
+) -> Figure:
     """Stacked shares of Teacher, Shared and Student Sentences along the answer (paper Fig. 6).
 
     Args:
         shares: from `picture_data.class_shares`.
+        of: whose sentences, for the title.
     """
-    with styled_axes("Sentence classes by position in the answer") as (figure, axes):
+    with styled_axes(f"Sentence classes by position in {of}") as (figure, axes):
         bottom = np.zeros(len(next(iter(shares.values()))))
         edges = np.linspace(0, 100, len(bottom) + 1)
         for name, values in shares.items():

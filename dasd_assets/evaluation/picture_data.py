@@ -67,8 +67,18 @@ def candidates(warehouse: DuckDBPyConnection, temperature: str, column: str) -> 
     }
 
 
+def judged_answers(warehouse: DuckDBPyConnection, where: Partition) -> dict[bool, int]:
+    """How many filtered answers are right (True) and wrong (False); no key where there are none."""
+    rows = _rows(warehouse, "SELECT is_correct FROM filtered_responses", where)["is_correct"]
+    counts = rows.drop_null().value_counts().to_pylist()
+    return {row["values"]: row["counts"] for row in counts}
+
+
 def class_shares(
-    warehouse: DuckDBPyConnection, where: Partition, n_bins: int = 10
+    warehouse: DuckDBPyConnection,
+    where: Partition,
+    n_bins: int = 10,
+    is_correct: bool | None = None,
 ) -> dict[str, Numbers]:
     """Share of each sentence class by relative position in the answer (paper Fig. 6).
 
@@ -78,11 +88,17 @@ def class_shares(
         warehouse: from `open_warehouse`.
         where: partition columns and their keys; all partitions if empty.
         n_bins: bins from the beginning of an answer to its end.
+        is_correct: of the right (wrong) answers only; None: of all, judged or not.
 
     Returns:
         Class -> share per bin, shape (n_bins,); NaN where a bin has no scored sentence.
     """
     sentences = f"(FROM sentence_provenance WHERE {in_partition(where)})"
+    if is_correct is not None:
+        answers = "(temperature, question_shard, response_id)"
+        sentences = f"""(FROM {sentences} WHERE {answers} IN (
+            SELECT {answers} FROM filtered_responses
+            WHERE {in_partition(where)} AND is_correct = {is_correct}))"""
     rows = warehouse.sql(
         f"""
         WITH last AS (

@@ -80,11 +80,11 @@ def data_pictures(warehouse: DuckDBPyConnection, profile: Profile) -> Iterator[P
         ),
         "Lengths of the filtered answers.",
     )
-    yield Picture(
-        "class-share-by-position",
-        data_plots.class_share_by_position(picture_data.class_shares(warehouse, {})),
-        "Whose sentences, along the answer (the paper's Fig. 6).",
-    )
+    for name, figure in _class_shares(warehouse, {}).items():
+        yield Picture(
+            f"class-share-by-position{name}", figure,
+            "Whose sentences, along the answer (the paper's Fig. 6).",
+        )  # fmt: skip
     if sentences := _varied_answer(warehouse, {}):
         yield Picture(
             "along-one-answer",
@@ -125,9 +125,10 @@ def provenance_pictures(lake: Path, cell: dict[str, str]) -> dict[str, Figure]:
     """Sentence classes of one partition by position, and along its most varied answer."""
     warehouse = open_warehouse(lake)
     return {
-        "classes_by_position": data_plots.class_share_by_position(
-            picture_data.class_shares(warehouse, cell)
-        ),
+        **{
+            f"classes_by_position{name}".replace("-", "_"): figure
+            for name, figure in _class_shares(warehouse, cell).items()
+        },
         "along_one_answer": data_plots.probabilities_along_answer(_varied_answer(warehouse, cell)),
     }
 
@@ -162,6 +163,18 @@ def _scores(warehouse: DuckDBPyConnection, temperature: str) -> Figure:
     return data_plots.score_distribution(
         picture_data.candidates(warehouse, temperature, "score"), label.replace("_", " ")
     )
+
+
+def _class_shares(warehouse: DuckDBPyConnection, where: dict[str, str]) -> dict[str, Figure]:
+    """Ending of a name -> classes of all answers, and of the right and wrong ones if judged."""
+    figures = {"": data_plots.class_share_by_position(picture_data.class_shares(warehouse, where))}
+    names = {True: "right", False: "wrong"}
+    for is_correct, n in sorted(picture_data.judged_answers(warehouse, where).items()):
+        figures[f"-{names[is_correct]}"] = data_plots.class_share_by_position(
+            picture_data.class_shares(warehouse, where, is_correct=is_correct),
+            f"{n:,} {names[is_correct]} answers",
+        )
+    return figures
 
 
 def _varied_answer(warehouse: DuckDBPyConnection, where: dict[str, str]) -> list[dict[str, object]]:

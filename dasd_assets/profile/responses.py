@@ -88,4 +88,10 @@ class ResponseFiltering(Section):
         default_factory=list,
         description="domains whose answers must be correct (the paper has no such rule)",
     )
+    judge_domains: list[Domain] = Field(
+        default_factory=list,
+        description="domains whose answers are judged and kept, right or wrong: the column "
+        "is_correct, and sentence classes of right and of wrong answers (the paper's Fig. 6). "
+        "Those of verify_domains are judged in any case",
+    )
     verification: Verification = Field(default_factory=Verification)

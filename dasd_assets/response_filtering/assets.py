@@ -13,7 +13,7 @@ from dasd_assets.partitions import (
     same_shard,
 )
 from dasd_assets.profile import Profile
-from dasd_assets.response_filtering.filtering import filter_responses
+from dasd_assets.response_filtering.filtering import filter_responses, write_filtered
 from dasd_assets.response_filtering.funnel import funnel, funnel_table
 from resources.inference import InferenceModel
 from resources.lake import Lake
@@ -32,7 +32,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             dg.AssetDep("questions", partition_mapping=same_shard()),
             "base_student",
         ],
-        **declared(GROUP, profile.compute.data, "2", settings, profile.system_prompt,
+        **declared(GROUP, profile.compute.data, "3", settings, profile.system_prompt,
                    profile.base_student.path, kinds={"parquet"}, table="filtered_responses"),
     )  # fmt: skip
     def filtered_responses(
@@ -45,11 +45,19 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
 
         A rejected answer is kept in `rejected_responses` with every rule that it breaks and the
         evidence. Lengths count the student's tokens; nothing is ever cut.
+
+        ```text
+        kept(y)  ⇔  y breaks no rule of:
+          length, truncation, structure (reasoning and answer), no tool call,
+          repeated paragraph / sentence / n-gram / characters, and, where asked for, a right answer
+        sampled = kept + rejected
+        ```
         """
         cell = response_partition(context.partition_key)
-        questions = lake.read("questions", {QUESTION_SHARD: cell[QUESTION_SHARD]})
+        shard = {QUESTION_SHARD: cell[QUESTION_SHARD]}
+        questions = lake.read("questions", shard, ["question_id", "answer"])
         filtered = filter_responses(
-            lake.read("teacher_responses", cell),
+            lake.batches("teacher_responses", cell),
             teacher_tokenizer=teacher.tokenizer(),
             student_tokenizer=base_student_model.tokenizer(),
             settings=settings,
@@ -60,13 +68,12 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             ),
             threads=max(1, int(profile.compute.data.cpus)),
         )  # fmt: skip
-        lake.write("rejected_responses", filtered.rejected, cell)
-        written = lake.write("filtered_responses", filtered.kept, cell)
+        written, rejected = write_filtered(lake, cell, filtered)
         counted = funnel(_temperatures(lake, profile, cell))
         return materialized(
             lake, written, cell,
             temperature=cell[TEMPERATURE],
-            rejected=filtered.rejected.num_rows,
+            rejected=rejected.n_rows,
             funnel=dg.MetadataValue.md(funnel_table(counted)),
             funnel_counts=counted,
             **as_metadata({"funnel_plot": plots.filter_funnel(counted)}),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dasd_assets.evaluation.graders import grade
 from dasd_assets.profile import ResponseFiltering
@@ -26,6 +27,9 @@ from resources.contracts import (
 from resources.engines.byte_offsets import TokenBytes
 from training.encoding import encode_prompt, encode_response
 
+if TYPE_CHECKING:
+    from resources.lake import Lake, Partition, Written
+
 ROWS_PER_BATCH = 64
 """Answers that are taken apart together; each can have tens of thousands of tokens."""
 
@@ -34,8 +38,16 @@ ROWS_PER_BATCH = 64
 class Filtered:
     """Answers that keep every rule (FILTERED_RESPONSES), and the others (REJECTED_RESPONSES)."""
 
-    kept: pa.Table
-    rejected: pa.Table
+    kept: pa.RecordBatch
+    rejected: pa.RecordBatch
+
+
+@dataclass(frozen=True)
+class _Judgement:
+    """Whether an answer is right (None: not judged), and the rule that it breaks by that."""
+
+    is_correct: bool | None = None
+    broken: tuple[dict[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,7 +63,7 @@ class _Candidate:
 
 
 def filter_responses(
-    responses: pa.Table,
+    responses: Iterable[pa.RecordBatch],
     *,
     teacher_tokenizer: Any,
     student_tokenizer: Any,
@@ -59,39 +71,66 @@ def filter_responses(
     system_prompt: str,
     references: Mapping[str, str],
     threads: int = 1,
-) -> Filtered:
+) -> Iterator[Filtered]:
     """Rewrite answers to the student's format and keep those that keep every rule.
 
     Args:
-        responses: rows with the schema TEACHER_RESPONSES.
-        references: question_id -> reference answer as JSON, for the domains that are verified. An
-            answer whose reference is missing or unusable is rejected as `unverifiable_answer`.
-        threads: answers that are verified at once, each in a process of its own where needed.
+        responses: batches with the schema TEACHER_RESPONSES.
+        references: question_id -> reference answer as JSON, for the domains that are judged or
+            verified. Where the answer is verified and its reference missing or unusable, the
+            answer is rejected as `unverifiable_answer`.
+        threads: answers that are judged at once, each in a process of its own where needed.
 
     Returns:
-        Both tables in the order of `responses`; every answer is in exactly one of them.
+        Small batches in the order of `responses`; every answer is in exactly one of both parts.
 
     Raises:
         ContractError: the rows do not have the schema.
-        SandboxError: programs are to be verified, and this machine has no sandbox.
+        SandboxError: programs are to be judged, and this machine has no sandbox.
     """
-    _check_schema(responses)
     reader = _Reader(teacher_tokenizer, student_tokenizer, settings, system_prompt)
-    kept_tables = [FILTERED_RESPONSES.empty_table()]
-    rejected_tables = [REJECTED_RESPONSES.empty_table()]
+    n_read = 0
     with ThreadPoolExecutor(threads) as pool:
-        for batch in responses.to_batches(max_chunksize=ROWS_PER_BATCH):
-            kept, rejected = [], []
-            candidates = [reader.read(*values) for values in _rows(batch)]
-            verified = pool.map(lambda each: _verify(each, settings, references), candidates)
-            for candidate, wrong in zip(candidates, verified, strict=True):
-                if broken := candidate.broken + wrong:
-                    rejected.append({**candidate.row, "broken_rules": broken})
-                else:
-                    kept.append(_kept(candidate))
-            kept_tables.append(pa.Table.from_pylist(kept, schema=FILTERED_RESPONSES))
-            rejected_tables.append(pa.Table.from_pylist(rejected, schema=REJECTED_RESPONSES))
-    return Filtered(pa.concat_tables(kept_tables), pa.concat_tables(rejected_tables))
+        for large in responses:
+            _check_schema(large, n_read)
+            n_read += large.num_rows
+            for start in range(0, large.num_rows, ROWS_PER_BATCH):
+                batch = large.slice(start, ROWS_PER_BATCH)
+                kept, rejected = [], []
+                candidates = [reader.read(*values) for values in _rows(batch)]
+                judged = pool.map(lambda each: _judge(each, settings, references), candidates)
+                for candidate, judgement in zip(candidates, judged, strict=True):
+                    if broken := [*candidate.broken, *judgement.broken]:
+                        rejected.append({**candidate.row, "broken_rules": broken})
+                    else:
+                        kept.append(_kept(candidate, judgement.is_correct))
+                yield Filtered(
+                    pa.RecordBatch.from_pylist(kept, schema=FILTERED_RESPONSES),
+                    pa.RecordBatch.from_pylist(rejected, schema=REJECTED_RESPONSES),
+                )
+
+
+def write_filtered(
+    lake: Lake, cell: Partition, filtered: Iterable[Filtered]
+) -> tuple[Written, Written]:
+    """Write both tables of one partition as they come.
+
+    Of a rejected answer a short row without its text stays in memory until all are read.
+
+    Returns:
+        What was written as `filtered_responses` and as `rejected_responses`.
+    """
+    rejected: list[pa.RecordBatch] = []
+    written: list[Written] = []
+
+    def kept() -> Iterator[pa.RecordBatch]:
+        for part in filtered:
+            rejected.append(part.rejected)
+            yield part.kept
+        # Written before the main table is there: its presence means that both are.
+        written.append(lake.write("rejected_responses", rejected, cell))
+
+    return lake.write("filtered_responses", kept(), cell), written[0]
 
 
 class _Reader:
@@ -149,7 +188,7 @@ class _Reader:
         return self._n_prompt_tokens[question]
 
 
-def _check_schema(responses: pa.Table) -> None:
+def _check_schema(responses: pa.RecordBatch, n_before: int) -> None:
     if not responses.schema.equals(TEACHER_RESPONSES):
         found = {field.name: str(field.type) for field in responses.schema}
         wrong = [
@@ -158,9 +197,9 @@ def _check_schema(responses: pa.Table) -> None:
             if found.get(field.name) != str(field.type)
         ]
         raise ContractError(f"teacher_responses: {'; '.join(wrong) or 'other columns'}")
-    for name in responses.column_names:
+    for name in responses.schema.names:
         if responses[name].null_count:
-            row = responses[name].is_null().index(True).as_py()
+            row = n_before + pc.index(responses[name].is_null(), True).as_py()
             raise ContractError(f"teacher_responses: row {row} has no {name}")
 
 
@@ -178,7 +217,7 @@ def _rows(
         )
 
 
-def _kept(candidate: _Candidate) -> dict[str, Any]:
+def _kept(candidate: _Candidate, is_correct: bool | None) -> dict[str, Any]:
     """A row of FILTERED_RESPONSES."""
     return {
         **candidate.row,
@@ -189,24 +228,26 @@ def _kept(candidate: _Candidate) -> dict[str, Any]:
         "n_student_tokens": candidate.n_student_tokens,
         "teacher_logprobs": candidate.logprobs,
         "teacher_token_starts": candidate.parts.token_starts,
+        "is_correct": is_correct,
     }
 
 
-def _verify(
+def _judge(
     candidate: _Candidate, settings: ResponseFiltering, references: Mapping[str, str]
-) -> list[dict[str, str]]:
-    """The broken rule if an answer is wrong, or if nothing can tell whether it is."""
+) -> _Judgement:
     domain, answer = candidate.row["domain"], candidate.parts.answer
-    if not answer or domain not in settings.verify_domains:
-        return []
+    is_verified = domain in settings.verify_domains
+    if not answer or not (is_verified or domain in settings.judge_domains):
+        return _Judgement()
     reference = references.get(candidate.row["question_id"])
-    if reference is None:
-        return [{"rule": "unverifiable_answer", "evidence": "the question has no reference"}]
     try:
+        if reference is None:
+            raise ValueError("the question has no reference")
         verdict = grade(domain, answer, json.loads(reference), settings.verification)
     except ValueError as error:
-        return [{"rule": "unverifiable_answer", "evidence": str(error)[:MAX_EVIDENCE]}]
-    if verdict.is_correct:
-        return []
+        rule = {"rule": "unverifiable_answer", "evidence": str(error)[:MAX_EVIDENCE]}
+        return _Judgement(None, (rule,) if is_verified else ())
+    if verdict.is_correct or not is_verified:
+        return _Judgement(verdict.is_correct)
     evidence = ": ".join(filter(None, [verdict.reason, verdict.detail]))
-    return [{"rule": "incorrect_answer", "evidence": evidence}]
+    return _Judgement(False, ({"rule": "incorrect_answer", "evidence": evidence},))

@@ -110,7 +110,11 @@ def test_the_assets_show_their_pictures(finished: Finished) -> None:
     expected = {
         "teacher_responses": {"likelihood_density", "lengths"},
         "filtered_responses": {"funnel_plot"},
-        "sentence_provenance": {"classes_by_position", "along_one_answer"},
+        "sentence_provenance": {
+            "classes_by_position",
+            "classes_by_position_right",
+            "along_one_answer",
+        },
         "divergence_sample": {"scores", "lengths", "provenance_viewer"},
         "stage_report": {"stages", "funnel", "likelihood-density", "class-share-by-position"},
     }

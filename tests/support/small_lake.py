@@ -84,10 +84,10 @@ def _responses(lake: Lake, q1: Row, q2: Row) -> None:
     for table, cells in {
         "teacher_responses": {"low/drop-01": [r1, r2], "low/drop-02": [r3], "high/drop-02": [r4]},
         "filtered_responses": {
-            "low/drop-01": [r1 | kept | {"n_student_tokens": 30},
-                            r2 | kept | {"n_student_tokens": 20}],
+            "low/drop-01": [r1 | kept | {"n_student_tokens": 30, "is_correct": True},
+                            r2 | kept | {"n_student_tokens": 20, "is_correct": False}],
             "low/drop-02": [],
-            "high/drop-02": [r4 | kept | {"n_student_tokens": 10}],
+            "high/drop-02": [r4 | kept | {"n_student_tokens": 10, "is_correct": None}],
         },
         "rejected_responses": {"low/drop-02": [r3 | {"broken_rules": broken}]},
         "sentence_provenance": {

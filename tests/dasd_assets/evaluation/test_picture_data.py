@@ -99,6 +99,36 @@ def test_class_shares_against_a_slow_count(lake: Lake) -> None:
         assert values == pytest.approx(counts[name] / scored)
 
 
+def test_class_shares_of_right_and_of_wrong_answers(lake: Lake) -> None:
+    warehouse = open_warehouse(Path(lake.root))
+    assert picture_data.judged_answers(warehouse, CELL) == {True: 1, False: 1}
+    high = {"temperature": "high"}
+    assert picture_data.judged_answers(warehouse, high) == {}  # r4 was not judged
+    # r1, right, is teacher and shared; r2, wrong, student and unscored.
+    right = picture_data.class_shares(warehouse, CELL, n_bins=2, is_correct=True)
+    assert {name: values.tolist() for name, values in right.items()} == {
+        "teacher": [1, 0], "shared": [0, 1], "student": [0, 0]
+    }  # fmt: skip
+    wrong = picture_data.class_shares(warehouse, {}, n_bins=2, is_correct=False)
+    assert wrong["student"][0] == 1
+    assert np.isnan([values[1] for values in wrong.values()]).all()
+
+
+def test_the_same_id_in_another_partition_is_another_answer_for_right_and_wrong(
+    lake: Lake,
+) -> None:
+    row = {"response_id": "r1", "is_correct": False}
+    lake.write("filtered_responses", filled("filtered_responses", row),
+               {"temperature": "low", "question_shard": "drop-02"})  # fmt: skip
+    sentences(lake, "drop-02", r1=["student"])
+    shares = picture_data.class_shares(
+        open_warehouse(Path(lake.root)), {"temperature": "low"}, n_bins=1, is_correct=True
+    )
+    assert {name: values.tolist() for name, values in shares.items()} == {
+        "teacher": [0.5], "shared": [0.5], "student": [0]
+    }  # fmt: skip
+
+
 def test_a_bin_without_scored_sentences_has_no_share(lake: Lake) -> None:
     sentences(lake, "drop-01", a=["shared"])
     shares = picture_data.class_shares(open_warehouse(Path(lake.root)), CELL, n_bins=3)

@@ -31,7 +31,15 @@ def test_assets_get_pictures_that_are_small_enough_for_the_event_log(lake: Lake)
     root = Path(lake.root)
     for figures, names in (
         (pictures.response_pictures(root, CELL), {"likelihood_density", "lengths"}),
-        (pictures.provenance_pictures(root, CELL), {"classes_by_position", "along_one_answer"}),
+        (
+            pictures.provenance_pictures(root, CELL),
+            {
+                "classes_by_position",
+                "classes_by_position_right",
+                "classes_by_position_wrong",
+                "along_one_answer",
+            },
+        ),
         (pictures.sample_pictures(root, "low"), {"scores", "lengths"}),
     ):
         assert set(figures) == names

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -15,7 +18,11 @@ from transformers import AutoTokenizer
 
 from dasd_assets.profile import PROJECT_ROOT, Verification, load_profile
 from dasd_assets.response_filtering import filtering
-from dasd_assets.response_filtering.filtering import Filtered, filter_responses
+from dasd_assets.response_filtering.filtering import (
+    Filtered,
+    filter_responses,
+    write_filtered,
+)
 from dasd_assets.response_filtering.funnel import funnel
 from dasd_assets.verification.sandbox import SandboxError
 from resources.contracts import (
@@ -24,6 +31,7 @@ from resources.contracts import (
     TEACHER_RESPONSES,
     ContractError,
 )
+from resources.lake import Lake
 
 MODELS = PROJECT_ROOT / "tiny_world" / "models"
 ANALYSIS = "<|channel|>analysis<|message|>"
@@ -43,6 +51,22 @@ def tokenizers() -> tuple[Any, Any]:
     return load_tokenizers()
 
 
+@dataclass(frozen=True)
+class Tables:
+    """Everything that filtering kept and rejected."""
+
+    kept: pa.Table
+    rejected: pa.Table
+
+
+def filter_all(responses: pa.Table, **arguments: Any) -> Tables:
+    parts = list(filter_responses(responses.to_batches(), **arguments))
+    return Tables(
+        pa.Table.from_batches((part.kept for part in parts), FILTERED_RESPONSES),
+        pa.Table.from_batches((part.rejected for part in parts), REJECTED_RESPONSES),
+    )
+
+
 def run(
     tokenizers: tuple[Any, Any],
     *wires: str,
@@ -50,9 +74,9 @@ def run(
     columns: dict[str, Any] | None = None,
     threads: int = 1,
     **settings: Any,
-) -> Filtered:
+) -> Tables:
     rows = teacher_rows(tokenizers[0], wires, **(columns or {}))
-    filtered = filter_responses(
+    filtered = filter_all(
         pa.Table.from_pylist(rows, schema=TEACHER_RESPONSES),
         threads=threads,
         teacher_tokenizer=tokenizers[0],
@@ -67,7 +91,7 @@ def run(
     return filtered
 
 
-def rules(filtered: Filtered) -> list[list[str]]:
+def rules(filtered: Tables) -> list[list[str]]:
     return [
         [broken["rule"] for broken in row] for row in filtered.rejected["broken_rules"].to_pylist()
     ]
@@ -127,6 +151,55 @@ def test_a_wrong_answer_is_rejected_only_where_the_domain_is_verified(
     verified = run(tokenizers, GOOD, WRONG, verify_domains=["math"])
     assert verified.kept["response_id"].to_pylist() == ["r0"]
     assert rules(verified) == [["incorrect_answer"]]
+
+
+def test_a_judged_domain_loses_no_answer_and_says_which_are_right(
+    tokenizers: tuple[Any, Any],
+) -> None:
+    unjudged = run(tokenizers, GOOD, WRONG, judge_domains=[])
+    assert unjudged.kept["is_correct"].to_pylist() == [None, None]
+    judged = run(tokenizers, GOOD, WRONG, judge_domains=["math"])
+    assert judged.kept["is_correct"].to_pylist() == [True, False]
+    other = run(tokenizers, GOOD, WRONG, judge_domains=["science"])
+    assert other.kept["is_correct"].to_pylist() == [None, None]
+    both = run(tokenizers, GOOD, WRONG, judge_domains=["math"], verify_domains=["math"])
+    assert both.kept["is_correct"].to_pylist() == [True]
+    assert rules(both) == [["incorrect_answer"]]
+
+
+@pytest.mark.parametrize("references", [{}, {"q": '""'}])
+def test_a_judged_answer_without_a_usable_reference_is_kept_unjudged(
+    tokenizers: tuple[Any, Any], references: dict[str, str]
+) -> None:
+    judged = run(tokenizers, GOOD, references=references, judge_domains=["math"])
+    assert judged.kept["is_correct"].to_pylist() == [None]
+
+
+def test_both_tables_are_written_as_they_come_or_neither(
+    tokenizers: tuple[Any, Any], tmp_path: Path
+) -> None:
+    lake, cell = Lake(root=str(tmp_path)), {"temperature": "low", "question_shard": "s"}
+    rows = teacher_rows(tokenizers[0], [GOOD, "no channel<|return|>", GOOD])
+    batch = pa.RecordBatch.from_pylist(rows, schema=TEACHER_RESPONSES)
+
+    def filtered(responses: Iterator[pa.RecordBatch]) -> Iterator[Filtered]:
+        return filter_responses(
+            responses, teacher_tokenizer=tokenizers[0], student_tokenizer=tokenizers[1],
+            settings=load_profile("tiny").response_filtering, system_prompt="s", references={},
+        )  # fmt: skip
+
+    def cut_off() -> Iterator[pa.RecordBatch]:
+        yield batch
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        write_filtered(lake, cell, filtered(cut_off()))
+    assert not lake.exists("filtered_responses", cell)
+    assert not lake.exists("rejected_responses", cell)
+    kept, rejected = write_filtered(lake, cell, filtered(iter([batch])))
+    assert (kept.n_rows, rejected.n_rows) == (2, 1)
+    assert lake.read("filtered_responses", cell)["response_id"].to_pylist() == ["r0", "r2"]
+    assert lake.read("rejected_responses", cell)["response_id"].to_pylist() == ["r1"]
 
 
 def test_a_wrong_answer_is_reported_beside_the_other_rules_that_it_breaks(
@@ -278,8 +351,8 @@ def test_an_unusable_reference_rejects_the_answer_and_shows_why(
     assert broken["evidence"]
 
 
-def filter_table(tokenizers: tuple[Any, Any], table: pa.Table) -> Filtered:
-    return filter_responses(
+def filter_table(tokenizers: tuple[Any, Any], table: pa.Table) -> Tables:
+    return filter_all(
         table, teacher_tokenizer=tokenizers[0], student_tokenizer=tokenizers[1],
         settings=load_profile("tiny").response_filtering, system_prompt="s", references={},
     )  # fmt: skip
@@ -288,12 +361,20 @@ def filter_table(tokenizers: tuple[Any, Any], table: pa.Table) -> Filtered:
 def test_rows_without_the_schema_are_an_error_that_names_the_columns(
     tokenizers: tuple[Any, Any],
 ) -> None:
-    rows = TEACHER_RESPONSES.empty_table()
+    rows = pa.Table.from_pylist(teacher_rows(tokenizers[0], [GOOD]), schema=TEACHER_RESPONSES)
     with pytest.raises(ContractError, match=r"logprobs must be list<.*float>, found nothing"):
         filter_table(tokenizers, rows.drop_columns(["logprobs"]))
-    other = rows.set_column(0, "response_id", pa.array([], pa.int64()))
+    other = rows.set_column(0, "response_id", pa.array([1], pa.int64()))
     with pytest.raises(ContractError, match="response_id must be string, found int64"):
         filter_table(tokenizers, other)
+
+
+def test_a_row_without_a_value_is_counted_over_all_batches(tokenizers: tuple[Any, Any]) -> None:
+    rows = teacher_rows(tokenizers[0], [GOOD, GOOD])
+    good = pa.RecordBatch.from_pylist(rows, schema=TEACHER_RESPONSES)
+    bad = pa.RecordBatch.from_pylist([rows[0], rows[1] | {"text": None}], schema=TEACHER_RESPONSES)
+    with pytest.raises(ContractError, match="row 3 has no text"):
+        filter_table(tokenizers, pa.Table.from_batches([good, bad]))
 
 
 @pytest.mark.parametrize("column", ["text", "token_ids", "question", "domain"])
@@ -343,7 +424,7 @@ def test_whatever_the_text_every_answer_is_in_exactly_one_table(
     for index, row in enumerate(rows):
         if index != place:
             row |= {"finish_reason": ends, "domain": domain}
-    filtered = filter_responses(
+    filtered = filter_all(
         pa.Table.from_pylist(rows, schema=TEACHER_RESPONSES),
         teacher_tokenizer=pair[0], student_tokenizer=pair[1], system_prompt="s",
         settings=load_profile("tiny").response_filtering.model_copy(
