@@ -1,4 +1,7 @@
-"""A whole pipeline on a few questions, with the shipped tiny models and the real executor."""
+"""A whole pipeline on a few questions, with the shipped tiny models and the real executor.
+
+It is made once and shared: tests of the command line run on it, tests in a browser on a copy.
+"""
 
 from __future__ import annotations
 
