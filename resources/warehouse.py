@@ -60,7 +60,7 @@ JOINED: Final[dict[str, str]] = {
                q."drop", q.line, r.sampling_temperature, r.finish_reason,
                CASE WHEN x.response_id IS NOT NULL THEN 'rejected'
                     WHEN f.response_id IS NOT NULL THEN 'kept' END AS verdict,
-               x.broken_rules, f.reasoning, f.answer, f.response_text,
+               x.broken_rules, f.is_correct, f.reasoning, f.answer, f.response_text,
                f.n_teacher_tokens, f.n_student_tokens,
                p.n_sentences, p.n_teacher_sentences, p.n_student_sentences, p.n_shared_sentences,
                p.teacher_sentence_share, p.p_teacher, p.p_student, p.mean_student_rank,

@@ -8,9 +8,20 @@ from typing import TYPE_CHECKING, Any
 from dasd_assets.evaluation.data_plots import probabilities_along_answer
 from dasd_assets.evaluation.figures import to_svg
 from dasd_assets.evaluation.report import ExampleAnswer
+from resources.contracts import ContractError
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+
+_EXAMPLE = """
+FROM response_provenance
+JOIN filtered_responses USING (temperature, question_shard, response_id)
+LEFT JOIN divergence_candidates AS c USING (temperature, question_shard, response_id)
+SELECT response_id, temperature, question_shard, filtered_responses.domain, question,
+       response_text, response_provenance.n_sentences, response_provenance.n_teacher_sentences,
+       c.rank, c.score, c.policy, c.decision
+"""
 
 
 def best_ranked(
@@ -66,9 +77,13 @@ def _first_of_every_domain(
 
 def _example(warehouse: DuckDBPyConnection, cell: dict[str, Any]) -> ExampleAnswer:
     where = " AND ".join(f"{name} = ${name}" for name in cell)
-    sample = (
-        warehouse.sql(f"FROM samples WHERE {where}", params=cell).to_arrow_table().to_pylist()[0]
-    )
+    found = warehouse.sql(f"{_EXAMPLE} WHERE {where}", params=cell).to_arrow_table().to_pylist()
+    if not found:
+        raise ContractError(
+            f"filtered_responses {cell['temperature']}/{cell['question_shard']}: the answer "
+            f"{cell['response_id']} has provenance, but is not there. Materialize both again."
+        )
+    sample = found[0]
     sentences = warehouse.sql(
         f"FROM sentence_provenance WHERE {where} ORDER BY sentence_index", params=cell
     ).to_arrow_table()

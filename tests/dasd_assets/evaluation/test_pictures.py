@@ -14,6 +14,7 @@ from dasd_assets.evaluation import pictures
 from dasd_assets.evaluation.collect import training_logs
 from dasd_assets.evaluation.examples import best_ranked, example_answers, last_ranked
 from dasd_assets.profile import load_profile
+from resources.contracts import ContractError
 from resources.lake import Lake
 from resources.warehouse import open_warehouse
 
@@ -91,6 +92,14 @@ def test_the_page_of_a_sample_has_the_best_and_the_last(lake: Lake) -> None:
     page = pictures.sample_page(Path(lake.root), "low")
     assert page.count("<article") == 2
     assert page.index("r1") < page.index("r2")
+
+
+def test_a_page_needs_no_teacher_responses_and_says_which_answer_is_gone(lake: Lake) -> None:
+    lake.path("teacher_responses", CELL).unlink()
+    assert pictures.sample_page(Path(lake.root), "low").count("<article") == 2
+    lake.path("filtered_responses", CELL).unlink()
+    with pytest.raises(ContractError, match="filtered_responses low/drop-01: the answer r"):
+        pictures.sample_page(Path(lake.root), "low")
 
 
 def test_dasd_pictures_writes_png_files(
