@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pyarrow as pa
 
+from dasd_assets.measured import tokens_of, took
 from dasd_assets.profile import settings_version
+from resources.column_lineage import COLUMN_LINEAGE
 from resources.compute import Compute
 from resources.contracts import SCHEMAS
 from resources.engines.protocol import Progress
@@ -76,10 +78,11 @@ def column_schema(schema: pa.Schema) -> dg.TableSchema:
 def materialized(
     lake: Lake, written: Written, partition: Partition | None = None, **metadata: Any
 ) -> dg.MaterializeResult:
-    """Result of an asset whose main table has been written: counts, preview, data version.
+    """Result of an asset whose main table has been written: all that the UI shows of its data.
 
-    The data version is the hash of the partition's content, so that a re-run that made the same
-    rows leaves everything below up to date.
+    Counts of rows and tokens, rate and cost, the first rows, column lineage. The data version is
+    the hash of the partition's content, so that a re-run that made the same rows leaves everything
+    below up to date.
     """
     return dg.MaterializeResult(
         data_version=dg.DataVersion(written.data_version),
@@ -88,9 +91,28 @@ def materialized(
             "bytes": written.n_bytes,
             "dagster/uri": str(written.path),
             "preview": dg.MetadataValue.md(preview(lake, written.table, partition)),
+            **column_lineage(written.table),
+            **took(written.table, tokens_of(lake, written.table, partition)),
             **metadata,
         },
     )
+
+
+def column_lineage(table: str) -> dict[str, dg.TableColumnLineage]:
+    """Which columns of other assets each column is made from; nothing for what is delivered."""
+    if table not in COLUMN_LINEAGE:
+        return {}
+    return {
+        "dagster/column_lineage": dg.TableColumnLineage(
+            {
+                column: [
+                    dg.TableColumnDep(dg.AssetKey(source.asset), source.column)
+                    for source in sources
+                ]
+                for column, sources in COLUMN_LINEAGE[table].items()
+            }
+        )
+    }
 
 
 def as_metadata(figures: Mapping[str, Figure]) -> dict[str, dg.MetadataValue]:
@@ -119,7 +141,11 @@ def _cell(value: Any) -> str:
 
 
 def log_progress(context: dg.AssetExecutionContext, unit: str) -> Callable[[Progress], None]:
-    """A callback that logs done/total, tokens/s and time left every few seconds."""
+    """A callback that logs done/total, tokens/s and time left every few seconds.
+
+    The rate at the end becomes metadata. It is the model's own: what a journal or an earlier
+    materialization had already counts as done, and not into it.
+    """
     last = 0.0
 
     def log(progress: Progress) -> None:
@@ -130,7 +156,9 @@ def log_progress(context: dg.AssetExecutionContext, unit: str) -> Callable[[Prog
         last = progress.seconds
         rate = progress.n_tokens / max(progress.seconds, 1e-9)
         line = f"progress: {progress.done}/{progress.total} {unit}, {rate:,.0f} tokens/s"
-        if progress.done and not finished:
+        if finished:
+            context.add_asset_metadata({"tokens_per_second": round(rate, 1)})
+        elif progress.done:
             left = progress.seconds * (progress.total - progress.done) / progress.done
             line += f", {left:.0f} s left"
         context.log.info(line)

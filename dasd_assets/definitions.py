@@ -48,7 +48,9 @@ def build_definitions(profile: Profile, folder: Path) -> dg.Definitions:
         folder: where the lake is.
     """
     return dg.Definitions(
-        assets=[asset for box in BOXES for asset in box.build(profile)],
+        assets=dg.with_source_code_references(
+            [asset for box in BOXES for asset in box.build(profile)]
+        ),
         asset_checks=checks.build(profile),
         sensors=[sensors.build(profile)],
         resources={

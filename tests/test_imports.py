@@ -14,7 +14,9 @@ ROOT = Path(__file__).parent.parent
 DAGSTER_MODULES = {
     "dasd_assets/declare.py",
     "dasd_assets/definitions.py",
+    "dasd_assets/measured.py",
     "dasd_assets/partitions.py",
+    "dasd_assets/evaluation/costs.py",
     "dasd_assets/evaluation/stage_report.py",
     "dasd_assets/questions/sensors.py",
     "dasd_assets/temperature_scheduled_learning/stage.py",

@@ -43,6 +43,11 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         """The base student's logprob and rank of every token of every filtered response.
 
         One forward pass per response; the student is the one before distillation.
+
+        ```text
+        logprob_i = log p_S(y_i | prompt, y_<i)
+        rank_i    = 1 + number of tokens that p_S finds likelier than y_i
+        ```
         """
         cell = response_partition(context.partition_key)
         filtered = lake.batches("filtered_responses", cell, TEXT_COLUMNS)
@@ -65,8 +70,15 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
     def sentence_provenance(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
         """Whose sentence is it: Teacher, Student or Shared, sentence by sentence.
 
-        `p_M(s) = exp(mean log p_M(t))` over the tokens of the sentence under the model's own
-        tokenizer. Per response, `response_provenance` has the counts and the means.
+        The tokens of a sentence are those of each model's own tokenizer. Per response,
+        `response_provenance` has the counts and the means.
+
+        ```text
+        p_M(s) = exp( (1/n) Σ_i log p_M(t_i | prompt, t_<i) ),   M = T (teacher), S (base student)
+        Teacher Sentence:  p_T ≥ r · p_S
+        Student Sentence:  p_S ≥ r · p_T
+        Shared:            otherwise            r = divergence_sampling.min_probability_ratio
+        ```
         """
         cell = response_partition(context.partition_key)
         written, facts = write_provenance(lake, cell, settings.min_probability_ratio, segmenter)
@@ -86,6 +98,12 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
 
         All candidates keep score, rank, length stratum and decision in `divergence_candidates`,
         together with a random control of the same token budget.
+
+        ```text
+        score(y) = Teacher Sentences of y / scored sentences of y      (policy `divergence`)
+        chosen   = the best by score within domain and length stratum, at most k per question,
+                   until the budget of samples or tokens is spent
+        ```
         """
         temperature = {TEMPERATURE: context.partition_key}
         shards = scored_shards(lake, context.partition_key)

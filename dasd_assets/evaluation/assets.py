@@ -40,6 +40,11 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         """What each stage gained: the paper's Table 7 for this run, funnel, plots, cost.
 
         One self-contained HTML page below the lake's root.
+
+        ```text
+        gain = avg@k(stage) − avg@k(stage before), paired over questions
+        interval: bootstrap over questions;   p: sign-flip test
+        ```
         """
         return write_stage_report(context, lake, profile)
 
@@ -56,7 +61,8 @@ def _evaluation(profile: Profile, checkpoint: str, asset: str) -> dg.AssetsDefin
         partitions_def=benchmarks(profile),
         deps=[asset, "benchmark_questions"],
         description=f"Answers of `{asset}` to one evaluation set, graded: avg@"
-        f"{settings.samples_per_question} at temperature {settings.temperature:g}.",
+        f"{settings.samples_per_question} at temperature {settings.temperature:g}.\n\n"
+        "```text\navg@k = (1/Q) Σ_q (right answers to q) / k\n```",
         **declared(GROUP, profile.compute.student_inference, "2", settings, profile.system_prompt,
                    profile.seed, kinds={"huggingface"}, table="evaluation"),
     )  # fmt: skip

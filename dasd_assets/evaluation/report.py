@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -58,12 +60,23 @@ class ExampleAnswer:
 
 @dataclass(frozen=True)
 class AssetCost:
-    """What the latest materializations of an asset took; tokens where it samples or scores."""
+    """What the latest materializations of an asset took.
+
+    Attributes:
+        n_tokens: made or worked on; None where the asset has none.
+        stage: asset group.
+        gpu_hours, core_hours: time x what the asset declares.
+        money: by the profile's prices; None where it has none.
+    """
 
     asset: str
     n_partitions: int
     seconds: float
     n_tokens: int | None = None
+    stage: str = ""
+    gpu_hours: float = 0.0
+    core_hours: float = 0.0
+    money: float | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +93,8 @@ class Lineage:
 class ReportData:
     """All that the page shows; an empty part leaves its section out.
 
-    `summary` and `versions` are label -> value; `profile` is the exact profile as text.
+    `summary` and `versions` are label -> value; `profile` is the exact profile as text; the costs
+    of one stage stand together.
     """
 
     title: str
@@ -121,6 +135,9 @@ def render_report(data: ReportData) -> str:
             for step, before in zip(data.funnel, previous(data.funnel), strict=True)
         ],
         examples=[(example, segments(example, MAX_SENTENCES)) for example in data.examples],
+        stages=[
+            (stage, list(costs)) for stage, costs in groupby(data.costs, key=attrgetter("stage"))
+        ],
         total_seconds=sum(cost.seconds for cost in data.costs),
         MAX_SENTENCES=MAX_SENTENCES,
     )
@@ -135,6 +152,7 @@ def template(name: str) -> Template:
         "p_value": _p_value,
         "probability": _probability,
         "duration": _duration,
+        "hours": _hours,
         "breakable": _breakable,
         "printable": printable,
     }
@@ -214,3 +232,8 @@ def _duration(seconds: float) -> str:
     if seconds < 7_200:
         return f"{seconds / 60:.1f} min"
     return f"{seconds / 3_600:.1f} h"
+
+
+def _hours(hours: float) -> str:
+    """Hours with as many digits as tell two short steps apart."""
+    return f"{hours:,.1f}" if hours >= 100 else f"{hours:.3g}"

@@ -13,11 +13,11 @@ import yaml
 
 from dasd_assets.declare import as_metadata
 from dasd_assets.evaluation.collect import funnel_steps, stage_rows, training_logs
+from dasd_assets.evaluation.costs import asset_costs
 from dasd_assets.evaluation.examples import best_ranked, example_answers
 from dasd_assets.evaluation.figures import to_svg
 from dasd_assets.evaluation.pictures import run_pictures
 from dasd_assets.evaluation.report import (
-    AssetCost,
     ExampleAnswer,
     Lineage,
     ReportData,
@@ -25,6 +25,7 @@ from dasd_assets.evaluation.report import (
     render_report,
 )
 from dasd_assets.evaluation.stage_table import render_stage_table
+from dasd_assets.measured import took
 from dasd_assets.profile import Profile
 from resources.lake import Lake
 from resources.warehouse import open_warehouse
@@ -47,7 +48,9 @@ def write_stage_report(
     logs = training_logs(lake)
     warehouse = open_warehouse(Path(lake.root))
     pictures = list(run_pictures(rows, steps, logs, warehouse, profile))
-    materializations = list(_latest_materializations(context.instance))
+    materializations = list(latest_materializations(context.instance))
+    graph = context.repository_def.asset_graph
+    groups = {key: graph.get(key).group_name for key in graph.toposorted_asset_keys}
     page = render_report(
         ReportData(
             title=f"DASD stage report: {profile.name}",
@@ -67,7 +70,7 @@ def write_stage_report(
                 for picture in pictures
             ],
             examples=list(_examples(warehouse, profile)),
-            costs=_costs(context.instance, materializations),
+            costs=asset_costs((event for event, *_ in materializations), groups),
             profile=yaml.safe_dump(profile.model_dump(mode="json"), sort_keys=False),
             versions={package: version(package) for package in PACKAGES},
             lineage=[
@@ -91,6 +94,7 @@ def write_stage_report(
         data_version=dg.DataVersion(hashlib.sha256(page.encode()).hexdigest()[:16]),
         metadata={
             "report": dg.MetadataValue.path(str(file)),
+            **took(),
             "stage_table": dg.MetadataValue.md(f"```\n{render_stage_table(rows)}\n```"),
             **as_metadata({picture.name: picture.figure for picture in pictures}),
             **{f"avg_at_k/{checkpoint}": value for checkpoint, value in overall.items()},
@@ -105,7 +109,7 @@ def _examples(warehouse: DuckDBPyConnection, profile: Profile) -> Iterator[Examp
         yield from example_answers(warehouse, chosen, temperature)
 
 
-def _latest_materializations(
+def latest_materializations(
     instance: dg.DagsterInstance,
 ) -> Iterator[tuple[dg.AssetMaterialization, str, str]]:
     """The newest materialization of every partition of every asset, with run and step."""
@@ -122,28 +126,3 @@ def _latest_materializations(
             if not page.has_more:
                 break
             cursor = page.cursor
-
-
-def _costs(
-    instance: dg.DagsterInstance, materializations: list[tuple[dg.AssetMaterialization, str, str]]
-) -> list[AssetCost]:
-    costs: dict[str, list[tuple[float, int | None]]] = {}
-    for event, run_id, step in materializations:
-        stats = instance.get_run_step_stats(run_id, [step]) if step else []
-        seconds = sum(
-            (s.end_time or 0) - s.start_time for s in stats if s.start_time and s.end_time
-        )
-        tokens = event.metadata.get("tokens")
-        n_tokens = int(str(tokens.value)) if tokens is not None else None
-        costs.setdefault(event.asset_key.to_user_string(), []).append((seconds, n_tokens))
-    return [
-        AssetCost(
-            asset=asset,
-            n_partitions=len(parts),
-            seconds=sum(seconds for seconds, _ in parts),
-            n_tokens=sum(n for _, n in parts if n is not None)
-            if any(n is not None for _, n in parts)
-            else None,
-        )
-        for asset, parts in costs.items()
-    ]

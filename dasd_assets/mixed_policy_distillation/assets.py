@@ -38,6 +38,11 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         """The stage-2 student's own answers, each capped at 1.5 x the teacher answer's length.
 
         Answers that hit the cap differ substantially from the teacher's.
+
+        ```text
+        o ~ p_θ₂( · | question),   |o| ≤ cap_ratio · |teacher's answer|
+        truncated(o)  ⇔  o hit the cap
+        ```
         """
         shard = {QUESTION_SHARD: context.partition_key}
         chosen = sample_rollout_questions(
@@ -86,6 +91,11 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         """Truncated rollouts, cut at random beyond half and continued by the teacher.
 
         The teacher sees the student's prefix in its own format, from exact prompt tokens.
+
+        ```text
+        c uniform over the positions beyond min_cut_fraction · |o|, before |o|
+        y = o_≤c + z,   z ~ p_T( · | question, o_≤c)
+        ```
         """
         shard = {QUESTION_SHARD: context.partition_key}
         journal = lake.journal("teacher_continuations", shard)
@@ -121,6 +131,10 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         """Continuations that pass the quality filters, plus the off-policy share.
 
         Rejected continuations are kept in `rejected_continuations` with every rule they break.
+
+        ```text
+        sample = continuations that keep every rule + off_policy_samples of `divergence_sample`
+        ```
         """
         finished = finish_continuations(
             lake.read_partitions("teacher_continuations").drop_columns(QUESTION_SHARD),
@@ -151,7 +165,13 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         trainer: TrainingLauncher,
         base_student_model: InferenceModel,
     ) -> dg.MaterializeResult:
-        """Stage 3: stage 2's checkpoint, fine-tuned on the mixed-policy sample. The result."""
+        """Stage 3: stage 2's checkpoint, fine-tuned on the mixed-policy sample. The result.
+
+        ```text
+        θ₃ = argmin_θ  −Σ_(x,y) Σ_i log p_θ(y_i | x, y_<i),   (x, y) in the mixed sample, from θ₂
+        loss on the student's prefix and the continuation, unless mask_student_prefix
+        ```
+        """
         return train_stage(
             context, lake, trainer,
             checkpoint="dasd",

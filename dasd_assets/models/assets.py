@@ -3,6 +3,7 @@
 import dagster as dg
 
 from dasd_assets.declare import declared
+from dasd_assets.measured import took
 from dasd_assets.profile import Profile
 from resources.inference import InferenceModel
 
@@ -18,8 +19,12 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
     def teacher_model(teacher: InferenceModel) -> dg.MaterializeResult:
         """The teacher's folder: complete, consistent, its tokenizer has a chat template.
 
-        Reads no weights. The data version is the folder's content hash, so that another model
-        under the same path makes everything below stale.
+        Reads no weights. Another model under the same path makes everything below stale.
+
+        ```text
+        data version = SHA-256 of every *.json, *.jinja and *.safetensors of the folder
+        (of a large file its size and header)
+        ```
         """
         return _inspected(teacher)
 
@@ -27,7 +32,13 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         **declared(GROUP, profile.compute.data, "1", profile.base_student, kinds={"huggingface"}),
     )
     def base_student(base_student_model: InferenceModel) -> dg.MaterializeResult:
-        """The student before distillation: scores the responses and starts the training."""
+        """The student before distillation: scores the responses and starts the training.
+
+        ```text
+        p_S = the base student, in every p_S of this graph
+        data version = SHA-256 of the model's folder
+        ```
+        """
         return _inspected(base_student_model)
 
     return [teacher_model, base_student]
@@ -43,5 +54,6 @@ def _inspected(model: InferenceModel) -> dg.MaterializeResult:
             "parameters": folder.n_parameters,
             "vocabulary": folder.vocab_size,
             "context_tokens": folder.max_position_embeddings,
+            **took(),
         },
     )

@@ -35,6 +35,10 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         """One drop as delivered: every usable row, with its file and line.
 
         Rows that cannot be used go to the table `quarantined_rows` with file, line and reason.
+
+        ```text
+        rows of the drop = usable rows + quarantined rows
+        ```
         """
         shard = {QUESTION_SHARD: context.partition_key}
         drop = drop_of_shard(inbox, context.partition_key)
@@ -61,7 +65,13 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
                    kinds={"parquet"}, table="benchmark_questions"),
     )  # fmt: skip
     def benchmark_questions(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
-        """One evaluation set: asked of every checkpoint, kept out of the training questions."""
+        """One evaluation set: asked of every checkpoint, kept out of the training questions.
+
+        ```text
+        word n-grams of `questions` ∩ word n-grams of the evaluation sets = ∅
+        n = questions.decontamination_ngram_words
+        ```
+        """
         name = context.partition_key
         file = resolve_path(profile.evaluation.benchmarks[name].path)
         partition = {"benchmark": name}
@@ -84,6 +94,12 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         here; the shard that was curated first keeps it (one curation runs at a time, so two shards
         never both keep one). Rejected questions are kept with reason and evidence in
         `rejected_questions`.
+
+        ```text
+        question_id = hash(domain, NFC(question))       same id: duplicate
+        J(a, b) = |A ∩ B| / |A ∪ B| of word shingles    J ≥ near_duplicate_jaccard: near-duplicate
+        an n-gram shared with an evaluation set         contaminated
+        ```
         """
         shard = {QUESTION_SHARD: context.partition_key}
         this, others = shard_to_curate(lake, shard)

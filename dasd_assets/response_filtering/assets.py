@@ -52,6 +52,13 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
           repeated paragraph / sentence / n-gram / characters, and, where asked for, a right answer
         sampled = kept + rejected
         ```
+
+        ```text
+        kept(y)  ⇔  y breaks no rule of:
+          length, truncation, structure (reasoning and answer), no tool call,
+          repeated paragraph / sentence / n-gram / characters, and, where asked for, a right answer
+        sampled = kept + rejected
+        ```
         """
         cell = response_partition(context.partition_key)
         shard = {QUESTION_SHARD: cell[QUESTION_SHARD]}

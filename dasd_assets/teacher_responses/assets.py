@@ -6,6 +6,7 @@ import dagster as dg
 
 from dasd_assets.declare import as_metadata, declared, log_progress, materialized
 from dasd_assets.evaluation.pictures import response_pictures
+from dasd_assets.measured import took
 from dasd_assets.partitions import (
     QUESTION_SHARD,
     TEMPERATURE,
@@ -38,12 +39,16 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
 
         An asset of its own, so that a changed value makes this temperature's responses stale
         and no other's, and a new temperature leaves the responses of the others alone.
+
+        ```text
+        p_T(token; T) = softmax(logits / T)     low T: sharp, few modes; high T: broad
+        ```
         """
         temperature = settings.temperatures[context.partition_key]
         samples = settings.samples_per_question[context.partition_key]
         return dg.MaterializeResult(
             data_version=dg.DataVersion(settings_version(temperature, samples)),
-            metadata={"temperature": temperature, "samples_per_question": samples},
+            metadata={"temperature": temperature, "samples_per_question": samples, **took()},
         )
 
     @dg.asset(
@@ -66,6 +71,11 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         The logprobs are the teacher's own, at temperature 1 and unfiltered (`raw_logprobs`),
         whatever temperature sampled the tokens. An answer that an earlier materialization of the
         partition has to the very same request is kept, not asked for again.
+
+        ```text
+        y_k ~ p_T( · | system prompt, question; T),   k = 1 … samples_per_question
+        likelihood(y) = exp( (1/n) Σ_i log p_T(y_i | question, y_<i) )
+        ```
         """
         cell = response_partition(context.partition_key)
         temperature = cell[TEMPERATURE]
@@ -97,12 +107,9 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
 
 
 def sampling_summary(lake: Lake, cell: dict[str, str]) -> dict[str, dg.MetadataValue]:
-    """Token count and finish reasons of a partition of responses."""
-    rows = lake.read("teacher_responses", cell, ["finish_reason", "token_ids"])
+    """Finish reasons of a partition of responses."""
+    rows = lake.read("teacher_responses", cell, ["finish_reason"])
     reasons = rows["finish_reason"].value_counts().to_pylist()
     return {
-        "tokens": dg.MetadataValue.int(
-            sum(len(chunk.flatten()) for chunk in rows["token_ids"].chunks)
-        ),
         "finish_reasons": dg.MetadataValue.json({r["values"]: r["counts"] for r in reasons}),
     }

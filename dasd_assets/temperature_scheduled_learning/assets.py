@@ -34,6 +34,11 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         """Stage 1: the base student, fine-tuned on the low-temperature divergence sample.
 
         Low temperature is sharp: few modes, easily learned.
+
+        ```text
+        θ₁ = argmin_θ  −Σ_(x,y) Σ_i log p_θ(y_i | x, y_<i),   (x, y) in the low sample, from θ₀
+        loss on the answer only, packed sequences, cosine learning rate
+        ```
         """
         return train_stage(
             context, lake, trainer,
@@ -61,6 +66,10 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         """Stage 2: stage 1's checkpoint, fine-tuned on the high-temperature divergence sample.
 
         High temperature covers more of the teacher's modes.
+
+        ```text
+        θ₂ = argmin_θ  −Σ_(x,y) Σ_i log p_θ(y_i | x, y_<i),   (x, y) in the high sample, from θ₁
+        ```
         """
         return train_stage(
             context, lake, trainer,

@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from dasd_assets.evaluation.figures import to_markdown
+from dasd_assets.measured import took
 from dasd_assets.profile import Training, settings_version
 from dasd_assets.temperature_scheduled_learning.curves import stage_curves
 from resources.engines.model_folder import inspect_model
@@ -71,6 +72,7 @@ def train_stage(
             "batch_certificate": dg.MetadataValue.path(str(folder / "certificate.html")),
             "certified": dg.MetadataValue.md(certificate_table(result.certificate)),
             "curves": dg.MetadataValue.md(to_markdown(stage_curves(result.log))),
+            **took(n_tokens=result.certificate["tokens"]),
             **result.metadata,
         },
     )

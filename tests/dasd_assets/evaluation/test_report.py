@@ -85,7 +85,11 @@ def data(**changes: Any) -> ReportData:
             example("<think>Für 2 + 2.</think> 4", [(7, 18, "teacher"), (27, 28, "unscored")]),
             example(ATTACK, [(0, 37, "student")], question=ATTACK),
         ],
-        costs=[AssetCost("questions", 4, 1.5), AssetCost("teacher_responses", 8, 300.0, 60_000)],
+        costs=[
+            AssetCost("questions", 4, 1.5, stage="questions"),
+            AssetCost("teacher_responses", 8, 300.0, 60_000, "sampling", 2.5, 10.0, 7.25),
+            AssetCost("student_scores", 8, 100.0, stage="sampling", money=1.0),
+        ],
         profile="name: tiny\n",
         versions={"python": "3.11"},
         lineage=[Lineage("questions", "math-01", "run-1", "abc")],
@@ -143,8 +147,18 @@ def test_scores_gains_and_what_is_missing() -> None:
 def test_funnel_costs_and_lineage() -> None:
     text = " ".join(Page(render_report(data()), " ").text.split())
     assert "filtered responses low 60 66.7 % repetition 30" in text
-    assert "teacher_responses 8 5.0 min 100 % 60,000 200" in text
-    assert "all 12 5.0 min 60,000" in text
+    assert "sampling 16 6.7 min 100 % 10 2.5 8.25" in text
+    assert "responses 8 5.0 min 75 % 60,000 200 10 2.5 7.25" in text
+    assert "questions 4 1.5 s 0 % 0 0 " in text
+    assert "all 20 6.7 min 100 % 10 2.5 8.25" in text
+
+
+def test_a_run_without_gpus_and_prices_has_no_columns_for_them() -> None:
+    costs = [AssetCost("questions", 4, 1.5, stage="questions", core_hours=0.0004)]
+    text = " ".join(Page(render_report(data(costs=costs)), " ").text.split())
+    assert "0.0004" in text
+    assert "GPU" not in text
+    assert "money" not in text.lower()
     assert "questions math-01 run-1 abc" in text
 
 

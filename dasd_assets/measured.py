@@ -1,0 +1,75 @@
+"""What a materialization took: tokens, time, and the declared compute that it held meanwhile."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from resources.lake import Lake, Partition
+
+TOKEN_COLUMNS: Final = {
+    "teacher_responses": "token_ids",
+    "filtered_responses": "n_student_tokens",
+    "student_scores": "token_ids",
+    "sentence_provenance": "n_student_tokens",
+    "divergence_sample": "n_student_tokens",
+    "student_rollouts": "token_ids",
+    "teacher_continuations": "token_ids",
+    "mixed_policy_sample": "n_student_tokens",
+    "evaluation": "n_tokens",
+}
+"""Main table -> the column whose tokens are counted: their list, or their number."""
+
+BY_A_MODEL: Final = frozenset(
+    {
+        "teacher_responses",
+        "student_scores",
+        "student_rollouts",
+        "teacher_continuations",
+        "evaluation",
+    }
+)
+"""Tables whose tokens a model samples or scores: its own rate is told by `log_progress`."""
+
+
+def tokens_of(lake: Lake, table: str, partition: Partition | None) -> int | None:
+    """Tokens of one partition, read a row group at a time; None if the rows have none."""
+    column = TOKEN_COLUMNS.get(table)
+    if column is None:
+        return None
+    counted = 0
+    for batch in lake.batches(table, partition, [column]):
+        values = batch.column(0)
+        lengths = pc.list_value_length(values) if pa.types.is_list(values.type) else values
+        counted += pc.sum(lengths).as_py() or 0
+    return counted
+
+
+def took(table: str | None = None, n_tokens: int | None = None) -> dict[str, Any]:
+    """Metadata about what the step that is running has taken up to now.
+
+    GPU- and core-hours are the step's time on the clock x what its asset declares, as that is what
+    a machine is held for.
+
+    Args:
+        table: main table, if the asset has one.
+        n_tokens: tokens that were made or worked on, if any.
+    """
+    context = dg.AssetExecutionContext.get()
+    step = context.get_step_execution_context().step.key
+    stats = context.instance.get_run_step_stats(context.run.run_id, [step])
+    declared = context.assets_def.metadata_by_key[context.assets_def.key]
+    metadata: dict[str, Any] = {} if n_tokens is None else {"n_tokens": n_tokens}
+    if not stats or stats[0].start_time is None:
+        return metadata
+    hours = (time.time() - stats[0].start_time) / 3_600
+    metadata["cost/seconds"] = round(3_600 * hours, 3)
+    metadata["cost/gpu_hours"] = declared["compute/gpus"] * hours
+    metadata["cost/core_hours"] = declared["compute/cpus"] * hours
+    if n_tokens is not None and table is not None and table not in BY_A_MODEL:
+        metadata["tokens_per_second"] = round(n_tokens / (3_600 * hours), 1)
+    return metadata

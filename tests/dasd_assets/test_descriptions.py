@@ -1,0 +1,164 @@
+"""What a person sees of every asset in the UI, before and after it was materialized."""
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from support.small_lake import filled
+
+from dasd_assets.declare import OWNERS, column_lineage, declared, log_progress, materialized
+from dasd_assets.definitions import build_definitions
+from dasd_assets.evaluation.costs import asset_costs
+from dasd_assets.measured import BY_A_MODEL, TOKEN_COLUMNS, tokens_of
+from dasd_assets.profile import load_profile
+from resources.column_lineage import COLUMN_LINEAGE
+from resources.compute import Compute
+from resources.contracts import SCHEMAS
+from resources.engines.protocol import Progress
+from resources.lake import Lake
+
+TINY = load_profile("tiny")
+DEFINITIONS = build_definitions(TINY, Path("/nowhere"))
+ASSETS = {
+    spec.key: spec
+    for asset in DEFINITIONS.assets or []
+    if isinstance(asset, dg.AssetsDefinition)
+    for spec in asset.specs
+}
+BY_NAME = {key.to_user_string(): spec for key, spec in ASSETS.items()}
+
+DELIVERED = {"raw_questions", "benchmark_questions"}
+"""Tables that come from outside: no column has an origin in the graph, no row has tokens yet."""
+
+
+def main_tables() -> dict[str, dg.AssetSpec]:
+    tables = {spec.metadata.get("dagster/table_name"): spec for spec in ASSETS.values()}
+    return {str(table): spec for table, spec in tables.items() if table}
+
+
+@pytest.mark.parametrize("name", sorted(BY_NAME))
+def test_the_description_is_markdown_with_an_equation_or_a_rule(name: str) -> None:
+    description = BY_NAME[name].description or ""
+    summary, _, rest = description.partition("\n\n")
+    assert 20 < len(summary) < 200
+    rule = rest.partition("```text\n")[2].partition("```")[0]
+    assert rule.strip(), "a fenced block with the equation or rule"
+    prose = description.replace(rule, "")
+    assert "\n    " not in prose, "indented by the code around it: Markdown would quote it"
+    assert all(len(line) <= 100 for line in rule.splitlines())
+
+
+@pytest.mark.parametrize("name", sorted(BY_NAME))
+def test_the_definition_says_who_what_with_and_where(name: str) -> None:
+    spec = BY_NAME[name]
+    assert spec.owners == OWNERS
+    assert spec.kinds and spec.code_version and spec.group_name
+    assert {"compute/gpus", "compute/cpus", "compute/memory_gib"} <= set(spec.metadata)
+    [reference] = spec.metadata["dagster/code_references"].code_references
+    assert Path(reference.file_path).name == "assets.py"
+    line = (
+        Path(reference.file_path)
+        .read_text(encoding="utf-8")
+        .splitlines()[reference.line_number - 1]
+    )
+    assert "@dg.asset" in line or "def " in line
+
+
+def test_tables_describe_every_column() -> None:
+    for table, spec in main_tables().items():
+        columns = spec.metadata["dagster/column_schema"].columns
+        assert [column.name for column in columns] == SCHEMAS[table].names
+        assert all(column.description and column.type for column in columns)
+
+
+def test_every_table_of_the_graph_has_tokens_and_column_lineage_or_is_delivered() -> None:
+    tables = set(main_tables())
+    assert set(COLUMN_LINEAGE) == set(TOKEN_COLUMNS) | {"questions"}
+    assert {table for table in tables if table not in COLUMN_LINEAGE} <= DELIVERED
+    assert set(TOKEN_COLUMNS) >= BY_A_MODEL
+
+
+@pytest.mark.parametrize("table", sorted(COLUMN_LINEAGE))
+def test_column_lineage_names_columns_that_are_upstream(table: str) -> None:
+    upstream = set()
+    todo = [spec.key for spec in [main_tables()[table]]]
+    while todo:
+        for dep in ASSETS[todo.pop()].deps:
+            if dep.asset_key not in upstream:
+                upstream.add(dep.asset_key)
+                todo.append(dep.asset_key)
+    for column, sources in COLUMN_LINEAGE[table].items():
+        assert column in SCHEMAS[table].names
+        assert sources
+        for source in sources:
+            assert dg.AssetKey(source.asset) in upstream
+            assert source.column in SCHEMAS[source.asset].names
+
+
+def materialize(lake: Lake) -> dg.AssetMaterialization:
+    """Sample and write one row of the evaluation table on 2 declared GPUs."""
+
+    @dg.asset(**declared("g", Compute(gpus=2, cpus=4.0), "1", kinds={"python"}, table="evaluation"))
+    def asked(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
+        log_progress(context, "answers")(Progress(3, 3, 50, 2.0))
+        table = filled("evaluation", {"n_tokens": 5}, {"n_tokens": 7})
+        return materialized(lake, lake.write("evaluation", table))
+
+    result = dg.materialize([asked], resources={"lake": lake})
+    [event] = result.asset_materializations_for_node("asked")
+    return event
+
+
+def test_a_materialization_shows_rows_tokens_rate_cost_samples_and_lineage(tmp_path: Path) -> None:
+    lake = Lake(root=str(tmp_path))
+    event = materialize(lake)
+    shown = {name: value.value for name, value in event.metadata.items()}
+    assert shown["dagster/row_count"] == 2
+    assert shown["n_tokens"] == 12
+    # The model's own rate, not the tokens of the table over the time of the step.
+    assert shown["tokens_per_second"] == 25.0
+    hours = shown["cost/seconds"] / 3_600
+    assert 0 < shown["cost/seconds"] < 60
+    assert shown["cost/gpu_hours"] == pytest.approx(2 * hours, abs=1e-6)
+    assert shown["cost/core_hours"] == pytest.approx(4 * hours, abs=1e-6)
+    assert str(shown["preview"]).count("\n") == 3
+    lineage = event.metadata["dagster/column_lineage"]
+    assert isinstance(lineage, dg.TableColumnLineageMetadataValue)
+    [text] = lineage.value.deps_by_column["text"]
+    assert (text.asset_key, text.column_name) == (dg.AssetKey("benchmark_questions"), "question")
+
+    [cost] = asset_costs([event, event], {dg.AssetKey("asked"): "evaluation"})
+    assert (cost.stage, cost.n_partitions, cost.n_tokens) == ("evaluation", 2, 24)
+    assert cost.gpu_hours == pytest.approx(4 * hours, abs=1e-5)
+
+
+def test_tokens_of_lists_and_of_numbers_are_counted_over_row_groups(tmp_path: Path) -> None:
+    lake = Lake(root=str(tmp_path))
+    cell = {"temperature": "low", "question_shard": "a"}
+    rows = filled("teacher_responses", *({"token_ids": [1] * n} for n in (0, 3, 5)))
+    batches = rows.to_batches(max_chunksize=1)
+    lake.write("teacher_responses", batches, cell)
+    assert tokens_of(lake, "teacher_responses", cell) == 8
+    assert tokens_of(lake, "questions", {"question_shard": "a"}) is None
+
+
+def test_what_is_delivered_has_no_column_lineage() -> None:
+    assert column_lineage("raw_questions") == {}
+
+
+def test_costs_are_told_stage_by_stage_in_the_order_of_their_end() -> None:
+    """An evaluation of the base student may come long before training, but its stage ends last."""
+    groups = {
+        dg.AssetKey(name): group
+        for name, group in {
+            "q": "questions",
+            "base": "evaluation",
+            "c": "training",
+            "r": "evaluation",
+        }.items()
+    }
+    events = [dg.AssetMaterialization(key) for key in groups]
+    unknown = dg.AssetMaterialization("of an asset that is gone")
+    costs = asset_costs([*events, unknown], groups)
+    assert [cost.asset for cost in costs] == ["q", "c", "base", "r"]
+    assert all(cost.seconds == 0 and cost.money is None for cost in costs)
