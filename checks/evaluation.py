@@ -10,9 +10,13 @@ from checks.declare import Measure, asset_checks
 from checks.drift import Summary
 from checks.expectations import Measured
 from checks.tables import Tables
+from dasd_assets.evaluation.answering import UNUSABLE_REFERENCE
 from dasd_assets.evaluation.assets import CHECKPOINT_ASSETS
+from dasd_assets.evaluation.metrics import NO_FINAL_ANSWER
 from dasd_assets.partitions import benchmarks
 from dasd_assets.profile import Profile
+
+_ANSWER = "question_id || ':' || sample_index"
 
 
 def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
@@ -42,20 +46,31 @@ def _answers(samples_per_question: int) -> Measure:
             "select question_id from evaluation anti join benchmark_questions using (question_id)"
         )
         yield Measured("known_questions", {data.name(): unknown}, ids)
+        ungraded, ids = data.broken(
+            f"select {_ANSWER} from evaluation where verdict = $verdict",
+            verdict=UNUSABLE_REFERENCE,
+        )
+        yield Measured("all_graded", {data.name(): ungraded}, ids)
         rows = data.row(
             """select count(*) as n, avg(n_tokens) as tokens,
                       avg((finish_reason = 'length')::int) as truncated,
-                      avg(is_correct::int) as correct from evaluation"""
+                      avg((verdict = $verdict)::int) filter (finish_reason <> 'length') as silent,
+                      avg(is_correct::int) as correct from evaluation""",
+            verdict=NO_FINAL_ANSWER,
         )
         if not rows["n"]:
             yield Measured("few_truncated", {})
+            yield Measured("few_without_answer", {})
             yield Summary(0)
             return
-        _, ids = data.broken(
-            """select question_id || ':' || sample_index from evaluation
-               where finish_reason = 'length'"""
-        )
+        _, ids = data.broken(f"select {_ANSWER} from evaluation where finish_reason = 'length'")
         yield Measured("few_truncated", {data.name(): rows["truncated"]}, ids)
+        _, ids = data.broken(
+            f"""select {_ANSWER} from evaluation
+                where verdict = $verdict and finish_reason <> 'length'""",
+            verdict=NO_FINAL_ANSWER,
+        )
+        yield Measured("few_without_answer", {data.name(): rows["silent"] or 0.0}, ids)
         measured = {name: rows[name] for name in ("truncated", "correct")}
         yield Summary(rows["n"], {"tokens": rows["tokens"]}, measured)
 

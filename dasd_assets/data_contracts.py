@@ -227,9 +227,15 @@ CONTRACTS: Final[dict[str, tuple[Contract, ...]]] = {
         *TABLE,
     ),
     "evaluation": (
-        _stops("all_answered", "Answers more or fewer than k per question of the set."),
+        _stops("all_answered", "Questions of the set without exactly k answers."),
+        _stops("all_graded", "Answers whose grader could not use the question's reference."),
         KNOWN_QUESTIONS,
         _warns("few_truncated", _TRUNCATED, maximum=0.2),
+        _warns(
+            "few_without_answer",
+            "Share of the answers without a final part, of those that came to their end.",
+            maximum=0.2,
+        ),
         *TABLE,
     ),
     "low_temperature_checkpoint": _CHECKPOINT,

@@ -3,7 +3,9 @@
 import dagster as dg
 
 from dasd_assets.declare import declared, log_progress, materialized
-from dasd_assets.evaluation.answering import evaluate_checkpoint
+from dasd_assets.evaluation.answering import EARLIER, evaluate_checkpoint
+from dasd_assets.evaluation.collect import answer_summary
+from dasd_assets.evaluation.graders import require_sandbox
 from dasd_assets.evaluation.stage_report import write_stage_report
 from dasd_assets.partitions import benchmarks
 from dasd_assets.profile import Profile
@@ -63,28 +65,37 @@ def _evaluation(profile: Profile, checkpoint: str, asset: str) -> dg.AssetsDefin
         description=f"Answers of `{asset}` to one evaluation set, graded: avg@"
         f"{settings.samples_per_question} at temperature {settings.temperature:g}.\n\n"
         "```text\navg@k = (1/Q) Σ_q (right answers to q) / k\n```",
-        **declared(GROUP, profile.compute.student_inference, "2", settings, profile.system_prompt,
-                   profile.seed, kinds={"huggingface"}, table="evaluation"),
+        # Whatever else is set shapes no answer: how chance is measured, where the sets lie.
+        **declared(GROUP, profile.compute.student_inference, "3", settings.samples_per_question,
+                   settings.temperature, settings.top_p,
+                   {name: each.max_tokens for name, each in settings.benchmarks.items()},
+                   profile.verification, profile.system_prompt, profile.seed,
+                   kinds={"huggingface"}, table="evaluation"),
     )  # fmt: skip
     def evaluation(
         context: dg.AssetExecutionContext, lake: Lake, base_student_model: InferenceModel
     ) -> dg.MaterializeResult:
         benchmark = context.partition_key
         partition = {"checkpoint": checkpoint, "benchmark": benchmark}
+        questions = lake.read("benchmark_questions", {"benchmark": benchmark})
+        require_sandbox(questions)
         journal = lake.journal("evaluation", partition)
         path = None if checkpoint == "base" else str(lake.current_checkpoint(checkpoint))
         with base_student_model.open(path) as engine:
             rows = evaluate_checkpoint(
-                lake.read("benchmark_questions", {"benchmark": benchmark}), engine,
+                questions, engine,
                 checkpoint=checkpoint,
                 settings=settings,
                 system_prompt=profile.system_prompt,
                 seed=profile.seed,
                 journal=journal,
                 on_progress=log_progress(context, "answers"),
+                verification=profile.verification,
+                earlier=lake.earlier("evaluation", partition, list(EARLIER)),
+                threads=max(1, int(profile.compute.student_inference.cpus)),
             )  # fmt: skip
             written = lake.write("evaluation", rows, partition)
         journal.unlink(missing_ok=True)
-        return materialized(lake, written, partition)
+        return materialized(lake, written, partition, **answer_summary(lake, partition))
 
     return evaluation

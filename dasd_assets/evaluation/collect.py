@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from dasd_assets.evaluation.funnel import FunnelStep, ResponseCounts, funnel
-from dasd_assets.evaluation.metrics import Bootstrap
+from dasd_assets.evaluation.metrics import COUNTED, Bootstrap, benchmark_scores, question_counts
 from dasd_assets.evaluation.stage_table import CHECKPOINTS, StageRow, stage_table
 from dasd_assets.profile import Profile
 from resources.contracts import ContractError
@@ -26,14 +27,26 @@ STAGES = CHECKPOINTS[1:]
 def stage_rows(lake: Lake, profile: Profile) -> list[StageRow]:
     """The paper's Table 7 for what is in the lake: every checkpoint on every evaluation set."""
     settings = profile.evaluation
-    columns = [
-        "checkpoint", "benchmark", "question_id", "finish_reason", "n_tokens", "is_correct",
-    ]  # fmt: skip
     return stage_table(
-        lake.read_partitions("evaluation", columns),
+        lake.read_partitions("evaluation", list(COUNTED)),
         list(settings.benchmarks),
         bootstrap=Bootstrap(settings.confidence, settings.bootstrap_resamples, profile.seed),
     )
+
+
+def answer_summary(lake: Lake, partition: Mapping[str, str]) -> dict[str, float]:
+    """What the answers of one checkpoint to one evaluation set are like, in a few numbers."""
+    counts = question_counts(lake.read("evaluation", partition, list(COUNTED)))
+    (score,) = benchmark_scores(counts).values()
+    return {
+        "avg_at_k": score.avg_at_k.value,
+        "avg_at_k_low": score.avg_at_k.low,
+        "avg_at_k_high": score.avg_at_k.high,
+        **{f"pass_at_{j}": value for j, value in score.pass_at.items()},
+        "truncated_share": score.truncated_share,
+        "no_answer_share": score.no_answer_share or 0.0,
+        "mean_tokens": score.mean_tokens,
+    }
 
 
 def funnel_steps(lake: Lake, profile: Profile) -> list[FunnelStep]:

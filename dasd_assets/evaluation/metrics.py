@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -18,6 +18,14 @@ from numpy.typing import NDArray
 
 OVERALL: Final = "overall"
 """Benchmark name of the macro mean: every evaluation set weighs the same."""
+
+NO_FINAL_ANSWER: Final = "no_final_answer"
+"""Verdict on an answer that has no final part."""
+
+COUNTED: Final = (
+    "checkpoint", "benchmark", "question_id", "finish_reason", "n_tokens", "is_correct", "verdict",
+)  # fmt: skip
+"""Columns of EVALUATION that the scores are made from."""
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -59,6 +67,8 @@ class QuestionCounts:
     n_correct: Integers
     n_truncated: Integers
     n_tokens: Integers
+    n_unanswered: Integers | None = None
+    """Answers without a final part; None if the rows have no verdict."""
 
     @property
     def accuracies(self) -> Floats:
@@ -76,6 +86,12 @@ class Score:
 
     Shares are fractions; `k` is the number of answers per question (the smallest, should they
     differ). Overall values are means over the evaluation sets.
+
+    Attributes:
+        pass_at: pass@j for j = 1, 2, 4, … and k; those that all evaluation sets have, overall.
+        truncated_share: answers that hit the cap on tokens.
+        no_answer_share: answers without a final part, whether cut off or not; None if the rows
+            have no verdict.
     """
 
     checkpoint: str
@@ -87,6 +103,8 @@ class Score:
     pass_at_k: float
     truncated_share: float
     mean_tokens: float
+    pass_at: Mapping[int, float] = field(default_factory=dict)
+    no_answer_share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -142,21 +160,33 @@ def pass_at_k(n_samples: Integers, n_correct: Integers, k: int) -> float:
     return float(1 - (wrong_left / (n_samples[:, None] - steps)).prod(axis=1).mean())
 
 
+def numbers_of_answers(k: int) -> list[int]:
+    """The j for which pass@j is reported of k answers: 1, 2, 4, … and k itself."""
+    return sorted({*(2**power for power in range(k.bit_length())), k})
+
+
 def question_counts(evaluation: pa.Table) -> dict[tuple[str, str], QuestionCounts]:
     """Counts per question by (checkpoint, benchmark), sorted; only what has rows.
 
     Args:
-        evaluation: rows with the schema EVALUATION (`text`, `verdict` and `seed` may be left out).
+        evaluation: rows with the columns `COUNTED`; without `verdict` nothing is said about
+            answers that have no final part.
     """
     keys = ["checkpoint", "benchmark", "question_id"]
     rows = evaluation.select([*keys, "is_correct", "n_tokens"]).append_column(
         "is_truncated", pc.equal(evaluation["finish_reason"], "length")
     )
+    has_verdict = "verdict" in evaluation.column_names
     sums = [("is_correct", "count"), ("is_correct", "sum"), ("is_truncated", "sum")]
+    if has_verdict:
+        is_unanswered = pc.equal(evaluation["verdict"], NO_FINAL_ANSWER)
+        rows = rows.append_column("is_unanswered", is_unanswered)
+        sums.append(("is_unanswered", "sum"))
     questions = rows.group_by(keys).aggregate([*sums, ("n_tokens", "sum")])
     questions = questions.sort_by([(key, "ascending") for key in keys])
     pairs = questions.group_by(keys[:2], use_threads=False).aggregate([]).to_pylist()
-    columns = ("is_correct_count", "is_correct_sum", "is_truncated_sum", "n_tokens_sum")
+    columns = ["is_correct_count", "is_correct_sum", "is_truncated_sum", "n_tokens_sum"]
+    columns += ["is_unanswered_sum"] * has_verdict
     counts = {}
     for pair in pairs:
         checkpoint, benchmark = pair["checkpoint"], pair["benchmark"]
@@ -184,6 +214,7 @@ def benchmark_scores(
         means = _resampled_means(questions.accuracies, bootstrap, checkpoint, benchmark)
         n_answers = int(questions.n_samples.sum())
         k = int(questions.n_samples.min())
+        n_unanswered = questions.n_unanswered
         scores[checkpoint, benchmark] = Score(
             checkpoint=checkpoint,
             benchmark=benchmark,
@@ -194,6 +225,11 @@ def benchmark_scores(
             pass_at_k=pass_at_k(questions.n_samples, questions.n_correct, k),
             truncated_share=float(questions.n_truncated.sum() / n_answers),
             mean_tokens=float(questions.n_tokens.sum() / n_answers),
+            pass_at={
+                j: pass_at_k(questions.n_samples, questions.n_correct, j)
+                for j in numbers_of_answers(k)
+            },
+            no_answer_share=None if n_unanswered is None else n_unanswered.sum() / n_answers,
         )
     return scores
 
@@ -219,16 +255,24 @@ def overall_score(
     parts = list(benchmark_scores(members, bootstrap).values())
     means = [_resampled_means(part.accuracies, bootstrap, *key) for key, part in members.items()]
     value = _mean(part.avg_at_k.value for part in parts)
+    k = min(part.k for part in parts)
+    unanswered = [part.no_answer_share for part in parts if part.no_answer_share is not None]
     return Score(
         checkpoint=checkpoint,
         benchmark=OVERALL,
         n_questions=sum(part.n_questions for part in parts),
         n_answers=sum(part.n_answers for part in parts),
-        k=min(part.k for part in parts),
+        k=k,
         avg_at_k=_estimate(value, np.mean(means, axis=0), bootstrap),
         pass_at_k=_mean(part.pass_at_k for part in parts),
         truncated_share=_mean(part.truncated_share for part in parts),
         mean_tokens=_mean(part.mean_tokens for part in parts),
+        pass_at={
+            j: _mean(part.pass_at[j] for part in parts)
+            for j in numbers_of_answers(k)
+            if all(j in part.pass_at for part in parts)
+        },
+        no_answer_share=_mean(unanswered) if len(unanswered) == len(parts) else None,
     )
 
 

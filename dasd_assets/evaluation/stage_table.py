@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import pyarrow as pa
@@ -33,13 +33,15 @@ class StageRow:
     """One checkpoint's line of the table; None where nothing was measured.
 
     All three have the names of the evaluation sets as keys, in order, then `OVERALL`. `gains` are
-    over the checkpoint of the row above, `total_gains` over that of the first row.
+    over the checkpoint of the row above, `total_gains` over that of the first row, and
+    `differences` has those over every row above by its checkpoint.
     """
 
     checkpoint: str
     scores: Mapping[str, Score | None]
     gains: Mapping[str, PairedDifference | None]
     total_gains: Mapping[str, PairedDifference | None]
+    differences: Mapping[str, Mapping[str, PairedDifference | None]] = field(default_factory=dict)
 
 
 def stage_table(
@@ -59,9 +61,7 @@ def stage_table(
     scores = benchmark_scores(counts, bootstrap)
     columns = {name: [name] for name in benchmarks} | {OVERALL: list(benchmarks)}
 
-    def gains(before: str | None, after: str) -> dict[str, PairedDifference | None]:
-        if before is None or before == after:
-            return dict.fromkeys(columns)
+    def gains(before: str, after: str) -> dict[str, PairedDifference | None]:
         paired = {
             name: paired_difference(counts, before, after, members, bootstrap)
             for name, members in columns.items()
@@ -70,15 +70,18 @@ def stage_table(
         return {name: gain and replace(gain, benchmark=name) for name, gain in paired.items()}
 
     rows = []
-    for previous, checkpoint in zip([None, *checkpoints], checkpoints, strict=False):
+    for index, checkpoint in enumerate(checkpoints):
+        nothing: dict[str, PairedDifference | None] = dict.fromkeys(columns)
+        differences = {before: gains(before, checkpoint) for before in checkpoints[:index]}
         measured = {name: scores.get((checkpoint, name)) for name in benchmarks}
         measured[OVERALL] = overall_score(counts, checkpoint, benchmarks, bootstrap)
         rows.append(
             StageRow(
                 checkpoint,
                 scores=measured,
-                gains=gains(previous, checkpoint),
-                total_gains=gains(checkpoints[0], checkpoint),
+                gains=differences[checkpoints[index - 1]] if index else nothing,
+                total_gains=differences.get(checkpoints[0], nothing),
+                differences=differences,
             )
         )
     return rows

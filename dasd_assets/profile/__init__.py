@@ -78,6 +78,10 @@ class Profile(Section):
     temperature_scheduled_learning: Training
     mixed_policy_distillation: MixedPolicyDistillation
     evaluation: Evaluation
+    verification: Verification = Field(
+        default_factory=Verification,
+        description="limits of the graders, the same in response_filtering and in evaluation",
+    )
     checks: Checks = Field(
         default_factory=Checks,
         description="asset -> check -> limits and severity, see docs/data-contracts.md",

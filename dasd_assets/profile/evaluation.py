@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from datetime import date
+from typing import Literal
+
+from pydantic import Field, model_validator
 
 from dasd_assets.profile.section import PartitionName, Section, Temperature
 
 
 class Benchmark(Section):
-    """One evaluation set."""
+    """One evaluation set; docs/evaluation.md shows a row of each format."""
 
-    path: str = Field(description="JSONL file, relative to the project root")
+    path: str = Field(
+        description="JSONL, Parquet or CSV file, folder of a data set, or "
+        "`hf://datasets/<owner>/<name>[@revision]` on the hub"
+    )
+    format: Literal["questions", "aime", "gpqa", "gsm8k", "livecodebench", "math_500"] = Field(
+        "questions",
+        description="how a row becomes a question and its reference; `questions` has the columns "
+        "of a question drop",
+    )
+    files: str = Field(
+        "*", description="files of a folder that are read, by their path inside it; * is anything"
+    )
+    since: date | None = Field(
+        None, description="livecodebench: first day of the contests that are asked"
+    )
+    before: date | None = Field(
+        None, description="livecodebench: day from which on contests are not asked"
+    )
     max_tokens: int = Field(ge=1, description="cap on an answer, in student tokens")
+
+    @model_validator(mode="after")
+    def _window_fits(self) -> Benchmark:
+        if (self.since or self.before) and self.format != "livecodebench":
+            raise ValueError(f"since and before are for livecodebench; {self.format} has no dates")
+        if self.since and self.before and self.since >= self.before:
+            raise ValueError(f"since ({self.since}) must be earlier than before ({self.before})")
+        return self
 
 
 class Evaluation(Section):

@@ -94,4 +94,3 @@ class ResponseFiltering(Section):
         "is_correct, and sentence classes of right and of wrong answers (the paper's Fig. 6). "
         "Those of verify_domains are judged in any case",
     )
-    verification: Verification = Field(default_factory=Verification)

@@ -61,7 +61,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
 
     @dg.asset(
         partitions_def=benchmarks(profile),
-        **declared(GROUP, profile.compute.data, "2", profile.evaluation.benchmarks,
+        **declared(GROUP, profile.compute.data, "3", profile.evaluation.benchmarks, profile.seed,
                    kinds={"parquet"}, table="benchmark_questions"),
     )  # fmt: skip
     def benchmark_questions(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
@@ -73,9 +73,8 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         ```
         """
         name = context.partition_key
-        file = resolve_path(profile.evaluation.benchmarks[name].path)
         partition = {"benchmark": name}
-        rows = read_benchmark(file, name, settings.max_row_bytes)
+        rows = read_benchmark(profile.evaluation.benchmarks[name], name, profile.seed)
         return materialized(lake, lake.write("benchmark_questions", rows, partition), partition)
 
     @dg.asset(
@@ -103,7 +102,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         """
         shard = {QUESTION_SHARD: context.partition_key}
         this, others = shard_to_curate(lake, shard)
-        held_out = lake.read_partitions("benchmark_questions")
+        held_out = lake.read_partitions("benchmark_questions", ["benchmark", "question"])
         scratch = Path(lake.root, "_scratch", f"questions__{context.partition_key}")
         with curated(this, others, held_out, settings, profile.compute.data, scratch) as result:
             lake.write("rejected_questions", result.rejected(), shard)

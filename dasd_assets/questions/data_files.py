@@ -21,7 +21,9 @@ class DataFile:
     name: str
 
 
-def data_files(drop: Path, pattern: str = "*") -> list[DataFile]:
+def data_files(
+    drop: Path, pattern: str = "*", suffixes: tuple[str, ...] = DROP_SUFFIXES
+) -> list[DataFile]:
     """Files of a drop in the order they are read in.
 
     A folder is either as it lies on the hub (Parquet or JSONL files at any depth) or as
@@ -31,6 +33,7 @@ def data_files(drop: Path, pattern: str = "*") -> list[DataFile]:
     Args:
         drop: file or folder.
         pattern: which files of a folder, by their path inside it; `*` stands for anything.
+        suffixes: how the names of data files end.
 
     Raises:
         DropError: the folder has no data, none that fits the pattern, or lacks a listed file.
@@ -42,12 +45,12 @@ def data_files(drop: Path, pattern: str = "*") -> list[DataFile]:
         for path in drop.rglob("*")
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(drop).parts)
     )
-    found = [name for name in inside if name.endswith(DROP_SUFFIXES)]
+    found = [name for name in inside if name.endswith(suffixes)]
     for state in (name for name in inside if name.split("/")[-1] == _STATE):
         found += _saved(drop, state)
     if not found:
         raise DropError(
-            f"{drop}: a folder without data. Expected files ending in {', '.join(DROP_SUFFIXES)}, "
+            f"{drop}: a folder without data. Expected files ending in {', '.join(suffixes)}, "
             f"or a folder written by `datasets.save_to_disk`; it holds "
             f"{', '.join(inside[:5]) or 'no files'}."
         )

@@ -2,45 +2,111 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import json
+from collections.abc import Iterator
+from typing import Any
 
 import pyarrow as pa
 
-from dasd_assets.questions.drops import read_whole_drop
+from dasd_assets.evaluation.graders import check_reference
+from dasd_assets.profile import Benchmark
+from dasd_assets.questions.benchmark_files import MAX_ROW_BYTES, benchmark_rows
+from dasd_assets.questions.benchmark_formats import FORMATS, BenchmarkQuestion
+from dasd_assets.questions.livecodebench import contest_day
 from dasd_assets.questions.normalisation import normalise, question_id
+from dasd_assets.questions.rows import DropError, UnusableRowError, standard_layout, usable
+from dasd_assets.teacher_responses.sampling import batches
 from resources.contracts import BENCHMARK_QUESTIONS, ContractError
 
 
-def read_benchmark(file: Path, benchmark: str, max_row_bytes: int) -> pa.Table:
-    """Questions of one evaluation set.
+def read_benchmark(benchmark: Benchmark, name: str, seed: int = 0) -> Iterator[pa.RecordBatch]:
+    """Questions of one evaluation set, in the order of its files.
 
-    An evaluation set with a bad row would give a wrong score, so nothing is quarantined.
+    An evaluation set with a bad row would give a wrong score, so nothing is quarantined. A
+    reference that its grader cannot use is found here, before any answer is sampled.
+
+    Args:
+        benchmark: where it lies and in which format.
+        name: of the evaluation set.
+        seed: gives the order of options, where a question has some.
 
     Returns:
-        Table with the schema BENCHMARK_QUESTIONS, in the file's order.
+        Batches with the schema BENCHMARK_QUESTIONS; of bounded size, as the hidden tests of
+        programs can take gigabytes.
 
     Raises:
-        ContractError: the file is missing, has no rows, or a row cannot be used.
+        ContractError: nothing is there, or a row cannot be used; names the file and the row.
     """
-    if not file.is_file():
-        raise ContractError(f"{file}: the evaluation set {benchmark!r} is missing")
-    contents = read_whole_drop(file, None, max_row_bytes)
-    if contents.quarantined.num_rows:
-        first = contents.quarantined.slice(0, 1).to_pylist()[0]
+    try:
+        yield from batches(_questions(benchmark, name, seed), BENCHMARK_QUESTIONS)
+    except (DropError, OSError, pa.ArrowException) as error:
+        raise ContractError(f"the evaluation set {name!r} cannot be read: {error}") from error
+
+
+def _questions(benchmark: Benchmark, name: str, seed: int) -> Iterator[dict[str, Any]]:
+    bad: list[str] = []
+    seen: dict[str, str] = {}
+    for file, (number, content) in benchmark_rows(benchmark.path, benchmark.files):
+        place = f"{file}: row {number}"
+        try:
+            if isinstance(content, UnusableRowError):
+                raise content
+            if not _is_in_window(content, benchmark):
+                continue
+            row = _row(content, benchmark, name, seed)
+            earlier = seen.setdefault(row["question_id"], place)
+            if earlier != place:
+                raise UnusableRowError("duplicate_question", f"the question of {earlier}")
+            yield row
+        except UnusableRowError as error:
+            bad.append(f"{place}: {error.reason} ({error.evidence[:200]})")
+    if bad:
         raise ContractError(
-            f"{file}: {contents.quarantined.num_rows} row(s) cannot be used; the first is line "
-            f"{first['line']}: {first['reason']} ({first['evidence']})"
+            f"the evaluation set {name!r}: {len(bad)} row(s) cannot be used as "
+            f"{benchmark.format}; the first is {bad[0]}"
         )
-    if not contents.rows.num_rows:
-        raise ContractError(f"{file}: the evaluation set {benchmark!r} has no questions")
-    rows = [
-        {
-            "question_id": question_id(row["domain"], row["question"]),
-            "benchmark": benchmark,
-            "domain": row["domain"],
-            "question": normalise(row["question"]),
-            "answer": row["answer"],
+    if not seen:
+        window = f" from {benchmark.since} to {benchmark.before}"
+        raise ContractError(
+            f"{benchmark.path}: the evaluation set {name!r} has no questions"
+            f"{window if benchmark.since or benchmark.before else ''}"
+        )
+
+
+def _row(content: dict[str, Any], benchmark: Benchmark, name: str, seed: int) -> dict[str, Any]:
+    question = _question(content, benchmark, seed)
+    try:
+        check_reference(question.domain, question.answer)
+    except ValueError as error:
+        raise UnusableRowError("unusable_reference", str(error)) from None
+    try:
+        return {
+            "question_id": question_id(question.domain, question.question),
+            "benchmark": name,
+            "domain": question.domain,
+            "question": normalise(question.question),
+            "prompt": normalise(question.prompt),
+            # As ASCII where it need not be: half a surrogate pair has no UTF-8.
+            "answer": json.dumps(question.answer, sort_keys=True),
         }
-        for row in contents.rows.to_pylist()
-    ]
-    return pa.Table.from_pylist(rows, schema=BENCHMARK_QUESTIONS)
+    except UnicodeEncodeError:
+        raise UnusableRowError("invalid_utf8", "a lone surrogate") from None
+
+
+def _question(content: dict[str, Any], benchmark: Benchmark, seed: int) -> BenchmarkQuestion:
+    if benchmark.format != "questions":
+        return FORMATS[benchmark.format](content, seed)
+    row = usable(content, standard_layout(), MAX_ROW_BYTES)
+    return BenchmarkQuestion(
+        row["domain"], row["question"], row["question"], json.loads(row["answer"])
+    )
+
+
+def _is_in_window(content: dict[str, Any], benchmark: Benchmark) -> bool:
+    """Whether a problem's contest is one of those that are asked; tests need not be read for it."""
+    if not (benchmark.since or benchmark.before):
+        return True
+    day = contest_day(content)
+    return (benchmark.since is None or benchmark.since <= day) and (
+        benchmark.before is None or day < benchmark.before
+    )

@@ -2,9 +2,11 @@
 
 import dagster as dg
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dasd_assets.declare import as_metadata, declared, materialized
 from dasd_assets.evaluation import plots
+from dasd_assets.evaluation.graders import require_sandbox
 from dasd_assets.partitions import (
     QUESTION_SHARD,
     TEMPERATURE,
@@ -32,8 +34,9 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             dg.AssetDep("questions", partition_mapping=same_shard()),
             "base_student",
         ],
-        **declared(GROUP, profile.compute.data, "3", settings, profile.system_prompt,
-                   profile.base_student.path, kinds={"parquet"}, table="filtered_responses"),
+        **declared(GROUP, profile.compute.data, "3", settings, profile.verification,
+                   profile.system_prompt, profile.base_student.path, kinds={"parquet"},
+                   table="filtered_responses"),
     )  # fmt: skip
     def filtered_responses(
         context: dg.AssetExecutionContext,
@@ -52,17 +55,12 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
           repeated paragraph / sentence / n-gram / characters, and, where asked for, a right answer
         sampled = kept + rejected
         ```
-
-        ```text
-        kept(y)  ⇔  y breaks no rule of:
-          length, truncation, structure (reasoning and answer), no tool call,
-          repeated paragraph / sentence / n-gram / characters, and, where asked for, a right answer
-        sampled = kept + rejected
-        ```
         """
         cell = response_partition(context.partition_key)
         shard = {QUESTION_SHARD: cell[QUESTION_SHARD]}
-        questions = lake.read("questions", shard, ["question_id", "answer"])
+        questions = lake.read("questions", shard, ["question_id", "domain", "answer"])
+        judged = pa.array([*settings.verify_domains, *settings.judge_domains], pa.string())
+        require_sandbox(questions.filter(pc.is_in(questions["domain"], judged)))
         filtered = filter_responses(
             lake.batches("teacher_responses", cell),
             teacher_tokenizer=teacher.tokenizer(),
@@ -73,6 +71,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
                 zip(questions["question_id"].to_pylist(), questions["answer"].to_pylist(),
                     strict=True)
             ),
+            verification=profile.verification,
             threads=max(1, int(profile.compute.data.cpus)),
         )  # fmt: skip
         written, rejected = write_filtered(lake, cell, filtered)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dasd_assets.evaluation.graders import grade
-from dasd_assets.profile import ResponseFiltering
+from dasd_assets.evaluation.graders import DEFAULT_SETTINGS, grade
+from dasd_assets.profile import ResponseFiltering, Verification
 from dasd_assets.response_filtering.harmony import HarmonyAnswer, HarmonyError, parse_harmony
 from dasd_assets.response_filtering.rules import MAX_EVIDENCE, Response, broken_rules
 from dasd_assets.response_filtering.student_format import student_text, template_marks
@@ -70,6 +71,7 @@ def filter_responses(
     settings: ResponseFiltering,
     system_prompt: str,
     references: Mapping[str, str],
+    verification: Verification = DEFAULT_SETTINGS,
     threads: int = 1,
 ) -> Iterator[Filtered]:
     """Rewrite answers to the student's format and keep those that keep every rule.
@@ -79,6 +81,7 @@ def filter_responses(
         references: question_id -> reference answer as JSON, for the domains that are judged or
             verified. Where the answer is verified and its reference missing or unusable, the
             answer is rejected as `unverifiable_answer`.
+        verification: limits of the graders.
         threads: answers that are judged at once, each in a process of its own where needed.
 
     Returns:
@@ -98,7 +101,8 @@ def filter_responses(
                 batch = large.slice(start, ROWS_PER_BATCH)
                 kept, rejected = [], []
                 candidates = [reader.read(*values) for values in _rows(batch)]
-                judged = pool.map(lambda each: _judge(each, settings, references), candidates)
+                judge = partial(_judge, settings, references, verification)
+                judged = pool.map(judge, candidates)
                 for candidate, judgement in zip(candidates, judged, strict=True):
                     if broken := [*candidate.broken, *judgement.broken]:
                         rejected.append({**candidate.row, "broken_rules": broken})
@@ -233,7 +237,10 @@ def _kept(candidate: _Candidate, is_correct: bool | None) -> dict[str, Any]:
 
 
 def _judge(
-    candidate: _Candidate, settings: ResponseFiltering, references: Mapping[str, str]
+    settings: ResponseFiltering,
+    references: Mapping[str, str],
+    verification: Verification,
+    candidate: _Candidate,
 ) -> _Judgement:
     domain, answer = candidate.row["domain"], candidate.parts.answer
     is_verified = domain in settings.verify_domains
@@ -243,7 +250,7 @@ def _judge(
     try:
         if reference is None:
             raise ValueError("the question has no reference")
-        verdict = grade(domain, answer, json.loads(reference), settings.verification)
+        verdict = grade(domain, answer, json.loads(reference), verification)
     except ValueError as error:
         rule = {"rule": "unverifiable_answer", "evidence": str(error)[:MAX_EVIDENCE]}
         return _Judgement(None, (rule,) if is_verified else ())

@@ -18,6 +18,8 @@ KEY_DIGITS = 24
 SAMPLED = ("token_ids", "logprobs", "finish_reason")
 """Beside the id: the columns of an earlier row that hold its answer."""
 
+_NO_LOGPROBS = np.empty(0, np.float32)
+
 
 def row_id(prefix: str, engine: InferenceEngine, request: GenerationRequest) -> str:
     """Id of the row that answers a request, the same in every run."""
@@ -27,25 +29,29 @@ def row_id(prefix: str, engine: InferenceEngine, request: GenerationRequest) -> 
 def earlier_answers(keys: Iterable[str], earlier: Iterable[pa.RecordBatch]) -> Iterator[Completion]:
     """The answers of earlier rows to requests with these keys, in the order of the rows.
 
-    An answer without one finite logprob per token is left out: it is to be asked for again.
+    An answer without one finite logprob per token is left out: it is to be asked for again. A
+    table that keeps no logprobs gives answers without them.
 
     Args:
-        earlier: the id column first, then SAMPLED.
+        earlier: the id column first, then SAMPLED, without `logprobs` if the table has none.
     """
     whole_key = {key[:KEY_DIGITS]: key for key in keys}
     for batch in earlier:
-        ids, token_ids, logprobs, reasons = batch.columns
-        for row, name in enumerate(ids.to_pylist()):
+        token_ids, reasons = batch.column("token_ids"), batch.column("finish_reason")
+        logprobs = batch.column("logprobs") if "logprobs" in batch.schema.names else None
+        for row, name in enumerate(batch.column(0).to_pylist()):
             key = whole_key.get(name.split("-", 1)[-1])
             if key is None:
                 continue
             completion = Completion(
                 key,
                 token_ids[row].values.to_numpy(zero_copy_only=False),
-                logprobs[row].values.to_numpy(zero_copy_only=False),
+                _NO_LOGPROBS
+                if logprobs is None
+                else logprobs[row].values.to_numpy(zero_copy_only=False),
                 reasons[row].as_py(),
             )
-            if _is_whole(completion):
+            if logprobs is None or _is_whole(completion):
                 yield completion
 
 

@@ -124,10 +124,11 @@ def _become_the_program(job: dict[str, Any], test: dict[str, Any]) -> None:
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
         sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
         program = compile(job["source"], "program.py", "exec")
+        names: dict[str, Any] = {"__name__": "program" if "assertions" in test else "__main__"}
+        exec(compile(job["preamble"], "preamble", "exec"), names)
+        exec(program, names)
         if "assertions" in test:
-            _assert(program, test)
-        else:
-            exec(program, {"__name__": "__main__"})
+            _assert(names, test)
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -143,10 +144,8 @@ def _become_the_program(job: dict[str, Any], test: dict[str, Any]) -> None:
             os._exit(status & 0xFF)
 
 
-def _assert(program: Any, test: dict[str, Any]) -> None:
+def _assert(names: dict[str, Any], test: dict[str, Any]) -> None:
     """Run the assertions; only after all of them the token is printed, on a line of its own."""
-    names: dict[str, Any] = {"__name__": "program"}
-    exec(program, names)
     names["candidate"] = names[test["entry_point"]]
     for assertion in test["assertions"]:
         exec(compile(assertion, "assertion", "exec"), names)

@@ -19,12 +19,16 @@ SHOWN: Final = 40
 
 @dataclass(frozen=True)
 class _Tests:
-    """What a program must do: texts it must print for inputs, and what must be true of it."""
+    """What a program must do: texts it must print for inputs, and what must be true of it.
+
+    Each list of assertions is a test with limits of its own. The preamble runs before the program.
+    """
 
     inputs: list[str]
     outputs: list[str]
     entry_point: str
-    assertions: list[str]
+    assertions: list[list[str]]
+    preamble: str
 
 
 def grade_code(answer: str, reference: Any, limits: Limits) -> Grade:
@@ -68,7 +72,9 @@ def _read_tests(reference: Any) -> _Tests:
     """
     has = reference if isinstance(reference, Mapping) else {}
     tests, assertions = has.get("tests") or [], has.get("assertions") or []
-    entry_point = has.get("entry_point", "")
+    entry_point, preamble = has.get("entry_point", ""), has.get("preamble", "")
+    if isinstance(assertions, list) and not all(isinstance(one, list) for one in assertions):
+        assertions = [assertions]
     is_usable = (
         (tests or assertions)
         and isinstance(tests, list)
@@ -79,8 +85,9 @@ def _read_tests(reference: Any) -> _Tests:
             for test in tests
         )
         and isinstance(assertions, list)
-        and all(isinstance(assertion, str) for assertion in assertions)
+        and all(group and all(isinstance(one, str) for one in group) for group in assertions)
         and isinstance(entry_point, str)
+        and isinstance(preamble, str)
         and bool(entry_point) == bool(assertions)
     )
     if not is_usable:
@@ -90,7 +97,7 @@ def _read_tests(reference: Any) -> _Tests:
         )
     return _Tests(
         [test["input"] for test in tests], [test["output"] for test in tests],
-        entry_point, assertions,
+        entry_point, assertions, preamble,
     )  # fmt: skip
 
 
@@ -98,14 +105,14 @@ def _run(code: str, tests: _Tests, limits: Limits) -> tuple[str, str]:
     """Reason code and detail; the first test that fails decides. What is expected stays here."""
     jobs: list[dict[str, Any]] = [{"input": text} for text in tests.inputs]
     token = secrets.token_hex(16)
-    if tests.assertions:
-        jobs.append({"input": "", "entry_point": tests.entry_point,
-                     "assertions": tests.assertions, "token": token})  # fmt: skip
-    runs = run_tests(code, jobs, limits)
+    jobs += [{"input": "", "entry_point": tests.entry_point, "assertions": group, "token": token}
+             for group in tests.assertions]  # fmt: skip
+    runs = run_tests(code, jobs, limits, tests.preamble)
     try:
         for number, run in enumerate(runs):
-            is_assertions = number == len(tests.inputs)
-            name = "assertions" if is_assertions else f"test {number + 1}"
+            is_assertions = number >= len(tests.inputs)
+            is_only_one = is_assertions and len(tests.assertions) == 1
+            name = "assertions" if is_only_one else f"test {number + 1}"
             if run.ended != "finished":
                 last_line = next(reversed(run.errors.split("\n")[:-1]), "")
                 failed = is_assertions and run.ended == "runtime_error"

@@ -75,7 +75,7 @@ class TestRun:
 
 
 def run_tests(
-    source: str, tests: Sequence[dict[str, Any]], limits: Limits | None = None
+    source: str, tests: Sequence[dict[str, Any]], limits: Limits | None = None, preamble: str = ""
 ) -> Generator[TestRun]:
     """Run a Python program on tests, one sandbox for all of them, one process for each.
 
@@ -85,6 +85,7 @@ def run_tests(
             "assertions": [...], "token": text}`: the token is the last line that is printed when
             every assertion held.
         limits: of each test.
+        preamble: runs before the program; the program sees its names.
 
     Returns:
         One result per test, in order, as they come; closing the iterator ends the sandbox. After
@@ -97,6 +98,7 @@ def run_tests(
     wall_seconds = limits.cpu_seconds * WALL_PER_CPU_SECOND
     job = {
         "source": source,
+        "preamble": preamble,
         "tests": list(tests),
         "wall_seconds": wall_seconds,
         "cpu_seconds": math.ceil(limits.cpu_seconds),
@@ -129,6 +131,16 @@ def run_tests(
                     return
         finally:
             sandbox.kill()
+
+
+def check_sandbox() -> None:
+    """Run an empty program.
+
+    Raises:
+        SandboxError: programs cannot be run on this machine; says what to do.
+    """
+    for _ in run_tests("", [{"input": ""}]):
+        pass
 
 
 def _command(limits: Limits) -> list[str]:

@@ -49,9 +49,14 @@ def test_the_paper_profile_has_the_papers_numbers() -> None:
     assert mixed.training.epochs == 1
     assert not mixed.mask_student_prefix
     assert paper.evaluation.samples_per_question == 64
-    limits = {name: b.max_tokens for name, b in paper.evaluation.benchmarks.items()}
-    assert limits["aime25"] == 102_400
-    assert limits["gpqa_diamond"] == 81_920
+    assert (paper.evaluation.temperature, paper.evaluation.top_p) == (1.0, 1.0)
+    assert {name: (b.format, b.max_tokens) for name, b in paper.evaluation.benchmarks.items()} == {
+        "aime24": ("aime", 102_400),
+        "aime25": ("aime", 102_400),
+        "livecodebench_v5": ("livecodebench", 81_920),
+        "livecodebench_v6": ("livecodebench", 81_920),
+        "gpqa_diamond": ("gpqa", 81_920),
+    }
 
 
 def test_the_api_profile_differs_from_the_papers_in_the_teachers_engine_only() -> None:
@@ -79,7 +84,7 @@ OPENAI = {"kind": "openai", "base_url": "http://127.0.0.1:8000/v1", "served_mode
         ({"evaluation__temperature": 0.001}, r"at least 0\.01: vLLM would .*; found 0\.001"),
         ({"divergence_sampling__policy": "best"}, "policy: .*'divergence'.*found 'best'"),
         ({"evaluation__benchmarks__math": {"path": "x", "max_tokens": 9, "k": 1}},
-         r"evaluation\.benchmarks\.math\.k: unknown key\. Allowed here: max_tokens, path"),
+         r"evaluation\.benchmarks\.math\.k: unknown key\. Allowed here: before, files, format"),
         ({"teacher_responses__samples_per_question": {"low": 1}}, "must name the same partitions"),
         ({"divergence_sampling__budget_samples": {"low": 1}}, "must name the same partitions"),
         ({"response_filtering__max_student_tokens": 4096}, "would not fit into a sequence"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -9,8 +12,10 @@ import pytest
 from dasd_assets.evaluation.metrics import (
     OVERALL,
     Bootstrap,
+    PairedDifference,
     avg_at_k,
     benchmark_scores,
+    numbers_of_answers,
     overall_score,
     paired_difference,
     pass_at_k,
@@ -211,3 +216,101 @@ def test_p_values_are_level_when_nothing_changed() -> None:
     # Three standard errors of a share of 200.
     assert shares == pytest.approx([0.05, 0.25, 0.5], abs=0.107)
     assert shares[0] <= 0.1
+
+
+def test_pass_at_k_is_the_share_of_all_draws_of_k_answers() -> None:
+    generator = np.random.default_rng(5)
+    n_samples, n_correct = np.array([6, 6, 6, 6]), generator.integers(0, 7, 4)
+    for k in range(1, 7):
+        drawn = [
+            [any(index < correct for index in draw) for draw in itertools.combinations(range(6), k)]
+            for correct in n_correct
+        ]
+        assert pass_at_k(n_samples, n_correct, k) == pytest.approx(np.mean(drawn))
+
+
+def test_pass_at_is_reported_for_powers_of_two_and_k() -> None:
+    assert numbers_of_answers(1) == [1]
+    assert numbers_of_answers(6) == [1, 2, 4, 6]
+    assert numbers_of_answers(64) == [1, 2, 4, 8, 16, 32, 64]
+    table = pa.concat_tables(
+        [
+            accuracies("base", "math", np.array([0, 3, 6]), 6),
+            accuracies("base", "code", np.array([4, 0]), 4),
+        ]
+    )
+    counts = question_counts(table)
+    scores = benchmark_scores(counts)
+    assert scores["base", "math"].pass_at == {
+        1: pytest.approx(0.5),
+        2: pytest.approx((0 + (1 - 3 / 15) + 1) / 3),
+        4: pytest.approx(2 / 3),
+        6: pytest.approx(2 / 3),
+    }
+    assert scores["base", "math"].pass_at[1] == pytest.approx(scores["base", "math"].avg_at_k.value)
+    overall = overall_score(counts, "base", ["math", "code"])
+    assert overall is not None
+    assert overall.pass_at == {  # of the 4 answers that both have
+        j: pytest.approx((scores["base", "math"].pass_at[j] + 0.5) / 2) for j in (1, 2, 4)
+    }
+
+
+def test_answers_without_a_final_part_are_counted() -> None:
+    table = answers("base", "math", {"a": [True, False], "b": [False, False]})
+    verdicts = ["correct", "no_final_answer", "no_final_answer", "wrong_number"]
+    counts = question_counts(table.append_column("verdict", [verdicts]))
+    assert benchmark_scores(counts)["base", "math"].no_answer_share == pytest.approx(0.5)
+    overall = overall_score(counts, "base", ["math"])
+    assert overall is not None
+    assert overall.no_answer_share == pytest.approx(0.5)
+    assert benchmark_scores(question_counts(table))["base", "math"].no_answer_share is None
+
+
+def test_the_interval_is_that_of_all_resamples_of_the_questions() -> None:
+    correct = np.array([0, 1, 4, 4, 2])
+    means = [np.mean(draw) / 4 for draw in itertools.product(correct, repeat=5)]
+    estimate = avg_at_k(accuracies("base", "math", correct, 4), Bootstrap(0.9, resamples=40_000))
+    # The distribution is in steps of 0.05: one step is what drawing may move a quantile by.
+    assert estimate.low == pytest.approx(np.quantile(means, 0.05), abs=0.051)
+    assert estimate.high == pytest.approx(np.quantile(means, 0.95), abs=0.051)
+
+
+def test_the_interval_takes_questions_not_answers_as_drawn() -> None:
+    # 10 questions, always or never right: 640 answers say no more than 10.
+    few = avg_at_k(accuracies("base", "math", np.array([64, 0] * 5), 64), Bootstrap(seed=3))
+    assert few.high - few.low > 0.5
+
+
+def sign_flips(gains: np.ndarray) -> float:
+    """Exact two-sided p-value over all signs."""
+    signs = np.array(list(itertools.product([-1, 1], repeat=len(gains))))
+    means = np.abs((signs * gains).mean(axis=1))
+    return float((means >= abs(gains.mean()) - 1e-12).mean())
+
+
+def paired(before: np.ndarray, after: np.ndarray, k: int) -> PairedDifference:
+    table = pa.concat_tables(
+        [accuracies("x", "math", before, k), accuracies("y", "math", after, k)]
+    )
+    gain = paired_difference(
+        question_counts(table), "x", "y", ["math"], Bootstrap(resamples=40_000)
+    )
+    assert gain is not None
+    return gain
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_paired_test_is_that_of_all_sign_flips(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    before, after = generator.integers(0, 5, 9), generator.integers(1, 5, 9)
+    gain = paired(before, after, 4)
+    assert gain.p_value == pytest.approx(sign_flips((after - before) / 4), abs=0.01)
+    assert gain.difference.value == pytest.approx((after - before).mean() / 4)
+
+
+def test_with_one_answer_a_question_the_paired_test_is_mcnemars() -> None:
+    # 8 questions are won and 2 lost; the 6 on which both agree say nothing.
+    before = np.array([0] * 8 + [1] * 2 + [1] * 6)
+    after = np.array([1] * 8 + [0] * 2 + [1] * 6)
+    exact = 2 * sum(math.comb(10, n) for n in range(3)) / 2**10
+    assert paired(before, after, 1).p_value == pytest.approx(exact, abs=0.01)

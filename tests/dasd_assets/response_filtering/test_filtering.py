@@ -73,6 +73,7 @@ def run(
     references: dict[str, str] | None = None,
     columns: dict[str, Any] | None = None,
     threads: int = 1,
+    verification: Verification | None = None,
     **settings: Any,
 ) -> Tables:
     rows = teacher_rows(tokenizers[0], wires, **(columns or {}))
@@ -84,6 +85,7 @@ def run(
         settings=load_profile("tiny").response_filtering.model_copy(update=settings),
         system_prompt="You are a helpful assistant.",
         references={"q": json.dumps("3")} if references is None else references,
+        verification=verification or Verification(),
     )
     assert filtered.kept.schema.equals(FILTERED_RESPONSES)
     assert filtered.rejected.schema.equals(REJECTED_RESPONSES)
