@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from dasd_assets.profile import PROJECT_ROOT, Profile, load_profile
+from dasd_assets.profile import Profile, load_profile
 
 DEFAULT_PROFILE = "tiny"
 
@@ -16,6 +16,9 @@ def active_profile() -> Profile:
 
 
 def home(profile: Profile) -> Path:
-    """Data folder of a profile: DASD_HOME, or `.dasd/<profile>` below the project root."""
+    """Data folder of a profile: DASD_HOME, or `.dasd/<profile>` below the profile's folder.
+
+    That is the project root for a profile that lies in the project.
+    """
     chosen = os.environ.get("DASD_HOME")
-    return Path(chosen).resolve() if chosen else PROJECT_ROOT / ".dasd" / profile.name
+    return Path(chosen).resolve() if chosen else profile.folder / ".dasd" / profile.name

@@ -69,7 +69,7 @@ class Outcome:
     errors: tuple[str, ...]
 
 
-class _Loading(LoadingContext):
+class Loading(LoadingContext):
     """What Dagster's status resolver reads the instance through."""
 
     def __init__(self, instance: dg.DagsterInstance) -> None:
@@ -132,7 +132,7 @@ class LocalRunner:
 
     def out_of_date(self, group: Sequence[dg.AssetKey]) -> list[Work]:
         """Runs that would bring a group up to date, given that everything above it is."""
-        resolver = CachingStaleStatusResolver(self._instance, self._graph, _Loading(self._instance))
+        resolver = CachingStaleStatusResolver(self._instance, self._graph, Loading(self._instance))
         partitions_def = self._graph.get(group[0]).partitions_def
         keys: Sequence[str | None] = [None]
         if partitions_def is not None:

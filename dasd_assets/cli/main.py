@@ -5,43 +5,57 @@ from __future__ import annotations
 import os
 import sys
 import time
-import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dasd_assets.cli.ablation import ablation
+from dasd_assets.cli.add_questions import add_questions
 from dasd_assets.cli.boosted import boosted
 from dasd_assets.cli.compare_policies import compare_policies
-from dasd_assets.cli.exits import EXIT_BAD_INPUT, EXIT_FAILED
+from dasd_assets.cli.doctor import doctor
+from dasd_assets.cli.examples import EXAMPLES
+from dasd_assets.cli.exits import DEBUG, EXIT_FAILED, Commands, refusing
+from dasd_assets.cli.init import init
 from dasd_assets.cli.pictures import pictures
+from dasd_assets.cli.plan import plan
+from dasd_assets.cli.prepare import prepare
+from dasd_assets.cli.report import report
 from dasd_assets.cli.sql import sql
+from dasd_assets.cli.status import status
 from dasd_assets.cli.trace import trace
-from dasd_assets.home import DEFAULT_PROFILE, active_profile, home
+from dasd_assets.home import DEFAULT_PROFILE
 from dasd_assets.profile import PROJECT_ROOT, Profile, ProfileError, resolve_path
 
 if TYPE_CHECKING:
     from dasd_assets.cli.local_runner import Outcome, Work
 
 app = typer.Typer(
+    cls=Commands,
     add_completion=True,
     no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_show_locals=False,  # locals may hold a secret
     help="The DASD training pipeline on one machine. Profile: environment variable DASD_PROFILE "
-    f"(default {DEFAULT_PROFILE}); data folder: DASD_HOME (default .dasd/<profile>).",
+    f"(default {DEFAULT_PROFILE}); data folder: DASD_HOME (default .dasd/<profile>). Exit codes: 0 "
+    "all is well, 1 something failed, 2 the input cannot be used.",
+    epilog=EXAMPLES["dasd"],
 )
 
-app.command()(pictures)
-app.command()(compare_policies)
-app.command()(boosted)
-app.command()(sql)
-app.command()(trace)
+
+@app.callback()
+def options(
+    debug: Annotated[
+        bool, typer.Option("--debug", help=f"Show the traceback of an error; so does {DEBUG}=1.")
+    ] = False,
+) -> None:
+    """What holds for every command."""
+    if debug:
+        os.environ[DEBUG] = "1"
 
 
-class BadInputError(Exception):
-    """Something the user has to mend before any work is done."""
-
-
-@app.command()
 def run(
     workers: Annotated[int, typer.Option(min=1, help="Partitions that are made side by side.")] = 2,
 ) -> None:
@@ -49,13 +63,10 @@ def run(
 
     A second run makes nothing that is up to date; a run after a kill makes what is missing.
     """
-    try:
-        profile, folder = _prepare()
+    with refusing(BadInputError, ProfileError):
+        profile, folder = prepare()
         shards = _register_drops(profile)
         failures = _run(profile, folder, shards, workers)
-    except (BadInputError, ProfileError) as error:
-        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
-        raise typer.Exit(EXIT_BAD_INPUT) from error
     if failures:
         for outcome in failures:
             typer.secho(f"failed: {outcome.work}", fg=typer.colors.RED, err=True)
@@ -69,42 +80,20 @@ def run(
         raise typer.Exit(EXIT_FAILED)
 
 
-@app.command()
 def ui(
     port: Annotated[int, typer.Option(help="Port of the webserver.")] = 3000,
     host: Annotated[str, typer.Option(help="Interface to listen on.")] = "127.0.0.1",
 ) -> None:
     """Open the Dagster UI over the pipeline's runs (`dagster dev` with the right home)."""
-    try:
-        _prepare()
-    except (BadInputError, ProfileError) as error:
-        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
-        raise typer.Exit(EXIT_BAD_INPUT) from error
+    with refusing(ProfileError):
+        prepare()
     program = Path(sys.executable).with_name("dagster")
     workspace = str(PROJECT_ROOT / "workspace.yaml")
     os.execv(program, ["dagster", "dev", "-w", workspace, "--port", str(port), "--host", host])
 
 
-def _prepare() -> tuple[Profile, Path]:
-    """Profile and data folder, with Dagster's home made and the working folder set."""
-    profile = active_profile()
-    folder = home(profile)
-    dagster_home = folder / "dagster"
-    dagster_home.mkdir(parents=True, exist_ok=True)
-    configuration = dagster_home / "dagster.yaml"
-    if not configuration.exists():
-        configuration.write_text(
-            (PROJECT_ROOT / "deploy" / "local" / "dagster.yaml").read_text(encoding="utf-8"),
-            encoding="utf-8",
-        )
-    os.environ["DAGSTER_HOME"] = str(dagster_home)
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    # Dagster warns of each beta feature at each import; what we use of them is tested.
-    warnings.filterwarnings("ignore", module="dagster")
-    warnings.filterwarnings("ignore", message=".*(beta|preview).*")
-    os.environ.setdefault("PYTHONWARNINGS", "ignore")
-    os.chdir(PROJECT_ROOT)
-    return profile, folder
+class BadInputError(Exception):
+    """Something the user has to mend before any work is done."""
 
 
 def _register_drops(profile: Profile) -> list[str]:
@@ -167,3 +156,16 @@ def _run(profile: Profile, folder: Path, shards: list[str], workers: int) -> lis
         else:
             typer.echo("Everything is up to date; nothing was run.")
     return failures
+
+
+PANELS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Start": (init, doctor, plan, add_questions, run),
+    "Look": (status, ui, report, trace, sql),
+    "Analyse": (pictures, compare_policies, ablation, boosted),
+}
+"""Commands as `dasd --help` groups them, in the order that they are first needed in."""
+
+for panel, commands in PANELS.items():
+    for command in commands:
+        name = command.__name__.replace("_", "-")
+        app.command(name, rich_help_panel=panel, epilog=EXAMPLES[name])(command)

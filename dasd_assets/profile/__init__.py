@@ -1,8 +1,10 @@
 """A profile: one validated YAML that holds every setting of a pipeline.
 
 `load_profile("tiny")` reads a profile shipped with the project, `load_profile("my.yaml")` the
-user's own. An unknown key or a bad value is an error that names file, key, value and what is
-allowed. Section names are the names of the asset groups; the sections are in this package.
+user's own. Relative paths of a shipped profile are relative to the project root, those of a user's
+own to its folder. An unknown key or a bad value is an error that names file,
+key, value and what is allowed. Section names are the names of the asset groups; the sections are in
+this package.
 """
 
 from __future__ import annotations
@@ -14,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 
 from dasd_assets.check_settings import Checks
 from dasd_assets.profile.divergence_sampling import DivergenceSampling, SegmenterName
 from dasd_assets.profile.evaluation import Benchmark, Evaluation
+from dasd_assets.profile.plan import ModelShape, PlanSettings
 from dasd_assets.profile.questions import Layout, MappedField, Questions
+from dasd_assets.profile.release import Release
 from dasd_assets.profile.responses import ResponseFiltering, TeacherResponses, Verification
 from dasd_assets.profile.section import DOMAINS, PartitionName, Section
 from dasd_assets.profile.training import MixedPolicyDistillation, Restart, Training
@@ -28,13 +32,15 @@ from resources.engines.settings import EngineSettings, OpenAiSettings, Transform
 
 __all__ = [
     "DOMAINS", "Benchmark", "ComputePlan", "DivergenceSampling", "Evaluation", "Layout",
-    "MappedField", "MixedPolicyDistillation", "Model", "Profile", "ProfileError", "Questions",
-    "ResponseFiltering", "Restart", "SegmenterName", "TeacherResponses", "Training",
-    "Verification", "load_profile", "resolve_path", "settings_version",
+    "MappedField", "MixedPolicyDistillation", "Model", "ModelShape", "PlanSettings", "Profile",
+    "ProfileError", "Questions", "Release", "ResponseFiltering", "Restart", "SegmenterName",
+    "TeacherResponses", "Training", "Verification", "load_profile", "resolve_path",
+    "settings_version",
 ]  # fmt: skip
 
 PROJECT_ROOT = Path(__file__).parents[2]
 PROFILE_FOLDER = PROJECT_ROOT / "dasd_assets" / "profiles"
+TINY_WORLD = "tiny_world"
 
 
 class ProfileError(ValueError):
@@ -44,7 +50,7 @@ class ProfileError(ValueError):
 class Model(Section):
     """A model folder in Hugging Face layout, or the id of one in the local hub cache."""
 
-    path: str = Field(description="folder (relative to the project root) or hub id")
+    path: str = Field(description="folder (see docs/cli.md, paths of a profile) or hub id")
     revision: str | None = Field(None, description="hub revision; a folder is hashed instead")
     engine: EngineSettings = Field(
         default_factory=TransformersSettings, description="how the model is run"
@@ -82,11 +88,23 @@ class Profile(Section):
         default_factory=Verification,
         description="limits of the graders, the same in response_filtering and in evaluation",
     )
+    release: Release = Field(
+        default_factory=Release, description="the released model and data sets, docs/release.md"
+    )
     checks: Checks = Field(
         default_factory=Checks,
         description="asset -> check -> limits and severity, see docs/data-contracts.md",
     )
     compute: ComputePlan = Field(default_factory=ComputePlan)
+    plan: PlanSettings = Field(
+        default_factory=PlanSettings, description="figures for `dasd plan`, see docs/plan.md"
+    )
+    _folder: Path = PrivateAttr(default=PROJECT_ROOT)
+
+    @property
+    def folder(self) -> Path:
+        """Where the profile's pipeline is at home: its own folder, or the project's root."""
+        return self._folder
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Profile:
@@ -119,7 +137,7 @@ class Profile(Section):
 
 
 def resolve_path(path: str) -> Path:
-    """A path of the profile: absolute as it is, else below the project root."""
+    """A path of a loaded profile: absolute as it is, else below the project root."""
     return PROJECT_ROOT / path
 
 
@@ -158,9 +176,45 @@ def load_profile(name_or_path: str) -> Profile:
             f"{file}: expected a mapping of sections, found {type(settings).__name__}"
         )
     try:
-        return Profile.model_validate(settings)
+        profile = Profile.model_validate(settings)
     except ValidationError as error:
         raise ProfileError(_explain(file, error)) from error
+    folder = file.resolve().parent
+    return profile if folder in (PROFILE_FOLDER, PROJECT_ROOT) else _at_home(profile, folder)
+
+
+def _at_home(profile: Profile, folder: Path) -> Profile:
+    """A user's own profile: its relative paths are relative to its folder.
+
+    `tiny_world/…`, which the project ships, is the project's unless the folder has one, so that a
+    copy of `tiny` goes on working.
+    """
+
+    def beside(path: str) -> str:
+        here = folder / path
+        is_shipped = path.startswith(f"{TINY_WORLD}/") and not here.exists()
+        return path if is_shipped or "://" in path else str(here)
+
+    def model(settings: Model) -> Model:
+        is_folder = (folder / settings.path).exists()  # else the id of one in the hub cache
+        path = beside(settings.path) if is_folder else settings.path
+        return settings.model_copy(update={"path": path})
+
+    benchmarks = {
+        name: benchmark.model_copy(update={"path": beside(benchmark.path)})
+        for name, benchmark in profile.evaluation.benchmarks.items()
+    }
+    inbox = {"inbox": beside(profile.questions.inbox)}
+    placed = profile.model_copy(
+        update={
+            "teacher": model(profile.teacher),
+            "base_student": model(profile.base_student),
+            "questions": profile.questions.model_copy(update=inbox),
+            "evaluation": profile.evaluation.model_copy(update={"benchmarks": benchmarks}),
+        }
+    )
+    placed._folder = folder
+    return placed
 
 
 def _explain(file: Path, error: ValidationError) -> str:

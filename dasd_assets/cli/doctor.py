@@ -1,0 +1,68 @@
+"""`dasd doctor`: can the active profile run on this machine, and what is to be done if not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from dasd_assets.cli import doctor_checks
+from dasd_assets.cli.doctor_checks import OK, PROBLEM, WARNING, Result
+from dasd_assets.cli.exits import EXIT_FAILED, is_debugging, refusing
+from dasd_assets.cli.prepare import prepare
+from dasd_assets.profile import Profile, ProfileError
+
+COLOURS = {OK: typer.colors.GREEN, WARNING: typer.colors.YELLOW, PROBLEM: typer.colors.RED}
+
+CHECKS: tuple[tuple[str, Callable[[Profile], Iterator[Result]]], ...] = (
+    ("python", doctor_checks.python),
+    ("packages", doctor_checks.packages),
+    ("gpus", doctor_checks.gpus),
+    ("memory", doctor_checks.memory),
+    ("models", doctor_checks.models),
+    ("sandbox", doctor_checks.sandbox),
+    ("write access", doctor_checks.write_access),
+    ("disk", doctor_checks.disk),
+    ("dagster", doctor_checks.dagster),
+    ("inbox", doctor_checks.inbox),
+)
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON list.")] = False,
+) -> None:
+    """Examine this machine for the active profile; every problem comes with its remedy.
+
+    Packages against the pinned versions, GPUs and memory against the declared compute, models (a
+    server is asked which models it has; no token is spent), the sandbox for programs, write access,
+    disk against the plan, Dagster's instance, the inbox. Ends with exit code 1 if there is a
+    problem; warnings are none.
+    """
+    with refusing(ProfileError, OSError):
+        profile, _ = prepare()
+    results = [(name, result) for name, check in CHECKS for result in examined(check, profile)]
+    if as_json:
+        import json
+
+        typer.echo(json.dumps([{"about": name, **asdict(r)} for name, r in results], indent=1))
+    else:
+        typer.echo(f"profile {profile.name}\n")
+        for name, result in results:
+            typer.secho(f"{result.level:8}", fg=COLOURS[result.level], nl=False)
+            typer.echo(f"{name}: {result.found}")
+            if result.remedy:
+                typer.echo(f"{'':8}  → {result.remedy}")
+    if any(result.level == PROBLEM for _, result in results):
+        raise typer.Exit(EXIT_FAILED)
+
+
+def examined(check: Callable[[Profile], Iterator[Result]], profile: Profile) -> Iterator[Result]:
+    """The results of a check; one that fails itself is a problem and no end of the others."""
+    try:
+        yield from check(profile)
+    except Exception as error:
+        if is_debugging():
+            raise
+        yield Result(PROBLEM, f"could not be examined: {type(error).__name__}: {error}")

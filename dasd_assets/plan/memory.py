@@ -1,0 +1,178 @@
+"""Whether settings fit into the declared GPUs, by explicit formulas (docs/plan.md has them).
+
+GiB are 1024^3 bytes. Everything counts the worst case that the settings allow: answers that all run
+to their cap. What fails by the weights alone cannot work; what only fails at the caps may.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from dasd_assets.plan.disk import OPTIMISER_BYTES, PARAMETER_BYTES
+from dasd_assets.profile import ModelShape, Training
+from resources.compute import GIB, Compute
+from resources.engines.settings import EngineSettings, OpenAiSettings, VllmSettings
+
+CACHE_BYTES = 2
+"""Of one value of the key-value cache."""
+LAYER_ACTIVATION_BYTES = 34
+"""Per token and hidden unit, of the one layer that is recomputed (Korthikanti et al. 2022, with
+attention that stores no scores)."""
+LOGIT_BYTES = 6
+"""Per token and vocabulary entry without a fused loss: in the compute type, and as float32."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about a plan that its user should know: it cannot work, or might not."""
+
+    level: Literal["problem", "warning", "hint"]
+    about: str
+    text: str
+
+
+def cache_bytes(shape: ModelShape) -> int:
+    """Key-value cache of one token: 2 x layers x heads x width x 2 bytes.
+
+    Layers with a sliding window are left out: what they keep does not grow with the context.
+    """
+    layers = shape.layers if shape.full_attention_layers is None else shape.full_attention_layers
+    return 2 * layers * shape.kv_heads * shape.head_dim * CACHE_BYTES
+
+
+def weight_bytes(shape: ModelShape, dtype: str) -> float:
+    """Bytes of the weights: of the files if they are known, else of the type."""
+    return shape.weight_bytes or shape.parameters * PARAMETER_BYTES[dtype]
+
+
+def inference_findings(
+    name: str,
+    engine: EngineSettings,
+    shape: ModelShape | None,
+    compute: Compute,
+    context: int,
+    mean_tokens: float,
+) -> Iterator[Finding]:
+    """What speaks against running a model as declared.
+
+    Args:
+        name: the setting, for the messages.
+        shape: size of the model; None: nothing can be said.
+        context: tokens of the longest prompt and answer.
+        mean_tokens: of a prompt and answer on average.
+    """
+    if isinstance(engine, OpenAiSettings) or not compute.gpus or not compute.gpu_memory_gib:
+        return
+    if shape is None:
+        yield Finding("hint", name, "memory is not checked: the size of the model is not known")
+        return
+    memory = compute.gpu_memory_gib * GIB
+    weights, per_token = weight_bytes(shape, engine.dtype), cache_bytes(shape)
+    if isinstance(engine, VllmSettings):
+        yield from _vllm(name, engine, compute, weights, per_token, context, mean_tokens)
+        return
+    if compute.gpus > 1:
+        yield Finding(
+            "warning", name,
+            f"the transformers engine uses one GPU of the {compute.gpus} declared. Use `kind: "
+            f"vllm` with tensor_parallel_size {compute.gpus}, or declare one",
+        )  # fmt: skip
+    cache = engine.batch_size * context * per_token
+    if weights > memory:
+        yield Finding(
+            "problem", name,
+            f"weights of {_gib(weights)} do not fit into one GPU of {_gib(memory)}",
+        )  # fmt: skip
+    elif weights + cache > memory:
+        mean = engine.batch_size * mean_tokens * per_token
+        fits = int((memory - weights) // (context * per_token))
+        yield Finding(
+            "problem" if weights + mean > memory else "warning", name,
+            f"weights {_gib(weights)} + cache of batch_size {engine.batch_size} x {context:,} "
+            f"tokens x {per_token:,} bytes = {_gib(weights + cache)} of {_gib(memory)} (at the "
+            f"mean of {mean_tokens:,.0f} tokens: {_gib(weights + mean)}). "
+            f"At the cap {fits} answers fit at a time",
+        )  # fmt: skip
+
+
+def _vllm(
+    name: str, engine: VllmSettings, compute: Compute, weights: float, per_token: int,
+    context: int, mean_tokens: float,
+) -> Iterator[Finding]:  # fmt: skip
+    gpus = engine.tensor_parallel_size
+    if gpus != compute.gpus:
+        yield Finding(
+            "problem" if gpus > compute.gpus else "warning", name,
+            f"tensor_parallel_size {gpus}, but {compute.gpus} GPUs are declared",
+        )  # fmt: skip
+    if engine.max_model_len is not None and engine.max_model_len < context:
+        yield Finding(
+            "warning", name,
+            f"max_model_len {engine.max_model_len:,} is below prompt and cap together, "
+            f"{context:,} tokens: longer answers are not asked for",
+        )  # fmt: skip
+    memory = compute.gpu_memory_gib * GIB * engine.gpu_memory_utilization * gpus
+    longest = min(context, engine.max_model_len or context)
+    if weights + longest * per_token > memory:
+        yield Finding(
+            "problem", name,
+            f"weights {_gib(weights)} + cache of one answer of {longest:,} tokens x {per_token:,} "
+            f"bytes = {_gib(weights + longest * per_token)} of {_gib(memory)} on {gpus} GPU(s)",
+        )  # fmt: skip
+        return
+    at_once = int((memory - weights) // (mean_tokens * per_token))
+    if at_once < engine.max_num_seqs:
+        yield Finding(
+            "warning", name,
+            f"the cache holds {at_once} answers of {mean_tokens:,.0f} tokens, max_num_seqs "
+            f"{engine.max_num_seqs} asks for more: vLLM will put some off",
+        )  # fmt: skip
+
+
+def training_bytes(shape: ModelShape, training: Training) -> float:
+    """Memory of one GPU in training: state of the model, checkpointed activations, logits.
+
+    Weights and gradients in the compute type and 12 bytes of optimiser state a parameter, 16 with
+    bfloat16; ZeRO-3 cuts all of it by the number of processes, ZeRO-2 all but the weights.
+    """
+    unit = PARAMETER_BYTES[training.dtype]
+    ranks = training.processes
+    shared = {0: (1, 1), 2: (1, ranks), 3: (ranks, ranks)}[training.deepspeed_zero_stage]
+    state = shape.parameters * (unit / shared[0] + (unit + OPTIMISER_BYTES) / shared[1])
+    tokens = training.micro_batch_size * training.max_length
+    layer = LAYER_ACTIVATION_BYTES * tokens * shape.hidden_size
+    kept = unit * tokens * shape.hidden_size if training.gradient_checkpointing else layer
+    logits = 0 if training.liger_kernel else LOGIT_BYTES * tokens * shape.vocab_size
+    return state + shape.layers * kept + layer + logits
+
+
+def training_findings(
+    name: str, training: Training, shape: ModelShape | None, compute: Compute
+) -> Iterator[Finding]:
+    """What speaks against training as declared."""
+    if not compute.gpus:
+        return
+    if training.processes != compute.gpus:
+        yield Finding(
+            "problem" if training.processes > compute.gpus else "warning", name,
+            f"processes {training.processes}, but {compute.gpus} GPUs are declared; each process "
+            "takes one",
+        )  # fmt: skip
+    if shape is None or not compute.gpu_memory_gib:
+        yield Finding("hint", name, "memory is not checked: the size of the student is not known")
+        return
+    needed, memory = training_bytes(shape, training), compute.gpu_memory_gib * GIB
+    if needed > memory:
+        yield Finding(
+            "problem", name,
+            f"{_gib(needed)} a GPU of {_gib(memory)}: {shape.parameters / 1e9:.2f}B parameters "
+            f"under ZeRO-{training.deepspeed_zero_stage} on {training.processes} processes, "
+            f"{training.micro_batch_size} x {training.max_length:,} tokens"
+            f"{'' if training.liger_kernel else ', logits not fused (liger_kernel)'}",
+        )  # fmt: skip
+
+
+def _gib(n_bytes: float) -> str:
+    return f"{n_bytes / GIB:,.1f} GiB"

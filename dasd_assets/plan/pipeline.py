@@ -1,0 +1,152 @@
+"""The plan of one profile: every asset's cost, the figures behind it, what speaks against it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dasd_assets.plan.asset_plan import AssetPlan, total
+from dasd_assets.plan.disk import restart_bytes
+from dasd_assets.plan.estimate import Estimate
+from dasd_assets.plan.figures import Figure, Figures
+from dasd_assets.plan.measured import Measured
+from dasd_assets.plan.memory import Finding, inference_findings, training_findings
+from dasd_assets.plan.shards import fitting_shard, shard_findings
+from dasd_assets.plan.sizes import Sizes
+from dasd_assets.profile import Model, ModelShape, PlanSettings, Profile
+from resources.compute import GIB
+
+TABLES_PER_CELL = 7
+"""Files of one temperature and shard: responses, filtered and rejected ones, scores, sentences,
+provenance of the responses, and the summary for drift."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a profile will cost.
+
+    Attributes:
+        restart_bytes: disk that the restart points of one stage need while it is trained.
+        fitting_shard: questions that a shard should have; None: no throughput is known.
+    """
+
+    profile: str
+    questions: int
+    n_shards: int
+    assets: list[AssetPlan]
+    figures: list[Figure]
+    findings: list[Finding]
+    restart_bytes: float
+    n_files: int
+    fitting_shard: int | None
+
+    @property
+    def requests(self) -> int:
+        """To all models."""
+        return sum(asset.requests for asset in self.assets)
+
+    @property
+    def tokens(self) -> float:
+        """Sampled, scored and trained on."""
+        return sum(asset.tokens for asset in self.assets)
+
+    @property
+    def gpu_hours(self) -> float | None:
+        """Of all assets; None if one of them is not known."""
+        return total(asset.gpu_hours for asset in self.assets)
+
+    @property
+    def hours(self) -> float | None:
+        """One asset after the other; work without GPUs that nobody measured is left out."""
+        return total(asset.hours for asset in self.assets if asset.requests or asset.steps)
+
+    @property
+    def money(self) -> float | None:
+        """Of all assets; None if one of them is not known."""
+        return total(asset.money for asset in self.assets)
+
+    @property
+    def disk_bytes(self) -> float:
+        """At the end, with the restart points of the stage in training on top."""
+        return sum(asset.disk_bytes for asset in self.assets) + self.restart_bytes
+
+
+def plan_pipeline(
+    profile: Profile,
+    sizes: Sizes,
+    options: PlanSettings,
+    measured: Measured,
+    teacher: ModelShape | None,
+    student: ModelShape | None,
+    free_bytes: int,
+) -> Plan:
+    """Reckon with everything that is known beforehand.
+
+    Args:
+        options: figures given for this plan alone.
+        measured: of earlier materializations with this profile.
+        teacher, student: sizes of the models; None: memory is not checked.
+        free_bytes: on the lake's disk.
+    """
+    figures = Figures(profile, options, measured)
+    fitting = fitting_shard(profile, figures, sizes.questions)
+    n_shards = len(sizes.shards) or math.ceil(sizes.questions / (fitting or sizes.questions))
+    assets = list(Estimate(profile, sizes, figures, student, n_shards).assets())
+    n_files = n_shards * (3 + TABLES_PER_CELL * len(profile.teacher_responses.temperatures) + 2)
+    restart = 0.0
+    if student is not None:
+        stages = (
+            profile.temperature_scheduled_learning,
+            profile.mixed_policy_distillation.training,
+        )
+        restart = max(restart_bytes(student.parameters, stage) for stage in stages)
+    plan = Plan(
+        profile.name, sizes.questions, n_shards, assets, figures.used,
+        [
+            *_memory(profile, figures, teacher, student),
+            *shard_findings(sizes, fitting, n_shards, n_files),
+        ],
+        restart, n_files, fitting,
+    )  # fmt: skip
+    if plan.disk_bytes > free_bytes:
+        plan.findings.insert(
+            0,
+            Finding(
+                "warning", "disk",
+                f"{plan.disk_bytes / GIB:,.1f} GiB are needed, {free_bytes / GIB:,.1f} GiB are "
+                "free where the lake is (DASD_HOME)",
+            ),
+        )  # fmt: skip
+    return plan
+
+
+def _memory(
+    profile: Profile, figures: Figures, teacher: ModelShape | None, student: ModelShape | None
+) -> Iterator[Finding]:
+    prompt = figures.prompt_tokens()
+    answers = {t: figures.answer_tokens(t) for t in profile.teacher_responses.temperatures}
+    compute = profile.compute
+    yield from inference_findings(
+        "teacher.engine", profile.teacher.engine, teacher, compute.teacher_inference,
+        int(prompt) + profile.teacher_responses.max_tokens, prompt + max(answers.values()),
+    )  # fmt: skip
+    longest = max(benchmark.max_tokens for benchmark in profile.evaluation.benchmarks.values())
+    yield from inference_findings(
+        "base_student.engine", profile.base_student.engine, student, compute.student_inference,
+        int(prompt) + longest, prompt + figures.evaluation_tokens(answers["high"]),
+    )  # fmt: skip
+    stages = {
+        "temperature_scheduled_learning": profile.temperature_scheduled_learning,
+        "mixed_policy_distillation.training": profile.mixed_policy_distillation.training,
+    }
+    for name, training in stages.items():
+        yield from training_findings(name, training, student, compute.training)
+
+
+def models(profile: Profile) -> dict[str, tuple[Model, ModelShape | None]]:
+    """The two models with the sizes that the profile states."""
+    return {
+        "teacher": (profile.teacher, profile.plan.teacher),
+        "base_student": (profile.base_student, profile.plan.base_student),
+    }

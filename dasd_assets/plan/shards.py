@@ -1,0 +1,60 @@
+"""How many questions a shard should have."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from dasd_assets.plan.figures import Figures
+from dasd_assets.plan.memory import Finding
+from dasd_assets.plan.sizes import Sizes
+from dasd_assets.profile import Profile
+
+MAX_SHARDS = 99
+"""Dagster compares data versions across fewer than 100 parent partitions of one asset only."""
+MANY_FILES = 50_000
+
+
+def fitting_shard(profile: Profile, figures: Figures, n_questions: int) -> int | None:
+    """Questions of a shard whose longest partition of the teacher takes `hours_per_partition`.
+
+    At least so many that fewer than 100 shards hold all questions; two digits are kept.
+
+    Returns:
+        None where no throughput is known.
+    """
+    settings, gpus = profile.teacher_responses, max(1, profile.compute.teacher_inference.gpus)
+    slowest = 0.0
+    for temperature, samples in settings.samples_per_question.items():
+        tokens = figures.answer_tokens(temperature)
+        rate = figures.rate("teacher", "teacher_responses", temperature)
+        if rate is None:
+            return None
+        slowest = max(slowest, samples * tokens / (rate * gpus))
+    by_time = profile.plan.hours_per_partition * 3600 / slowest
+    size = max(1, int(by_time), math.ceil(n_questions / MAX_SHARDS))
+    unit = 10 ** max(0, len(str(size)) - 2)
+    return math.ceil(size / unit) * unit
+
+
+def shard_findings(
+    sizes: Sizes, fitting: int | None, n_shards: int, n_files: int
+) -> Iterator[Finding]:
+    """Shards that are too many or too large."""
+    if fitting:
+        yield Finding("hint", "questions", f"a shard of about {fitting:,} questions fits")
+    for shard in sizes.shards:
+        if fitting and shard.questions > 2 * fitting:
+            yield Finding(
+                "warning", "questions",
+                f"question_shard {shard.name} has {shard.questions:,} questions: a killed run is "
+                "resumed from its journal, but nothing below it begins before all are answered",
+            )  # fmt: skip
+    if n_shards > MAX_SHARDS:
+        yield Finding(
+            "warning", "questions",
+            f"{n_shards} shards: over {MAX_SHARDS} Dagster no longer tells by itself that "
+            "divergence_sample is stale; use larger shards, or ask for it",
+        )  # fmt: skip
+    if n_files > MANY_FILES:
+        yield Finding("warning", "questions", f"{n_files:,} files in the lake: use larger shards")

@@ -1,0 +1,89 @@
+"""What a plan is for: how many questions in which shards, and how large the models are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dasd_assets.profile import Model, ModelShape, resolve_path
+from resources.engines.model_folder import ModelFolderError, inspect_model
+from resources.engines.settings import OpenAiSettings
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Questions of one question_shard.
+
+    Attributes:
+        rows: usable rows as delivered.
+        questions: those that curation keeps; before it has run, all of the rows.
+        is_curated: whether it has run.
+    """
+
+    name: str
+    rows: int
+    questions: int
+    is_curated: bool
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What is planned for.
+
+    Attributes:
+        shards: question shards; of an announced number of questions, none.
+        n_questions: announced questions, which are in no shard yet; 0 if the shards count.
+        benchmarks: evaluation set -> questions of its file; None where it is not here.
+    """
+
+    shards: tuple[Shard, ...]
+    n_questions: int
+    benchmarks: Mapping[str, int | None]
+
+    @property
+    def rows(self) -> int:
+        """Rows as delivered."""
+        return self.n_questions or sum(shard.rows for shard in self.shards)
+
+    @property
+    def questions(self) -> int:
+        """Questions that the teacher is asked."""
+        return self.n_questions or sum(shard.questions for shard in self.shards)
+
+
+def shape_of(model: Model, stated: ModelShape | None) -> tuple[ModelShape | None, str]:
+    """Size of a model and where it is from: its files, if they are here, else the profile.
+
+    Returns:
+        None, with the reason, where neither tells.
+    """
+    folder = resolve_path(model.path)
+    name = str(folder) if folder.exists() else model.path
+    try:
+        found = inspect_model(
+            name, model.revision, weights=not isinstance(model.engine, OpenAiSettings)
+        )
+        if not found.n_parameters:
+            return stated, "profile" if stated else "no weights here"
+        return _from_files(found.path, found.n_parameters), "its files"
+    except ModelFolderError as error:
+        return stated, "profile" if stated else str(error)
+
+
+def _from_files(folder: Path, n_parameters: int) -> ModelShape:
+    config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    heads = int(config["num_attention_heads"])
+    kinds = config.get("layer_types")
+    return ModelShape(
+        parameters=n_parameters,
+        weight_bytes=sum(file.stat().st_size for file in folder.glob("*.safetensors")),
+        layers=config["num_hidden_layers"],
+        full_attention_layers=kinds.count("full_attention") if kinds else None,
+        kv_heads=config.get("num_key_value_heads", heads),
+        head_dim=config.get("head_dim") or config["hidden_size"] // heads,
+        hidden_size=config["hidden_size"],
+        vocab_size=config["vocab_size"],
+    )

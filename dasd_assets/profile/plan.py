@@ -1,0 +1,75 @@
+"""Figures that `dasd plan` reckons with; they shape no data."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from dasd_assets.profile.section import PartitionName, Section
+
+Positive = Annotated[float, Field(gt=0.0)]
+Share = Annotated[float, Field(gt=0.0, le=1.0)]
+
+
+class ModelShape(Section):
+    """Size of a model, for a machine that does not hold its files."""
+
+    parameters: float = Field(gt=0.0, description="weights in all")
+    weight_bytes: float | None = Field(
+        None, gt=0.0, description="bytes of the files; unset: two bytes a parameter"
+    )
+    layers: int = Field(ge=1)
+    full_attention_layers: int | None = Field(
+        None, ge=0, description="layers whose cache grows with the context; unset: all"
+    )
+    kv_heads: int = Field(ge=1, description="key-value heads of one layer")
+    head_dim: int = Field(ge=1, description="width of a head")
+    hidden_size: int = Field(ge=1, description="width of the hidden states")
+    vocab_size: int = Field(ge=1)
+
+
+class PlanSettings(Section):
+    """What is known or assumed beforehand; what an earlier run measured goes before it."""
+
+    questions: int | None = Field(
+        None, ge=1, description="questions to plan for; unset: what the inbox holds"
+    )
+    mean_prompt_tokens: Positive | None = Field(None, description="of a rendered question")
+    mean_answer_tokens: dict[PartitionName, Positive] = Field(
+        default_factory=dict, description="temperature -> tokens of an answer, thinking included"
+    )
+    mean_evaluation_tokens: Positive | None = Field(
+        None, description="of a student's answer to an evaluation question"
+    )
+    kept_share: Share | None = Field(None, description="of answers that pass the filters")
+    truncated_share: Share | None = Field(
+        None, description="of rollouts that hit their cap and are continued by the teacher"
+    )
+    mean_sentence_tokens: Positive | None = Field(None, description="of a sentence of an answer")
+    packing_efficiency: Share | None = Field(
+        None, description="share of the positions of packed sequences that hold tokens"
+    )
+    benchmark_questions: dict[PartitionName, Annotated[int, Field(ge=1)]] = Field(
+        default_factory=dict, description="evaluation set -> questions, where the file is not here"
+    )
+    teacher_tokens_per_second: Positive | None = Field(
+        None, description="sampled by the teacher, per GPU (without GPUs: per run)"
+    )
+    student_tokens_per_second: Positive | None = Field(
+        None, description="sampled by the student, per GPU (without GPUs: per run)"
+    )
+    scoring_tokens_per_second: Positive | None = Field(
+        None, description="scored by the student, per GPU (without GPUs: per run)"
+    )
+    training_tokens_per_second: Positive | None = Field(
+        None, description="trained on, per GPU (without GPUs: per run)"
+    )
+    price_per_gpu_hour: float | None = Field(
+        None, ge=0.0, description="in the currency of the engine's prices; unset: not reckoned"
+    )
+    hours_per_partition: float = Field(
+        2.0, gt=0.0, description="work that one partition of the teacher should be at most"
+    )
+    teacher: ModelShape | None = None
+    base_student: ModelShape | None = None
