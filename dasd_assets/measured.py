@@ -68,8 +68,8 @@ def took(table: str | None = None, n_tokens: int | None = None) -> dict[str, Any
         return metadata
     hours = (time.time() - stats[0].start_time) / 3_600
     metadata["cost/seconds"] = round(3_600 * hours, 3)
-    metadata["cost/gpu_hours"] = declared["compute/gpus"] * hours
-    metadata["cost/core_hours"] = declared["compute/cpus"] * hours
+    metadata["cost/gpu_hours"] = declared.get("compute/gpus", 0) * hours
+    metadata["cost/core_hours"] = declared.get("compute/cpus", 0.0) * hours
     if n_tokens is not None and table is not None and table not in BY_A_MODEL:
         metadata["tokens_per_second"] = round(n_tokens / (3_600 * hours), 1)
     return metadata

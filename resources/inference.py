@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from pydantic import Field
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
 class InferenceModel(dg.ConfigurableResource):
     """A model and the engine that runs it. No weights are read before `open`."""
 
-    path: str
-    revision: str | None = None
-    engine: dict[str, Any]
-    threads: int = 1
+    path: str = Field(description="folder in Hugging Face layout, or id in the local hub cache")
+    revision: str | None = Field(None, description="hub revision; a folder is hashed instead")
+    engine: dict[str, Any] = Field(
+        description="how the model is run: the engine settings of the profile"
+    )
+    threads: int = Field(1, description="CPU threads of the embedded engines")
 
     def inspect(self) -> ModelFolder:
         """Check the model's files without loading weights; a server's model needs none here.

@@ -19,6 +19,7 @@ from pathlib import Path
 import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import Field
 
 from resources.contracts import SCHEMAS, ContractError
 from resources.durable import sync
@@ -41,7 +42,7 @@ class Written:
 class Lake(dg.ConfigurableResource):
     """Tables, checkpoints and scratch space of one pipeline below one root folder."""
 
-    root: str
+    root: str = Field(description="folder below which everything is stored")
 
     def path(self, table: str, partition: Partition | None = None) -> Path:
         """File of one partition of a table; the dimensions stand in the order given."""

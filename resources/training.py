@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from training.checkpoint import CERTIFICATE, ERROR, LOCK, LOG, partial_folder, restart_folder
 
@@ -47,10 +48,10 @@ class TrainingResult:
 class TrainingLauncher(dg.ConfigurableResource):
     """Starts `training.sft` and forwards its progress into the run's log."""
 
-    threads: int = 1
-    """Of all training processes together."""
-    gpus: int = 0
-    """Declared for training; with fewer on the machine nothing is trained."""
+    threads: int = Field(1, description="CPU threads of all training processes together")
+    gpus: int = Field(
+        0, description="declared for training; with fewer on the machine nothing is trained"
+    )
 
     def run(
         self, context: dg.AssetExecutionContext, config: dict[str, Any], output_dir: Path

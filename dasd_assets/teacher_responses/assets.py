@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import dagster as dg
+from pydantic import Field
 
 from dasd_assets.declare import as_metadata, declared, log_progress, materialized
 from dasd_assets.evaluation.pictures import response_pictures
@@ -23,6 +24,17 @@ from resources.inference import InferenceModel
 from resources.lake import Lake
 
 GROUP = "teacher_responses"
+
+
+class Sampling(dg.Config):
+    """What one run may choose, in the launchpad; what shapes a row is in the profile."""
+
+    ask_again: bool = Field(
+        False,
+        description="Ask the teacher for every answer, also for those that an earlier "
+        "materialization of the partition or the journal of a killed run has. They are paid for "
+        "again; an engine that repeats itself gives the same rows.",
+    )
 
 
 def build(profile: Profile) -> list[dg.AssetsDefinition]:
@@ -64,7 +76,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
                    settings.reasoning_effort, kinds={"huggingface"}, table="teacher_responses"),
     )  # fmt: skip
     def teacher_responses(
-        context: dg.AssetExecutionContext, lake: Lake, teacher: InferenceModel
+        context: dg.AssetExecutionContext, config: Sampling, lake: Lake, teacher: InferenceModel
     ) -> dg.MaterializeResult:
         """Answers of the teacher to one shard at one temperature, with token logprobs.
 
@@ -81,6 +93,10 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         temperature = cell[TEMPERATURE]
         questions = lake.read("questions", {QUESTION_SHARD: cell[QUESTION_SHARD]})
         journal = lake.journal("teacher_responses", cell)
+        earlier = lake.earlier("teacher_responses", cell, ["response_id", *SAMPLED])
+        if config.ask_again:
+            journal.unlink(missing_ok=True)
+            earlier = iter(())
         with teacher.open() as engine:
             rows = sample_responses(
                 questions, engine,
@@ -94,7 +110,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
                 seed=profile.seed,
                 journal=journal,
                 on_progress=log_progress(context, "responses"),
-                earlier=lake.earlier("teacher_responses", cell, ["response_id", *SAMPLED]),
+                earlier=earlier,
             )  # fmt: skip
             written = lake.write("teacher_responses", rows, cell)
         journal.unlink(missing_ok=True)

@@ -1,0 +1,52 @@
+"""The asset: what one run may choose about the answers that are there already."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from support.small_lake import filled
+from support.stub_engine import StubEngine
+
+from dasd_assets.profile import load_profile
+from dasd_assets.teacher_responses import assets
+from resources.inference import InferenceModel
+from resources.lake import Lake
+
+ENGINES: list[StubEngine] = []
+
+
+class StubModel(InferenceModel):
+    """A teacher whose engine is a stub; every step has its own."""
+
+    @contextmanager
+    def open(self, path: str | None = None) -> Iterator[Any]:
+        ENGINES.append(StubEngine())
+        yield ENGINES[-1]
+
+
+def test_a_run_asks_for_what_is_missing_unless_it_is_told_to_ask_again(tmp_path: Path) -> None:
+    lake = Lake(root=str(tmp_path))
+    questions = ({"question_id": f"q{i}", "question": f"What is {i}?"} for i in range(30))
+    lake.write("questions", filled("questions", *questions), {"question_shard": "a"})
+    [_, sampled] = assets.build(load_profile("tiny"))
+    cell = {"temperature": "low", "question_shard": "a"}
+    asked, rows, rates = [], [], []
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("question_shard", ["a"])
+        for config in ({}, {"ask_again": False}, {"ask_again": True}):
+            result = dg.materialize(
+                [sampled], partition_key=dg.MultiPartitionKey(cell), instance=instance,
+                resources={"lake": lake, "teacher": StubModel(path="x", engine={})},
+                run_config={"ops": {"teacher_responses": {"config": config}}},
+            )  # fmt: skip
+            asked.append(len(ENGINES[-1].asked))
+            [event] = result.asset_materializations_for_node("teacher_responses")
+            rates.append("tokens_per_second" in event.metadata)
+            rows.append(lake.path("teacher_responses", cell).read_bytes())
+    # The stub leaves some answers without tokens or logprobs: these alone are asked for again.
+    assert asked[0] == asked[2] == 30
+    assert 0 < asked[1] < 30
+    assert rates == [True, True, True]
+    assert rows[0] == rows[1] == rows[2]
