@@ -14,6 +14,7 @@ import checks
 from dasd_assets.divergence_sampling import assets as divergence_sampling
 from dasd_assets.evaluation import assets as evaluation
 from dasd_assets.home import active_profile, home
+from dasd_assets.measured import with_prices
 from dasd_assets.mixed_policy_distillation import assets as mixed_policy_distillation
 from dasd_assets.models import assets as models
 from dasd_assets.profile import Model, Profile, resolve_path
@@ -49,7 +50,7 @@ def build_definitions(profile: Profile, folder: Path) -> dg.Definitions:
     """
     return dg.Definitions(
         assets=dg.with_source_code_references(
-            [asset for box in BOXES for asset in box.build(profile)]
+            [with_prices(asset, profile) for box in BOXES for asset in box.build(profile)]
         ),
         asset_checks=checks.build(profile),
         sensors=[sensors.build(profile)],

@@ -9,6 +9,7 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dasd_assets.profile import Profile
 from resources.lake import Lake, Partition
 
 TOKEN_COLUMNS: Final = {
@@ -35,6 +36,8 @@ BY_A_MODEL: Final = frozenset(
 )
 """Tables whose tokens a model samples or scores: its own rate is told by `log_progress`."""
 
+PRICE_PER_GPU_HOUR: Final = "compute/price_per_gpu_hour"
+
 
 def tokens_of(lake: Lake, table: str, partition: Partition | None) -> int | None:
     """Tokens of one partition, read a row group at a time; None if the rows have none."""
@@ -53,7 +56,7 @@ def took(table: str | None = None, n_tokens: int | None = None) -> dict[str, Any
     """Metadata about what the step that is running has taken up to now.
 
     GPU- and core-hours are the step's time on the clock x what its asset declares, as that is what
-    a machine is held for.
+    a machine is held for; money is GPU-hours x the profile's price, where it has one.
 
     Args:
         table: main table, if the asset has one.
@@ -70,6 +73,20 @@ def took(table: str | None = None, n_tokens: int | None = None) -> dict[str, Any
     metadata["cost/seconds"] = round(3_600 * hours, 3)
     metadata["cost/gpu_hours"] = declared.get("compute/gpus", 0) * hours
     metadata["cost/core_hours"] = declared.get("compute/cpus", 0.0) * hours
+    if PRICE_PER_GPU_HOUR in declared:
+        metadata["cost/money"] = metadata["cost/gpu_hours"] * declared[PRICE_PER_GPU_HOUR]
     if n_tokens is not None and table is not None and table not in BY_A_MODEL:
         metadata["tokens_per_second"] = round(n_tokens / (3_600 * hours), 1)
     return metadata
+
+
+def with_prices(asset: dg.AssetsDefinition, profile: Profile) -> dg.AssetsDefinition:
+    """The asset with the profile's price of the GPUs that it declares."""
+    price = profile.plan.price_per_gpu_hour
+
+    def priced(spec: dg.AssetSpec) -> dg.AssetSpec:
+        if price is None or not spec.metadata["compute/gpus"]:
+            return spec
+        return spec.merge_attributes(metadata={PRICE_PER_GPU_HOUR: price})
+
+    return asset.map_asset_specs(priced)

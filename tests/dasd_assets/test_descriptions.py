@@ -9,7 +9,7 @@ from support.small_lake import filled
 from dasd_assets.declare import OWNERS, column_lineage, declared, log_progress, materialized
 from dasd_assets.definitions import build_definitions
 from dasd_assets.evaluation.costs import asset_costs
-from dasd_assets.measured import BY_A_MODEL, TOKEN_COLUMNS, tokens_of
+from dasd_assets.measured import BY_A_MODEL, TOKEN_COLUMNS, tokens_of, with_prices
 from dasd_assets.profile import load_profile
 from resources.column_lineage import COLUMN_LINEAGE
 from resources.compute import Compute
@@ -96,7 +96,7 @@ def test_column_lineage_names_columns_that_are_upstream(table: str) -> None:
 
 
 def materialize(lake: Lake) -> dg.AssetMaterialization:
-    """Sample and write one row of the evaluation table on 2 declared GPUs."""
+    """Sample and write one row of the evaluation table on 2 declared GPUs at a price."""
 
     @dg.asset(**declared("g", Compute(gpus=2, cpus=4.0), "1", kinds={"python"}, table="evaluation"))
     def asked(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
@@ -104,7 +104,10 @@ def materialize(lake: Lake) -> dg.AssetMaterialization:
         table = filled("evaluation", {"n_tokens": 5}, {"n_tokens": 7})
         return materialized(lake, lake.write("evaluation", table))
 
-    result = dg.materialize([asked], resources={"lake": lake})
+    priced = TINY.model_copy(
+        update={"plan": TINY.plan.model_copy(update={"price_per_gpu_hour": 3.0})}
+    )
+    result = dg.materialize([with_prices(asked, priced)], resources={"lake": lake})
     [event] = result.asset_materializations_for_node("asked")
     return event
 
@@ -121,6 +124,7 @@ def test_a_materialization_shows_rows_tokens_rate_cost_samples_and_lineage(tmp_p
     assert 0 < shown["cost/seconds"] < 60
     assert shown["cost/gpu_hours"] == pytest.approx(2 * hours, abs=1e-6)
     assert shown["cost/core_hours"] == pytest.approx(4 * hours, abs=1e-6)
+    assert shown["cost/money"] == pytest.approx(6 * hours, abs=1e-5)
     assert str(shown["preview"]).count("\n") == 3
     lineage = event.metadata["dagster/column_lineage"]
     assert isinstance(lineage, dg.TableColumnLineageMetadataValue)
@@ -129,7 +133,7 @@ def test_a_materialization_shows_rows_tokens_rate_cost_samples_and_lineage(tmp_p
 
     [cost] = asset_costs([event, event], {dg.AssetKey("asked"): "evaluation"})
     assert (cost.stage, cost.n_partitions, cost.n_tokens) == ("evaluation", 2, 24)
-    assert cost.gpu_hours == pytest.approx(4 * hours, abs=1e-5)
+    assert cost.money == pytest.approx(12 * hours, abs=1e-5)
 
 
 def test_tokens_of_lists_and_of_numbers_are_counted_over_row_groups(tmp_path: Path) -> None:
