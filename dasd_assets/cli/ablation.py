@@ -1,0 +1,178 @@
+"""`dasd ablation`: the paper's claims tried in small, on the data of a finished run."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import pyarrow as pa
+import typer
+
+from dasd_assets.ablation.arms import ARMS, DRAWS, Arm
+from dasd_assets.ablation.steps import Step, record, steps_of
+from dasd_assets.cli.exits import EXIT_FAILED, refusing
+from dasd_assets.home import active_profile, home
+from dasd_assets.profile import PROJECT_ROOT, Profile, ProfileError, settings_version
+
+if TYPE_CHECKING:
+    from resources.lake import Lake
+
+FOLDER = "ablation"
+"""Below the data folder: a lake of its own, a partition for each seed."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What every process is given."""
+
+    profile: Profile
+    store: str
+    questions: dict[str, pa.Table]
+    references: dict[str, str]
+    commit: str
+
+
+def ablation(
+    seeds: Annotated[int, typer.Option(min=2, help="Every arm is trained with so many.")] = 5,
+    workers: Annotated[int, typer.Option(min=1, help="Processes side by side, a core each.")] = 2,
+    data: Annotated[
+        Path | None,
+        typer.Option("--home", help="Data folder of a finished run. Default: the profile's."),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(help="The page; its pictures go to `images` beside it.")
+    ] = PROJECT_ROOT / "docs" / "results.md",
+) -> None:
+    """Train the student in every way that the paper compares, and write down what came out.
+
+    Starts from the filtered and scored answers of a finished `dasd run`. What is finished is kept:
+    the same command again does only what is missing, and a larger number of seeds adds to it.
+    """
+    from dasd_assets.ablation.page import write_page
+    from dasd_assets.ablation.side_by_side import StepFailedError
+    from resources.contracts import ContractError
+    from resources.engines.model_folder import ModelFolderError
+
+    with refusing(ProfileError, ContractError, ModelFolderError, OSError):
+        profile = active_profile()
+        folder = data.resolve() if data else home(profile)
+        try:
+            store, steps = run_ablation(profile, folder, list(range(seeds)), workers)
+        except StepFailedError as error:
+            typer.secho(f"{error}\nMend the cause and run the same again: what is done is kept.",
+                        fg=typer.colors.RED, err=True)  # fmt: skip
+            raise typer.Exit(EXIT_FAILED) from error
+        for line in write_page(out, store, profile, steps, ARMS):
+            typer.echo(line)
+    typer.echo(f"\n{out}")
+
+
+def run_ablation(
+    profile: Profile,
+    folder: Path,
+    seeds: Sequence[int],
+    workers: int,
+    arms: Sequence[Arm] = ARMS,
+) -> tuple[Lake, list[Step]]:
+    """Do what is missing.
+
+    Args:
+        folder: data folder of a finished run.
+
+    Returns:
+        Where the results are, and the steps that they came from.
+
+    Raises:
+        ContractError: the run has not made what the ablation starts from.
+        StepFailedError: a step failed.
+    """
+    from dasd_assets.ablation.samples import read_pool, write_draws
+    from dasd_assets.ablation.side_by_side import run_side_by_side
+    from dasd_assets.definitions import inference_model
+    from resources.lake import Lake
+
+    lake = Lake(root=str(folder / "lake"))
+    store = Lake(root=str(folder / FOLDER))
+    questions = {
+        name: lake.read("benchmark_questions", {"benchmark": name})
+        for name in profile.evaluation.benchmarks
+    }
+    references = _references(lake)
+    temperatures = sorted({draw.temperature for draw in DRAWS.values()})
+    typer.echo(f"judging the teacher's answers at the temperatures {', '.join(temperatures)} …")
+    pools = {name: read_pool(lake, name, references, profile.verification) for name in temperatures}
+    teacher = inference_model(profile.teacher, profile.compute.teacher_inference)
+    student = inference_model(profile.base_student, profile.compute.student_inference)
+    steps: list[Step] = []
+    for seed in seeds:
+        drawn = write_draws(lake, store, DRAWS, pools, profile, seed)
+        steps += steps_of(
+            profile, seed, arms, {name: sample.version for name, sample in drawn.items()},
+            base=student.inspect().content_hash,
+            teacher=teacher.inspect().content_hash,
+            questions=_version(questions),
+        )  # fmt: skip
+    done = {(step.seed, step.name) for step in steps if record(store, step) is not None}
+    typer.echo(f"{len(steps)} steps, {len(done)} done already")
+    n_done = len(done)
+
+    def on_done(step: Step) -> None:
+        nonlocal n_done
+        n_done += 1
+        made = record(store, step) or {}
+        accuracy = f"{made['accuracy']:.1%} right, " if "accuracy" in made else ""
+        took = f"{made['seconds']:.0f} s"
+        typer.echo(f"{n_done}/{len(steps)} seed {step.seed}, {step.name}: {accuracy}{took}")
+
+    inputs = Inputs(profile, store.root, questions, references, _commit())
+    run_side_by_side(
+        steps, partial(_do, inputs),
+        done=done, workers=workers, logs=folder / FOLDER / "logs", on_done=on_done,
+    )  # fmt: skip
+    return store, steps
+
+
+def _do(inputs: Inputs, step: Step) -> None:
+    """One step, in a process of its own."""
+    from dasd_assets.ablation.work import do_step
+    from dasd_assets.definitions import inference_model
+    from resources.lake import Lake
+
+    profile = inputs.profile
+    do_step(
+        step,
+        store=Lake(root=inputs.store),
+        profile=profile,
+        student=inference_model(profile.base_student, profile.compute.student_inference),
+        teacher=inference_model(profile.teacher, profile.compute.teacher_inference),
+        questions=inputs.questions,
+        references=inputs.references,
+        commit=inputs.commit,
+    )
+
+
+def _references(lake: Lake) -> dict[str, str]:
+    columns = ["question_id", "answer"]
+    rows = lake.read_partitions("questions", columns).select(columns).to_pylist()
+    return {row["question_id"]: row["answer"] for row in rows if row["answer"] is not None}
+
+
+def _version(questions: Mapping[str, pa.Table]) -> str:
+    return settings_version({name: rows.to_pylist() for name, rows in questions.items()})
+
+
+def _commit() -> str:
+    """The commit of the code that runs, with a plus if files that git knows were changed."""
+    git = ["git", "-C", str(PROJECT_ROOT)]
+    try:
+        commit = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True,
+                                text=True, check=True).stdout.strip()  # fmt: skip
+        changed = subprocess.run([*git, "status", "--porcelain", "--untracked-files=no"],
+                                 capture_output=True, text=True, check=True).stdout  # fmt: skip
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return f"{commit}+" if changed.strip() else commit
