@@ -31,6 +31,12 @@ _IDS = """
     FROM teacher_continuations
 """
 
+_ALL_IDS = f"""
+    SELECT id FROM ({_IDS})
+    UNION ALL SELECT question_id FROM benchmark_questions
+    UNION ALL SELECT answer_id FROM evaluation
+"""
+
 
 class UnknownIdError(ValueError):
     """An id that nothing in the lake has; the message names those that look like it."""
@@ -147,13 +153,13 @@ def _find(warehouse: DuckDBPyConnection, name: str) -> Row:
     near = rows(
         warehouse,
         f"SELECT DISTINCT id, starts_with(id, $id) AS begins, "
-        f"jaro_winkler_similarity(id, $id) AS likeness FROM ({_IDS}) "
+        f"jaro_winkler_similarity(id, $id) AS likeness FROM ({_ALL_IDS}) "
         "ORDER BY begins DESC, likeness DESC, id LIMIT 3",
         id=name,
     )
     known = "; most like it: " + ", ".join(row["id"] for row in near) if near else ""
     raise UnknownIdError(
-        f"{name!r} is no question_id, response_id, rollout_id or continuation_id of the "
+        f"{name!r} is no question_id, response_id, rollout_id, continuation_id or answer_id of the "
         f"lake{known or ', which has none yet'}"
     )
 

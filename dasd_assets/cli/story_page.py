@@ -65,12 +65,12 @@ class Page:
             "response_id", "temperature", "sample", "finish", "verdict", "T/S/shared", "score",
             "rank", "decision", "control",
         )  # fmt: skip
-        table = _table(*names)
+        table = table_of(*names)
         for row in story.siblings:
             counts = [row[f"n_{kind}_sentences"] for kind in ("teacher", "student", "shared")]
             table.add_row(
                 *map(
-                    _text,
+                    text_of,
                     (
                         row["response_id"],
                         f"{row['temperature']} {row['sampling_temperature']:g}",
@@ -134,7 +134,7 @@ class Page:
             f"{sample['n_student_sentences']} Student, {sample['n_shared_sentences']} Shared; "
             f"p_T {sample['p_teacher']:.3f}, p_S {sample['p_student']:.3f} over the answer"
         )
-        table = _table("#", "part", "class", "p_T", "p_S", "sentence")
+        table = table_of("#", "part", "class", "p_T", "p_S", "sentence")
         for row in answer.sentences:
             table.add_row(
                 str(row["sentence_index"] + 1),
@@ -142,7 +142,7 @@ class Page:
                 Text(row["sentence_class"], CLASS_STYLES[row["sentence_class"]]),
                 _probability(row["p_teacher"]),
                 _probability(row["p_student"]),
-                _text(row["sentence"].strip()),
+                text_of(row["sentence"].strip()),
             )
         self._console.print(table)
 
@@ -185,9 +185,9 @@ class Page:
         self._console.rule(Text(title, "bold"), align="left", characters="─")
 
     def _facts(self, facts: Mapping[str, Any]) -> None:
-        table = _table("", "", show_header=False)
+        table = table_of("", "", show_header=False)
         for name, value in facts.items():
-            table.add_row(name, _text(value))
+            table.add_row(name, text_of(value))
         self._console.print(table)
 
     def _block(self, text: str) -> None:
@@ -196,7 +196,7 @@ class Page:
             self._console.print(Text(f"  │ {line}"), soft_wrap=True)
 
     def _line(self, text: str) -> None:
-        self._console.print(_text(text))
+        self._console.print(text_of(text))
 
 
 def why(answer: Answer) -> str:
@@ -227,13 +227,13 @@ def why(answer: Answer) -> str:
     return f"{place}; {reasons.get(sample['decision'], sample['decision'])}{control}."
 
 
-def _table(*names: str, **settings: Any) -> Table:
+def table_of(*names: str, **settings: Any) -> Table:
     """A table without lines, whose cells are folded and never cut."""
     columns = [Column(name, overflow="fold") for name in names]
     return Table(*columns, box=None, pad_edge=False, **settings)
 
 
-def _text(value: Any) -> Text:
+def text_of(value: Any) -> Text:
     return Text(NOTHING if value is None else printable(str(value)))
 
 

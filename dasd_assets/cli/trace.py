@@ -5,14 +5,21 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dasd_assets.cli.completion import sample_ids
 from dasd_assets.cli.exits import refusing
-from dasd_assets.cli.story import UnknownIdError, tell
+from dasd_assets.cli.story import Story, UnknownIdError, tell
 from dasd_assets.home import active_profile, home
-from dasd_assets.profile import ProfileError
+from dasd_assets.profile import Profile, ProfileError
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+    from dasd_assets.cli.story_page import Page
+    from dasd_assets.evaluation.graded_answers import BenchmarkStory
 
 WIDTH_WITHOUT_TERMINAL = 120
 
@@ -21,27 +28,32 @@ def trace(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="ID", help="A question_id, response_id, rollout_id or continuation_id."
+            metavar="ID",
+            help="A question_id, response_id, rollout_id, continuation_id or answer_id.",
         ),
     ],
     html: Annotated[
         Path | None,
-        typer.Option("--html", help="Write the provenance viewer of the answers to this file."),
+        typer.Option(
+            "--html",
+            help="Write a page to this file: the provenance viewer of the answers, or, of an "
+            "evaluation question, every checkpoint's answers.",
+        ),
     ] = None,
 ) -> None:
     """Tell one sample's whole story, from the drop to the checkpoints that it trained.
 
     Question, shard, file and line, prompts, every answer with its settings, filter verdicts with
     the evidence, sentence classes with p_T and p_S, score, rank, why it was chosen or not,
-    rollouts and continuations made of it.
+    rollouts and continuations made of it. Of an evaluation question: every checkpoint's answers
+    with their verdicts, and with an answer_id the whole text of one.
     """
     import duckdb
     from rich.console import Console
 
+    from dasd_assets.cli.benchmark_page import BenchmarkPage
     from dasd_assets.cli.story_page import Page
-    from dasd_assets.cli.story_prompts import prompts
-    from dasd_assets.evaluation.examples import example_answers
-    from dasd_assets.evaluation.provenance_viewer import render_viewer
+    from dasd_assets.evaluation.graded_answers import benchmark_story
     from resources.contracts import ContractError
     from resources.warehouse import open_warehouse
 
@@ -49,15 +61,43 @@ def trace(
         profile = active_profile()
         lake = home(profile) / "lake"
         warehouse = open_warehouse(lake)
-        story = tell(warehouse, lake, name)
+        benchmark = benchmark_story(warehouse, name)
+        try:
+            story = tell(warehouse, lake, name)
+        except UnknownIdError:
+            if benchmark is None:
+                raise
+            story = None
         if html is not None:
-            ids = [answer.sample["response_id"] for answer in story.answers]
-            viewer = render_viewer(f"Provenance of {name}", example_answers(warehouse, ids))
-            html.write_text(viewer, encoding="utf-8")
-            typer.echo(f"{html}: {len(ids)} answer(s)")
+            page, n_answers = _html(warehouse, benchmark, story, name)
+            html.write_text(page, encoding="utf-8")
+            typer.echo(f"{html}: {n_answers} answer(s)")
             return
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL
-    page = Page(Console(width=width, highlight=False, markup=False, emoji=False))
+    console = Console(width=width, highlight=False, markup=False, emoji=False)
+    if benchmark is not None:
+        BenchmarkPage(console).print_story(benchmark)
+    if story is not None:
+        _print(Page(console), story, profile)
+
+
+def _html(
+    warehouse: DuckDBPyConnection, benchmark: BenchmarkStory | None, story: Story | None, name: str
+) -> tuple[str, int]:
+    """The page about an evaluation question, or about a training question; answers in it."""
+    from dasd_assets.evaluation.examples import example_answers
+    from dasd_assets.evaluation.graded_answers import render_answers
+    from dasd_assets.evaluation.provenance_viewer import render_viewer
+
+    if benchmark is not None:
+        return render_answers(warehouse, benchmark), len(benchmark.answers)
+    ids = [answer.sample["response_id"] for answer in story.answers] if story else []
+    return render_viewer(f"Provenance of {name}", example_answers(warehouse, ids)), len(ids)
+
+
+def _print(page: Page, story: Story, profile: Profile) -> None:
+    from dasd_assets.cli.story_prompts import prompts
+
     page.print_question(story)
     page.print_prompts(prompts(profile, story))
     page.print_answers(story)

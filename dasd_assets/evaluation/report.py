@@ -94,7 +94,7 @@ class ReportData:
     """All that the page shows; an empty part leaves its section out.
 
     `summary` and `versions` are label -> value; `profile` is the exact profile as text; the costs
-    of one stage stand together.
+    of one stage stand together; `graded` are rows of `graded_examples`.
     """
 
     title: str
@@ -107,6 +107,7 @@ class ReportData:
     profile: str
     versions: Mapping[str, str]
     lineage: Sequence[Lineage]
+    graded: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,8 @@ def render_report(data: ReportData) -> str:
         OVERALL=OVERALL,
         NOT_MEASURED=NOT_MEASURED,
         SIGNIFICANT=SIGNIFICANT,
-        scores=[score for row in data.stage_rows for score in row.scores.values() if score],
+        scores=(scores := [s for row in data.stage_rows for s in row.scores.values() if s]),
+        numbers_of_answers=sorted({j for score in scores for j in score.pass_at}),
         comparisons=list(_comparisons(data.stage_rows)),
         funnel=[
             (step, kept_share(step, before), largest_losses(step))
@@ -196,11 +198,14 @@ def printable(text: str) -> str:
 
 
 def _comparisons(rows: Sequence[StageRow]) -> Iterator[PairedDifference]:
-    """Gains over the row above, then of the last row over the first."""
-    measured: list[PairedDifference | None] = [gain for row in rows for gain in row.gains.values()]
-    if len(rows) > 2:
-        measured += rows[-1].total_gains.values()
-    return (gain for gain in measured if gain is not None)
+    """Every checkpoint over every one before it, the nearest first."""
+    return (
+        gain
+        for row in rows
+        for before in reversed(list(row.differences.values()))
+        for gain in before.values()
+        if gain is not None
+    )
 
 
 def _percent(share: float, digits: int = 1) -> str:

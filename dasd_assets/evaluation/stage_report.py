@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import yaml
@@ -16,6 +16,7 @@ from dasd_assets.evaluation.collect import funnel_steps, stage_rows, training_lo
 from dasd_assets.evaluation.costs import asset_costs
 from dasd_assets.evaluation.examples import best_ranked, example_answers
 from dasd_assets.evaluation.figures import to_svg
+from dasd_assets.evaluation.graded_answers import graded_examples
 from dasd_assets.evaluation.pictures import run_pictures
 from dasd_assets.evaluation.report import (
     ExampleAnswer,
@@ -24,7 +25,7 @@ from dasd_assets.evaluation.report import (
     ReportPlot,
     render_report,
 )
-from dasd_assets.evaluation.stage_table import render_stage_table
+from dasd_assets.evaluation.stage_table import StageRow, render_answer_table, render_stage_table
 from dasd_assets.measured import took
 from dasd_assets.profile import Profile
 from resources.lake import Lake
@@ -70,6 +71,7 @@ def write_stage_report(
                 for picture in pictures
             ],
             examples=list(_examples(warehouse, profile)),
+            graded=_graded(warehouse, rows, profile),
             costs=asset_costs((event for event, *_ in materializations), groups),
             profile=yaml.safe_dump(profile.model_dump(mode="json"), sort_keys=False),
             versions={package: version(package) for package in PACKAGES},
@@ -96,6 +98,7 @@ def write_stage_report(
             "report": dg.MetadataValue.path(str(file)),
             **took(),
             "stage_table": dg.MetadataValue.md(f"```\n{render_stage_table(rows)}\n```"),
+            "answers": dg.MetadataValue.md(f"```\n{render_answer_table(rows)}\n```"),
             **as_metadata({picture.name: picture.figure for picture in pictures}),
             **{f"avg_at_k/{checkpoint}": value for checkpoint, value in overall.items()},
         },
@@ -107,6 +110,15 @@ def _examples(warehouse: DuckDBPyConnection, profile: Profile) -> Iterator[Examp
     for temperature in profile.teacher_responses.temperatures:
         chosen = best_ranked(warehouse, temperature, N_EXAMPLES)
         yield from example_answers(warehouse, chosen, temperature)
+
+
+def _graded(
+    warehouse: DuckDBPyConnection, rows: list[StageRow], profile: Profile
+) -> list[dict[str, Any]]:
+    """Right and wrong answers of the last checkpoint that was evaluated."""
+    measured = [row.checkpoint for row in rows if any(row.scores.values())]
+    benchmarks = list(profile.evaluation.benchmarks)
+    return graded_examples(warehouse, measured[-1], benchmarks) if measured else []
 
 
 def latest_materializations(

@@ -26,6 +26,7 @@ CHECKPOINTS: Final = ("base", "low_temperature", "high_temperature", "dasd")
 NOT_MEASURED: Final = "–"
 SIGNIFICANT: Final = 0.05
 COLUMN_CHARACTERS: Final = 12
+ANSWER_CHARACTERS: Final = 11
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,36 @@ def render_stage_table(rows: Sequence[StageRow]) -> str:
         if any(row.gains.values()):
             lines.append(_line("", [_gain(row.gains[name]) for name in columns], first))
     return "\n".join([*lines, "", *_legend(rows)])
+
+
+def render_answer_table(rows: Sequence[StageRow]) -> str:
+    """What the answers behind the scores are like, as aligned plain text.
+
+    A line for every checkpoint and evaluation set, and one for its mean over them.
+    """
+    scores = [score for row in rows for score in row.scores.values() if score is not None]
+    if not scores:
+        return "nothing measured yet"
+    js = sorted({j for score in scores for j in score.pass_at if j > 1})
+    titles = [*(f"pass@{j}" for j in js), "cut off", "no answer", "tokens"]
+    names = [f"{score.checkpoint} {score.benchmark}".replace("_", " ") for score in scores]
+    first = max(map(len, names))
+    lines = ["".join([" " * first, *(title.rjust(ANSWER_CHARACTERS) for title in titles)])]
+    for name, score in zip(names, scores, strict=True):
+        shares = [*(score.pass_at.get(j) for j in js), score.truncated_share, score.no_answer_share]
+        cells = [NOT_MEASURED if share is None else f"{100 * share:.1f}" for share in shares]
+        cells.append(f"{score.mean_tokens:,.0f}")
+        lines.append(
+            "".join([name.ljust(first), *(cell.rjust(ANSWER_CHARACTERS) for cell in cells)])
+        )
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "pass@j: at least one of j answers is right; cut off: hit max_tokens; no answer: no",
+            "final part, cut off or not (all in %); tokens: mean length of an answer",
+        ]
+    )
 
 
 def _line(name: str, cells: Sequence[str], first: int) -> str:
