@@ -7,6 +7,7 @@ from checks import (
     evaluation,
     mixed_policy_distillation,
     questions,
+    release,
     response_filtering,
     teacher_responses,
     temperature_scheduled_learning,
@@ -21,6 +22,7 @@ BOXES = (
     temperature_scheduled_learning,
     mixed_policy_distillation,
     evaluation,
+    release,
 )
 
 

@@ -98,6 +98,18 @@ _CHECKPOINT: Final = (
     _warns("loss_fell", "Loss at the end over the loss at the start.", maximum=1.0),
 )
 
+_RELEASE: Final = (
+    _stops(
+        "checksums_hold", "Files of the release that are not as SHA256SUMS says, missing or extra."
+    ),
+    _stops(
+        "loads",
+        "What would go wrong in loading it: of a model configuration, tokenizer, chat template and "
+        "each tensor the architecture needs; of a data set columns and rows of each configuration.",
+    ),
+    _stops("card_complete", "Sections and metadata fields that its card lacks."),
+)
+
 CONTRACTS: Final[dict[str, tuple[Contract, ...]]] = {
     "raw_questions": (
         _stops("has_usable_rows", "Rows of the drop that can be used.", None, minimum=1),
@@ -241,5 +253,14 @@ CONTRACTS: Final[dict[str, tuple[Contract, ...]]] = {
     "low_temperature_checkpoint": _CHECKPOINT,
     "high_temperature_checkpoint": _CHECKPOINT,
     "dasd_checkpoint": _CHECKPOINT,
+    "model_release": _RELEASE,
+    "dataset_release": (
+        *_RELEASE,
+        _stops(
+            "kept_responses",
+            "Rows whose answer is no kept response or continuation, or that are there twice.",
+        ),
+        _stops("not_contaminated", "Questions that share an n-gram with an evaluation question."),
+    ),
 }  # fmt: skip
 """Asset -> its checks. `evaluation` stands for the evaluations of all checkpoints."""

@@ -20,6 +20,7 @@ from dasd_assets.models import assets as models
 from dasd_assets.profile import Model, Profile, resolve_path
 from dasd_assets.questions import assets as questions
 from dasd_assets.questions import sensors
+from dasd_assets.release import assets as release
 from dasd_assets.response_filtering import assets as response_filtering
 from dasd_assets.teacher_responses import assets as teacher_responses
 from dasd_assets.temperature_scheduled_learning import assets as temperature_scheduled_learning
@@ -37,8 +38,9 @@ BOXES = (
     temperature_scheduled_learning,
     mixed_policy_distillation,
     evaluation,
+    release,
 )
-"""The boxes of the paper's figure, in order of the data's way."""
+"""The boxes of the paper's figure and the release, in order of the data's way."""
 
 
 def build_definitions(profile: Profile, folder: Path) -> dg.Definitions:

@@ -47,7 +47,7 @@ def inspect_model(name: str, revision: str | None = None, weights: bool = True) 
     """
     path = _locate(name, revision)
     config = _json(path / "config.json", "Is this a model folder in Hugging Face layout?")
-    tensors = _tensors(path) if weights else {}
+    tensors = tensor_shapes(path) if weights else {}
     vocab_size = int(config.get("vocab_size", 0))
     _check_tokenizer(path, vocab_size)
     embedding = next((tensors[key] for key in EMBEDDING_NAMES if key in tensors), None)
@@ -97,8 +97,12 @@ def _json(file: Path, advice: str) -> dict[str, Any]:
     return content
 
 
-def _tensors(path: Path) -> dict[str, tuple[int, ...]]:
-    """Shapes of all weights, from the headers of the safetensors files."""
+def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Shapes of all weights of a model folder, from the headers of the safetensors files.
+
+    Raises:
+        ModelFolderError: there are none, or a file is torn.
+    """
     files = sorted(path.glob("*.safetensors"))
     if not files:
         raise ModelFolderError(f"{path}: no weights (*.safetensors). Is the download complete?")

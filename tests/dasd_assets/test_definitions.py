@@ -25,6 +25,9 @@ TINY = load_profile("tiny")
 LAYOUT = Layout.model_validate({"question": "q", "domain": "d", "answer": "a"})
 
 GRID = {"teacher_responses", "filtered_responses", "student_scores", "sentence_provenance"}
+WHOLE_PROFILE = {"stage_report", "model_release", "dataset_release"}
+"""These show or contain the profile: any setting makes them stale."""
+
 SHARDED = {"raw_questions", "questions", "student_rollouts", "teacher_continuations"}
 
 
@@ -75,7 +78,7 @@ def test_every_asset_declares_group_owner_kind_code_version_description_and_comp
 def test_groups_are_the_boxes_of_the_figure() -> None:
     boxes = {
         "models", "questions", "teacher_responses", "response_filtering", "divergence_sampling",
-        "temperature_scheduled_learning", "mixed_policy_distillation", "evaluation",
+        "temperature_scheduled_learning", "mixed_policy_distillation", "evaluation", "release",
     }  # fmt: skip
     assert {spec.group_name for spec in assets(TINY).values()} == boxes
     for box in boxes:
@@ -101,26 +104,26 @@ def test_the_papers_compute_becomes_pools_and_container_limits() -> None:
     ("section", "settings", "expected"),
     [
         ("response_filtering", {"max_sentence_repeats": 9},
-         {"filtered_responses", "mixed_policy_sample", "stage_report"}),
+         {"filtered_responses", "mixed_policy_sample"}),
         ("teacher_responses", {"temperatures": {"low": 0.5, "high": 1.0}},
-         {"sampling_temperature", "stage_report"}),
+         {"sampling_temperature"}),
         ("teacher_responses", {"max_tokens": 99},
-         {"teacher_responses", "teacher_continuations", "stage_report"}),
+         {"teacher_responses", "teacher_continuations"}),
         ("divergence_sampling", {"min_probability_ratio": 3.0},
-         {"sentence_provenance", "divergence_sample", "stage_report"}),
+         {"sentence_provenance", "divergence_sample"}),
         ("divergence_sampling", {"segmenter": "sentencex"},
-         {"sentence_provenance", "divergence_sample", "stage_report"}),
+         {"sentence_provenance", "divergence_sample"}),
         ("temperature_scheduled_learning", {"epochs": 9},
-         {"low_temperature_checkpoint", "high_temperature_checkpoint", "stage_report"}),
-        ("questions", {"decontamination_ngram_words": 9}, {"questions", "stage_report"}),
-        ("questions", {"near_duplicate_jaccard": None}, {"questions", "stage_report"}),
-        ("questions", {"layouts": {"a*": LAYOUT}}, {"raw_questions", "stage_report"}),
+         {"low_temperature_checkpoint", "high_temperature_checkpoint"}),
+        ("questions", {"decontamination_ngram_words": 9}, {"questions"}),
+        ("questions", {"near_duplicate_jaccard": None}, {"questions"}),
+        ("questions", {"layouts": {"a*": LAYOUT}}, {"raw_questions"}),
     ],
 )  # fmt: skip
 def test_a_setting_makes_stale_what_it_shapes_and_nothing_else(
     section: str, settings: dict[str, Any], expected: set[str]
 ) -> None:
-    assert changed(TINY, section, **settings) == expected
+    assert changed(TINY, section, **settings) == expected | WHOLE_PROFILE
 
 
 @pytest.mark.parametrize(

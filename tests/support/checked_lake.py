@@ -197,6 +197,8 @@ PARTITION_KEYS: dict[str, Any] = {
     "low_temperature_checkpoint": None,
     "high_temperature_checkpoint": None,
     "dasd_checkpoint": None,
+    "model_release": None,
+    "dataset_release": None,
 }
 
 

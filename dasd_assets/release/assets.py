@@ -1,0 +1,60 @@
+"""Release: the distilled model and its training sets, as folders for the Hugging Face hub."""
+
+import dagster as dg
+
+from dasd_assets.declare import declared
+from dasd_assets.evaluation.assets import CHECKPOINT_ASSETS
+from dasd_assets.profile import Profile
+from dasd_assets.release.publish import release_data, release_model
+from resources.lake import Lake
+
+GROUP = "release"
+
+
+def build(profile: Profile) -> list[dg.AssetsDefinition]:
+    """Assets of the box for one profile."""
+
+    def all_of(asset: str | list[str]) -> dg.AssetDep:
+        return dg.AssetDep(dg.AssetKey(asset), partition_mapping=dg.AllPartitionMapping())
+
+    @dg.asset(
+        deps=[
+            "dasd_checkpoint",
+            *(all_of(["evaluation", checkpoint]) for checkpoint in CHECKPOINT_ASSETS),
+        ],
+        **declared(GROUP, profile.compute.data, "1", profile, kinds={"huggingface"}),
+    )
+    def model_release(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
+        """The distilled model as a folder: weights, tokenizer, card, profile, lineage, checksums.
+
+        `transformers`, `vllm serve` and the hub take it as it is. A model without evaluation, with
+        a failed check, or trained on evaluation questions is refused.
+
+        ```text
+        version = sha256(SHA256SUMS): the same content is the same release
+        ```
+        """
+        return release_model(context, lake, profile)
+
+    @dg.asset(
+        deps=[
+            all_of("teacher_responses"),
+            all_of("filtered_responses"),
+            all_of("sentence_provenance"),
+            all_of("divergence_sample"),
+            "mixed_policy_sample",
+        ],
+        **declared(GROUP, profile.compute.data, "1", profile, kinds={"huggingface", "parquet"}),
+    )
+    def dataset_release(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
+        """The training sets of the three stages as a folder that `datasets.load_dataset` reads.
+
+        With the teacher's tokens and logprobs, and the provenance of each sentence, as companions.
+
+        ```text
+        version = sha256(SHA256SUMS): the same rows are the same release
+        ```
+        """
+        return release_data(context, lake, profile)
+
+    return [model_release, dataset_release]

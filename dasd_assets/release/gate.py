@@ -1,0 +1,98 @@
+"""What has to hold before anything is released: evaluated, and clean of evaluation questions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from dasd_assets.evaluation.metrics import OVERALL
+from dasd_assets.evaluation.stage_table import StageRow
+from dasd_assets.questions.decontamination import EvaluationGrams
+from dasd_assets.release.folder import ReleaseError
+
+if TYPE_CHECKING:
+    from dasd_assets.profile import Profile
+    from resources.lake import Lake
+
+RELEASED, BASE = "dasd", "base"
+TRAINED_ON = ("divergence_sample", "mixed_policy_sample")
+MAX_EXAMPLES = 5
+
+
+def require_evaluated(rows: Sequence[StageRow]) -> None:
+    """Refuse a model that was not evaluated, or whose gain over the base student is unknown.
+
+    Raises:
+        ReleaseError: naming the evaluations that are missing.
+    """
+    scores = {row.checkpoint: row.scores for row in rows}
+    missing = [
+        f"evaluation/{checkpoint} [{benchmark}]"
+        for checkpoint in (BASE, RELEASED)
+        for benchmark, score in scores[checkpoint].items()
+        if score is None and benchmark != OVERALL
+    ]
+    if missing:
+        raise ReleaseError(
+            f"a model is not released without its evaluation: {', '.join(missing)} not in the "
+            "lake. Materialize them first."
+        )
+
+
+def require_clean(lake: Lake, profile: Profile) -> int:
+    """Refuse training sets with questions that share an n-gram with an evaluation question.
+
+    Curation rejects such questions; this looks at what is left in the sets themselves.
+
+    Returns:
+        Rows that were looked at.
+
+    Raises:
+        ReleaseError: naming the questions and what they share.
+    """
+    n_rows = 0
+
+    def questions() -> Iterator[pa.RecordBatch]:
+        nonlocal n_rows
+        for table in TRAINED_ON:
+            for partition in lake.partitions(table):
+                for batch in lake.batches(table, partition, ["question_id", "question"]):
+                    n_rows += batch.num_rows
+                    yield batch
+
+    ngram_words = profile.questions.decontamination_ngram_words
+    found = contaminated(questions(), evaluation_questions(lake), ngram_words)
+    if found:
+        shown = "; ".join(f"{name}: {what}" for name, what in list(found.items())[:MAX_EXAMPLES])
+        raise ReleaseError(
+            f"{len(found)} questions of the training sets share {ngram_words} words with an "
+            f"evaluation question: {shown}. Materialize questions, and all below, again."
+        )
+    return n_rows
+
+
+def evaluation_questions(lake: Lake) -> pa.Table:
+    """What must not be trained on."""
+    return lake.read_partitions("benchmark_questions", ["question", "benchmark"])
+
+
+def contaminated(
+    batches: Iterable[pa.RecordBatch], held_out: pa.Table, ngram_words: int
+) -> dict[str, str]:
+    """question_id -> shared n-gram and its evaluation set, of the questions that share one.
+
+    Args:
+        batches: columns question_id and question.
+        held_out: columns question and benchmark.
+    """
+    import duckdb
+
+    found = {}
+    with duckdb.connect() as connection:
+        grams = EvaluationGrams(connection, held_out, ngram_words)
+        for batch in batches:
+            for index, evidence in grams.matches(batch["question"].to_pylist()).items():
+                found[batch["question_id"][index].as_py()] = evidence
+    return found

@@ -1,0 +1,187 @@
+"""What is released: the three training sets, and what their provenance was found from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dasd_assets.divergence_sampling.paired_batches import paired
+from resources.contracts import (
+    MIXED_POLICY_SAMPLE,
+    RELEASED_LOGPROBS,
+    RELEASED_SAMPLE,
+    ContractError,
+)
+
+if TYPE_CHECKING:
+    from dasd_assets.profile import Profile
+    from resources.lake import Lake
+
+STAGES: Final = {
+    "stage1_low_temperature": "low",
+    "stage2_high_temperature": "high",
+}
+"""Configuration of a stage -> the temperature it is trained on."""
+
+MIXED: Final = "stage3_mixed_policy"
+LOGPROBS: Final = "_logprobs"
+
+_TEACHER_COLUMNS = [
+    name for name in RELEASED_LOGPROBS.names
+    if name not in {"response_text", "teacher_token_starts", "sentences", "segmenter"}
+]  # fmt: skip
+_SENTENCE: Final[pa.StructType] = RELEASED_LOGPROBS.field("sentences").type.value_type
+_SENTENCES: Final = pa.schema(
+    [RELEASED_LOGPROBS.field(name) for name in ("response_id", "sentences", "segmenter")]
+)
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """One configuration of the data release."""
+
+    name: str
+    description: str
+    schema: pa.Schema
+    rows: Callable[[], Iterator[pa.RecordBatch]]
+    """Reads the rows from the lake, a row group at a time."""
+
+
+def training_sets(lake: Lake, profile: Profile) -> list[TrainingSet]:
+    """The configurations that a profile releases, in the order of the stages."""
+    temperatures = profile.teacher_responses.temperatures
+    sets = [
+        TrainingSet(
+            name,
+            f"divergence-aware sample of the teacher's answers at T = {temperatures[key]:g}",
+            RELEASED_SAMPLE,
+            lambda key=key: sample_rows(lake, key, temperatures[key]),  # type: ignore[misc]
+        )
+        for name, key in STAGES.items()
+    ]
+    sets.append(
+        TrainingSet(
+            MIXED,
+            "the student's answers finished by the teacher, and a share of stages 1 and 2",
+            MIXED_POLICY_SAMPLE,
+            lambda: lake.batches("mixed_policy_sample"),
+        )
+    )
+    if profile.release.include_logprobs:
+        sets += [
+            TrainingSet(
+                name + LOGPROBS,
+                f"the teacher's tokens and logprobs of {name}, and each sentence's provenance",
+                RELEASED_LOGPROBS,
+                lambda key=key: logprob_rows(lake, key),  # type: ignore[misc]
+            )
+            for name, key in STAGES.items()
+        ]
+    return sets
+
+
+def sample_rows(lake: Lake, key: str, temperature: float) -> Iterator[pa.RecordBatch]:
+    """The divergence sample of one temperature, in the order it is trained on."""
+    for batch in lake.batches("divergence_sample", {"temperature": key}):
+        values = pa.array([temperature] * batch.num_rows, pa.float32())
+        yield (
+            batch.append_column(RELEASED_SAMPLE.field("temperature"), values)
+            .select(RELEASED_SAMPLE.names)
+            .cast(RELEASED_SAMPLE)
+        )
+
+
+def logprob_rows(lake: Lake, key: str) -> Iterator[pa.RecordBatch]:
+    """Tokens, logprobs and sentences of the divergence sample of one temperature.
+
+    The order is that of the shards and of the answers in them. The ids of the sample are held in
+    memory, and a row group of each table that is read.
+
+    Raises:
+        ContractError: a sample's response, or its sentences, are not in the lake.
+    """
+    sample = lake.read("divergence_sample", {"temperature": key}, ["response_id", "question_shard"])
+    n_found = 0
+    for shard in sorted(set(sample["question_shard"].to_pylist())):
+        ids = sample.filter(pc.equal(sample["question_shard"], shard))["response_id"]
+        for batch in _cell_rows(lake, {"temperature": key, "question_shard": shard}, ids):
+            n_found += batch.num_rows
+            yield batch
+    if n_found != sample.num_rows:
+        raise ContractError(
+            f"divergence_sample {key}: {sample.num_rows} responses, but {n_found} of them are in "
+            "filtered_responses. Materialize divergence_sample again."
+        )
+
+
+def _cell_rows(lake: Lake, cell: dict[str, str], ids: pa.ChunkedArray) -> Iterator[pa.RecordBatch]:
+    def chosen(table: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        for batch in lake.batches(table, cell, columns):
+            yield batch.filter(pc.is_in(batch["response_id"], ids.combine_chunks()))
+
+    filtered = chosen(
+        "filtered_responses", ["response_id", "response_text", "teacher_token_starts"]
+    )
+    names = [*_SENTENCE.names, "response_id", "segmenter"]
+    sentences = sentence_lists(chosen("sentence_provenance", names))
+    answers = chosen("teacher_responses", _TEACHER_COLUMNS)
+    with_answers = (
+        _side_by_side(text, answer)
+        for text, answer in paired(filtered, answers, "filtered_responses", "teacher_responses")
+    )
+    for row, sentence in paired(
+        with_answers, sentences, "filtered_responses", "sentence_provenance"
+    ):
+        yield _side_by_side(row, sentence).select(RELEASED_LOGPROBS.names).cast(RELEASED_LOGPROBS)
+
+
+def sentence_lists(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """One row a response out of one row a sentence; a response may go on in the next batch.
+
+    Args:
+        batches: response_id, segmenter and the fields of a sentence, each response's sentences
+            behind each other.
+    """
+    held = None
+    for batch in batches:
+        rows = pa.Table.from_batches([*(held.to_batches() if held else []), batch])
+        if not rows.num_rows:
+            continue
+        last = rows["response_id"][rows.num_rows - 1]
+        n_complete = rows.num_rows - pc.sum(pc.equal(rows["response_id"], last)).as_py()
+        yield _lists(rows.slice(0, n_complete))
+        held = rows.slice(n_complete)
+    if held is not None:
+        yield _lists(held)
+
+
+def _lists(rows: pa.Table) -> pa.RecordBatch:
+    rows = rows.combine_chunks()
+    names = rows["response_id"].to_numpy()
+    starts = np.flatnonzero(np.concatenate([[True], names[1:] != names[:-1]])[: len(names)])
+    sentences = pa.StructArray.from_arrays(
+        [rows[field.name].combine_chunks() for field in _SENTENCE], fields=list(_SENTENCE)
+    )
+    offsets = pa.array([*starts.tolist(), len(names)], pa.int32())
+    first = rows.select(["response_id", "segmenter"]).take(pa.array(starts)).combine_chunks()
+    return pa.RecordBatch.from_arrays(
+        [
+            first["response_id"].combine_chunks(),
+            pa.ListArray.from_arrays(offsets, sentences, type=pa.list_(_SENTENCE)),
+            first["segmenter"].combine_chunks(),
+        ],
+        schema=_SENTENCES,
+    )
+
+
+def _side_by_side(left: pa.RecordBatch, right: pa.RecordBatch) -> pa.RecordBatch:
+    """The columns of both, whose rows are the same; those that both have are the left's."""
+    for field in right.schema:
+        if field.name not in left.schema.names:
+            left = left.append_column(field, right[field.name])
+    return left

@@ -1,0 +1,135 @@
+"""What is not released: without evaluation, with failed checks, with evaluation questions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from support.release_lake import PROFILE, failure, put_benchmark, release
+from support.small_lake import filled
+
+from dasd_assets.check_settings import Checks
+from resources.engines.model_folder import inspect_model
+from resources.lake import Lake
+
+
+def nothing_released(lake: Lake) -> bool:
+    root = Path(lake.root, "releases")
+    return not root.exists() or not list(root.iterdir())
+
+
+@pytest.mark.parametrize("checkpoint", ["dasd", "base"])
+def test_a_model_without_its_evaluation_is_refused(lake: Lake, checkpoint: str) -> None:
+    lake.path("evaluation", {"checkpoint": checkpoint, "benchmark": "code"}).unlink()
+    result = release(lake, "model_release")
+    assert not result.success
+    assert f"evaluation/{checkpoint} [code] not in the lake. Materialize" in failure(result)
+    assert nothing_released(lake)
+
+
+def test_a_model_that_is_not_trained_is_refused(lake: Lake) -> None:
+    Path(lake.root, "checkpoints", "dasd", "current.json").unlink()
+    assert "dasd: not trained yet" in failure(release(lake, "model_release"))
+
+
+@pytest.mark.parametrize("name", ["model_release", "dataset_release"])
+def test_evaluation_questions_in_the_training_sets_are_refused(lake: Lake, name: str) -> None:
+    put_benchmark(lake, "math", "What is 1 + 1? </script><img src=x onerror=alert(1)> [bold]\x1b")
+    put_benchmark(
+        lake, "science", "what is 1 + 1? </script><img src=x onerror=alert(1)> [bold][31m"
+    )
+    message = failure(release(lake, name))
+    assert "1 questions of the training sets share 13 words with an evaluation question" in message
+    assert "q1: " in message
+    assert nothing_released(lake)
+
+
+def test_a_set_without_rows_is_refused(lake: Lake) -> None:
+    lake.write("divergence_sample", filled("divergence_sample"), {"temperature": "high"})
+    message = failure(release(lake, "dataset_release"))
+    assert "stage2_high_temperature has no rows" in message
+    assert nothing_released(lake)
+
+
+def test_a_licence_that_cannot_be_read_leaves_nothing(lake: Lake) -> None:
+    settings = PROFILE.release.model_copy(update={"license": "mit", "license_file": "nowhere"})
+    profile = PROFILE.model_copy(update={"release": settings})
+    result = release(lake, "dataset_release", profile=profile)
+    assert "release.license_file nowhere cannot be read" in failure(result)
+    assert nothing_released(lake)
+
+
+def questions(passed: bool, check: str = "none_lost") -> tuple[dg.AssetsDefinition, Any]:
+    """A made `questions` shard with the outcome of one of its checks."""
+    shards = dg.StaticPartitionsDefinition(["drop-01", "drop-02"])
+
+    @dg.asset(name="questions", partitions_def=shards)
+    def made() -> dg.MaterializeResult:
+        return dg.MaterializeResult(data_version=dg.DataVersion("v1"))
+
+    @dg.asset_check(asset=made, name=check, partitions_def=shards)
+    def outcome() -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(passed=passed)
+
+    return made, outcome
+
+
+def make(instance: dg.DagsterInstance, *definitions: Any, partition: str | None = None) -> None:
+    dg.materialize(
+        list(definitions), instance=instance, partition_key=partition, raise_on_error=False
+    )
+
+
+def test_a_failed_check_of_any_partition_is_refused_until_it_passes(lake: Lake) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        make(instance, *questions(False), partition="drop-01")
+        make(instance, *questions(True), partition="drop-02")
+        message = failure(release(lake, "dataset_release", instance=instance))
+        assert "checks failed on data that would be released: questions: none_lost [drop-01]." in (
+            message
+        )
+        assert nothing_released(lake)
+        make(instance, *questions(True), partition="drop-01")
+        assert release(lake, "dataset_release", instance=instance).success
+
+
+def test_a_warning_is_told_in_the_card(lake: Lake) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        make(instance, *questions(False, "few_rejected"), partition="drop-01")
+        assert release(lake, "dataset_release", instance=instance).success
+    folder = Path(lake.root, "releases", "dataset")
+    assert "- questions: few_rejected (1 partition(s))" in (folder / "README.md").read_text()
+    assert '"data_version": "v1"' in (folder / "lineage.json").read_text()
+    assert "| `questions` | 1 | v1 |" in (folder / "README.md").read_text()
+
+
+def test_the_profile_says_what_is_an_error(lake: Lake) -> None:
+    settings = {"questions": {"few_rejected": {"severity": "error"}}}
+    profile = PROFILE.model_copy(update={"checks": Checks.model_validate(settings)})
+    with dg.DagsterInstance.ephemeral() as instance:
+        make(instance, *questions(False, "few_rejected"), partition="drop-01")
+        result = release(lake, "dataset_release", profile=profile, instance=instance)
+        assert "questions: few_rejected [drop-01]" in failure(result)
+
+
+@pytest.mark.parametrize("is_current", [True, False], ids=["of this model", "of an earlier one"])
+def test_an_evaluation_of_an_earlier_checkpoint_is_refused(lake: Lake, is_current: bool) -> None:
+    version = inspect_model(str(lake.current_checkpoint("dasd"))).content_hash[:16]
+
+    @dg.asset
+    def dasd_checkpoint() -> dg.MaterializeResult:
+        return dg.MaterializeResult(data_version=dg.DataVersion(version if is_current else "old"))
+
+    @dg.asset(key=["evaluation", "dasd"], deps=[dasd_checkpoint])
+    def evaluation() -> None:
+        """Answers of that checkpoint."""
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        make(instance, dasd_checkpoint, evaluation)
+        result = release(lake, "model_release", instance=instance)
+    assert result.success == is_current
+    if not is_current:
+        assert "is of an earlier dasd_checkpoint" in failure(result)
+        assert nothing_released(lake)
