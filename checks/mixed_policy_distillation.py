@@ -17,13 +17,16 @@ from checks.temperature_scheduled_learning import checkpoint_checks
 from dasd_assets.partitions import QUESTION_SHARD, question_shards
 from dasd_assets.profile import DOMAINS, Profile
 
+_BROKEN = "(coalesce(len(broken_rules), 0) > 0)"
+"""SQL that is true of a rollout that cannot be used."""
+
 
 def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
     """Checks of the box for one profile."""
     settings = profile.mixed_policy_distillation
     return [
         asset_checks(
-            profile, "student_rollouts", _rollouts, "student_rollouts",
+            profile, "student_rollouts", _rollouts(settings.cap_ratio), "student_rollouts",
             partitions_def=question_shards, dimension=QUESTION_SHARD,
         ),
         asset_checks(
@@ -38,25 +41,41 @@ def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
     ]  # fmt: skip
 
 
-def _rollouts(data: Tables) -> Iterator[Measured | Summary]:
-    data.view_all("divergence_sample")
-    over, ids = data.broken(
-        "select rollout_id from student_rollouts where len(token_ids) > max_tokens"
-    )
-    yield Measured("within_cap", {data.name(): over}, ids)
-    unknown, ids = data.broken(
-        "select rollout_id from student_rollouts anti join divergence_sample using (response_id)"
-    )
-    yield Measured("known_responses", {data.name(): unknown}, ids)
-    yield from sampled(data, "student_rollouts", "rollout_id", "truncation_rate")
+def _rollouts(cap_ratio: float) -> Measure:
+    def measure(data: Tables) -> Iterator[Measured | Summary]:
+        data.view_all("divergence_sample")
+        over, ids = data.broken(
+            """select rollout_id from student_rollouts
+               where len(token_ids) > max_tokens
+                  or max_tokens > greatest(1, $ratio::double * n_teacher_response_tokens)""",
+            ratio=cap_ratio,
+        )
+        yield Measured("within_cap", {data.name(): over}, ids)
+        unknown, ids = data.broken(
+            """select rollout_id from student_rollouts
+               anti join divergence_sample as d using (response_id)
+               union all
+               select rollout_id from student_rollouts as r join divergence_sample as d
+               using (response_id) where r.n_teacher_response_tokens <> d.n_student_tokens"""
+        )
+        yield Measured("known_responses", {data.name(): unknown}, ids)
+        rows = data.row(
+            f"select count(*) as n, count(*) filter ({_BROKEN}) as broken from student_rollouts"
+        )
+        rejected = {data.name(): rows["broken"] / rows["n"]} if rows["n"] else {}
+        yield Measured("few_rejected", rejected, _broken_rollouts(data))
+        yield from sampled(data, "student_rollouts", "rollout_id", "truncation_rate")
+
+    return measure
 
 
 def _continuations(min_cut_fraction: float) -> Measure:
     def measure(data: Tables) -> Iterator[Measured | Summary]:
         data.view("student_rollouts", QUESTION_SHARD)
         off, ids = data.broken(
-            """select coalesce(r.rollout_id, c.rollout_id) from
-                   (select rollout_id from student_rollouts where is_truncated) as r
+            f"""select coalesce(r.rollout_id, c.rollout_id) from
+                   (select rollout_id from student_rollouts
+                    where is_truncated and not {_BROKEN}) as r
                full join (select rollout_id, count(*) as n from teacher_continuations group by 1)
                    as c using (rollout_id)
                where r.rollout_id is null or coalesce(n, 0) <> 1"""
@@ -74,7 +93,8 @@ def _continuations(min_cut_fraction: float) -> Measure:
 
 
 def _sample(profile: Profile) -> Measure:
-    n_off_policy = profile.mixed_policy_distillation.off_policy_samples
+    settings = profile.mixed_policy_distillation
+    n_off_policy = settings.off_policy_samples
 
     def measure(data: Tables) -> Iterator[Measured | Summary]:
         data.view_all("teacher_continuations")
@@ -106,6 +126,13 @@ def _sample(profile: Profile) -> Measure:
         }.items():
             n_broken, ids = data.broken(sql)
             yield Measured(check, {data.name(): n_broken}, ids)
+        again, ids = data.broken(
+            """select sample_id from mixed_policy_sample where policy = 'off_policy'
+               and question_id in (
+                   select question_id from mixed_policy_sample where policy = 'mixed_policy')"""
+        )
+        twice = {data.name(): again} if settings.distinct_questions else {}
+        yield Measured("distinct_questions", twice, ids)
         yield known_questions(data, "mixed_policy_sample", "sample_id")
         yield within_context(
             data, "mixed_policy_sample", "sample_id", profile.response_filtering.max_student_tokens
@@ -127,6 +154,14 @@ def _sample(profile: Profile) -> Measure:
         )
 
     return measure
+
+
+def _broken_rollouts(data: Tables) -> tuple[str, ...]:
+    """Some rollouts that cannot be used, with the first rule that each breaks."""
+    return data.broken(
+        f"""select rollout_id || ': ' || broken_rules[1].rule from student_rollouts
+            where {_BROKEN}"""
+    )[1]
 
 
 def _asked(data: Tables) -> tuple[str, ...]:

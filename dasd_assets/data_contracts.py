@@ -202,19 +202,25 @@ CONTRACTS: Final[dict[str, tuple[Contract, ...]]] = {
         *TABLE,
     ),
     "student_rollouts": (
-        _stops("within_cap", "Rollouts longer than their cap of the teacher's length."),
-        _stops("known_responses", "Rollouts whose response_id is in no divergence sample."),
+        _stops("within_cap", "Rollouts longer than their cap, or with a cap above cap_ratio x the "
+               "teacher's length."),
+        _stops("known_responses", "Rollouts whose response_id is in no divergence sample, or of "
+               "another length there."),
+        _warns("few_rejected", "Share of the rollouts that cannot be used (`broken_rules`).",
+               maximum=0.05),
         *_logprobs(blocking=False, lowest_mean=-10.0),
         _warns(
             "truncation_rate",
-            "Share of the rollouts that hit their cap: only these are continued.",
+            "Share of the rollouts that hit their cap: only these are continued. At 0 nothing is, "
+            "at 1 the caps or the student are broken.",
             minimum=0.01,
             maximum=0.9,
         ),
         *TABLE,
     ),
     "teacher_continuations": (
-        _stops("every_truncated_continued", "Truncated rollouts without exactly one continuation."),
+        _stops("every_truncated_continued", "Usable truncated rollouts without exactly one "
+               "continuation, and continuations of others."),
         _stops("cut_in_range", "Cuts before min_cut_fraction of the rollout, or behind its end."),
         *_logprobs(blocking=False, lowest_mean=-5.0),
         _warns("few_truncated", _TRUNCATED, maximum=0.2),
@@ -227,6 +233,11 @@ CONTRACTS: Final[dict[str, tuple[Contract, ...]]] = {
         _stops("prefix_within_text", "Student prefixes that do not end inside the response."),
         _stops("none_lost", "Continuations that are neither in the sample nor rejected, or both."),
         _stops("known_samples", "Samples that are no continuation and no divergence sample."),
+        _stops(
+            "distinct_questions",
+            "Off-policy samples to a question that a mixed-policy sample is to, unless the profile "
+            "allows it.",
+        ),
         KNOWN_QUESTIONS,
         WITHIN_CONTEXT,
         _warns(

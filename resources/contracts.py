@@ -269,6 +269,11 @@ STUDENT_ROLLOUTS = _schema(
     *_SAMPLING,
     ("n_teacher_response_tokens", pa.int32(), "teacher response's length in student tokens"),
     ("is_truncated", pa.bool_(), "cut off by the cap of 1.5 x the teacher response's length"),
+    (
+        "broken_rules",
+        pa.list_(pa.struct([("rule", pa.string()), ("evidence", pa.string())])),
+        "why the rollout cannot be used, whatever its length; empty where it can",
+    ),
     ("text", pa.string(), "decoded text in the student's format"),
 )
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from dasd_assets.evaluation.picture_data import CutOffRates
+
 N_DENSITY_POINTS: Final = 200
 N_BINS: Final = 30
 MAX_SENTENCES_DRAWN: Final = 150
@@ -111,6 +113,29 @@ def probabilities_along_answer(sentences: Sequence[Mapping[str, Any]]) -> Figure
         axes.set(xlabel="sentence", ylabel="geometric-mean token probability", ylim=(-0.03, 1.03))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         add_legend(axes, columns=5)
+    return figure
+
+
+def cut_off_rate(rates: CutOffRates) -> Figure:
+    """Share of the rollouts that their cap cuts off, by the teacher's length (paper Fig. 7).
+
+    Args:
+        rates: from `picture_data.cut_off_rates`.
+    """
+    with styled_axes("Rollouts cut off, by length of the teacher's answer") as (figure, axes):
+        places = np.arange(len(rates.share))
+        axes.bar(places, 100 * rates.share, width=0.84, color=COLOURS["student"])
+        for place, share, n in zip(places, rates.share, rates.rollouts, strict=True):
+            axes.annotate(f"{n:,.0f}", (place, 100 * share), (0, 2), textcoords="offset points",
+                          ha="center", fontsize=6)  # fmt: skip
+        names = [
+            f"{low:,.0f}" if low == high else f"{low:,.0f}–{high:,.0f}"
+            for low, high in zip(rates.shortest, rates.longest, strict=True)
+        ]
+        axes.set_xticks(places, names, rotation=35, ha="right", fontsize=6)
+        axes.tick_params(axis="x", length=0)
+        axes.set(xlabel="student tokens of the teacher's answer (on the bars: rollouts)",
+                 ylabel="cut off by the cap (%)", ylim=(0, 108))  # fmt: skip
     return figure
 
 

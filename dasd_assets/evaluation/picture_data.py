@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -120,6 +121,49 @@ def class_shares(
     totals = counts.sum(axis=0)
     shares = np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
     return dict(zip(SENTENCE_CLASSES, shares, strict=True))
+
+
+@dataclass(frozen=True)
+class CutOffRates:
+    """Rollouts by the length of the teacher's answer, in bins of about equally many.
+
+    Attributes:
+        shortest, longest: student tokens of the teacher's answers of a bin, shape (bins,).
+        rollouts: usable rollouts of a bin.
+        share: of them, cut off by the cap; 0 to 1.
+    """
+
+    shortest: Numbers
+    longest: Numbers
+    rollouts: Numbers
+    share: Numbers
+
+
+def cut_off_rates(warehouse: DuckDBPyConnection, where: Partition, n_bins: int = 10) -> CutOffRates:
+    """How often the student's own answers hit their cap, by length (paper Fig. 7).
+
+    Rollouts that cannot be used count nowhere. Equal lengths are in one bin.
+
+    Args:
+        warehouse: from `open_warehouse`.
+        where: partition columns and their keys; all partitions if empty.
+        n_bins: bins at most.
+    """
+    rows = warehouse.sql(
+        f"""
+        WITH ranked AS (
+            SELECT n_teacher_response_tokens AS n_tokens, is_truncated,
+                   percent_rank() OVER (ORDER BY n_teacher_response_tokens) AS position
+            FROM student_rollouts
+            WHERE {in_partition(where)} AND coalesce(len(broken_rules), 0) = 0
+        )
+        SELECT min(n_tokens) AS shortest, max(n_tokens) AS longest, count(*) AS rollouts,
+               avg(is_truncated::INTEGER) AS share
+        FROM ranked GROUP BY least(floor(position * {n_bins:d}), {n_bins:d} - 1) ORDER BY shortest
+        """,
+        params=dict(where),
+    ).to_arrow_table()
+    return CutOffRates(*(column.to_numpy().astype(np.float64) for column in rows.columns))
 
 
 def _by_name(

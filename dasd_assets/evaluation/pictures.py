@@ -99,6 +99,12 @@ def data_pictures(warehouse: DuckDBPyConnection, profile: Profile) -> Iterator[P
             f"What the policy chose at the temperature {name}, beside the random control.",
         )
     yield Picture(
+        "cut-off-rate",
+        data_plots.cut_off_rate(picture_data.cut_off_rates(warehouse, {})),
+        "How often the student's own answers are cut off, by the length of the teacher's (the "
+        "paper's Fig. 7).",
+    )
+    yield Picture(
         "evaluation-lengths",
         data_plots.length_distribution(
             _ordered(picture_data.evaluation_lengths(warehouse), ["base", *STAGES]),
@@ -130,6 +136,17 @@ def provenance_pictures(lake: Path, cell: dict[str, str]) -> dict[str, Figure]:
             for name, figure in _class_shares(warehouse, cell).items()
         },
         "along_one_answer": data_plots.probabilities_along_answer(_varied_answer(warehouse, cell)),
+    }
+
+
+def rollout_pictures(
+    warehouse: DuckDBPyConnection, shard: Mapping[str, str]
+) -> dict[str, Figure]:
+    """How often the rollouts of one shard are cut off, by length."""
+    return {
+        "cut_off_rate_by_length": data_plots.cut_off_rate(
+            picture_data.cut_off_rates(warehouse, shard)
+        )
     }
 
 

@@ -1,18 +1,25 @@
 """Mixed-policy distillation: the student's own answers, finished by the teacher (section 5)."""
 
+from pathlib import Path
+
 import dagster as dg
 
-from dasd_assets.declare import declared, log_progress, materialized
-from dasd_assets.mixed_policy_distillation.continuations import continue_rollouts
-from dasd_assets.mixed_policy_distillation.mixed_sample import finish_continuations, mix
-from dasd_assets.mixed_policy_distillation.rollouts import sample_rollout_questions, sample_rollouts
-from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE, question_shards
+from dasd_assets.declare import as_metadata, declared, log_progress, materialized
+from dasd_assets.evaluation.funnel import render_funnel
+from dasd_assets.evaluation.pictures import rollout_pictures
+from dasd_assets.evaluation.plots import funnel_bars
+from dasd_assets.mixed_policy_distillation.continuations import continue_rollouts, read_to_continue
+from dasd_assets.mixed_policy_distillation.funnel import mixed_policy_steps, rollout_counts
+from dasd_assets.mixed_policy_distillation.rollouts import chosen_questions, sample_rollouts
+from dasd_assets.mixed_policy_distillation.write_sample import write_mixed_sample
+from dasd_assets.partitions import QUESTION_SHARD, question_shards
 from dasd_assets.profile import Profile
 from dasd_assets.teacher_responses.earlier import SAMPLED
 from dasd_assets.temperature_scheduled_learning.stage import train_stage
 from resources.inference import InferenceModel
 from resources.lake import Lake
 from resources.training import TrainingLauncher
+from resources.warehouse import open_warehouse
 
 GROUP = "mixed_policy_distillation"
 
@@ -28,7 +35,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             "high_temperature_checkpoint",
             dg.AssetDep("divergence_sample", partition_mapping=dg.AllPartitionMapping()),
         ],
-        **declared(GROUP, profile.compute.student_inference, "1", *rollout_settings,
+        **declared(GROUP, profile.compute.student_inference, "2", *rollout_settings,
                    profile.system_prompt, profile.seed, kinds={"huggingface"},
                    table="student_rollouts"),
     )  # fmt: skip
@@ -45,16 +52,8 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         ```
         """
         shard = {QUESTION_SHARD: context.partition_key}
-        chosen = sample_rollout_questions(
-            lake.read_partitions("divergence_sample").drop_columns(TEMPERATURE),
-            settings.rollout_questions,
-            profile.seed,
-        )
-        chosen = chosen.filter(
-            [
-                shard_name == context.partition_key
-                for shard_name in chosen[QUESTION_SHARD].to_pylist()
-            ]
+        chosen = chosen_questions(
+            lake, context.partition_key, settings.rollout_questions, profile.seed
         )
         journal = lake.journal("student_rollouts", shard)
         with base_student_model.open(str(lake.current_checkpoint("high_temperature"))) as engine:
@@ -70,13 +69,17 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             )  # fmt: skip
             written = lake.write("student_rollouts", rows, shard)
         journal.unlink(missing_ok=True)
-        truncated = lake.read("student_rollouts", shard, ["is_truncated"])["is_truncated"]
-        return materialized(lake, written, shard, truncated=sum(truncated.to_pylist()))
+        warehouse = open_warehouse(Path(lake.root))
+        return materialized(
+            lake, written, shard,
+            **rollout_counts(warehouse, shard),
+            **as_metadata(rollout_pictures(warehouse, shard)),
+        )  # fmt: skip
 
     @dg.asset(
         partitions_def=question_shards,
         deps=[student_rollouts, "teacher_model"],
-        **declared(GROUP, profile.compute.teacher_inference, "1", settings.min_cut_fraction,
+        **declared(GROUP, profile.compute.teacher_inference, "2", settings.min_cut_fraction,
                    settings.temperature, profile.teacher.path, profile.system_prompt,
                    profile.seed, profile.teacher_responses.max_tokens,
                    profile.teacher_responses.reasoning_effort, kinds={"huggingface"},
@@ -101,7 +104,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         journal = lake.journal("teacher_continuations", shard)
         with teacher.open() as engine:
             rows = continue_rollouts(
-                lake.read("student_rollouts", shard), engine, base_student_model.tokenizer(),
+                read_to_continue(lake, shard), engine, base_student_model.tokenizer(),
                 min_cut_fraction=settings.min_cut_fraction,
                 temperature=settings.temperature,
                 max_tokens=profile.teacher_responses.max_tokens,
@@ -123,9 +126,9 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             dg.AssetDep(teacher_continuations, partition_mapping=dg.AllPartitionMapping()),
             dg.AssetDep("divergence_sample", partition_mapping=dg.AllPartitionMapping()),
         ],
-        **declared(GROUP, profile.compute.data, "1", settings.off_policy_samples,
-                   profile.response_filtering, profile.seed, kinds={"parquet"},
-                   table="mixed_policy_sample"),
+        **declared(GROUP, profile.compute.data, "2", settings.off_policy_samples,
+                   settings.distinct_questions, profile.response_filtering, profile.seed,
+                   kinds={"parquet"}, table="mixed_policy_sample"),
     )  # fmt: skip
     def mixed_policy_sample(lake: Lake, base_student_model: InferenceModel) -> dg.MaterializeResult:
         """Continuations that pass the quality filters, plus the off-policy share.
@@ -136,21 +139,21 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         sample = continuations that keep every rule + off_policy_samples of `divergence_sample`
         ```
         """
-        finished = finish_continuations(
-            lake.read_partitions("teacher_continuations").drop_columns(QUESTION_SHARD),
-            base_student_model.tokenizer(),
-            profile.response_filtering,
+        sample = write_mixed_sample(
+            lake, base_student_model.tokenizer(), profile.response_filtering,
             profile.system_prompt,
-        )
-        off_policy = lake.read_partitions("divergence_sample").drop_columns(TEMPERATURE)
-        sample = mix(finished.kept, off_policy, settings.off_policy_samples, profile.seed)
-        lake.write("rejected_continuations", finished.rejected)
-        written = lake.write("mixed_policy_sample", sample)
+            n_off_policy=settings.off_policy_samples,
+            distinct_questions=settings.distinct_questions,
+            seed=profile.seed,
+        )  # fmt: skip
+        steps = mixed_policy_steps(open_warehouse(Path(lake.root)))
         return materialized(
-            lake, written,
-            mixed_policy=finished.kept.num_rows,
-            off_policy=sample.num_rows - finished.kept.num_rows,
-            rejected=finished.rejected.num_rows,
+            lake, sample.written, None,
+            mixed_policy=sample.n_mixed,
+            off_policy=sample.written.n_rows - sample.n_mixed,
+            rejected=sample.n_rejected,
+            funnel=dg.MetadataValue.md(f"```\n{render_funnel(steps)}\n```"),
+            **as_metadata({"funnel_plot": funnel_bars(steps)}),
         )  # fmt: skip
 
     @dg.asset(

@@ -11,12 +11,15 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from dasd_assets.response_filtering.student_format import THINK_CLOSE, THINK_OPEN
+from dasd_assets.mixed_policy_distillation.prefix import Prefix, teacher_prefix
+from dasd_assets.mixed_policy_distillation.usable import whole_characters
 from dasd_assets.teacher_responses.earlier import row_id
 from dasd_assets.teacher_responses.sampling import (
     batches,
@@ -26,25 +29,26 @@ from dasd_assets.teacher_responses.sampling import (
     request_seed,
     sampling_columns,
 )
-from resources.contracts import TEACHER_CONTINUATIONS
+from resources.contracts import STUDENT_ROLLOUTS, TEACHER_CONTINUATIONS
 from resources.engines.byte_offsets import TokenBytes
+from resources.engines.prompts import encode_pieces
 from resources.engines.protocol import GenerationRequest, InferenceEngine, Progress
 
-REASONING, ANSWER = "reasoning", "answer"
-_OPEN_MARK, _CLOSE_MARK = "<think>", "</think>"
+if TYPE_CHECKING:
+    from resources.lake import Lake, Partition
 
-ANALYSIS_OPEN = "<|channel|>analysis<|message|>"
-FINAL_OPEN = "<|channel|>final<|message|>"
-_NEXT_MESSAGE = "<|end|><|start|>assistant"
+ABOUT_COLUMNS = ["rollout_id", "response_id", "question_id", "domain", "question"]
+ROLLOUT_COLUMNS = [*ABOUT_COLUMNS, "token_ids", "is_truncated", "broken_rules"]
+"""All that a continuation needs of a rollout."""
 
 
 @dataclass(frozen=True)
-class Prefix:
-    """What is kept of a rollout, in both formats."""
+class Cut:
+    """What is kept of a rollout."""
 
-    student_text: str
-    wire_text: str
-    cut_part: str
+    prefix: Prefix
+    fraction: float
+    """Share of the rollout's tokens."""
 
 
 def cut_position(n_tokens: int, min_fraction: float, seed: int) -> int:
@@ -56,39 +60,32 @@ def cut_position(n_tokens: int, min_fraction: float, seed: int) -> int:
     return random.Random(seed).randrange(first, n_tokens) if first < n_tokens else n_tokens
 
 
-def kept_text(token_bytes: TokenBytes, token_ids: np.ndarray) -> str:
-    """The text of the kept tokens; half a character at the end is left out."""
-    known = token_ids[token_ids < token_bytes.size]
-    return token_bytes.decode(known).decode("utf-8", errors="ignore")
+def cut_rollout(
+    token_ids: npt.NDArray[np.int32], token_bytes: TokenBytes, min_fraction: float, seed: int
+) -> Cut:
+    """Cut a rollout at random beyond a share of its tokens.
 
-
-def teacher_prefix(text: str) -> Prefix:
-    """A student's text, cut anywhere, in the teacher's format.
-
-    Inside the thinking part the analysis channel stays open. Beyond it, or inside its closing mark,
-    the analysis is finished and the final channel is open.
+    Half a character at the cut is left out.
     """
-    body = text.lstrip().removeprefix(_OPEN_MARK).removeprefix("\n")
-    reasoning, mark, answer = body.partition(_CLOSE_MARK)
-    if mark:
-        kept = f"{THINK_OPEN}{reasoning.strip()}{THINK_CLOSE}{answer.lstrip()}"
-        wire = f"{ANALYSIS_OPEN}{reasoning.strip()}{_NEXT_MESSAGE}{FINAL_OPEN}{answer.lstrip()}"
-        return Prefix(kept, wire, ANSWER)
-    # A cut inside `</think>`: the marker's characters are plain text to no model.
-    reasoning = _without_partial_mark(reasoning)
-    if reasoning != body:
-        kept = f"{THINK_OPEN}{reasoning.strip()}{THINK_CLOSE}"
-        wire = f"{ANALYSIS_OPEN}{reasoning.strip()}{_NEXT_MESSAGE}{FINAL_OPEN}"
-        return Prefix(kept, wire, ANSWER)
-    reasoning = reasoning.lstrip()
-    return Prefix(THINK_OPEN + reasoning, ANALYSIS_OPEN + reasoning, REASONING)
+    position = cut_position(len(token_ids), min_fraction, seed)
+    text_bytes = token_bytes.decode(token_ids)
+    kept = whole_characters(text_bytes[: int(token_bytes.n_bytes[token_ids[:position]].sum())])
+    discarded = whole_characters(text_bytes[len(kept.encode()) :])
+    return Cut(teacher_prefix(kept, discarded), position / len(token_ids))
 
 
-def _without_partial_mark(text: str) -> str:
-    for length in range(len(_CLOSE_MARK) - 1, 1, -1):
-        if text.endswith(_CLOSE_MARK[:length]):
-            return text[:-length]
-    return text
+def to_continue(rollouts: pa.Table | pa.RecordBatch) -> pa.Table | pa.RecordBatch:
+    """The rollouts that the cap cut off and that can be used."""
+    usable = pc.equal(pc.list_value_length(rollouts["broken_rules"]), 0)
+    return rollouts.filter(pc.and_(rollouts["is_truncated"], usable))
+
+
+def read_to_continue(lake: Lake, shard: Partition) -> pa.Table:
+    """A shard's rollouts that are `to_continue`, with ROLLOUT_COLUMNS; the others are streamed."""
+    return pa.Table.from_batches(
+        map(to_continue, lake.batches("student_rollouts", shard, ROLLOUT_COLUMNS)),
+        pa.schema([STUDENT_ROLLOUTS.field(name) for name in ROLLOUT_COLUMNS]),
+    )
 
 
 def continue_rollouts(
@@ -109,54 +106,54 @@ def continue_rollouts(
     """Let the teacher finish every truncated rollout.
 
     Args:
-        rollouts: rows with the schema STUDENT_ROLLOUTS; those that are not truncated are left out.
+        rollouts: ROLLOUT_COLUMNS; those that are not `to_continue` are left out.
         engine: the teacher's.
         student_tokenizer: the tokenizer of the rollouts' token ids.
 
     Returns:
-        Batches with the schema TEACHER_CONTINUATIONS, in the order of `rollouts`.
+        Batches with the schema TEACHER_CONTINUATIONS, in the order of `rollouts`. Every request is
+        in memory until then; the texts are made again, one at a time, as the batches are taken.
     """
+    chosen = to_continue(rollouts)
     token_bytes = TokenBytes(student_tokenizer)
-    rows = [row for row in rollouts.to_pylist() if row["is_truncated"]]
-    prefixes, fractions, requests = [], [], []
-    for row in rows:
-        n_tokens = len(row["token_ids"])
-        cut_seed = request_seed(seed, "cut", row["rollout_id"])
-        position = cut_position(n_tokens, min_cut_fraction, cut_seed)
-        prefix = teacher_prefix(kept_text(token_bytes, np.asarray(row["token_ids"][:position])))
-        prompt = engine.render(
-            chat(system_prompt, row["question"]), reasoning_effort=reasoning_effort
+
+    def cuts() -> Iterator[tuple[dict[str, Any], Cut]]:
+        for row, token_ids in _rows(chosen):
+            cut_seed = request_seed(seed, "cut", row["rollout_id"])
+            yield row, cut_rollout(token_ids, token_bytes, min_cut_fraction, cut_seed)
+
+    requests = [
+        GenerationRequest(
+            prompt=engine.render(
+                chat(system_prompt, row["question"]), reasoning_effort=reasoning_effort
+            ),
+            prefix_token_ids=tuple(encode_pieces(engine.tokenizer, cut.prefix.wire)),
+            temperature=temperature,
+            top_p=1.0,
+            max_tokens=max_tokens,
+            seed=request_seed(seed, "continuation", row["rollout_id"]),
         )
-        requests.append(
-            GenerationRequest(
-                prompt=prompt,
-                prefix_token_ids=tuple(
-                    engine.tokenizer.encode(prefix.wire_text, add_special_tokens=False)
-                ),
-                temperature=temperature,
-                top_p=1.0,
-                max_tokens=max_tokens,
-                seed=request_seed(seed, "continuation", row["rollout_id"]),
-            )
-        )
-        prefixes.append(prefix)
-        fractions.append(position / n_tokens)
+        for row, cut in cuts()
+    ]
     completions = complete_all(engine, requests, journal, on_progress, earlier)
     continued = (
         {
-            **{
-                name: row[name]
-                for name in ("rollout_id", "response_id", "question_id", "domain", "question")
-            },
+            **row,
             "continuation_id": row_id("c", engine, request),
             **sampling_columns(engine, request, completion),
-            "prefix_text": prefix.student_text,
-            "cut_part": prefix.cut_part,
-            "cut_fraction": fraction,
+            "prefix_text": cut.prefix.student_text,
+            "cut_part": cut.prefix.cut_part,
+            "cut_fraction": cut.fraction,
             "text": decode(engine, completion),
         }
-        for row, prefix, fraction, request, completion in zip(
-            rows, prefixes, fractions, requests, completions, strict=True
-        )
+        for (row, cut), request, completion in zip(cuts(), requests, completions, strict=True)
     )
     return batches(continued, TEACHER_CONTINUATIONS)
+
+
+def _rows(rollouts: pa.Table) -> Iterator[tuple[dict[str, Any], npt.NDArray[np.int32]]]:
+    """Rows of ABOUT_COLUMNS with their token ids."""
+    for batch in rollouts.to_batches():
+        token_ids = batch["token_ids"]
+        for index, row in enumerate(batch.select(ABOUT_COLUMNS).to_pylist()):
+            yield row, token_ids[index].values.to_numpy()

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dasd_assets.divergence_sampling.policies import random_order
-from dasd_assets.mixed_policy_distillation.continuations import (
-    ANALYSIS_OPEN,
-    FINAL_OPEN,
-    REASONING,
-)
+from dasd_assets.mixed_policy_distillation.prefix import ANALYSIS_OPEN, FINAL_OPEN, REASONING
 from dasd_assets.profile import ResponseFiltering
-from dasd_assets.response_filtering.harmony import HarmonyError, wire_parts
+from dasd_assets.response_filtering.harmony import HarmonyError, continued_parts
 from dasd_assets.response_filtering.rules import Response, broken_rules
 from dasd_assets.response_filtering.student_format import (
     THINK_CLOSE,
@@ -27,6 +26,16 @@ from resources.contracts import MIXED_POLICY_SAMPLE, REJECTED_CONTINUATIONS
 from training.encoding import encode_prompt, encode_response
 
 MIXED_POLICY, OFF_POLICY = "mixed_policy", "off_policy"
+
+CONTINUATION_COLUMNS = [
+    "continuation_id", "rollout_id", "question_id", "domain", "question", "finish_reason",
+    "token_ids", "logprobs", "prefix_text", "cut_part", "text",
+]  # fmt: skip
+"""All that is needed of a continuation."""
+
+OFF_POLICY_COLUMNS = [
+    "response_id", "question_id", "domain", "question", "response_text", "n_student_tokens"
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,14 +58,14 @@ def finish_continuations(
     nothing is the student's own, and is rejected as `nothing_continued`.
 
     Args:
-        continuations: rows with the schema TEACHER_CONTINUATIONS.
+        continuations: rows with CONTINUATION_COLUMNS.
 
     Returns:
         Kept rows with the schema MIXED_POLICY_SAMPLE; every continuation is in one of the tables.
     """
     marks = template_marks(student_tokenizer)
     kept, rejected = [], []
-    for row in continuations.to_pylist():
+    for row, n_tokens, logprobs in _rows(continuations):
         broken = []
         reasoning = answer = ""
         tool_call = None
@@ -73,8 +82,8 @@ def finish_continuations(
                 answer=answer,
                 n_student_tokens=len(prompt) + len(tokens),
                 finish_reason=row["finish_reason"],
-                n_tokens=len(row["token_ids"]),
-                logprobs=np.asarray(row["logprobs"], np.float32),
+                n_tokens=n_tokens,
+                logprobs=logprobs,
                 tool_call=tool_call,
                 template_marks=marks,
             ),
@@ -82,7 +91,7 @@ def finish_continuations(
         )
         # An answer that could not be read has no parts; that they are missing says nothing more.
         broken += [r for r in found if not (broken and r["rule"].startswith("no_"))]
-        prefix_bytes = _common_bytes(row["prefix_text"], text)
+        prefix_bytes = _prefix_bytes(row["prefix_text"], text)
         if not broken and prefix_bytes == len(text.encode()):
             broken.append(
                 {"rule": "nothing_continued", "evidence": f"{len(row['text'])} characters"}
@@ -108,44 +117,102 @@ def finish_continuations(
     )
 
 
-def mix(kept: pa.Table, off_policy: pa.Table, n_off_policy: int, seed: int) -> pa.Table:
+def off_policy_choice(
+    candidates: pa.Table, taken: pa.Array | pa.ChunkedArray, n: int, seed: int
+) -> pa.Array:
+    """Ids of answers of the divergence samples, drawn at random by a seeded hash of the ids.
+
+    Args:
+        candidates: response_id and question_id of all temperatures.
+        taken: questions whose answers are not drawn.
+        n: answers to draw; all, if there are fewer.
+    """
+    free = candidates.filter(pc.invert(pc.is_in(candidates["question_id"], _one_piece(taken))))
+    order = np.argsort(random_order(free, seed), kind="stable")[:n]
+    return _one_piece(free["response_id"]).take(pa.array(order))
+
+
+def off_policy_rows(
+    batches: Iterable[pa.RecordBatch], chosen: pa.Array
+) -> Iterator[pa.RecordBatch]:
+    """The chosen answers as rows of the mixed sample, in the order of the batches.
+
+    Args:
+        batches: of OFF_POLICY_COLUMNS.
+        chosen: response ids, from `off_policy_choice`.
+    """
+    for batch in batches:
+        rows = batch.filter(pc.is_in(batch["response_id"], chosen))
+        columns = {
+            **{name: rows[name] for name in OFF_POLICY_COLUMNS},
+            "sample_id": rows["response_id"],
+            "policy": pa.repeat(OFF_POLICY, rows.num_rows),
+            "student_prefix_bytes": pa.repeat(pa.scalar(0, pa.int32()), rows.num_rows),
+        }
+        yield pa.RecordBatch.from_arrays(
+            [columns[name] for name in MIXED_POLICY_SAMPLE.names], schema=MIXED_POLICY_SAMPLE
+        )
+
+
+def mix(
+    kept: pa.Table,
+    off_policy: pa.Table,
+    n_off_policy: int,
+    seed: int,
+    *,
+    distinct_questions: bool = True,
+) -> pa.Table:
     """The finished answers, and a random share of the divergence sample to keep the balance.
 
     Args:
         kept: rows with the schema MIXED_POLICY_SAMPLE.
         off_policy: rows with the schema DIVERGENCE_SAMPLE of all temperatures.
         n_off_policy: rows to add; all, if there are fewer.
+        distinct_questions: none to a question that a finished answer is to.
     """
-    order = np.argsort(random_order(off_policy, seed), kind="stable")[:n_off_policy]
-    chosen = off_policy.take(pa.array(np.sort(order))).to_pylist()
-    rows = [
-        {
-            **row,
-            "sample_id": row["response_id"],
-            "policy": OFF_POLICY,
-            "student_prefix_bytes": 0,
-        }
-        for row in chosen
-    ]
-    return pa.concat_tables([kept, pa.Table.from_pylist(rows, schema=MIXED_POLICY_SAMPLE)])
+    taken = kept["question_id"] if distinct_questions else kept["question_id"].slice(0, 0)
+    chosen = off_policy_choice(off_policy, taken, n_off_policy, seed)
+    added = off_policy_rows(off_policy.to_batches(), chosen)
+    return pa.concat_tables([kept, pa.Table.from_batches(added, MIXED_POLICY_SAMPLE)])
+
+
+def _rows(
+    continuations: pa.Table,
+) -> Iterator[tuple[dict[str, Any], int, npt.NDArray[np.float32]]]:
+    """Rows without their lists, numbers of tokens, and logprobs."""
+    for batch in continuations.select(CONTINUATION_COLUMNS).to_batches():
+        n_tokens = pc.list_value_length(batch["token_ids"]).to_pylist()
+        logprobs = batch["logprobs"]
+        plain = batch.drop_columns(["token_ids", "logprobs"]).to_pylist()
+        for index, row in enumerate(plain):
+            yield row, n_tokens[index], logprobs[index].values.to_numpy(zero_copy_only=False)
 
 
 def _join(row: dict[str, Any]) -> tuple[str, str, str | None]:
-    """Reasoning, answer and tool call of prefix and continuation, read as one answer."""
-    prefix = row["prefix_text"]
+    """Reasoning, answer and tool call of prefix and continuation, read as one answer.
+
+    The student's prefix is text; only what the teacher wrote has marks.
+    """
+    begun = row["prefix_text"].removeprefix(THINK_OPEN)
     if row["cut_part"] == REASONING:
-        return wire_parts(ANALYSIS_OPEN + prefix.removeprefix(THINK_OPEN) + row["text"])
-    # The prefix is split by hand: its trailing white space belongs to the answer.
-    reasoning, _, answer_start = prefix.removeprefix(THINK_OPEN).partition(THINK_CLOSE)
-    _, answer, tool_call = wire_parts(f"{FINAL_OPEN}{answer_start}{row['text']}")
-    return reasoning.strip(), answer, tool_call
+        return continued_parts(ANALYSIS_OPEN, begun, row["text"])
+    reasoning, _, answer_start = begun.partition(THINK_CLOSE)
+    more, answer, tool_call = continued_parts(FINAL_OPEN, answer_start, row["text"])
+    if more:  # it has no place in the student's format, and an answer is never edited
+        raise HarmonyError("malformed_harmony", f"analysis behind the final channel: {more[:80]!r}")
+    return reasoning, answer, tool_call
 
 
-def _common_bytes(prefix: str, text: str) -> int:
-    """Leading bytes of the text that the student wrote."""
-    n = 0
-    for left, right in zip(prefix, text, strict=False):
-        if left != right:
-            break
-        n += len(left.encode())
-    return n
+def _prefix_bytes(prefix: str, text: str) -> int:
+    """Leading bytes of the text that the student wrote.
+
+    White space at the prefix's end is gone where the teacher ended the part there.
+    """
+    for begun in (prefix, prefix.rstrip()):
+        if text.startswith(begun):
+            return len(begun.encode())
+    return 0
+
+
+def _one_piece(values: pa.Array | pa.ChunkedArray) -> pa.Array:
+    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from dasd_assets.divergence_sampling.policies import random_order
+from dasd_assets.mixed_policy_distillation.usable import unusable
 from dasd_assets.teacher_responses.earlier import row_id
 from dasd_assets.teacher_responses.sampling import (
     batches,
@@ -17,8 +21,16 @@ from dasd_assets.teacher_responses.sampling import (
     request_seed,
     sampling_columns,
 )
-from resources.contracts import STUDENT_ROLLOUTS
-from resources.engines.protocol import GenerationRequest, InferenceEngine, Progress
+from resources.contracts import DIVERGENCE_SAMPLE, STUDENT_ROLLOUTS, ContractError
+from resources.engines.byte_offsets import TokenBytes
+from resources.engines.protocol import Completion, GenerationRequest, InferenceEngine, Progress
+
+if TYPE_CHECKING:
+    from resources.lake import Lake
+
+ID_COLUMNS = ["question_id", "response_id", "question_shard"]
+QUESTION_COLUMNS = ["response_id", "question_id", "domain", "question", "n_student_tokens"]
+"""All that a rollout needs of a divergence sample: its answers' texts stay on the disk."""
 
 
 def sample_rollout_questions(sample: pa.Table, n: int, seed: int) -> pa.Table:
@@ -28,25 +40,49 @@ def sample_rollout_questions(sample: pa.Table, n: int, seed: int) -> pa.Table:
     rows, and a new shard only displaces as many questions as it brings.
 
     Args:
-        sample: rows with the schema DIVERGENCE_SAMPLE of all temperatures.
+        sample: question_id and response_id (other columns are kept) of all temperatures.
         n: questions to choose; all, if there are fewer.
 
     Returns:
         Rows of `sample`, ordered by the hash.
     """
-
-    def lot(name: str) -> bytes:
-        return hashlib.blake2b(f"{seed}\0rollout\0{name}".encode(), digest_size=8).digest()
-
-    columns = sample.select(["question_id", "response_id"]).to_pylist()
-    lots = sorted(
-        (lot(row["question_id"]), lot(row["response_id"]), index, row["question_id"])
-        for index, row in enumerate(columns)
+    questions = sample["question_id"].combine_chunks().dictionary_encode()
+    of_question = pa.table({"response_id": questions.dictionary})
+    code = questions.indices.to_numpy()
+    order = np.lexsort(
+        (random_order(sample, seed, "rollout"), random_order(of_question, seed, "rollout")[code])
     )
-    chosen: dict[str, int] = {}
-    for _, _, index, question in lots:
-        chosen.setdefault(question, index)
-    return sample.take(pa.array(list(chosen.values())[:n], pa.int64()))
+    _, first = np.unique(code[order], return_index=True)
+    return sample.take(pa.array(order[np.sort(first)[:n]]))
+
+
+def chosen_questions(lake: Lake, question_shard: str, n: int, seed: int) -> pa.Table:
+    """The rows of the divergence samples that this shard's rollouts answer (QUESTION_COLUMNS).
+
+    All shards' ids are read for the choice, and of what is chosen no more than a question needs.
+
+    Raises:
+        ContractError: the divergence samples were written anew meanwhile.
+    """
+    ids = lake.read_partitions("divergence_sample", ID_COLUMNS).select(ID_COLUMNS)
+    chosen = sample_rollout_questions(ids, n, seed)
+    mine = chosen.filter(pc.equal(chosen["question_shard"], question_shard))["response_id"]
+    wanted = mine.combine_chunks()
+    rows = pa.Table.from_batches(
+        (
+            batch.filter(pc.is_in(batch["response_id"], wanted))
+            for partition in lake.partitions("divergence_sample")
+            for batch in lake.batches("divergence_sample", partition, QUESTION_COLUMNS)
+        ),
+        pa.schema([DIVERGENCE_SAMPLE.field(name) for name in QUESTION_COLUMNS]),
+    )
+    if rows.num_rows != len(wanted):
+        raise ContractError(
+            f"student_rollouts {question_shard}: {len(wanted)} answers were chosen, but "
+            f"{rows.num_rows} found: the divergence samples changed meanwhile. Materialize the "
+            "rollouts again."
+        )
+    return rows.take(pc.index_in(wanted, rows["response_id"].combine_chunks()))
 
 
 def rollout_cap(n_teacher_response_tokens: int, cap_ratio: float) -> int:
@@ -69,13 +105,15 @@ def sample_rollouts(
     """Let the student answer, each answer with its own cap.
 
     Args:
-        chosen: rows with the schema DIVERGENCE_SAMPLE, one per question.
+        chosen: QUESTION_COLUMNS of the answers whose lengths set the caps, one per question.
         engine: the stage-2 student's.
 
     Returns:
-        Batches with the schema STUDENT_ROLLOUTS, in the order of `chosen`.
+        Batches with the schema STUDENT_ROLLOUTS, in the order of `chosen`. Every rollout is
+        kept; one that cannot be used has its `broken_rules`.
     """
-    rows = chosen.to_pylist()
+    rows = chosen.select(QUESTION_COLUMNS).to_pylist()
+    token_bytes = TokenBytes(engine.tokenizer)
     requests = [
         GenerationRequest(
             prompt=engine.render(chat(system_prompt, row["question"])),
@@ -96,9 +134,19 @@ def sample_rollouts(
             "question": row["question"],
             **sampling_columns(engine, request, completion),
             "n_teacher_response_tokens": row["n_student_tokens"],
-            "is_truncated": completion is not None and completion.finish_reason == "length",
+            "is_truncated": _hit_cap(request, completion),
+            "broken_rules": unusable(completion, token_bytes),
             "text": decode(engine, completion),
         }
         for row, request, completion in zip(rows, requests, completions, strict=True)
     )
     return batches(rollouts, STUDENT_ROLLOUTS)
+
+
+def _hit_cap(request: GenerationRequest, completion: Completion | None) -> bool:
+    """Whether it was our cap that ended the answer, not a server's own."""
+    return (
+        completion is not None
+        and completion.finish_reason == "length"
+        and len(completion.token_ids) == request.max_tokens
+    )

@@ -57,6 +57,12 @@ class Training(Section):
         return self
 
 
+class OneEpoch(Training):
+    """The third stage's settings: as the others', but one epoch unless said (paper 6.4.2)."""
+
+    epochs: int = Field(1, ge=1)
+
+
 class MixedPolicyDistillation(Section):
     """Student rollouts finished by the teacher (paper sections 5 and 6.4.2)."""
 
@@ -65,7 +71,12 @@ class MixedPolicyDistillation(Section):
     temperature: Temperature = Field(1.0, description="of rollouts and continuations")
     min_cut_fraction: Probability = Field(0.5, description="the cut lies beyond this share")
     off_policy_samples: int = Field(ge=0, description="divergence-sample rows mixed in")
+    distinct_questions: bool = Field(
+        True,
+        description="no off-policy row to a question that a mixed-policy row is to (the paper does "
+        "not say)",
+    )
     mask_student_prefix: bool = Field(
         False, description="no loss on the student's prefix (the paper: masking hurts)"
     )
-    training: Training = Field(default_factory=Training)
+    training: OneEpoch = Field(default_factory=OneEpoch)

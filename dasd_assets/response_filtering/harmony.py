@@ -95,14 +95,19 @@ def parse_harmony(
     return HarmonyAnswer(reasoning, answer, tool_call, starts)
 
 
-def wire_parts(wire_text: str) -> tuple[str, str, str | None]:
-    """Reasoning, answer and tool call of Harmony text alone, without its tokens.
+def continued_parts(mark: str, begun: str, wire_text: str) -> tuple[str, str, str | None]:
+    """Reasoning, answer and tool call of Harmony text that goes on with a message begun by others.
+
+    Args:
+        mark: Harmony's opening of the message.
+        begun: the message so far. It is text: what spells a special token in it stays text.
+        wire_text: the teacher's Harmony text from there on.
 
     Raises:
         HarmonyError: `malformed_harmony`, with the evidence.
     """
     analysis, final, tool_call = [], [], None
-    for text, channel, recipient in _messages(wire_text):
+    for text, channel, recipient in _messages(wire_text, mark, begun):
         if _is_tool(recipient):
             tool_call = recipient
         elif channel == "analysis":
@@ -116,16 +121,19 @@ def _is_tool(recipient: str | None) -> bool:
     return recipient is not None and recipient != "assistant"
 
 
-def _messages(wire_text: str) -> list[tuple[str, str | None, str | None]]:
-    """(text, channel, recipient) of each message."""
+def _messages(
+    wire_text: str, mark: str = "", begun: str = ""
+) -> list[tuple[str, str | None, str | None]]:
+    """(text, channel, recipient) of each message; the first may have been begun in plain text."""
     from openai_harmony import HarmonyError as LibraryError
     from openai_harmony import Role, TextContent
 
     encoding = _encoding()
+    tokens = encoding.encode(mark, allowed_special="all")
+    tokens += encoding.encode(begun, disallowed_special=())
+    tokens += encoding.encode(wire_text, allowed_special="all")
     try:
-        parsed = encoding.parse_messages_from_completion_tokens(
-            encoding.encode(wire_text, allowed_special="all"), role=Role.ASSISTANT
-        )
+        parsed = encoding.parse_messages_from_completion_tokens(tokens, role=Role.ASSISTANT)
     except LibraryError as error:
         raise HarmonyError("malformed_harmony", str(error)) from error
     return [

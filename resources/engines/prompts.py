@@ -29,6 +29,33 @@ def render_chat(
     )
 
 
+def encode_pieces(tokenizer: Any, marked: Sequence[tuple[str, str]]) -> list[int]:
+    """Tokens of pieces of text, each behind a mark of the model's format.
+
+    A mark is encoded as the format's special tokens. The text behind it was written by somebody,
+    and is encoded as text: what spells a special token in it does not become one.
+
+    Args:
+        marked: (mark, text) of each piece, for example ("<|channel|>final<|message|>", "It is").
+
+    Raises:
+        ModelFolderError: the tokenizer makes special tokens of plain text whatever it is told.
+    """
+    special = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
+    ids: list[int] = []
+    for mark, text in marked:
+        ids += tokenizer.encode(mark, add_special_tokens=False)
+        plain = tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+        if not special.isdisjoint(plain):
+            raise ModelFolderError(
+                f"{tokenizer.name_or_path}: the tokenizer does not honour split_special_tokens: it "
+                "makes special tokens of what spells one in plain text. Use the fast tokenizer "
+                "(tokenizer.json)"
+            )
+        ids += plain
+    return ids
+
+
 def context_problem(request: GenerationRequest, context: int, model: str) -> str | None:
     """Why a request does not fit into a context of so many tokens, or None."""
     prompt = len(request.prompt.token_ids) + len(request.prefix_token_ids)

@@ -116,6 +116,8 @@ LOGPROBS = {
     "teacher_continuations": "logprobs",
 }
 
+EMPTY = [{"rule": "empty_completion", "evidence": "finish_reason length"}]
+
 CASES: list[tuple[str, Spoil, set[str]]] = [
     ("raw_questions", empty("raw_questions"), {"has_usable_rows", "few_quarantined"}),
     ("raw_questions",
@@ -214,13 +216,19 @@ CASES: list[tuple[str, Spoil, set[str]]] = [
     ("divergence_sample", first("divergence_sample", response_id="r1"),
      {"unique_ids", "known_responses"}),
     ("student_rollouts", first("student_rollouts", max_tokens=2), {"within_cap"}),
+    ("student_rollouts", first("student_rollouts", max_tokens=5), {"within_cap"}),
     ("student_rollouts", first("student_rollouts", response_id="r99"), {"known_responses"}),
+    ("student_rollouts", first("student_rollouts", n_teacher_response_tokens=4),
+     {"known_responses"}),
+    ("student_rollouts", several("student_rollouts", 2, broken_rules=EMPTY), {"few_rejected"}),
     ("student_rollouts", every("student_rollouts", finish_reason="stop"), {"truncation_rate"}),
     ("student_rollouts", every("student_rollouts", finish_reason="length"), {"truncation_rate"}),
     ("student_rollouts", first("student_rollouts", question=""), {"no_nulls"}),
     ("student_rollouts", first("student_rollouts", rollout_id="o1"), {"unique_ids"}),
     ("teacher_continuations", without("teacher_continuations"), {"every_truncated_continued"}),
     ("teacher_continuations", first("teacher_continuations", rollout_id="o1"),
+     {"every_truncated_continued"}),
+    ("teacher_continuations", first("student_rollouts", broken_rules=EMPTY),
      {"every_truncated_continued"}),
     ("teacher_continuations", first("teacher_continuations", cut_fraction=0.3), {"cut_in_range"}),
     ("teacher_continuations", first("teacher_continuations", cut_fraction=NAN), {"cut_in_range"}),
@@ -234,7 +242,7 @@ CASES: list[tuple[str, Spoil, set[str]]] = [
          rows.update(mixed_policy_sample=rows["mixed_policy_sample"][11:]),
          rows["teacher_continuations"].__delitem__(slice(1, None)),
      ],
-     {"has_mixed_policy", "few_rejected"}),
+     {"has_mixed_policy", "few_rejected", "domain_balance"}),
     ("mixed_policy_sample", first("mixed_policy_sample", student_prefix_bytes=4),
      {"prefix_within_text"}),
     ("mixed_policy_sample", first("mixed_policy_sample", student_prefix_bytes=0),
@@ -243,6 +251,8 @@ CASES: list[tuple[str, Spoil, set[str]]] = [
     ("mixed_policy_sample", first("mixed_policy_sample", sample_id="c99"),
      {"known_samples", "none_lost"}),
     ("mixed_policy_sample", first("mixed_policy_sample", question_id="q99"), {"known_questions"}),
+    ("mixed_policy_sample", first("mixed_policy_sample", question_id="q1"),
+     {"distinct_questions"}),
     ("mixed_policy_sample", first("mixed_policy_sample", n_student_tokens=9_999),
      {"within_context"}),
     ("mixed_policy_sample", lambda rows: rows["mixed_policy_sample"].pop(), {"budget_met"}),

@@ -124,7 +124,8 @@ def good_rows() -> Rows:
         ],
         "student_rollouts": [
             {"rollout_id": f"o{i}", "response_id": f"r{i}", **about(i), "max_tokens": 3,
-             "is_truncated": i in continued, **(cut if i in continued else sampled)}
+             "n_teacher_response_tokens": 3, "is_truncated": i in continued,
+             **(cut if i in continued else sampled)}
             for i in kept
         ],
         "teacher_continuations": [
@@ -138,7 +139,7 @@ def good_rows() -> Rows:
             for i in continued[1:]
         ] + [
             {"sample_id": f"r{i}", **about(i), "policy": "off_policy", "student_prefix_bytes": 0}
-            for i in range(10)
+            for i in range(1, 20, 2)
         ],
         "rejected_continuations": [{"continuation_id": "c0", **about(0), **too_long}],
         "evaluation": [

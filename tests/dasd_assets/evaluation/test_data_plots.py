@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dasd_assets.evaluation import data_plots, figures
+from dasd_assets.evaluation.picture_data import CutOffRates
 
 GENERATOR = np.random.default_rng(5)
 P_BY_TEMPERATURE = {"low": GENERATOR.beta(30, 2, 500), "high": GENERATOR.beta(8, 3, 500)}
@@ -64,3 +65,12 @@ def test_of_a_long_answer_the_first_sentences_are_drawn_and_the_title_says_so() 
     assert len(figure.axes[0].lines[0].get_xdata()) == data_plots.MAX_SENTENCES_DRAWN
     assert f"the first {data_plots.MAX_SENTENCES_DRAWN} of 300" in figure.get_label()
     assert len(figures.to_markdown(figure)) < 100_000
+
+
+def test_every_bin_of_lengths_is_a_bar_with_its_rollouts() -> None:
+    rates = CutOffRates(*np.array([[5, 900], [5, 1_200], [40, 1_030], [0.25, 1.0]]))
+    axes = data_plots.cut_off_rate(rates).axes[0]
+    assert [bar.get_height() for bar in axes.patches] == [25, 100]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["5", "900–1,200"]
+    assert [text.get_text() for text in axes.texts] == ["40", "1,030"]
+    assert not data_plots.cut_off_rate(CutOffRates(*np.empty((4, 0)))).axes[0].patches

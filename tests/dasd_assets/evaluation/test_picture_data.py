@@ -140,3 +140,49 @@ def test_a_logprob_that_is_not_finite_gives_no_finite_likelihood(lake: Lake) -> 
     lake.write("teacher_responses", filled("teacher_responses", row), CELL)
     found = picture_data.likelihoods(open_warehouse(Path(lake.root)), CELL)
     assert not np.isfinite(found["low"]).any()
+
+
+def rollouts(lake: Lake, shard: str, *rows: tuple[int, bool], broken: int = 0) -> None:
+    """Replace a shard's rollouts: length of the teacher's answer, cut off; some cannot be used."""
+    rules = [{"rule": "no_text", "evidence": "?"}]
+    table = filled(
+        "student_rollouts",
+        *[{"n_teacher_response_tokens": n, "is_truncated": cut} for n, cut in rows],
+        *[{"n_teacher_response_tokens": 1, "is_truncated": True, "broken_rules": rules}] * broken,
+    )
+    lake.write("student_rollouts", table, {"question_shard": shard})
+
+
+def test_cut_off_rates_by_hand(lake: Lake) -> None:
+    rollouts(lake, "drop-01", (10, False), (20, True), (30, False), (40, True), broken=3)
+    rollouts(lake, "drop-02", (50, True), (60, True))
+    warehouse = open_warehouse(Path(lake.root))
+    rates = picture_data.cut_off_rates(warehouse, {"question_shard": "drop-01"}, n_bins=2)
+    assert rates.shortest.tolist() == [10, 30]
+    assert rates.longest.tolist() == [20, 40]
+    assert rates.rollouts.tolist() == [2, 2]
+    assert rates.share.tolist() == [0.5, 0.5]
+    assert picture_data.cut_off_rates(warehouse, {}, n_bins=3).share.tolist() == [0.5, 0.5, 1.0]
+
+
+def test_equal_lengths_are_in_one_bin_and_nothing_is_lost(lake: Lake) -> None:
+    rollouts(lake, "drop-01", *[(7, i < 3) for i in range(12)])
+    rates = picture_data.cut_off_rates(
+        open_warehouse(Path(lake.root)), {"question_shard": "drop-01"}
+    )
+    assert (rates.shortest.tolist(), rates.longest.tolist()) == ([7], [7])
+    assert (rates.rollouts.tolist(), rates.share.tolist()) == ([12], [0.25])
+    rng = np.random.default_rng(2)
+    lengths = rng.integers(1, 60, 500).tolist()
+    rollouts(lake, "drop-01", *[(n, n > 30) for n in lengths])
+    rates = picture_data.cut_off_rates(
+        open_warehouse(Path(lake.root)), {"question_shard": "drop-01"}
+    )
+    assert rates.rollouts.sum() == 500
+    assert (rates.share * rates.rollouts).sum() == pytest.approx(sum(n > 30 for n in lengths))
+    assert (rates.longest[:-1] < rates.shortest[1:]).all()
+    assert np.diff(rates.share).min() >= 0
+
+
+def test_without_rollouts_there_are_no_rates(tmp_path: Path) -> None:
+    assert len(picture_data.cut_off_rates(open_warehouse(tmp_path), {}).share) == 0

@@ -42,6 +42,8 @@ def test_assets_get_pictures_that_are_small_enough_for_the_event_log(lake: Lake)
             },
         ),
         (pictures.sample_pictures(root, "low"), {"scores", "lengths"}),
+        (pictures.rollout_pictures(open_warehouse(root), {"question_shard": "drop-01"}),
+         {"cut_off_rate_by_length"}),
     ):
         assert set(figures) == names
         for shown in as_metadata(figures).values():
@@ -112,7 +114,8 @@ def test_dasd_pictures_writes_png_files(
     assert result.exit_code == 0, result.output
     files = {file.stem: file.read_bytes() for file in folder.iterdir()}
     assert {"stages", "funnel", "likelihood-density", "class-share-by-position", "scores-low",
-            "along-one-answer", "filtered-lengths", "training"} <= set(files)  # fmt: skip
+            "along-one-answer", "filtered-lengths", "training",
+            "cut-off-rate"} <= set(files)  # fmt: skip
     for content in files.values():
         assert content.startswith(b"\x89PNG\r\n\x1a\n")
     monkeypatch.setenv("DASD_HOME", str(tmp_path / "nothing"))

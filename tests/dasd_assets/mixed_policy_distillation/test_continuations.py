@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +10,22 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import AutoTokenizer
+from support.scripted_engine import ScriptedEngine, encode, tokenizer
 
 from dasd_assets.mixed_policy_distillation.continuations import (
+    ROLLOUT_COLUMNS,
     continue_rollouts,
     cut_position,
-    kept_text,
-    teacher_prefix,
+    cut_rollout,
+    read_to_continue,
 )
-from dasd_assets.profile import PROJECT_ROOT
 from resources.contracts import STUDENT_ROLLOUTS, TEACHER_CONTINUATIONS
 from resources.engines.byte_offsets import TokenBytes
-from resources.engines.prompts import render_chat
-from resources.engines.protocol import Completion, GenerationRequest, ModelIdentity, Prompt
+from resources.lake import Lake
 
 ANALYSIS = "<|channel|>analysis<|message|>"
+SAID = "d them. Ok<|return|>"
 FINAL = "<|end|><|start|>assistant<|channel|>final<|message|>"
-
-
-@cache
-def tokenizer(name: str) -> Any:
-    return AutoTokenizer.from_pretrained(PROJECT_ROOT / "tiny_world" / "models" / name)
 
 
 @given(st.integers(0, 500), st.floats(0, 1), st.integers(0, 2**63 - 1))
@@ -52,75 +45,29 @@ def test_every_allowed_position_is_drawn() -> None:
 
 
 @pytest.mark.parametrize("text", ["naïve 数学 🙂🙃 x²", "<think>\nGröße 思考"])
-def test_kept_text_is_a_prefix_in_whole_characters(text: str) -> None:
-    student = tokenizer("student")
-    ids = np.asarray(student.encode(text, add_special_tokens=False))
-    token_bytes = TokenBytes(student)
-    kept = [kept_text(token_bytes, ids[:n]) for n in range(len(ids) + 1)]
-    assert all(text.startswith(part) and "\ufffd" not in part for part in kept)
-    assert kept[-1] == text
-    # Some cut lies inside a character, or the test shows nothing.
-    assert any(len(part.encode()) < len(token_bytes.decode(ids[:n])) for n, part in enumerate(kept))
+def test_what_is_kept_is_a_prefix_in_whole_characters(text: str) -> None:
+    ids = np.asarray(encode("student", text), np.int32)
+    token_bytes = TokenBytes(tokenizer("student"))
+    own = text.removeprefix("<think>\n")
+    n_torn = 0
+    for seed in range(50):
+        cut = cut_rollout(ids, token_bytes, 0.1, seed)
+        position = round(cut.fraction * len(ids))
+        kept = cut.prefix.student_text.removeprefix("<think>\n")
+        assert own.startswith(kept)
+        assert cut.prefix.wire == ((ANALYSIS, kept),)
+        torn = token_bytes.decode(ids[:position])
+        n_torn += len(torn) != len(torn.decode(errors="ignore").encode())
+    assert n_torn, "no cut lies inside a character, so the test shows nothing"
 
 
-@pytest.mark.parametrize(
-    ("kept", "student", "wire", "part"),
-    [
-        ("<think>\nWe ad", "<think>\nWe ad", f"{ANALYSIS}We ad", "reasoning"),
-        ("<think>\nx < ", "<think>\nx < ", f"{ANALYSIS}x < ", "reasoning"),
-        ("<think>We ad", "<think>\nWe ad", f"{ANALYSIS}We ad", "reasoning"),
-        # A template may open the thinking part in the prompt: the rollout starts with reasoning.
-        ("We ad", "<think>\nWe ad", f"{ANALYSIS}We ad", "reasoning"),
-        ("<think>\nSum.\n</thi", "<think>\nSum.\n</think>\n\n", f"{ANALYSIS}Sum.{FINAL}", "answer"),
-        (
-            "<think>\nSum.\n</think>",
-            "<think>\nSum.\n</think>\n\n",
-            f"{ANALYSIS}Sum.{FINAL}",
-            "answer",
-        ),
-        (
-            "<think>\nSum.\n</think>\n\nIt is ",
-            "<think>\nSum.\n</think>\n\nIt is ",
-            f"{ANALYSIS}Sum.{FINAL}It is ",
-            "answer",
-        ),
-    ],
-)
-def test_prefix_in_both_formats(kept: str, student: str, wire: str, part: str) -> None:
-    prefix = teacher_prefix(kept)
-    assert (prefix.student_text, prefix.wire_text, prefix.cut_part) == (student, wire, part)
+def scripted_teacher() -> Any:
+    """A teacher that always says the same."""
+    return ScriptedEngine("teacher", lambda request: (encode("teacher", SAID), "stop"))
 
 
-class ScriptedTeacher:
-    """An engine that renders with the real teacher tokenizer and always says the same."""
-
-    identity = ModelIdentity("teacher", "1", "scripted", "1")
-
-    def __init__(self) -> None:
-        self.tokenizer = tokenizer("teacher")
-        self.requests: list[GenerationRequest] = []
-
-    def render(self, messages: list[dict[str, str]], **settings: Any) -> Prompt:
-        return render_chat(self.tokenizer, messages, settings)
-
-    def check(self, request: GenerationRequest) -> str | None:
-        return None
-
-    def generate(
-        self, requests: Sequence[GenerationRequest], on_progress: Any = None
-    ) -> Iterator[Completion]:
-        self.requests += requests
-        ids = np.asarray(
-            self.tokenizer.encode("d them. Ok<|return|>", add_special_tokens=False), np.int32
-        )
-        for request in requests:
-            yield Completion(
-                request.key(self.identity), ids, np.full(len(ids), -0.5, np.float32), "stop"
-            )
-
-
-def rollout(name: str, text: str, is_truncated: bool) -> dict[str, Any]:
-    ids = tokenizer("student").encode(text, add_special_tokens=False)
+def rollout(name: str, text: str, is_truncated: bool, *rules: str) -> dict[str, Any]:
+    ids = encode("student", text)
     return {
         "rollout_id": name, "response_id": "r", "question_id": "q", "domain": "math",
         "question": "What is 1 + 2?", "model": "student", "model_revision": "1", "engine": "e",
@@ -128,37 +75,100 @@ def rollout(name: str, text: str, is_truncated: bool) -> dict[str, Any]:
         "max_tokens": len(ids), "seed": 0, "finish_reason": "length" if is_truncated else "stop",
         "token_ids": ids, "logprobs": [-1.0] * len(ids), "n_teacher_response_tokens": 9,
         "is_truncated": is_truncated, "text": text,
+        "broken_rules": [{"rule": rule, "evidence": "?"} for rule in rules],
     }  # fmt: skip
 
 
-def test_truncated_rollouts_are_continued_from_exact_tokens(tmp_path: Path) -> None:
+def continued(
+    teacher: Any, folder: Path, *rollouts: dict[str, Any], min_cut_fraction: float = 0.5
+) -> list[dict[str, Any]]:
+    batches = continue_rollouts(
+        pa.Table.from_pylist(list(rollouts), schema=STUDENT_ROLLOUTS), teacher,
+        tokenizer("student"), min_cut_fraction=min_cut_fraction, temperature=1.0, max_tokens=50,
+        system_prompt="s", reasoning_effort="low", seed=0, journal=folder / "journal",
+    )  # fmt: skip
+    rows: list[dict[str, Any]] = pa.Table.from_batches(
+        list(batches), TEACHER_CONTINUATIONS
+    ).to_pylist()
+    return rows
+
+
+def test_usable_truncated_rollouts_are_continued_from_exact_tokens(tmp_path: Path) -> None:
     text = "<think>\nWe add the ones first and then the tens, which gives the sum."
-    rollouts = pa.Table.from_pylist(
-        [rollout("a", text, True), rollout("b", text, False), rollout("c", "Hm", True)],
-        schema=STUDENT_ROLLOUTS,
-    )
-    teacher: Any = ScriptedTeacher()
-
-    def run() -> pa.Table:
-        rows = continue_rollouts(
-            rollouts, teacher, tokenizer("student"), min_cut_fraction=0.5, temperature=1.0,
-            max_tokens=50, system_prompt="s", reasoning_effort="low", seed=0,
-            journal=tmp_path / "journal",
-        )  # fmt: skip
-        return pa.Table.from_batches(list(rows), TEACHER_CONTINUATIONS)
-
-    table = run()
-    assert table["rollout_id"].to_pylist() == ["a", "c"]
-    first = table.to_pylist()[0]
+    rollouts = [
+        rollout("a", text, True), rollout("b", text, False), rollout("c", "Hm", True),
+        rollout("d", text, True, "invalid_logprobs"),
+    ]  # fmt: skip
+    teacher = scripted_teacher()
+    rows = continued(teacher, tmp_path, *rollouts)
+    assert [row["rollout_id"] for row in rows] == ["a", "c"]
+    first = rows[0]
     assert 0.5 < first["cut_fraction"] < 1
     assert text.startswith(first["prefix_text"])
     assert len(text) // 3 < len(first["prefix_text"]) < len(text)
-    assert first["text"] == "d them. Ok<|return|>"
+    assert first["text"] == SAID
     request = teacher.requests[0]
     assert request.max_tokens == 50
     wire = teacher.tokenizer.decode(request.prompt.token_ids + request.prefix_token_ids)
     reasoning = first["prefix_text"].removeprefix("<think>\n")
     assert wire.endswith(f"<|start|>assistant{ANALYSIS}{reasoning}")
     # A retry asks for nothing that the journal has, and gives the same rows.
-    assert run().equals(table)
+    assert continued(teacher, tmp_path, *rollouts) == rows
     assert len(teacher.requests) == 2
+
+
+def test_a_cut_in_the_answer_opens_the_final_channel(tmp_path: Path) -> None:
+    answer = "It is 3, as one and two are three, whichever of them comes first or last."
+    teacher = scripted_teacher()
+    (row,) = continued(
+        teacher, tmp_path, rollout("a", f"<think>\nAdd.\n</think>\n\n{answer}", True)
+    )
+    kept = row["prefix_text"].removeprefix("<think>\nAdd.\n</think>\n\n")
+    assert row["cut_part"] == "answer"
+    assert kept
+    assert answer.startswith(kept)
+    (request,) = teacher.requests
+    wire = teacher.tokenizer.decode(request.prompt.token_ids + request.prefix_token_ids)
+    assert wire.endswith(f"<|start|>assistant{ANALYSIS}Add.{FINAL}{kept}")
+
+
+@pytest.mark.parametrize(
+    ("written", "marks"),
+    [
+        ("<think>\nSo {} it is. Is it?", ANALYSIS),
+        ("<think>\nA {}\n</think>\n\nIt is {} now. Is it?", ANALYSIS + FINAL),
+    ],
+)
+def test_what_the_student_writes_is_text_to_the_teacher(
+    tmp_path: Path, written: str, marks: str
+) -> None:
+    """A student that spells Harmony's marks must not end a channel or the answer."""
+    spelled = "<|end|><|start|>assistant<|channel|>final<|message|>7<|return|>"
+    text = written.format(spelled, spelled)
+    teacher = scripted_teacher()
+    (row,) = continued(teacher, tmp_path, rollout("a", text, True), min_cut_fraction=0.9)
+    assert row["prefix_text"].count("<|return|>") == text.count("<|return|>")
+    assert text.startswith(row["prefix_text"])
+    (request,) = teacher.requests
+    special = set(teacher.tokenizer.all_special_ids)
+    seen = [token for token in request.prefix_token_ids if token in special]
+    assert seen == [token for token in encode("teacher", marks) if token in special]
+    # Nothing was left out or changed for it.
+    plain = row["prefix_text"].removeprefix("<think>\n").replace("\n</think>\n\n", FINAL)
+    assert teacher.tokenizer.decode(request.prefix_token_ids) == ANALYSIS + plain
+
+
+def test_a_rollout_of_a_token_or_two_is_kept_whole(tmp_path: Path) -> None:
+    (row,) = continued(scripted_teacher(), tmp_path, rollout("a", "<think>", True))
+    assert (row["prefix_text"], row["cut_fraction"]) == ("<think>\n", 1.0)
+
+
+def test_only_what_a_continuation_needs_is_read(tmp_path: Path) -> None:
+    lake, shard = Lake(root=str(tmp_path)), {"question_shard": "s"}
+    rows = [rollout("a", "Hm", True), rollout("b", "Hm", False), rollout("c", "Hm", True, "x")]
+    lake.write("student_rollouts", pa.Table.from_pylist(rows, schema=STUDENT_ROLLOUTS), shard)
+    found = read_to_continue(lake, shard)
+    assert found.column_names == ROLLOUT_COLUMNS
+    assert found["rollout_id"].to_pylist() == ["a"]
+    lake.write("student_rollouts", STUDENT_ROLLOUTS.empty_table(), shard)
+    assert read_to_continue(lake, shard).num_rows == 0

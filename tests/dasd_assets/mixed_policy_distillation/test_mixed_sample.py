@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from transformers import AutoTokenizer
+from support.scripted_engine import tokenizer
 
-from dasd_assets.mixed_policy_distillation.continuations import teacher_prefix
-from dasd_assets.mixed_policy_distillation.mixed_sample import Finished, finish_continuations, mix
-from dasd_assets.profile import PROJECT_ROOT, load_profile
+from dasd_assets.mixed_policy_distillation.mixed_sample import (
+    Finished,
+    finish_continuations,
+    mix,
+    off_policy_choice,
+)
+from dasd_assets.mixed_policy_distillation.prefix import teacher_prefix
+from dasd_assets.profile import load_profile
 from resources.contracts import (
     DIVERGENCE_SAMPLE,
     MIXED_POLICY_SAMPLE,
@@ -19,19 +23,17 @@ from resources.contracts import (
     TEACHER_CONTINUATIONS,
 )
 
+ANALYSIS = "<|channel|>analysis<|message|>"
 FINAL = "<|end|><|start|>assistant<|channel|>final<|message|>"
 IN_REASONING = "<think>\nWe add 1 and 2, naï"
 IN_ANSWER = "<think>\nWe add.\n</think>\n\nIt is "
 SYSTEM_PROMPT = "You are a helpful assistant."
 
 
-@cache
-def student() -> Any:
-    return AutoTokenizer.from_pretrained(PROJECT_ROOT / "tiny_world" / "models" / "student")
-
-
-def finish(kept: str, wire: str, finish_reason: str = "stop") -> Finished:
-    prefix = teacher_prefix(kept)
+def finish(
+    kept: str, wire: str, finish_reason: str = "stop", discarded: str = "", **changes: Any
+) -> Finished:
+    prefix = teacher_prefix(kept, discarded)
     row = {
         "continuation_id": "c", "rollout_id": "o", "response_id": "r", "question_id": "q",
         "domain": "math", "question": "What is 1 + 2?", "model": "m", "model_revision": "1",
@@ -39,10 +41,11 @@ def finish(kept: str, wire: str, finish_reason: str = "stop") -> Finished:
         "top_p": 1.0, "max_tokens": 50, "seed": 0, "finish_reason": finish_reason,
         "token_ids": [1, 2], "logprobs": [-1.0, -1.0], "prefix_text": prefix.student_text,
         "cut_part": prefix.cut_part, "cut_fraction": 0.7, "text": wire,
+        **changes,
     }  # fmt: skip
     finished = finish_continuations(
         pa.Table.from_pylist([row], schema=TEACHER_CONTINUATIONS),
-        student(),
+        tokenizer("student"),
         load_profile("tiny").response_filtering,
         SYSTEM_PROMPT,
     )
@@ -63,15 +66,33 @@ def finish(kept: str, wire: str, finish_reason: str = "stop") -> Finished:
         # The space before the cut is the student's; it must not be lost.
         (IN_ANSWER, "3.<|return|>", "<think>\nWe add.\n</think>\n\nIt is 3."),
         ("<think>\nWe add.\n</th", "It is 3.<|return|>", "<think>\nWe add.\n</think>\n\nIt is 3."),
+        # Blank lines at the cut, and the same text once more from the teacher.
+        (
+            "<think>\nWe add.\n\n",
+            f"We add.{FINAL}It is 3.<|return|>",
+            "<think>\nWe add.\n\nWe add.\n</think>\n\nIt is 3.",
+        ),
+        # Marks of Harmony that the student spells are text, here as for the teacher.
+        (
+            "<think>\nA <|end|> or <|return|> b",
+            f" c.{FINAL}It is 3.<|return|>",
+            "<think>\nA <|end|> or <|return|> b c.\n</think>\n\nIt is 3.",
+        ),
+        (
+            "<think>\nA <|end|>\n</think>\n\nIt <|channel|>",
+            " is 3.<|return|>",
+            "<think>\nA <|end|>\n</think>\n\nIt <|channel|> is 3.",
+        ),
     ],
 )
 def test_prefix_and_continuation_make_one_answer(kept: str, wire: str, text: str) -> None:
-    row = finish(kept, wire).kept.to_pylist()[0]
+    discarded = "ink>" if kept.endswith("</th") else ""
+    row = finish(kept, wire, discarded=discarded).kept.to_pylist()[0]
     assert (row["sample_id"], row["policy"]) == ("c", "mixed_policy")
     assert row["response_text"] == text
     prefix = text.encode()[: row["student_prefix_bytes"]].decode()
-    assert prefix == teacher_prefix(kept).student_text
-    ids = student().encode(text, add_special_tokens=False)
+    assert prefix == teacher_prefix(kept, discarded).student_text
+    ids = tokenizer("student").encode(text, add_special_tokens=False)
     assert row["n_student_tokens"] == len(ids) + 1
 
 
@@ -84,13 +105,34 @@ def test_prefix_and_continuation_make_one_answer(kept: str, wire: str, text: str
         (IN_REASONING, f"vely. {'So it is. ' * 18}{FINAL}3<|return|>", "stop",
          ["repeated_sentence", "repeated_ngram"]),
         ("<think>\nWe add.\n</think>\n\nIt is 3.", "<|return|>", "stop", ["nothing_continued"]),
+        (IN_ANSWER, "", "context_exceeded", ["empty_completion"]),
+        (IN_ANSWER, "3", "content_filter", ["stopped_by_server"]),
+        (IN_ANSWER, "</think> 3<|return|>", "stop", ["template_mark_in_text"]),
+        (IN_ANSWER, f"3<|end|><|start|>assistant{ANALYSIS}Or 4?{FINAL}4<|return|>", "stop",
+         ["malformed_harmony"]),
+        (IN_REASONING, "ve<|end|><|start|>assistant<|channel|>commentary to=functions.run "
+         "<|message|>{}<|call|>", "stop", ["no_final_answer", "tool_call"]),
     ],
 )  # fmt: skip
 def test_bad_answers_are_rejected_with_every_reason(
     kept: str, wire: str, finish_reason: str, rules: list[str]
 ) -> None:
-    row = finish(kept, wire, finish_reason).rejected.to_pylist()[0]
+    empty = {"token_ids": [], "logprobs": []} if finish_reason == "context_exceeded" else {}
+    row = finish(kept, wire, finish_reason, **empty).rejected.to_pylist()[0]
     assert [broken["rule"] for broken in row["broken_rules"]] == rules
+    assert all(broken["evidence"] for broken in row["broken_rules"])
+
+
+@pytest.mark.parametrize("logprobs", [[-1.0], [-1.0, float("nan")], [-1.0, 0.5]])
+def test_logprobs_are_held_to_the_rule_of_the_teachers_responses(logprobs: list[float]) -> None:
+    row = finish(IN_ANSWER, "3.<|return|>", logprobs=logprobs).rejected.to_pylist()[0]
+    assert [broken["rule"] for broken in row["broken_rules"]] == ["invalid_logprobs"]
+
+
+def test_the_prefix_ends_where_the_teacher_ended_its_part() -> None:
+    row = finish("<think>\nWe add. ", f"{FINAL}It is 3.<|return|>").kept.to_pylist()[0]
+    assert row["response_text"] == "<think>\nWe add.\n</think>\n\nIt is 3."
+    assert row["student_prefix_bytes"] == len("<think>\nWe add.")
 
 
 def off_policy(n: int) -> pa.Table:
@@ -122,6 +164,23 @@ def test_an_off_policy_share_is_added_by_the_seed() -> None:
     assert set(mix(kept, off_policy(50), 10, seed=1)["sample_id"].to_pylist()) != set(
         table["sample_id"].to_pylist()
     )
+
+
+def test_no_question_is_there_twice_unless_that_is_asked_for() -> None:
+    kept = finish(IN_ANSWER, "3.<|return|>", question_id="q7").kept
+    apart, together = (
+        mix(kept, off_policy(9), 9, seed=0, distinct_questions=distinct)["question_id"].to_pylist()
+        for distinct in (True, False)
+    )
+    assert sorted(apart) == [f"q{i}" for i in range(9)]
+    assert sorted(together) == sorted([*apart, "q7"])
+
+
+def test_the_choice_of_other_questions_does_not_change_when_one_is_taken() -> None:
+    names = pa.table({"response_id": ["a", "b", "c", "d"], "question_id": ["1", "2", "3", "4"]})
+    before = off_policy_choice(names, pa.array([], pa.string()), 4, seed=0).to_pylist()
+    taken = pa.array([names["question_id"][names["response_id"].to_pylist().index(before[0])]])
+    assert off_policy_choice(names, taken.cast(pa.string()), 2, seed=0).to_pylist() == before[1:3]
 
 
 def test_fewer_rows_than_asked_for_are_all_added() -> None:

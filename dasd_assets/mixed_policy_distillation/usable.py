@@ -1,0 +1,73 @@
+"""Which rollouts the teacher can continue; of the others every reason is kept with its evidence."""
+
+from __future__ import annotations
+
+import codecs
+
+import numpy as np
+
+from dasd_assets.profile import ResponseFiltering
+from dasd_assets.response_filtering.rules import (
+    Response,
+    empty_completion,
+    invalid_logprobs,
+    stopped_by_server,
+)
+from dasd_assets.teacher_responses.sampling import CONTEXT_EXCEEDED
+from resources.engines.byte_offsets import TokenBytes
+from resources.engines.protocol import Completion
+
+_NO_SETTINGS = ResponseFiltering(max_student_tokens=1)
+"""The rules that a rollout shares with the teacher's answers look at no setting."""
+
+
+def unusable(completion: Completion | None, token_bytes: TokenBytes) -> list[dict[str, str]]:
+    """Why a rollout's text is not what the student sampled, as `broken_rules`; empty if it is.
+
+    Args:
+        completion: None where the prompt is beyond the student's context.
+        token_bytes: byte tables of the student's tokenizer.
+    """
+    if completion is None:
+        return [{"rule": "empty_completion", "evidence": f"finish_reason {CONTEXT_EXCEEDED}"}]
+    response = Response(
+        reasoning="",
+        answer="",
+        n_student_tokens=0,
+        finish_reason=completion.finish_reason,
+        n_tokens=len(completion.token_ids),
+        logprobs=completion.logprobs,
+    )
+    ended = completion.finish_reason == "stop"
+    token_ids = completion.token_ids[:-1] if ended else completion.token_ids
+    found = {
+        "empty_completion": empty_completion(response, _NO_SETTINGS),
+        "stopped_by_server": stopped_by_server(response, _NO_SETTINGS),
+        "invalid_logprobs": invalid_logprobs(response, _NO_SETTINGS),
+        "no_text": _no_text(token_ids, token_bytes),
+    }
+    return [{"rule": rule, "evidence": evidence} for rule, evidence in found.items() if evidence]
+
+
+def whole_characters(text_bytes: bytes) -> str:
+    """The text of some bytes; a character of which the end is missing is left out.
+
+    Raises:
+        UnicodeDecodeError: the bytes before it are no UTF-8.
+    """
+    return codecs.getincrementaldecoder("utf-8")().decode(text_bytes)
+
+
+def _no_text(token_ids: np.ndarray, token_bytes: TokenBytes) -> str | None:
+    """Tokens that stand for no text, or for none that could be written down."""
+    unknown = np.flatnonzero((token_ids < 0) | (token_ids >= token_bytes.size))
+    if len(unknown):
+        return f"token {token_ids[unknown[0]]} at {unknown[0]}, unknown to the tokenizer"
+    special = np.flatnonzero(token_bytes.is_special[token_ids])
+    if len(special):
+        return f"special token {token_ids[special[0]]} at {special[0]}"
+    try:
+        whole_characters(token_bytes.decode(token_ids))
+    except UnicodeDecodeError as error:
+        return f"no UTF-8 at byte {error.start}"
+    return None

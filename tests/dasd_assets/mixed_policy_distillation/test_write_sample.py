@@ -1,0 +1,151 @@
+"""The mixed sample as it is written: as mixed in memory, with exactly its share, nothing lost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from support.scripted_engine import tokenizer
+from support.small_lake import filled
+
+from dasd_assets.mixed_policy_distillation.funnel import mixed_policy_steps, rollout_counts
+from dasd_assets.mixed_policy_distillation.mixed_sample import finish_continuations, mix
+from dasd_assets.mixed_policy_distillation.write_sample import MixedSample, write_mixed_sample
+from dasd_assets.profile import load_profile
+from resources import lake as lake_module
+from resources.lake import Lake
+from resources.warehouse import open_warehouse
+
+FINAL = "<|end|><|start|>assistant<|channel|>final<|message|>"
+SETTINGS = load_profile("tiny").response_filtering
+SYSTEM_PROMPT = "You are a helpful assistant."
+N = 30
+
+
+def continuation(i: int) -> dict[str, Any]:
+    said = f"dd {i}.{FINAL}It is {i}.<|return|>" if i % 3 else "dd"  # every third is unfinished
+    return {
+        "continuation_id": f"c{i}", "rollout_id": f"o{i}", "question_id": f"q{i}",
+        "domain": "math", "question": f"What is {i} + 0?", "finish_reason": "stop",
+        "token_ids": [1, 2], "logprobs": [-1.0, -1.0], "prefix_text": "<think>\nWe a",
+        "cut_part": "reasoning", "text": said,
+    }  # fmt: skip
+
+
+def answer(i: int, answers: int = 2) -> dict[str, Any]:
+    return {
+        "response_id": f"r{i}", "question_id": f"q{i // answers}", "domain": "math",
+        "question": f"What is {i // answers} + 0?", "response_text": f"text {i}",
+        "n_student_tokens": i + 1,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    lake = Lake(root=str(tmp_path))
+    for shard in ("a", "b"):
+        mine = [i for i in range(N) if (i < 20) == (shard == "a")]
+        rollouts = [
+            {"rollout_id": f"o{i}{other}", "is_truncated": not other,
+             "broken_rules": [{"rule": "no_text", "evidence": "?"}] if other == "x" else []}
+            for i in mine for other in ("", "x", "y")
+        ]  # fmt: skip
+        place = {"question_shard": shard}
+        lake.write("student_rollouts", filled("student_rollouts", *rollouts), place)
+        rows = filled("teacher_continuations", *map(continuation, mine))
+        lake.write("teacher_continuations", rows, place)
+    for name, numbers in {"low": range(60), "high": range(60, 200)}.items():
+        rows = filled("divergence_sample", *map(answer, numbers))
+        lake.write("divergence_sample", rows, {"temperature": name})
+    return lake
+
+
+def write(lake: Lake, n_off_policy: int = 40, distinct_questions: bool = True) -> MixedSample:
+    return write_mixed_sample(
+        lake, tokenizer("student"), SETTINGS, SYSTEM_PROMPT,
+        n_off_policy=n_off_policy, distinct_questions=distinct_questions, seed=0,
+    )  # fmt: skip
+
+
+def test_exactly_the_off_policy_share_to_other_questions(lake: Lake) -> None:
+    sample = write(lake)
+    rows = lake.read("mixed_policy_sample").to_pylist()
+    assert (sample.n_mixed, sample.n_rejected, sample.written.n_rows) == (20, 10, 60)
+    assert Counter(row["policy"] for row in rows) == {"mixed_policy": 20, "off_policy": 40}
+    mixed = {row["question_id"] for row in rows if row["policy"] == "mixed_policy"}
+    others = {row["question_id"] for row in rows if row["policy"] == "off_policy"}
+    assert mixed.isdisjoint(others)
+    assert len({row["sample_id"] for row in rows}) == 60
+    sampled = {row["response_id"]: row for row in map(answer, range(200))}
+    for row in rows[20:]:
+        source = sampled[row["sample_id"]]
+        assert row["student_prefix_bytes"] == 0
+        for name in ("question_id", "question", "response_text", "n_student_tokens"):
+            assert row[name] == source[name]
+
+
+def test_the_rows_are_those_that_are_mixed_in_memory(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    continuations = lake.read_partitions("teacher_continuations")
+    finished = finish_continuations(continuations, tokenizer("student"), SETTINGS, SYSTEM_PROMPT)
+    off_policy = lake.read_partitions("divergence_sample")
+    for distinct in (True, False):
+        write(lake, 40, distinct)
+        expected = mix(finished.kept, off_policy, 40, 0, distinct_questions=distinct)
+        assert lake.read("mixed_policy_sample").equals(expected)
+        assert lake.read("rejected_continuations").equals(finished.rejected)
+    # Read back in row groups of few rows, the same file is written.
+    once = write(lake)
+    monkeypatch.setattr(lake_module, "row_groups", lambda batches: _few_rows(batches))
+    for table in ("divergence_sample", "teacher_continuations"):
+        for partition in lake.partitions(table):
+            lake.write(table, lake.read(table, partition), partition)
+    monkeypatch.undo()
+    assert write(lake).written.data_version == once.written.data_version
+
+
+def _few_rows(batches: Any) -> Any:
+    table = pa.Table.from_batches(list(batches))
+    return [table.slice(start, 7) for start in range(0, table.num_rows, 7)]
+
+
+def test_fewer_answers_than_asked_for_are_all_mixed_in(lake: Lake) -> None:
+    # 200 answers, two to each question; of the 30 questions with continuations 20 were kept.
+    assert write(lake, 1_000).written.n_rows == 20 + 200 - 40
+    assert write(lake, 1_000, distinct_questions=False).written.n_rows == 20 + 200
+    assert write(lake, 0).written.n_rows == 20
+
+
+def test_without_continuations_the_sample_is_off_policy(lake: Lake) -> None:
+    for partition in lake.partitions("teacher_continuations"):
+        lake.path("teacher_continuations", partition).unlink()
+    sample = write(lake)
+    assert (sample.n_mixed, sample.n_rejected, sample.written.n_rows) == (0, 0, 40)
+    assert lake.read("rejected_continuations").num_rows == 0
+
+
+def test_the_funnel_says_what_was_lost_and_why(lake: Lake) -> None:
+    root = Path(lake.root)
+    assert [step.n for step in mixed_policy_steps(open_warehouse(root))] == [90, 60, 30, 30, 0]
+    write(lake)
+    steps = mixed_policy_steps(open_warehouse(root))
+    assert [(step.name, step.n, step.rejected) for step in steps] == [
+        ("student rollouts", 90, {}),
+        ("usable rollouts", 60, {"no_text": 30}),
+        ("cut off by the cap", 30, {"ended by itself": 30}),
+        ("continued by the teacher", 30, {}),
+        ("mixed-policy samples", 20, {"no_final_answer": 10}),
+    ]
+    assert rollout_counts(open_warehouse(root), {"question_shard": "b"}) == {
+        "rollouts": 30, "usable": 20, "truncated": 10, "cut_off_rate": 0.5,
+        "rejected": {"no_text": 10},
+    }  # fmt: skip
+
+
+def test_an_empty_lake_has_no_funnel(tmp_path: Path) -> None:
+    assert mixed_policy_steps(open_warehouse(tmp_path)) == []
+    assert rollout_counts(open_warehouse(tmp_path), {})["cut_off_rate"] == 0.0
