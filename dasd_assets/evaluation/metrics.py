@@ -229,7 +229,9 @@ def benchmark_scores(
                 j: pass_at_k(questions.n_samples, questions.n_correct, j)
                 for j in numbers_of_answers(k)
             },
-            no_answer_share=None if n_unanswered is None else n_unanswered.sum() / n_answers,
+            no_answer_share=(
+                None if n_unanswered is None else float(n_unanswered.sum() / n_answers)
+            ),
         )
     return scores
 
