@@ -78,7 +78,10 @@ def write_mixed_samples(
         student.tokenizer(), profile.response_filtering, profile.system_prompt,
     )  # fmt: skip
     store.write("rejected_continuations", finished.rejected, place)
-    mixed = mix(finished.kept, off_policy, settings.off_policy_samples, run_seed)
+    mixed = mix(
+        finished.kept, off_policy, settings.off_policy_samples, run_seed,
+        distinct_questions=settings.distinct_questions,
+    )  # fmt: skip
     samples = {MIXED_POLICY: mixed, OFF_POLICY: as_many_tokens(mixed, off_policy, run_seed)}
     counts = {
         "n_rollouts": chosen.num_rows,
