@@ -91,7 +91,7 @@ def fill(root: Path, n: int) -> Measured:
     vocabulary = np.array([f"w{number:x}ord" for number in range(20_000)])
     held_out = [
         {"question_id": f"b{i}", "benchmark": "aime", "domain": "math", "question": text,
-         "answer": "1"}
+         "prompt": text, "answer": "1"}
         for i, text in enumerate(texts(rng, vocabulary, HELD_OUT))
     ]  # fmt: skip
     lake.write("benchmark_questions", pa.Table.from_pylist(held_out, BENCHMARK_QUESTIONS),

@@ -217,3 +217,38 @@ def test_a_report_of_nothing_is_a_page_that_says_so() -> None:
 )
 def test_durations(seconds: float, expected: str) -> None:
     assert expected in render_report(data(costs=[AssetCost("questions", 1, seconds)]))
+
+
+GRADED = {
+    "answer_id": "a-1", "checkpoint": "dasd", "benchmark": "math", "sample_index": 0,
+    "n_tokens": 1_200, "finish_reason": "stop", "is_correct": True, "verdict": "correct",
+    "extracted": "7", "detail": None, "prompt": "Find it.", "reference": '"7"',
+    "text": f"So it is 7. {ATTACK}",
+}  # fmt: skip
+
+
+def test_right_and_wrong_answers_are_shown_with_how_to_open_them_all() -> None:
+    wrong = GRADED | {
+        "answer_id": "a-2", "is_correct": False, "verdict": "wrong_number", "extracted": "8",
+        "detail": "found 8, expected 7",
+    }  # fmt: skip
+    html = render_report(data(graded=[GRADED, wrong]))
+    page = Page(html, " ")
+    text = " ".join(page.text.split())
+    assert "✓ right · math · dasd · sample 1 · 1,200 tokens (stop)" in text
+    assert "✗ wrong number · math" in text
+    assert "why found 8, expected 7" in text
+    assert "dasd trace with the id of a question or of an answer opens it" in text
+    assert {"a-1", "a-2"} <= set(page.values("id"))
+    assert "<img" not in html
+
+
+def test_all_pairs_of_checkpoints_and_every_pass_at_are_in_the_tables() -> None:
+    table = pa.concat_tables([answers("base", 4), answers("low_temperature", 14),
+                              answers("dasd", 18)])  # fmt: skip
+    rows = stage_table(pa.concat_tables([table] * 4), ["math"])
+    text = " ".join(Page(render_report(data(stage_rows=rows)), " ").text.split())
+    for pair in ("base low temperature math", "low temperature dasd math", "base dasd math"):
+        assert pair in text
+    assert "pass@1 (%) pass@2 (%) pass@4 (%) cut off (%) no final answer (%)" in text
+    assert "dasd math 20 80 4 90.0 90.0 90.0 90.0 0.0 – 5" in text

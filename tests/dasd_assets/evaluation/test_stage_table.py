@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pyarrow as pa
 import pytest
 
 from dasd_assets.evaluation.metrics import OVERALL
-from dasd_assets.evaluation.stage_table import render_stage_table, stage_table
+from dasd_assets.evaluation.stage_table import (
+    render_answer_table,
+    render_stage_table,
+    stage_table,
+)
 
 
 def answers(checkpoint: str, benchmark: str, n_correct: int, n_questions: int = 20) -> pa.Table:
@@ -83,3 +89,42 @@ def test_nothing_measured_is_said() -> None:
     text = render_stage_table(rows)
     assert text.count("–") == 8
     assert text.endswith("nothing measured yet")
+
+
+def test_every_checkpoint_is_compared_with_every_one_before_it() -> None:
+    table = pa.concat_tables(
+        [
+            answers("base", "math", 4),
+            answers("low_temperature", "math", 10),
+            answers("high_temperature", "math", 16),
+            answers("dasd", "math", 13),
+        ]
+    )
+    rows = {row.checkpoint: row for row in stage_table(table, ["math"])}
+    found = {
+        (before, after): gain["math"].difference.value
+        for after, row in rows.items()
+        for before, gain in row.differences.items()
+        if gain["math"] is not None
+    }
+    n_correct = {"base": 4, "low_temperature": 10, "high_temperature": 16, "dasd": 13}
+    assert found == {
+        (before, after): pytest.approx((n_correct[after] - n_correct[before]) / 20)
+        for before, after in itertools.combinations(n_correct, 2)
+    }
+    assert rows["dasd"].gains is rows["dasd"].differences["high_temperature"]
+    assert rows["dasd"].total_gains is rows["dasd"].differences["base"]
+
+
+def test_the_answers_behind_the_scores_as_text() -> None:
+    verdicts = ["correct"] * 10 + ["no_final_answer"] * 5 + ["wrong_number"] * 5
+    math = answers("base", "math", 10).append_column("verdict", [verdicts])
+    twice = pa.concat_tables([math, math])  # two answers to each question
+    lines = render_answer_table(stage_table(twice, ["math", "code"])).splitlines()
+    assert lines[0].split() == ["pass@2", "cut", "off", "no", "answer", "tokens"]
+    assert lines[1].split() == ["base", "math", "50.0", "0.0", "25.0", "5"]
+    assert lines[2] == ""  # no overall: code was not measured
+    unknown = render_answer_table(stage_table(answers("base", "math", 1), ["math"]))
+    assert unknown.splitlines()[1].split() == ["base", "math", "0.0", "–", "5"]
+    nothing = stage_table(answers("base", "math", 1).slice(0, 0), ["math"])
+    assert render_answer_table(nothing) == "nothing measured yet"

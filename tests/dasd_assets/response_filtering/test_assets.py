@@ -7,11 +7,13 @@ from typing import Any
 
 import dagster as dg
 import pyarrow as pa
+import pytest
 from support.teacher_rows import teacher_rows
 
 from dasd_assets.definitions import inference_model
 from dasd_assets.profile import load_profile
 from dasd_assets.response_filtering import assets
+from dasd_assets.verification.sandbox import SandboxError
 from resources.contracts import QUESTIONS, TEACHER_RESPONSES
 from resources.lake import Lake
 
@@ -68,3 +70,39 @@ def test_a_partition_has_both_tables_and_the_funnel_of_its_shard(tmp_path: Path)
     assert "| math | low | incorrect_answer | 1 | 50.0% |" in str(metadata["funnel"].value)
     assert "](data:image/png;base64," in str(metadata["funnel_plot"].value)
     assert metadata["rejected"].value == 1
+
+
+def test_without_a_sandbox_nothing_is_filtered_where_programs_are_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = load_profile("tiny")
+    lake = Lake(root=str(tmp_path / "lake"))
+    teacher = inference_model(tiny.teacher, tiny.compute.teacher_inference)
+    student = inference_model(tiny.base_student, tiny.compute.student_inference)
+    answer = '{"tests": [{"input": "1", "output": "1"}]}'
+    question = {
+        "question_id": "q", "domain": "code", "question": "Print it.", "answer": answer,
+        "difficulty": None, "source": None, "drop": "s1.jsonl", "line": 1,
+    }  # fmt: skip
+    lake.write(
+        "questions", pa.Table.from_pylist([question], schema=QUESTIONS), {"question_shard": "s1"}
+    )
+    put_answers(lake, teacher.tokenizer(), "low", GOOD)
+    monkeypatch.setenv("PATH", "/nowhere")
+    key = dg.MultiPartitionKey({"temperature": "low", "question_shard": "s1"})
+
+    def filtered(**settings: list[str]) -> None:
+        filtering = tiny.response_filtering.model_copy(update=settings)
+        (asset,) = assets.build(tiny.model_copy(update={"response_filtering": filtering}))
+        with dg.DagsterInstance.ephemeral() as instance:
+            instance.add_dynamic_partitions("question_shard", ["s1"])
+            dg.materialize(
+                [asset], partition_key=key, instance=instance,
+                resources={"lake": lake, "teacher": teacher, "base_student_model": student},
+            )  # fmt: skip
+
+    for setting in ("verify_domains", "judge_domains"):
+        with pytest.raises(SandboxError, match="apt-get install bubblewrap"):
+            filtered(**{setting: ["code"]})
+        assert not lake.exists("filtered_responses", {"temperature": "low", "question_shard": "s1"})
+    filtered(verify_domains=["math"], judge_domains=[])
