@@ -27,6 +27,9 @@ from resources.parquet_layout import row_groups, writer_options
 
 Partition = Mapping[str, str]
 
+BATCH_ROWS = 1_024
+"""Rows that a reader gets at once: as Python objects they are many times as large."""
+
 
 @dataclass(frozen=True)
 class Written:
@@ -92,7 +95,7 @@ class Lake(dg.ConfigurableResource):
         partition: Partition | None = None,
         columns: list[str] | None = None,
     ) -> Iterator[pa.RecordBatch]:
-        """Stream one partition, at most a row group at a time.
+        """Stream one partition in batches of at most BATCH_ROWS, reading a row group at a time.
 
         Raises:
             ContractError: the partition is missing or does not have the schema.
@@ -110,7 +113,10 @@ class Lake(dg.ConfigurableResource):
         wanted = pa.schema([schema.field(name) for name in names])
         for group in range(parquet.num_row_groups):
             yield from (
-                parquet.read_row_group(group, columns=names).select(names).cast(wanted).to_batches()
+                parquet.read_row_group(group, columns=names)
+                .select(names)
+                .cast(wanted)
+                .to_batches(BATCH_ROWS)
             )
 
     def earlier(

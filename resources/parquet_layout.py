@@ -16,7 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-ROW_GROUP_ROWS = 1_024
+ROW_GROUP_ROWS = 122_880
+"""As DuckDB's own. Of much smaller groups a table of narrow rows would have tens of thousands, and
+writers and readers hold something of each in memory."""
 ROW_GROUP_BYTES = 32 * 1024**2
 """Decoded values of a group: a reader holds one group in memory, whatever the rows' length."""
 

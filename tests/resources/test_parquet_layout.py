@@ -72,7 +72,9 @@ def test_groups_of_64k_token_rows_are_bounded_by_bytes_and_do_not_show_the_batch
 
 def test_groups_of_short_rows_are_bounded_by_rows_and_joined() -> None:
     batches = [long_rows(600, 3), long_rows(0, 3), long_rows(600, 3), long_rows(1_000, 3)]
-    assert [group.num_rows for group in row_groups(batches)] == [1_024, 1_024, 152]
+    groups = row_groups(batches, max_rows=1_024)
+    assert [group.num_rows for group in groups] == [1_024, 1_024, 152]
+    assert [group.num_rows for group in row_groups(batches)] == [2_200]
     assert list(row_groups([])) == []
 
 
