@@ -11,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 
 import checks
+from dasd_assets import automation, jobs
 from dasd_assets.divergence_sampling import assets as divergence_sampling
 from dasd_assets.evaluation import assets as evaluation
 from dasd_assets.home import active_profile, home
@@ -51,10 +52,16 @@ def build_definitions(profile: Profile, folder: Path) -> dg.Definitions:
         folder: where the lake is.
     """
     return dg.Definitions(
-        assets=dg.with_source_code_references(
-            [with_prices(asset, profile) for box in BOXES for asset in box.build(profile)]
-        ),
+        assets=[
+            sensors.question_drops(profile),
+            *dg.with_source_code_references(
+                automation.automated(
+                    [with_prices(asset, profile) for box in BOXES for asset in box.build(profile)]
+                )
+            ),
+        ],
         asset_checks=checks.build(profile),
+        jobs=jobs.build(profile),
         sensors=[sensors.build(profile)],
         resources={
             "lake": Lake(root=str(folder / "lake")),

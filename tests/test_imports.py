@@ -13,7 +13,10 @@ ROOT = Path(__file__).parent.parent
 
 DAGSTER_MODULES = {
     "dasd_assets/declare.py",
+    "dasd_assets/automation.py",
     "dasd_assets/definitions.py",
+    "dasd_assets/jobs.py",
+    "dasd_assets/out_of_date.py",
     "dasd_assets/measured.py",
     "dasd_assets/partitions.py",
     "dasd_assets/evaluation/costs.py",

@@ -22,7 +22,8 @@ from pathlib import Path
 import dagster as dg
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
-from dagster._core.loader import LoadingContext
+
+from dasd_assets.out_of_date import Loading
 
 DEFINITIONS_MODULE = "dasd_assets.definitions"
 ALL_ASSETS_JOB = "__ASSET_JOB"
@@ -69,22 +70,6 @@ class Outcome:
     errors: tuple[str, ...]
 
 
-class Loading(LoadingContext):
-    """What Dagster's status resolver reads the instance through."""
-
-    def __init__(self, instance: dg.DagsterInstance) -> None:
-        self._instance = instance
-        self._loaders: dict = {}
-
-    @property
-    def instance(self) -> dg.DagsterInstance:
-        return self._instance
-
-    @property
-    def loaders(self) -> dict:
-        return self._loaders
-
-
 class LocalRunner:
     """Finds what is out of date and runs it, partition by partition."""
 
@@ -116,7 +101,7 @@ class LocalRunner:
                 if not node.is_materializable:
                     continue
                 earliest = 0
-                for parent in node.parent_keys:
+                for parent in node.parent_keys & place.keys():
                     apart = self._graph.get(parent).partitions_def != node.partitions_def
                     earliest = max(earliest, place[parent] + (1 if apart else 0))
                 fitting = (

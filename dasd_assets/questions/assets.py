@@ -9,11 +9,11 @@ import pyarrow.compute as pc
 
 from dasd_assets.declare import declared, materialized
 from dasd_assets.partitions import QUESTION_SHARD, benchmarks, question_shards
-from dasd_assets.profile import Profile, resolve_path
+from dasd_assets.profile import Profile
 from dasd_assets.questions.curation import curated
 from dasd_assets.questions.drops import layout_of, read_drop
 from dasd_assets.questions.evaluation_sets import read_benchmark
-from dasd_assets.questions.inbox import drop_of_shard
+from dasd_assets.questions.inbox import drop_of_shard, inbox_at, local_drop
 from dasd_assets.questions.stored_shards import shard_to_curate
 from resources.contracts import QUARANTINED_ROWS
 from resources.lake import Lake
@@ -24,10 +24,11 @@ GROUP = "questions"
 def build(profile: Profile) -> list[dg.AssetsDefinition]:
     """Assets of the box for one profile."""
     settings = profile.questions
-    inbox = Path(resolve_path(settings.inbox))
+    inbox = inbox_at(settings.inbox)
 
     @dg.asset(
         partitions_def=question_shards,
+        deps=["question_drops"],
         **declared(GROUP, profile.compute.data, "2", settings.max_row_bytes,
                    list(settings.layouts.items()), kinds={"parquet"}, table="raw_questions"),
     )  # fmt: skip
@@ -43,12 +44,14 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         shard = {QUESTION_SHARD: context.partition_key}
         drop = drop_of_shard(inbox, context.partition_key)
         layout = layout_of(context.partition_key, settings.layouts)
+        scratch = Path(lake.root, "_scratch", f"raw_questions__{context.partition_key}")
         quarantined: list[pa.Table] = [QUARANTINED_ROWS.empty_table()]
 
         def rows() -> Iterator[pa.RecordBatch]:
-            for part in read_drop(drop, layout, settings.max_row_bytes):
-                quarantined.append(part.quarantined)
-                yield from part.rows.to_batches()
+            with local_drop(drop, scratch) as here:
+                for part in read_drop(here, layout, settings.max_row_bytes):
+                    quarantined.append(part.quarantined)
+                    yield from part.rows.to_batches()
             lake.write("quarantined_rows", pa.concat_tables(quarantined), shard)
 
         written = lake.write("raw_questions", rows(), shard)

@@ -1,16 +1,29 @@
-"""The inbox: a folder of question drops, each of which becomes one question shard."""
+"""The inbox: a place of question drops, each of which becomes one question shard.
+
+A place is a local folder, or an object store's prefix (`s3://bucket/inbox`), which is read through
+fsspec and needs that store's package.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from dasd_assets.profile import resolve_path
 from dasd_assets.questions.partition_keys import (
     DROP_SUFFIXES,
     InvalidPartitionKeyError,
     question_shard_of,
 )
+
+if TYPE_CHECKING:
+    from upath import UPath
+
+    Place = Path | UPath
 
 
 class InboxError(ValueError):
@@ -19,10 +32,20 @@ class InboxError(ValueError):
 
 @dataclass(frozen=True)
 class InboxListing:
-    """Drops by shard, and files and folders that cannot be one with the reason."""
+    """Drops by shard; what cannot be one, with the reason; shards that two drops claim."""
 
     drops: dict[str, Path]
     refused: dict[Path, str]
+    ambiguous: frozenset[str] = field(default=frozenset())
+
+
+def inbox_at(inbox: str) -> Path:
+    """The place that a profile's setting names. An object store's has a Path's methods, too."""
+    if "://" not in inbox:
+        return resolve_path(inbox)
+    from upath import UPath
+
+    return UPath(inbox)  # type: ignore[return-value]  # a Path by its methods
 
 
 def list_inbox(inbox: Path) -> InboxListing:
@@ -41,7 +64,7 @@ def list_inbox(inbox: Path) -> InboxListing:
         )
     found: defaultdict[str, list[Path]] = defaultdict(list)
     refused = {}
-    for path in sorted(inbox.iterdir()):
+    for path in sorted(inbox.iterdir(), key=str):
         is_drop = path.is_dir() or (path.is_file() and path.name.endswith(DROP_SUFFIXES))
         if path.name.startswith(".") or not is_drop:
             continue
@@ -49,11 +72,11 @@ def list_inbox(inbox: Path) -> InboxListing:
             found[question_shard_of(path.name)].append(path)
         except InvalidPartitionKeyError as error:
             refused[path] = str(error)
-    for shard, paths in found.items():
-        if len(paths) > 1:
-            refused |= dict.fromkeys(paths, _ambiguous(shard, paths))
-    drops = {shard: paths[0] for shard, paths in sorted(found.items()) if len(paths) == 1}
-    return InboxListing(drops, refused)
+    ambiguous = frozenset(shard for shard, paths in found.items() if len(paths) > 1)
+    for shard in ambiguous:
+        refused |= dict.fromkeys(found[shard], _ambiguous(shard, found[shard]))
+    drops = {shard: paths[0] for shard, paths in sorted(found.items()) if shard not in ambiguous}
+    return InboxListing(drops, refused, ambiguous)
 
 
 def drop_of_shard(inbox: Path, question_shard: str) -> Path:
@@ -74,6 +97,24 @@ def drop_of_shard(inbox: Path, question_shard: str) -> Path:
     if len(drops) > 1:
         raise InboxError(_ambiguous(question_shard, drops))
     return drops[0]
+
+
+@contextmanager
+def local_drop(drop: Path, scratch: Path) -> Iterator[Path]:
+    """The drop on this machine: itself, or a copy below `scratch` until the block ends."""
+    if isinstance(drop, Path):
+        yield drop
+        return
+    import shutil
+
+    copy = scratch / drop.name
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    try:
+        drop.fs.get(drop.path, str(copy), recursive=drop.is_dir())
+        yield copy
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _ambiguous(shard: str, paths: list[Path]) -> str:

@@ -14,7 +14,6 @@ from dasd_assets.partitions import QUESTION_SHARD
 from dasd_assets.profile import Benchmark, Layout, Profile, load_profile
 from dasd_assets.questions.assets import build
 from dasd_assets.questions.rows import DropError
-from dasd_assets.questions.sensors import build as build_sensor
 from resources.lake import Lake
 
 TABLES = ("raw_questions", "quarantined_rows", "questions", "rejected_questions",
@@ -123,15 +122,3 @@ def test_a_drop_that_cannot_be_read_leaves_no_table(world: World) -> None:
     with pytest.raises(DropError, match=r"a\.parquet: no column 'domain'"):
         world.curate("a")
     assert not world.lake.partitions("raw_questions")
-
-
-def test_the_sensor_asks_for_files_and_folders_that_are_new(world: World) -> None:
-    (world.inbox / "a.jsonl").touch()
-    (world.inbox / "b.parquet").touch()
-    (world.inbox / "c").mkdir()
-    (world.inbox / ".copying").mkdir()
-    world.instance.add_dynamic_partitions(QUESTION_SHARD, ["a"])
-    sensor = build_sensor(world.profile)
-    result = sensor(dg.build_sensor_context(instance=world.instance))
-    assert isinstance(result, dg.SensorResult)
-    assert [request.partition_key for request in result.run_requests or []] == ["b", "c"]

@@ -1,0 +1,89 @@
+"""What is made without being asked for: one condition per kind of work, applied to selections.
+
+The conditions take effect when the automation sensor is switched on in the UI. They carry every
+change down to the divergence sample; training is proposed (`checks/training_proposals.py`), never
+started. docs/incremental-and-backfills.md is the user's page about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import dagster as dg
+
+Condition = dg.AutomationCondition
+
+is_new: Final = (
+    Condition.missing().newly_true().since(Condition.newly_requested()) & Condition.missing()
+).with_label("never made, and not asked for before")
+
+_has_new_content: Final = (
+    # Data versions, not materializations: an input that was made again the same is no new one.
+    Condition.data_version_changed() & ~Condition.executed_with_root_target()
+).with_label("has new content that this has not been made of in the same run")
+
+input_changed: Final = (
+    Condition.any_deps_match(_has_new_content).since(Condition.newly_requested())
+).with_label("an input changed")
+
+questions_changed: Final = (
+    Condition.any_deps_match(_has_new_content)
+    .allow(dg.AssetSelection.assets("questions"))
+    .since(Condition.newly_requested())
+).with_label("its questions changed")
+
+settings_changed: Final = (
+    Condition.code_version_changed().since(Condition.newly_requested()) & ~Condition.missing()
+).with_label("its settings changed")
+# Each of these holds until the partition is asked for, not until it is made: an input that changes
+# while the partition is in a run is not forgotten. What failed or was cancelled is asked for once.
+
+inputs_are_there: Final = ~Condition.any_deps_missing()
+inputs_are_settled: Final = ~Condition.any_deps_in_progress()
+inputs_passed_blocking_checks: Final = Condition.all_deps_match(
+    # In one run, the checks of an input run before what is made of it.
+    Condition.will_be_requested()
+    | Condition.all_checks_match(Condition.check_passed(), blocking_only=True)
+).with_label("inputs passed their blocking checks")
+is_idle: Final = (~Condition.in_progress()).with_label("is in no run or backfill")
+can_be_made: Final = (
+    inputs_are_there & inputs_are_settled & inputs_passed_blocking_checks & is_idle
+).with_label("can be made now")
+
+READ_AGAIN: Final = (settings_changed & can_be_made).with_label("read again")
+"""For what the inbox sensor asks for when it is new or changed."""
+
+ASK_WHAT_IS_NEW: Final = ((is_new | questions_changed) & can_be_made).with_label("ask what is new")
+"""For what costs teacher time. Changed settings make it stale; asking again is a person's word."""
+
+KEEP_UP_TO_DATE: Final = (
+    (is_new | input_changed | settings_changed) & can_be_made
+).with_label("keep up to date")  # fmt: skip
+
+POLICIES: Final = {
+    "read again": (dg.AssetSelection.assets("raw_questions"), READ_AGAIN),
+    "ask what is new": (dg.AssetSelection.assets("teacher_responses"), ASK_WHAT_IS_NEW),
+    "keep up to date": (
+        dg.AssetSelection.groups(
+            "models", "questions", "teacher_responses", "response_filtering", "divergence_sampling"
+        )
+        - dg.AssetSelection.assets("raw_questions", "teacher_responses"),
+        KEEP_UP_TO_DATE,
+    ),
+}
+"""Which assets follow which condition. Training and what is below it follow none."""
+
+
+def automated(assets: Sequence[dg.AssetsDefinition]) -> list[dg.AssetsDefinition]:
+    """The assets with the conditions that they follow."""
+    conditions = {
+        key: condition
+        for selection, condition in POLICIES.values()
+        for key in selection.resolve(assets)
+    }
+
+    def with_condition(spec: dg.AssetSpec) -> dg.AssetSpec:
+        return spec.replace_attributes(automation_condition=conditions.get(spec.key))
+
+    return [asset.map_asset_specs(with_condition) for asset in assets]
