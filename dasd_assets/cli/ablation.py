@@ -27,9 +27,9 @@ FOLDER = "ablation"
 
 @dataclass(frozen=True)
 class Inputs:
-    """What every process is given."""
+    """What every process is given; the profile as JSON, since its classes cannot be pickled."""
 
-    profile: Profile
+    profile: str
     store: str
     questions: dict[str, pa.Table]
     references: dict[str, str]
@@ -128,7 +128,7 @@ def run_ablation(
         took = f"{made['seconds']:.0f} s"
         typer.echo(f"{n_done}/{len(steps)} seed {step.seed}, {step.name}: {accuracy}{took}")
 
-    inputs = Inputs(profile, store.root, questions, references, _commit())
+    inputs = Inputs(profile.model_dump_json(), store.root, questions, references, _commit())
     run_side_by_side(
         steps, partial(_do, inputs),
         done=done, workers=workers, logs=folder / FOLDER / "logs", on_done=on_done,
@@ -142,7 +142,7 @@ def _do(inputs: Inputs, step: Step) -> None:
     from dasd_assets.definitions import inference_model
     from resources.lake import Lake
 
-    profile = inputs.profile
+    profile = Profile.model_validate_json(inputs.profile)
     do_step(
         step,
         store=Lake(root=inputs.store),
