@@ -109,8 +109,8 @@ COLUMN_LINEAGE: Final[dict[str, Lineage]] = {
     "evaluation": {
         **_same("benchmark_questions", "benchmark", "question_id", "domain"),
         **_made("seed", "benchmark_questions.question_id"),
-        **_made("finish_reason n_tokens text", "benchmark_questions.question"),
-        **_made("is_correct verdict", "benchmark_questions.question",
+        **_made("answer_id finish_reason n_tokens token_ids text", "benchmark_questions.prompt"),
+        **_made("is_correct verdict extracted detail", "benchmark_questions.prompt",
                 "benchmark_questions.answer"),
     },
 }  # fmt: skip

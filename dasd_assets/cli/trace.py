@@ -30,6 +30,7 @@ def trace(
         typer.Argument(
             metavar="ID",
             help="A question_id, response_id, rollout_id, continuation_id or answer_id.",
+            autocompletion=sample_ids,
         ),
     ],
     html: Annotated[
