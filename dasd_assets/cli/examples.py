@@ -51,6 +51,10 @@ EXAMPLES = {
         '`dasd sql "SELECT domain, count(*) FROM samples GROUP BY ALL"`',
         '`dasd sql "FROM rejects" --csv > rejects.csv`',
     ),
+    "verify-release": _lines(
+        "`dasd verify-release .dasd/tiny/lake/releases/model`: what was released last",
+        "`dasd verify-release ~/Downloads/dasd-model`: what came over the net",
+    ),
     "pictures": _lines("`dasd pictures plots`: as PNG files into the folder `plots`"),
     "compare-policies": _lines(
         "`dasd compare-policies`: all temperatures",

@@ -26,6 +26,7 @@ from dasd_assets.cli.report import report
 from dasd_assets.cli.sql import sql
 from dasd_assets.cli.status import status
 from dasd_assets.cli.trace import trace
+from dasd_assets.cli.verify_release import verify_release
 from dasd_assets.home import DEFAULT_PROFILE
 from dasd_assets.profile import PROJECT_ROOT, Profile, ProfileError, resolve_path
 
@@ -160,7 +161,7 @@ def _run(profile: Profile, folder: Path, shards: list[str], workers: int) -> lis
 
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Start": (init, doctor, plan, add_questions, run),
-    "Look": (status, ui, report, trace, sql),
+    "Look": (status, ui, report, trace, sql, verify_release),
     "Analyse": (pictures, compare_policies, ablation, boosted),
 }
 """Commands as `dasd --help` groups them, in the order that they are first needed in."""

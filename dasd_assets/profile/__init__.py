@@ -205,12 +205,16 @@ def _at_home(profile: Profile, folder: Path) -> Profile:
         for name, benchmark in profile.evaluation.benchmarks.items()
     }
     inbox = {"inbox": beside(profile.questions.inbox)}
+    licence = profile.release.license_file
     placed = profile.model_copy(
         update={
             "teacher": model(profile.teacher),
             "base_student": model(profile.base_student),
             "questions": profile.questions.model_copy(update=inbox),
             "evaluation": profile.evaluation.model_copy(update={"benchmarks": benchmarks}),
+            "release": profile.release.model_copy(
+                update={"license_file": beside(licence) if licence else None}
+            ),
         }
     )
     placed._folder = folder

@@ -34,7 +34,9 @@ class Release(Section):
         "questions before you choose",
     )
     license_file: str | None = Field(
-        None, description="text of the licence; needed for any but apache-2.0"
+        None,
+        description="text of the licence (see docs/cli.md, paths of a profile); needed for any but "
+        "apache-2.0",
     )
     languages: list[Language] = Field(
         ["en"], min_length=1, description="ISO 639 codes of what is asked and answered"

@@ -149,6 +149,15 @@ def test_settings_that_cannot_be_used(settings: dict[str, Any], message: str) ->
         Release.model_validate(settings)
 
 
+def test_the_licence_of_a_profile_of_ones_own_lies_beside_it(tmp_path: Path) -> None:
+    settings = PROFILE.model_dump(mode="json")
+    settings["release"] = {"license": "mit", "license_file": "MIT.txt"}
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    (tmp_path / "MIT.txt").write_text("Permission is hereby granted", encoding="utf-8")
+    assert licence_text(load_profile(str(file))) == "Permission is hereby granted"
+
+
 def test_another_licence(tmp_path: Path) -> None:
     file = tmp_path / "LICENSE-mit"
     release = Release(license="mit", license_file=str(file))
