@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from pathlib import Path
 
 from dasd_assets.ablation.steps import Step
@@ -39,8 +40,6 @@ def run_side_by_side(
         StepFailedError: a step failed; all that do not need it are done nevertheless.
     """
     logs.mkdir(parents=True, exist_ok=True)
-    # One thread each: two trainings of one thread beat one with two. Set before torch is imported.
-    os.environ["OMP_NUM_THREADS"] = "1"
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOADED))
     waiting = [step for step in steps if (step.seed, step.name) not in done]
@@ -54,7 +53,7 @@ def run_side_by_side(
         process.join()
         return process.exitcode
 
-    with ThreadPoolExecutor(workers) as threads:
+    with _one_thread_each(), ThreadPoolExecutor(workers) as threads:
         while True:
             for step in list(waiting):
                 is_ready = all((step.seed, name) in done for name in step.needs)
@@ -77,6 +76,19 @@ def run_side_by_side(
                 for step in failed
             )
         )
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """New processes import torch with one thread: two such trainings beat one with two threads."""
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["OMP_NUM_THREADS"]
+        if before is not None:
+            os.environ["OMP_NUM_THREADS"] = before
 
 
 def _log(logs: Path, step: Step) -> Path:

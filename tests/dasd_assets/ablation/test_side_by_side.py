@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -39,12 +40,14 @@ def times(folder: Path, name: str, seed: int = 0) -> list[int]:
     return [int(time) for time in (folder / f"{seed} {name}").read_text().split()]
 
 
-def test_a_step_waits_for_what_it_needs(tmp_path: Path) -> None:
+def test_a_step_waits_for_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
     steps = [step("a"), step("b", "a"), step("c", "a", "b"), step("d")]
     assert sorted(run(steps, tmp_path)) == ["a", "b", "c", "d"]
     assert times(tmp_path, "a")[1] <= times(tmp_path, "b")[0]
     assert times(tmp_path, "b")[1] <= times(tmp_path, "c")[0]
     assert (tmp_path / "logs" / "seed-0-c.log").read_text() == "this is c\n"
+    assert os.environ["OMP_NUM_THREADS"] == "7"
 
 
 def test_no_more_at_once_than_workers(tmp_path: Path) -> None:
