@@ -80,7 +80,7 @@ COLUMN_LINEAGE: Final[dict[str, Lineage]] = {
     },
     "student_rollouts": {
         **_same("divergence_sample", "response_id", "question_id", "domain", "question"),
-        **_made("rollout_id finish_reason token_ids logprobs text is_truncated",
+        **_made("rollout_id finish_reason token_ids logprobs text is_truncated broken_rules",
                 "divergence_sample.question", "divergence_sample.n_student_tokens"),
         **_made("seed", "divergence_sample.question_id"),
         **_made("max_tokens n_teacher_response_tokens", "divergence_sample.n_student_tokens"),

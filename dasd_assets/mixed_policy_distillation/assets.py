@@ -28,6 +28,11 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
     """Assets of the box for one profile."""
     settings = profile.mixed_policy_distillation
     rollout_settings = (settings.rollout_questions, settings.cap_ratio, settings.temperature)
+    references = (
+        [dg.AssetDep("questions", partition_mapping=dg.AllPartitionMapping())]
+        if profile.response_filtering.verify_domains
+        else []
+    )
 
     @dg.asset(
         partitions_def=question_shards,
@@ -125,10 +130,12 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         deps=[
             dg.AssetDep(teacher_continuations, partition_mapping=dg.AllPartitionMapping()),
             dg.AssetDep("divergence_sample", partition_mapping=dg.AllPartitionMapping()),
+            *references,
         ],
         **declared(GROUP, profile.compute.data, "2", settings.off_policy_samples,
-                   settings.distinct_questions, profile.response_filtering, profile.seed,
-                   kinds={"parquet"}, table="mixed_policy_sample"),
+                   settings.distinct_questions, profile.response_filtering,
+                   profile.verification, profile.seed, kinds={"parquet"},
+                   table="mixed_policy_sample"),
     )  # fmt: skip
     def mixed_policy_sample(lake: Lake, base_student_model: InferenceModel) -> dg.MaterializeResult:
         """Continuations that pass the quality filters, plus the off-policy share.
@@ -145,6 +152,8 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             n_off_policy=settings.off_policy_samples,
             distinct_questions=settings.distinct_questions,
             seed=profile.seed,
+            verification=profile.verification,
+            threads=max(1, int(profile.compute.data.cpus)),
         )  # fmt: skip
         steps = mixed_policy_steps(open_warehouse(Path(lake.root)))
         return materialized(

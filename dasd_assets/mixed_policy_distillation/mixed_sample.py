@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from dasd_assets.divergence_sampling.policies import random_order
 from dasd_assets.mixed_policy_distillation.prefix import ANALYSIS_OPEN, FINAL_OPEN, REASONING
 from dasd_assets.profile import ResponseFiltering
 from dasd_assets.response_filtering.harmony import HarmonyError, continued_parts
+from dasd_assets.response_filtering.judging import Judge
 from dasd_assets.response_filtering.rules import Response, broken_rules
 from dasd_assets.response_filtering.student_format import (
     THINK_CLOSE,
@@ -51,6 +53,8 @@ def finish_continuations(
     student_tokenizer: Any,
     settings: ResponseFiltering,
     system_prompt: str,
+    judge: Judge | None = None,
+    threads: int = 1,
 ) -> Finished:
     """Join the student's prefixes with the teacher's continuations and filter the answers.
 
@@ -59,62 +63,97 @@ def finish_continuations(
 
     Args:
         continuations: rows with CONTINUATION_COLUMNS.
+        judge: of the answers in the domains that are verified; None: right or not, they are kept.
+        threads: answers that are judged at once.
 
     Returns:
         Kept rows with the schema MIXED_POLICY_SAMPLE; every continuation is in one of the tables.
     """
-    marks = template_marks(student_tokenizer)
+    answers = [
+        _read(*values, student_tokenizer, settings, system_prompt)
+        for values in _rows(continuations)
+    ]
+
+    def judged(each: _Answer) -> tuple[dict[str, str], ...]:
+        row = each.row
+        if judge is None or row["domain"] not in settings.verify_domains:
+            return ()
+        return judge(row["question_id"], row["domain"], each.answer).broken
+
     kept, rejected = [], []
-    for row, n_tokens, logprobs in _rows(continuations):
-        broken = []
-        reasoning = answer = ""
-        tool_call = None
-        try:
-            reasoning, answer, tool_call = _join(row)
-        except HarmonyError as error:
-            broken.append({"rule": error.rule, "evidence": error.evidence})
-        text = student_text(reasoning, answer)
-        tokens = encode_response(student_tokenizer, text)
-        prompt = encode_prompt(student_tokenizer, row["question"], system_prompt)
-        found = broken_rules(
-            Response(
-                reasoning=reasoning,
-                answer=answer,
-                n_student_tokens=len(prompt) + len(tokens),
-                finish_reason=row["finish_reason"],
-                n_tokens=n_tokens,
-                logprobs=logprobs,
-                tool_call=tool_call,
-                template_marks=marks,
-            ),
-            settings,
-        )
-        # An answer that could not be read has no parts; that they are missing says nothing more.
-        broken += [r for r in found if not (broken and r["rule"].startswith("no_"))]
-        prefix_bytes = _prefix_bytes(row["prefix_text"], text)
-        if not broken and prefix_bytes == len(text.encode()):
-            broken.append(
-                {"rule": "nothing_continued", "evidence": f"{len(row['text'])} characters"}
-            )
-        if broken:
-            rejected.append({**row, "broken_rules": broken})
-        else:
-            kept.append(
-                {
-                    "sample_id": row["continuation_id"],
-                    "policy": MIXED_POLICY,
-                    "question_id": row["question_id"],
-                    "domain": row["domain"],
-                    "question": row["question"],
-                    "response_text": text,
-                    "student_prefix_bytes": prefix_bytes,
-                    "n_student_tokens": len(tokens),
-                }
-            )
+    with ThreadPoolExecutor(threads) as pool:
+        for each, found in zip(answers, pool.map(judged, answers), strict=True):
+            if broken := [*each.broken, *found]:
+                rejected.append({**each.row, "broken_rules": broken})
+            else:
+                kept.append(each.as_sample())
     return Finished(
         pa.Table.from_pylist(kept, schema=MIXED_POLICY_SAMPLE),
         pa.Table.from_pylist(rejected, schema=REJECTED_CONTINUATIONS),
     )
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """A finished answer with what is known of it."""
+
+    row: dict[str, Any]
+    text: str
+    answer: str
+    n_student_tokens: int
+    prefix_bytes: int
+    broken: list[dict[str, str]]
+
+    def as_sample(self) -> dict[str, Any]:
+        """A row of MIXED_POLICY_SAMPLE."""
+        return {
+            **self.row,
+            "sample_id": self.row["continuation_id"],
+            "policy": MIXED_POLICY,
+            "response_text": self.text,
+            "student_prefix_bytes": self.prefix_bytes,
+            "n_student_tokens": self.n_student_tokens,
+        }
+
+
+def _read(
+    row: dict[str, Any],
+    n_tokens: int,
+    logprobs: npt.NDArray[np.float32],
+    student_tokenizer: Any,
+    settings: ResponseFiltering,
+    system_prompt: str,
+) -> _Answer:
+    """Prefix and continuation as one answer, and the rules that it breaks."""
+    broken = []
+    reasoning = answer = ""
+    tool_call = None
+    try:
+        reasoning, answer, tool_call = _join(row)
+    except HarmonyError as error:
+        broken.append({"rule": error.rule, "evidence": error.evidence})
+    text = student_text(reasoning, answer)
+    n_student_tokens = len(encode_response(student_tokenizer, text))
+    found = broken_rules(
+        Response(
+            reasoning=reasoning,
+            answer=answer,
+            n_student_tokens=n_student_tokens
+            + len(encode_prompt(student_tokenizer, row["question"], system_prompt)),
+            finish_reason=row["finish_reason"],
+            n_tokens=n_tokens,
+            logprobs=logprobs,
+            tool_call=tool_call,
+            template_marks=template_marks(student_tokenizer),
+        ),
+        settings,
+    )
+    # An answer that could not be read has no parts; that they are missing says nothing more.
+    broken += [rule for rule in found if not (broken and rule["rule"].startswith("no_"))]
+    prefix_bytes = _prefix_bytes(row["prefix_text"], text)
+    if not broken and prefix_bytes == len(text.encode()):
+        broken.append({"rule": "nothing_continued", "evidence": f"{len(row['text'])} characters"})
+    return _Answer(row, text, answer, n_student_tokens, prefix_bytes, broken)
 
 
 def off_policy_choice(

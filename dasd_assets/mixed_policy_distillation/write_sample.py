@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from dasd_assets.evaluation.graders import DEFAULT_SETTINGS
 from dasd_assets.mixed_policy_distillation.mixed_sample import (
     CONTINUATION_COLUMNS,
     OFF_POLICY_COLUMNS,
@@ -15,7 +16,8 @@ from dasd_assets.mixed_policy_distillation.mixed_sample import (
     off_policy_choice,
     off_policy_rows,
 )
-from dasd_assets.profile import ResponseFiltering
+from dasd_assets.profile import ResponseFiltering, Verification
+from dasd_assets.response_filtering.judging import Judge
 
 if TYPE_CHECKING:
     from resources.lake import Lake, Written
@@ -39,12 +41,20 @@ def write_mixed_sample(
     n_off_policy: int,
     distinct_questions: bool,
     seed: int,
+    verification: Verification = DEFAULT_SETTINGS,
+    threads: int = 1,
 ) -> MixedSample:
     """Finish, filter and mix what is in the lake, and write `mixed_policy_sample` as it comes.
 
     A row group of texts is in memory at a time. Beside it: the ids of all divergence samples, the
-    question of each finished answer, and a short row of each rejected one.
+    question of each finished answer, a short row of each rejected one and, where answers are
+    verified, the references.
+
+    Args:
+        settings: the rules that the teacher's responses keep.
+        verification, threads: for the domains whose answers are verified.
     """
+    judge = Judge(settings, _references(lake, settings), verification)
     rejected: list[pa.RecordBatch] = []
     questions: list[pa.Array] = []
 
@@ -52,8 +62,9 @@ def write_mixed_sample(
         for partition in lake.partitions("teacher_continuations"):
             for batch in lake.batches("teacher_continuations", partition, CONTINUATION_COLUMNS):
                 finished = finish_continuations(
-                    pa.Table.from_batches([batch]), student_tokenizer, settings, system_prompt
-                )
+                    pa.Table.from_batches([batch]),
+                    student_tokenizer, settings, system_prompt, judge, threads,
+                )  # fmt: skip
                 rejected.extend(finished.rejected.to_batches())
                 questions.extend(finished.kept["question_id"].chunks)
                 yield from finished.kept.to_batches()
@@ -68,3 +79,12 @@ def write_mixed_sample(
 
     written = lake.write("mixed_policy_sample", rows())
     return MixedSample(written, sum(map(len, questions)), sum(batch.num_rows for batch in rejected))
+
+
+def _references(lake: Lake, settings: ResponseFiltering) -> dict[str, str]:
+    """question_id -> reference answer as JSON; nothing where no domain is verified."""
+    if not settings.verify_domains:
+        return {}
+    questions = lake.read_partitions("questions", ["question_id", "answer"])
+    ids, answers = (questions[name].to_pylist() for name in ("question_id", "answer"))
+    return dict(zip(ids, answers, strict=True))

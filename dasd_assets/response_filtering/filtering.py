@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,10 +12,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dasd_assets.evaluation.graders import DEFAULT_SETTINGS, grade
+from dasd_assets.evaluation.graders import DEFAULT_SETTINGS
 from dasd_assets.profile import ResponseFiltering, Verification
 from dasd_assets.response_filtering.harmony import HarmonyAnswer, HarmonyError, parse_harmony
-from dasd_assets.response_filtering.rules import MAX_EVIDENCE, Response, broken_rules
+from dasd_assets.response_filtering.judging import Judge, Judgement
+from dasd_assets.response_filtering.rules import Response, broken_rules
 from dasd_assets.response_filtering.student_format import student_text, template_marks
 from resources.contracts import (
     FILTERED_RESPONSES,
@@ -41,14 +40,6 @@ class Filtered:
 
     kept: pa.RecordBatch
     rejected: pa.RecordBatch
-
-
-@dataclass(frozen=True)
-class _Judgement:
-    """Whether an answer is right (None: not judged), and the rule that it breaks by that."""
-
-    is_correct: bool | None = None
-    broken: tuple[dict[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,6 +83,7 @@ def filter_responses(
         SandboxError: programs are to be judged, and this machine has no sandbox.
     """
     reader = _Reader(teacher_tokenizer, student_tokenizer, settings, system_prompt)
+    judge = Judge(settings, references, verification)
     n_read = 0
     with ThreadPoolExecutor(threads) as pool:
         for large in responses:
@@ -101,8 +93,7 @@ def filter_responses(
                 batch = large.slice(start, ROWS_PER_BATCH)
                 kept, rejected = [], []
                 candidates = [reader.read(*values) for values in _rows(batch)]
-                judge = partial(_judge, settings, references, verification)
-                judged = pool.map(judge, candidates)
+                judged = pool.map(lambda each: _judged(judge, each), candidates)
                 for candidate, judgement in zip(candidates, judged, strict=True):
                     if broken := [*candidate.broken, *judgement.broken]:
                         rejected.append({**candidate.row, "broken_rules": broken})
@@ -236,25 +227,6 @@ def _kept(candidate: _Candidate, is_correct: bool | None) -> dict[str, Any]:
     }
 
 
-def _judge(
-    settings: ResponseFiltering,
-    references: Mapping[str, str],
-    verification: Verification,
-    candidate: _Candidate,
-) -> _Judgement:
-    domain, answer = candidate.row["domain"], candidate.parts.answer
-    is_verified = domain in settings.verify_domains
-    if not answer or not (is_verified or domain in settings.judge_domains):
-        return _Judgement()
-    reference = references.get(candidate.row["question_id"])
-    try:
-        if reference is None:
-            raise ValueError("the question has no reference")
-        verdict = grade(domain, answer, json.loads(reference), verification)
-    except ValueError as error:
-        rule = {"rule": "unverifiable_answer", "evidence": str(error)[:MAX_EVIDENCE]}
-        return _Judgement(None, (rule,) if is_verified else ())
-    if verdict.is_correct or not is_verified:
-        return _Judgement(verdict.is_correct)
-    evidence = ": ".join(filter(None, [verdict.reason, verdict.detail]))
-    return _Judgement(False, ({"rule": "incorrect_answer", "evidence": evidence},))
+def _judged(judge: Judge, candidate: _Candidate) -> Judgement:
+    row = candidate.row
+    return judge(row["question_id"], row["domain"], candidate.parts.answer)

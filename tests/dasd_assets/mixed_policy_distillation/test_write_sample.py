@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,9 @@ N = 30
 
 
 def continuation(i: int) -> dict[str, Any]:
-    said = f"dd {i}.{FINAL}It is {i}.<|return|>" if i % 3 else "dd"  # every third is unfinished
+    said = (
+        f"dd {i}.{FINAL}It is \\boxed{{{i}}}.<|return|>" if i % 3 else "dd"
+    )  # every third is unfinished
     return {
         "continuation_id": f"c{i}", "rollout_id": f"o{i}", "question_id": f"q{i}",
         "domain": "math", "question": f"What is {i} + 0?", "finish_reason": "stop",
@@ -111,6 +114,25 @@ def test_the_rows_are_those_that_are_mixed_in_memory(
 def _few_rows(batches: Any) -> Any:
     table = pa.Table.from_batches(list(batches))
     return [table.slice(start, 7) for start in range(0, table.num_rows, 7)]
+
+
+def test_answers_are_verified_where_the_filters_verify_them(lake: Lake) -> None:
+    settings = SETTINGS.model_copy(update={"verify_domains": ["math"]})
+    rows = [{"question_id": f"q{i}", "answer": json.dumps(str(i + i % 2))} for i in range(1, N)]
+    lake.write("questions", filled("questions", *rows), {"question_shard": "a"})
+    write_mixed_sample(
+        lake, tokenizer("student"), settings, SYSTEM_PROMPT,
+        n_off_policy=0, distinct_questions=True, seed=0, threads=2,
+    )  # fmt: skip
+    kept = lake.read("mixed_policy_sample", columns=["question_id"])["question_id"].to_pylist()
+    assert kept == [f"q{i}" for i in range(N) if i % 3 and not i % 2]
+    broken = {
+        row["question_id"]: [each["rule"] for each in row["broken_rules"]]
+        for row in lake.read("rejected_continuations").to_pylist()
+    }
+    assert broken["q1"] == ["incorrect_answer"]
+    assert broken["q3"] == ["no_final_answer"]
+    assert len(kept) + len(broken) == N
 
 
 def test_fewer_answers_than_asked_for_are_all_mixed_in(lake: Lake) -> None:

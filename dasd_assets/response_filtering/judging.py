@@ -1,0 +1,56 @@
+"""Whether an answer is right, and what that means for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dasd_assets.evaluation.graders import DEFAULT_SETTINGS, grade
+from dasd_assets.profile import ResponseFiltering, Verification
+from dasd_assets.response_filtering.rules import MAX_EVIDENCE
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Whether an answer is right (None: not judged), and the rule that it breaks by that."""
+
+    is_correct: bool | None = None
+    broken: tuple[dict[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Judges the answers of the domains that the profile has judged or verified.
+
+    Attributes:
+        references: question_id -> reference answer as JSON. Where the answer is verified and its
+            reference missing or unusable, the answer is rejected as `unverifiable_answer`.
+        verification: limits of the graders.
+    """
+
+    settings: ResponseFiltering
+    references: Mapping[str, str]
+    verification: Verification = DEFAULT_SETTINGS
+
+    def __call__(self, question_id: str, domain: str, answer: str) -> Judgement:
+        """Judge one answer; an empty one is judged by the rules of structure.
+
+        Raises:
+            SandboxError: a program is to be judged, and this machine has no sandbox.
+        """
+        is_verified = domain in self.settings.verify_domains
+        if not answer or not (is_verified or domain in self.settings.judge_domains):
+            return Judgement()
+        reference = self.references.get(question_id)
+        try:
+            if reference is None:
+                raise ValueError("the question has no reference")
+            verdict = grade(domain, answer, json.loads(reference), self.verification)
+        except ValueError as error:
+            rule = {"rule": "unverifiable_answer", "evidence": str(error)[:MAX_EVIDENCE]}
+            return Judgement(None, (rule,) if is_verified else ())
+        if verdict.is_correct or not is_verified:
+            return Judgement(verdict.is_correct)
+        evidence = ": ".join(filter(None, [verdict.reason, verdict.detail]))
+        return Judgement(False, ({"rule": "incorrect_answer", "evidence": evidence},))
