@@ -11,10 +11,11 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 ifeq ($(strip $(UV_FIND_LINKS)),)
 export UV_TORCH_BACKEND ?= cpu
 endif
+TEST_PROCESSES ?= 2
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test ui compare-policies lint types validate tiny-world requirements clean
+.PHONY: demo test ui compare-policies ablation lint types validate tiny-world requirements clean
 
 demo: $(SETUP)  ## run the whole pipeline on tiny models, then print what each stage gained
 	$(BIN)/dasd run
@@ -25,8 +26,12 @@ ui: $(SETUP)  ## the Dagster UI over the demo's runs
 compare-policies: $(SETUP)  ## what each selection policy would choose, without training
 	$(BIN)/dasd compare-policies
 
-test: $(SETUP)  ## unit, property and end-to-end tests
-	$(BIN)/python -m pytest
+ablation: demo  ## the paper's claims tried in small, in about an hour; writes docs/results.md
+	$(BIN)/dasd ablation --out docs/results.md
+
+# Threads that wait for each other leave the cores to the other tests: GOMP_SPINCOUNT.
+test: $(SETUP)  ## unit, property and end-to-end tests, side by side
+	GOMP_SPINCOUNT=0 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup
 
 lint: $(SETUP)
 	$(BIN)/ruff check .

@@ -7,12 +7,26 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import yaml
 from support.pipeline import CAP_RATIO, TINY_WORLD, Pipeline
 
 from dasd_assets.profile import PROFILE_FOLDER
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let tests that share an expensive fixture run in the same process, where there are several."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+
+
+def _group(item: pytest.Item) -> str:
+    if "new_pipeline" in getattr(item, "fixturenames", ()):
+        return "pipeline"
+    has_own_fixtures = Path(item.path.parent, "conftest.py").is_file()
+    return str(item.path.parent if has_own_fixtures else item.path)
 
 
 @pytest.fixture(scope="session")
