@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -13,8 +14,10 @@ import pyarrow as pa
 from dasd_assets.evaluation.funnel import FunnelStep, ResponseCounts, funnel
 from dasd_assets.evaluation.metrics import COUNTED, Bootstrap, benchmark_scores, question_counts
 from dasd_assets.evaluation.stage_table import CHECKPOINTS, StageRow, stage_table
+from dasd_assets.mixed_policy_distillation.funnel import mixed_policy_steps
 from dasd_assets.profile import Profile
 from resources.contracts import ContractError
+from resources.warehouse import open_warehouse
 from training.checkpoint import LOG
 
 if TYPE_CHECKING:
@@ -50,8 +53,8 @@ def answer_summary(lake: Lake, partition: Mapping[str, str]) -> dict[str, float]
 
 
 def funnel_steps(lake: Lake, profile: Profile) -> list[FunnelStep]:
-    """Questions → responses → filtered → selected, with what was lost and why."""
-    return funnel(
+    """Questions → responses → filtered → selected, rollouts → mixed, with what was lost and why."""
+    steps = funnel(
         raw_questions=_n_rows(lake, "raw_questions", "line"),
         quarantined=_count(lake, "quarantined_rows", "reason"),
         questions=_n_rows(lake, "questions", "question_id"),
@@ -61,6 +64,9 @@ def funnel_steps(lake: Lake, profile: Profile) -> list[FunnelStep]:
             for temperature in profile.teacher_responses.temperatures
         },
     )
+    if not lake.partitions("student_rollouts"):
+        return steps
+    return steps + mixed_policy_steps(open_warehouse(Path(lake.root)))
 
 
 def training_logs(lake: Lake) -> dict[str, list[dict[str, float]]]:

@@ -43,11 +43,14 @@ def test_the_paper_profile_has_the_papers_numbers() -> None:
     assert (training.epochs, training.global_batch_size, training.max_length) == (6, 64, 65_536)
     assert (training.adam_beta1, training.adam_beta2, training.weight_decay) == (0.9, 0.95, 0.1)
     assert (training.warmup_ratio, training.max_grad_norm, training.seed) == (0.1, 1.0, 42)
+    assert (training.adam_epsilon, training.dtype) == (1e-8, "bfloat16")
+    assert training.gradient_checkpointing
+    assert training.liger_kernel
     assert training.deepspeed_zero_stage == 3
     mixed = paper.mixed_policy_distillation
     assert (mixed.rollout_questions, mixed.cap_ratio, mixed.min_cut_fraction) == (50_000, 1.5, 0.5)
-    assert mixed.training.epochs == 1
-    assert not mixed.mask_student_prefix
+    assert (mixed.off_policy_samples, mixed.mask_student_prefix) == (20_000, False)
+    assert mixed.training.model_dump() == training.model_dump() | {"epochs": 1}
     assert paper.evaluation.samples_per_question == 64
     assert (paper.evaluation.temperature, paper.evaluation.top_p) == (1.0, 1.0)
     assert {name: (b.format, b.max_tokens) for name, b in paper.evaluation.benchmarks.items()} == {
@@ -69,6 +72,14 @@ def test_the_api_profile_differs_from_the_papers_in_the_teachers_engine_only() -
     assert api.compute.teacher_inference.gpus == 0
     apart = {"name", "description", "teacher", "compute"}
     assert api.model_dump(exclude=apart) == paper.model_dump(exclude=apart)
+
+
+def test_the_third_stage_has_one_epoch_unless_the_profile_says_more(tmp_path: Path) -> None:
+    settings = {"rollout_questions": 9, "off_policy_samples": 9}
+    for training, epochs in (({}, 1), ({"seed": 7}, 1), ({"epochs": 2}, 2)):
+        mixed = {**settings, "training": {"max_length": 512, **training}}
+        profile = load_profile(changed(tmp_path, mixed_policy_distillation=mixed))
+        assert profile.mixed_policy_distillation.training.epochs == epochs
 
 
 OPENAI = {"kind": "openai", "base_url": "http://127.0.0.1:8000/v1", "served_model": "m"}

@@ -39,6 +39,7 @@ def test_one_command_makes_everything(finished: Finished) -> None:
     assert names["teacher_responses"] == names["sentence_provenance"] == 4
     assert names["divergence_sample"] == 2
     assert names["dasd_checkpoint"] == names["stage_report"] == 1
+    assert names["model_release"] == names["dataset_release"] == 1
     assert sum(n for name, n in names.items() if name.startswith("evaluation/")) == 4
 
 
@@ -105,6 +106,23 @@ def test_the_lake_can_be_asked_and_a_sample_traced(finished: Finished, tmp_path:
     assert (tmp_path / "likelihood-density.png").stat().st_size > 1_000
 
 
+def test_both_releases_are_whole_and_tell_where_they_come_from(finished: Finished) -> None:
+    pipeline, _ = finished
+    releases = pipeline.home / "lake" / "releases"
+    for name in ("model", "dataset"):
+        verified = pipeline.dasd("verify-release", str(releases / name))
+        assert verified.returncode == 0, verified.stderr
+        card = (releases / name / "README.md").read_text(encoding="utf-8")
+        assert re.search(r"Of the data checks,\n\d\d\d? passed, \d+ warned and none failed", card)
+    sources = json.loads((releases / "model" / "lineage.json").read_text())["sources"]
+    assert {"asset", "partition", "data_version", "code_version"} == set(sources[0])
+    assert all(source["data_version"] for source in sources)
+    named = {(source["asset"], source["partition"]) for source in sources}
+    assert {("teacher_responses", "drop-01|low"), ("dasd_checkpoint", "")} <= named
+    sources = json.loads((releases / "dataset" / "lineage.json").read_text())["sources"]
+    assert not [one for one in sources if one["asset"].startswith(("evaluation", "dasd_"))]
+
+
 def test_the_assets_show_their_pictures(finished: Finished) -> None:
     pipeline, _ = finished
     expected = {
@@ -116,6 +134,8 @@ def test_the_assets_show_their_pictures(finished: Finished) -> None:
             "along_one_answer",
         },
         "divergence_sample": {"scores", "lengths", "provenance_viewer"},
+        "student_rollouts": {"cut_off_rate_by_length", "cut_off_rate", "rejected"},
+        "mixed_policy_sample": {"funnel", "funnel_plot", "mixed_policy", "off_policy"},
         "stage_report": {"stages", "funnel", "likelihood-density", "class-share-by-position"},
     }
     with dg.DagsterInstance.from_config(str(pipeline.home / "dagster")) as instance:
@@ -139,7 +159,7 @@ def test_rollouts_keep_the_cap_and_only_truncated_ones_are_continued(finished: F
         assert row["is_truncated"] == (row["finish_reason"] == "length")
     continued = lake.read_partitions("teacher_continuations")
     assert sorted(continued["rollout_id"].to_pylist()) == sorted(
-        row["rollout_id"] for row in rollouts if row["is_truncated"]
+        row["rollout_id"] for row in rollouts if row["is_truncated"] and not row["broken_rules"]
     )
     assert all(0.5 < fraction < 1 for fraction in continued["cut_fraction"].to_pylist())
 

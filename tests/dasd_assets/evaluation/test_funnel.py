@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
+import pytest
+from support.small_lake import make_small_lake
+
+from dasd_assets.evaluation.collect import funnel_steps
 from dasd_assets.evaluation.funnel import FunnelStep, ResponseCounts, funnel, render_funnel
+from dasd_assets.profile import load_profile
+from resources.lake import Lake
 
 RESPONSES = {
     "low": ResponseCounts(900, 800, 600, {"repetition": 80, "truncated": 40}),
@@ -59,3 +65,19 @@ def test_an_empty_step_is_shown_and_no_share_is_made_up_after_it() -> None:
     steps = [FunnelStep("teacher responses", "low", 0), FunnelStep("filtered responses", "low", 0)]
     assert render_funnel(steps).splitlines()[1].split() == ["filtered", "responses", "low", "0"]
     assert render_funnel([]) == ""
+
+
+def test_a_run_with_rollouts_has_their_steps_too(tmp_path: Path) -> None:
+    lake = Lake(root=str(tmp_path))
+    make_small_lake(lake)
+    steps = funnel_steps(lake, load_profile("tiny"))
+    mixed = [(step.name, step.n) for step in steps if step.temperature == "mixed policy"]
+    assert mixed == [
+        ("student rollouts", 2), ("usable rollouts", 2), ("cut off by the cap", 2),
+        ("continued by the teacher", 2), ("mixed-policy samples", 1),
+    ]  # fmt: skip
+    assert "50.0%  lost: hit_max_tokens 1" in render_funnel(steps).splitlines()[-1]
+    for partition in lake.partitions("student_rollouts"):
+        lake.path("student_rollouts", partition).unlink()
+    before = [step for step in steps if step.temperature != "mixed policy"]
+    assert funnel_steps(lake, load_profile("tiny")) == before
