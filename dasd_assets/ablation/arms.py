@@ -44,6 +44,7 @@ DRAWS: Final = {
     "high_as_low": Draw("high", tokens_of=("low",)),
     "double_high": Draw("high", tokens_of=("low", "high")),
     "high_right": Draw("high", tokens_of=("high",), only_right=True),
+    "high_right_random": Draw("high", at_random=True, tokens_of=("high",), only_right=True),
 }
 """Samples by name; one stands below those whose tokens are its budget."""
 
@@ -80,6 +81,8 @@ ARMS: Final = (
     Arm("double_high", "double high", "double_high"),
     Arm("low_to_high", "low → high", "high", starts_from="low"),
     Arm("high_to_low", "high → low", "low", starts_from="high"),
+    Arm("high_right", "high, right answers only", "high_right"),
+    Arm("high_right_random", "high, right answers only, at random", "high_right_random"),
     Arm("low_to_high_right", "low → high, right answers only", "high_right", starts_from="low"),
     Arm(
         "mixed_policy", "low → high → mixed", MIXED_POLICY,
@@ -144,10 +147,16 @@ CLAIMS: Final = (
 """What the paper says."""
 
 LOOKED_INTO: Final = (
+    Comparison("high_right", "high", "without wrong answers high-temperature ones teach more"),
+    Comparison(
+        "high_right", "high_right_random",
+        "among right answers, divergence-aware selection beats a random sample",
+    ),
     Comparison(
         "low_to_high_right", "low_to_high", "the second stage is better without wrong answers"
     ),
+    Comparison("low_to_high_right", "low", "without wrong answers the second stage adds"),
     Comparison("high_to_low", "low_to_high", "the other order is better"),
     Comparison("high_to_low", "low", "a first stage on high-temperature answers helps the second"),
-)
+)  # fmt: skip
 """What the paper does not say, and may explain what does not show."""

@@ -15,6 +15,7 @@ from dasd_assets.mixed_policy_distillation.continuations import continue_rollout
 from dasd_assets.mixed_policy_distillation.mixed_sample import finish_continuations, mix
 from dasd_assets.mixed_policy_distillation.rollouts import sample_rollout_questions, sample_rollouts
 from dasd_assets.profile import Profile
+from dasd_assets.response_filtering.judging import Judge
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,6 +77,7 @@ def write_mixed_samples(
     finished = finish_continuations(
         store.read("teacher_continuations", place),
         student.tokenizer(), profile.response_filtering, profile.system_prompt,
+        Judge(profile.response_filtering, references, profile.verification),
     )  # fmt: skip
     store.write("rejected_continuations", finished.rejected, place)
     mixed = mix(

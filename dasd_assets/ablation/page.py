@@ -17,7 +17,7 @@ from dasd_assets.ablation.findings import (
     points,
     summary,
 )
-from dasd_assets.ablation.plots import arm_dots, difference_dots, stage_bars
+from dasd_assets.ablation.plots import arm_dots, difference_dots, right_share_dots, stage_bars
 from dasd_assets.ablation.results import ArmResult, Compared, arm_results, compared
 from dasd_assets.ablation.statistics import Effect, difference
 from dasd_assets.ablation.steps import Step, record
@@ -53,6 +53,7 @@ def write_page(
     for name, figure in {
         "results-arms": arm_dots(list(results.values())),
         "results-differences": difference_dots(claims, labels),
+        "results-right-share": right_share_dots(list(results.values())),
         "results-stages": stage_bars(stages),
     }.items():
         (images / f"{name}.png").write_bytes(to_png(figure))
@@ -81,8 +82,8 @@ def render(
     labels = {name: result.label for name, result in results.items()}
     return f"""# The paper's claims, tried in small
 
-Written by `make ablation` (`dasd ablation --seeds {n_seeds}`), as found; only the last section is
-written by a person. Profile `{profile.name}`, {n_seeds} seeds, {n_questions} questions in
+Written by `dasd ablation --seeds {n_seeds}` (`make ablation`) as found; only the last section
+is written by a person. Profile `{profile.name}`, {n_seeds} seeds, {n_questions} questions in
 {len(settings.benchmarks)} evaluation sets with {settings.samples_per_question} answers each at
 T = {settings.temperature:g} and each seed. {runs}
 
@@ -100,6 +101,8 @@ parameters, and what does not show here is no evidence against the paper.
 Not in the paper, but looked into:
 
 {_findings("it might be that", looked_into, labels)}
+
+![Accuracy by right answers in the sample](images/results-right-share.png)
 
 ## Arms
 

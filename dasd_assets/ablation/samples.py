@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,7 +71,7 @@ def read_pool(
 def judged(
     rows: pa.Table, references: Mapping[str, str], verification: Verification
 ) -> list[bool | None]:
-    """Whether each answer is right; None where its question has no reference.
+    """Whether each answer is right; None where its question has no reference to judge it by.
 
     Args:
         rows: with the columns question_id, domain and response_text.
@@ -82,7 +83,9 @@ def judged(
         if reference is None:
             return None
         answer = split_student_text(row["response_text"]).answer or ""
-        return grade(row["domain"], answer, json.loads(reference), verification).is_correct
+        with suppress(ValueError):  # of no use as a reference
+            return grade(row["domain"], answer, json.loads(reference), verification).is_correct
+        return None
 
     with ThreadPoolExecutor(2) as threads:  # the slow ones wait for a process of their own
         columns = ["question_id", "domain", "response_text"]

@@ -44,8 +44,12 @@ def ablation(
         typer.Option("--home", help="Data folder of a finished run. Default: the profile's."),
     ] = None,
     out: Annotated[
-        Path, typer.Option(help="The page; its pictures go to `images` beside it.")
-    ] = PROJECT_ROOT / "docs" / "results.md",
+        Path | None,
+        typer.Option(
+            help="The page; its pictures go to `images` beside it. Default: `results.md` in "
+            "`ablation` below the data folder."
+        ),
+    ] = None,
 ) -> None:
     """Train the student in every way that the paper compares, and write down what came out.
 
@@ -66,9 +70,10 @@ def ablation(
             typer.secho(f"{error}\nMend the cause and run the same again: what is done is kept.",
                         fg=typer.colors.RED, err=True)  # fmt: skip
             raise typer.Exit(EXIT_FAILED) from error
-        for line in write_page(out, store, profile, steps, ARMS):
+        page = out or folder / FOLDER / "results.md"
+        for line in write_page(page, store, profile, steps, ARMS):
             typer.echo(line)
-    typer.echo(f"\n{out}")
+    typer.echo(f"\n{page}")
 
 
 def run_ablation(

@@ -10,7 +10,7 @@ import pytest
 from dasd_assets.ablation.arms import ARMS, BASE, CLAIMS, STAGES, Comparison
 from dasd_assets.ablation.findings import finding, summary
 from dasd_assets.ablation.page import HAND_WRITTEN, NOTHING_YET, by_hand, render
-from dasd_assets.ablation.plots import arm_dots, difference_dots, stage_bars
+from dasd_assets.ablation.plots import arm_dots, difference_dots, right_share_dots, stage_bars
 from dasd_assets.ablation.results import ArmResult, Compared, compared
 from dasd_assets.ablation.statistics import Floats, effect
 from dasd_assets.evaluation.figures import to_png
@@ -107,9 +107,12 @@ def test_pictures_show_every_arm() -> None:
         arm_dots(results),
         difference_dots(compared(by_name, CLAIMS, 0.95), NAMES),
         stage_bars([by_name[name] for name in STAGES]),
+        right_share_dots(results),
     ]
     labels = [label.get_text() for label in figures[0].axes[0].get_yticklabels()]
     assert labels == list(NAMES.values())
     assert len(figures[1].axes[0].get_yticklabels()) == len(CLAIMS)
     assert len(figures[2].axes[0].patches) == len(STAGES) * 2
+    named = {text.get_text() for text in figures[3].axes[0].texts}
+    assert named == set(NAMES.values()) - {"base student"}
     assert all(to_png(figure).startswith(b"\x89PNG") for figure in figures)

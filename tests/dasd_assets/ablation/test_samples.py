@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from support.candidates import candidate_rows, put_into_lake
 
-from dasd_assets.ablation.arms import DRAWS, Draw
+from dasd_assets.ablation.arms import DRAWS
 from dasd_assets.ablation.samples import (
     Pool,
     judged,
@@ -81,6 +80,7 @@ def test_budgets_are_equal(
         "high_random": tokens["high"],
         "high_as_low": tokens["low"],
         "high_right": tokens["high"],
+        "high_right_random": tokens["high"],
         "double_high": tokens["low"] + tokens["high"],
     }.items():
         assert budget - 2 * MOST_TOKENS <= tokens[name] <= budget, name
@@ -110,24 +110,26 @@ def test_right_answers_only(
 ) -> None:
     chosen = drawn(lakes, pools, profile, seed=0)
     assert all(int(name[1:]) % 3 == 0 for name in chosen["high_right"])
+    assert all(int(name[1:]) % 3 == 0 for name in chosen["high_right_random"])
+    assert chosen["high_right"] != chosen["high_right_random"]
     assert read_facts(lakes[1], 0, "high_right")["right_share"] == 1
     n_right = sum(int(name[1:]) % 3 == 0 for name in chosen["high"])
     assert read_facts(lakes[1], 0, "high")["right_share"] == n_right / len(chosen["high"])
-    assert DRAWS["high_right"] == Draw("high", tokens_of=("high",), only_right=True)
 
 
 def test_an_answer_is_judged_by_its_final_part() -> None:
     rows = pa.table(
         {
-            "question_id": ["q1", "q1", "q1", "no reference"],
-            "domain": ["science"] * 4,
+            "question_id": ["q1", "q1", "q1", "no reference", "no letter"],
+            "domain": ["science"] * 5,
             "response_text": [
                 "<think>\nA or B.\n</think>\n\nThe answer is B.",
                 "<think>\nThe answer is B.\n</think>\n\nThe answer is A.",
                 "<think>\nThe answer is B.",
                 "<think>\nSo.\n</think>\n\nThe answer is B.",
+                "<think>\nSo.\n</think>\n\nThe answer is B.",
             ],
         }
     )
-    verdicts = judged(rows, {"q1": json.dumps("B")}, Verification())
-    assert verdicts == [True, False, False, None]
+    verdicts = judged(rows, {"q1": '"B"', "no letter": "5"}, Verification())
+    assert verdicts == [True, False, False, None, None]
