@@ -154,6 +154,8 @@ class Page:
             f"{row['n_teacher_response_tokens']})"
         )
         self._block(row["text"])
+        for broken in row["broken_rules"] or []:
+            self._line(f"  not to be continued, {broken['rule']}: {broken['evidence']}")
 
     def _continuation(self, row: Row) -> None:
         self._line(

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from support.small_lake import HOSTILE
+from support.small_lake import DROP_01, HOSTILE, filled
 from typer.testing import CliRunner, Result
 
 from dasd_assets.cli.main import app
@@ -91,6 +91,13 @@ def test_rollouts_and_continuations_lead_to_their_answer(
     told = words(trace(name))
     assert f"Answer {response}" in told
     assert told.count("Answer r") == 1
+
+
+def test_a_rollout_that_cannot_be_used_says_why(lake: Lake) -> None:
+    broken = {"broken_rules": [{"rule": "no_text", "evidence": "special token 1 at 4"}]}
+    row = broken | {"rollout_id": "o1", "response_id": "r1", "question_id": "q1"}
+    lake.write("student_rollouts", filled("student_rollouts", row), DROP_01)
+    assert "not to be continued, no_text: special token 1 at 4" in words(trace("r1"))
 
 
 def test_a_question_that_curation_left_out(lake: Lake) -> None:
