@@ -80,9 +80,9 @@ JOBS: Final = (
         (
             "models", "questions", "teacher_responses", "response_filtering",
             "divergence_sampling", "temperature_scheduled_learning", "mixed_policy_distillation",
-            "evaluation",
+            "evaluation", "release",
         ),
-        "All that is missing or stale, from the questions to the report, training included.",
+        "All that is missing or stale, from the questions to the releases, training included.",
     ),
 )  # fmt: skip
 

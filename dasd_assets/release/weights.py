@@ -38,12 +38,12 @@ def loading_problems(release: Path) -> list[str]:
         tokenizer.apply_chat_template(
             [{"role": "user", "content": "Hello"}], tokenize=False, add_generation_prompt=True
         )
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config)
     except ModelFolderError as error:
         return [str(error)]
     except Exception as error:  # transformers raises many kinds
         return [f"{type(error).__name__}: {error}"]
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
     found = tensor_shapes(release)
     # Of tied weights (output layer and embedding) the parameters have one name, the state both.
     shapes = {name: tuple(tensor.shape) for name, tensor in model.named_parameters()}

@@ -12,12 +12,14 @@ import pyarrow as pa
 import pytest
 import torch
 from support.release_lake import PROFILE, release
+from support.training_rows import STUDENT
 from support.vllm_server import VllmServer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from dasd_assets.release import publish
 from dasd_assets.release.code_version import CodeVersion
 from dasd_assets.release.folder import SUMS
+from dasd_assets.release.weights import write_model
 from resources.lake import Lake
 
 MESSAGES = [
@@ -67,6 +69,17 @@ def test_weights_are_cut_into_files_of_bounded_size(lake: Lake) -> None:
     assert len(shards) == 2
     assert max(shard.stat().st_size for shard in shards) <= 1024**2 + 4096
     assert torch.equal(logits(folder), logits(lake.current_checkpoint("dasd")))
+
+
+def test_the_weights_keep_the_type_they_were_trained_in(tmp_path: Path) -> None:
+    trained = AutoModelForCausalLM.from_pretrained(STUDENT, dtype=torch.bfloat16)
+    trained.save_pretrained(tmp_path / "trained")
+    AutoTokenizer.from_pretrained(STUDENT).save_pretrained(tmp_path / "trained")
+    write_model(tmp_path / "trained", tmp_path / "released", 1024**2)
+    released = AutoModelForCausalLM.from_pretrained(tmp_path / "released", dtype="auto")
+    assert released.dtype == torch.bfloat16
+    for name, weights in trained.state_dict().items():
+        assert torch.equal(weights, released.state_dict()[name])
 
 
 @pytest.mark.parametrize(
