@@ -96,7 +96,8 @@ def gpus(profile: Profile) -> Iterator[Result]:
                 f"{min(found):.0f}",
                 "`dasd plan` says what fits",
             )
-    yield from _torch(len(found))
+    if found:
+        yield from _torch(len(found))
 
 
 def _torch(n_gpus: int) -> Iterator[Result]:
@@ -104,7 +105,7 @@ def _torch(n_gpus: int) -> Iterator[Result]:
     import torch
 
     seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if n_gpus and seen < n_gpus:
+    if seen < n_gpus:
         yield Result(
             PROBLEM,
             f"torch {torch.__version__} sees {seen} of {n_gpus} GPU(s)",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from dasd_assets.cli.completion import profiles
 from dasd_assets.cli.exits import EXIT_FAILED, refusing
 from dasd_assets.cli.tables import print_table
 from dasd_assets.home import active_profile, home
@@ -39,7 +40,10 @@ class PlanError(ValueError):
 
 def plan(
     profile: Annotated[
-        str | None, typer.Option(help="Shipped profile or YAML file. Default: DASD_PROFILE.")
+        str | None,
+        typer.Option(
+            help="Shipped profile or YAML file. Default: DASD_PROFILE.", autocompletion=profiles
+        ),
     ] = None,
     questions: Annotated[
         int | None, typer.Option(min=1, help="Plan for so many questions, not for the inbox.")

@@ -131,11 +131,7 @@ def _status(instance: dg.DagsterInstance, resolver: Any, graph: Any, key: Any) -
             partitions[name] = RUNNING
         elif name in failed:
             partitions[name] = FAILED
-    run_id = None
-    if record is not None:
-        run_id = (
-            record.asset_entry.last_planned_materialization_run_id or record.asset_entry.last_run_id
-        )
+    run_id = record.asset_entry.last_run_id if record is not None else None
     run = instance.get_run_record_by_id(run_id) if run_id else None
     return AssetStatus(
         key.to_user_string(), partitions, run_id,
@@ -152,6 +148,7 @@ def _attempts(
     import dagster as dg
     from dagster._core.storage.partition_status_cache import (
         build_failed_and_in_progress_partition_subset,
+        get_last_planned_storage_id,
     )
 
     if record is None:
@@ -160,14 +157,12 @@ def _attempts(
     if partitions_def is not None:
         with dg.partition_loading_context(dynamic_partitions_store=instance):
             failed, running, _ = build_failed_and_in_progress_partition_subset(
-                instance, key, partitions_def,
-                entry.last_planned_materialization_storage_id or 0,
-            )  # fmt: skip
+                instance, key, partitions_def, get_last_planned_storage_id(instance, key, record)
+            )
             return set(failed.get_partition_keys()), set(running.get_partition_keys())
     made = entry.last_materialization_record
-    planned = entry.last_planned_materialization_run_id
-    run = instance.get_run_by_id(planned) if planned else None
-    if run is None or (made is not None and made.run_id == planned):
+    run = instance.get_run_by_id(entry.last_run_id) if entry.last_run_id else None
+    if run is None or (made is not None and made.run_id == run.run_id):
         return set(), set()
     if run.is_finished:
         return ({""} if run.is_failure else set()), set()

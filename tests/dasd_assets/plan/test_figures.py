@@ -1,0 +1,75 @@
+"""Where a figure is from: option, measurement, profile, assumption, in this order."""
+
+from __future__ import annotations
+
+import pytest
+from support.planned import figures, small_profile
+
+from dasd_assets.plan.figures import Figure
+from dasd_assets.plan.measured import Totals
+from dasd_assets.profile import PlanSettings
+
+MEASURED = {("teacher_responses", "low"): Totals(1, rows=10, tokens=700, tokens_per_second=400.0)}
+OPTIONS = PlanSettings(mean_answer_tokens={"low": 50}, teacher_tokens_per_second=900)
+
+
+def found(name: str, all_of_them: list[Figure]) -> Figure:
+    (figure,) = [figure for figure in all_of_them if figure.name.startswith(name)]
+    return figure
+
+
+@pytest.mark.parametrize(
+    ("options", "measured", "plan", "value", "source"),
+    [
+        (OPTIONS, MEASURED, {}, 50, "option"),
+        (None, MEASURED, {}, 70, "measured"),
+        (None, None, {}, 100, "profile"),
+        (None, None, {"mean_answer_tokens": {}}, 160, "assumed: half of max_tokens"),
+    ],
+)
+def test_an_answers_tokens(
+    options: PlanSettings | None, measured: dict | None, plan: dict, value: float, source: str
+) -> None:
+    asked = figures(small_profile(plan=plan), options, measured)
+    assert asked.answer_tokens("low") == value
+    figure = found("mean_answer_tokens.low", asked.used)
+    assert (figure.value, figure.source) == (value, source)
+    assert figure.is_assumed == source.startswith("assumed")
+
+
+@pytest.mark.parametrize(
+    ("options", "measured", "plan", "value", "source"),
+    [
+        (OPTIONS, MEASURED, {}, 900, "option"),
+        (None, MEASURED, {}, 100, "measured"),  # 400 on 4 GPUs
+        (None, None, {}, 1000, "profile"),
+        (None, None, {"teacher_tokens_per_second": None}, None, "not given"),
+    ],
+)
+def test_a_throughput(
+    options: PlanSettings | None, measured: dict | None, plan: dict, value: float, source: str
+) -> None:
+    asked = figures(small_profile(plan=plan), options, measured)
+    assert asked.rate("teacher", "teacher_responses", "low") == value
+    figure = found("teacher_tokens_per_second", asked.used)
+    assert (figure.value, figure.source, figure.unit) == (value, source, "tokens/s per GPU")
+
+
+def test_the_questions_of_an_evaluation_set() -> None:
+    asked = figures(small_profile(plan={"benchmark_questions": {"aime24": 30}}))
+    assert asked.benchmark_questions("math", 48) == 48
+    assert asked.benchmark_questions("aime24", None) == 30
+    assert asked.benchmark_questions("other", None) == 100
+    sources = {figure.name: figure.source for figure in asked.used}
+    assert sources == {
+        "benchmark_questions.aime24": "profile",
+        "benchmark_questions.other": "assumed: the file is not here",
+    }
+
+
+def test_only_what_was_asked_for_is_listed_and_once() -> None:
+    asked = figures(small_profile())
+    asked.prompt_tokens()
+    asked.prompt_tokens()
+    asked.kept_share("high")
+    assert [figure.name for figure in asked.used] == ["mean_prompt_tokens", "kept_share.high"]

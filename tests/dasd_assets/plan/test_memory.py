@@ -1,0 +1,141 @@
+"""The formulas of docs/plan.md against numbers that were reckoned by hand, and what is said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dasd_assets.plan.disk import checkpoint_bytes, restart_bytes, row_bytes
+from dasd_assets.plan.memory import (
+    Finding,
+    cache_bytes,
+    inference_findings,
+    training_bytes,
+    training_findings,
+    weight_bytes,
+)
+from dasd_assets.profile import ModelShape, Restart, Training, load_profile
+from resources.compute import GIB, Compute
+from resources.engines.settings import OpenAiSettings, TransformersSettings, VllmSettings
+
+QWEN3_4B = ModelShape(
+    parameters=4e9, layers=36, kv_heads=8, head_dim=128, hidden_size=2560, vocab_size=151_936
+)
+GPT_OSS = load_profile("dasd-4b").plan.teacher
+PAPER = load_profile("dasd-4b").temperature_scheduled_learning
+
+
+def compute(gpus: int = 1, gib: int = 80) -> Compute:
+    return Compute(gpus=gpus, gpu_memory_gib=gib)
+
+
+def said(engine: Any, shape: ModelShape | None = QWEN3_4B, **declared: int) -> list[Finding]:
+    return list(inference_findings("m", engine, shape, compute(**declared), 65_536, 4_096))
+
+
+def test_cache_and_weights() -> None:
+    # 2 x 36 layers x 8 heads x 128 x 2 bytes; of gpt-oss only every second layer grows.
+    assert cache_bytes(QWEN3_4B) == 147_456
+    assert GPT_OSS is not None
+    assert cache_bytes(GPT_OSS) == 2 * 18 * 8 * 64 * 2
+    assert weight_bytes(QWEN3_4B, "bfloat16") == 8e9
+    assert weight_bytes(QWEN3_4B, "float32") == 16e9
+    assert weight_bytes(GPT_OSS, "bfloat16") == 65.2e9  # its files, which are not two bytes each
+
+
+def test_training_state_is_16_bytes_a_parameter_over_the_ranks() -> None:
+    tokens = 65_536
+    activations = 36 * 2 * tokens * 2560 + 34 * tokens * 2560
+    assert training_bytes(QWEN3_4B, PAPER) == 4e9 * 16 / 16 + activations
+    alone = PAPER.model_copy(update={"processes": 1})
+    assert training_bytes(QWEN3_4B, alone) == 4e9 * 16 + activations
+    second = PAPER.model_copy(update={"deepspeed_zero_stage": 2})
+    assert training_bytes(QWEN3_4B, second) == 4e9 * 2 + 4e9 * 14 / 16 + activations
+    unfused = PAPER.model_copy(update={"liger_kernel": False})
+    assert training_bytes(QWEN3_4B, unfused) - training_bytes(QWEN3_4B, PAPER) == (
+        6 * tokens * 151_936
+    )
+    whole = PAPER.model_copy(update={"gradient_checkpointing": False})
+    assert training_bytes(QWEN3_4B, whole) == 4e9 + 37 * 34 * tokens * 2560
+
+
+def test_restart_points_and_checkpoints() -> None:
+    assert checkpoint_bytes(4e9, PAPER) == 8e9
+    assert restart_bytes(4e9, PAPER) == 3 * 56e9  # two are kept and one is being written
+    never = PAPER.model_copy(update={"restart": Restart(every_minutes=0)})
+    assert restart_bytes(4e9, never) == 0
+
+
+def test_rows_before_compression() -> None:
+    # ids, logprobs, ranks and starts, four bytes each; three short columns.
+    assert row_bytes("student_scores", 50, 100) == 4 * 4 * 100 + 3 * 4
+    assert row_bytes("divergence_sample", 50, 100) == 4 * 100 + 4 * 50 + 7 * 4
+
+
+def test_what_fits_is_not_mentioned() -> None:
+    assert said(TransformersSettings(device="cuda", batch_size=4)) == []
+    assert said(VllmSettings(max_num_seqs=64)) == []
+    assert list(training_findings("t", PAPER, QWEN3_4B, compute(gpus=16))) == []
+
+
+def test_weights_alone_beyond_a_gpu_cannot_work() -> None:
+    (finding,) = said(TransformersSettings(device="cuda"), gib=7)
+    assert finding.level == "problem"
+    assert "weights of 7.5 GiB do not fit into one GPU of 7.0 GiB" in finding.text
+
+
+def test_a_batch_at_the_cap_may_not_fit_and_at_the_mean_does_not() -> None:
+    (finding,) = said(TransformersSettings(device="cuda", batch_size=16))
+    assert finding.level == "warning"
+    assert "batch_size 16 x 65,536 tokens x 147,456 bytes = 151.5 GiB of 80.0 GiB" in finding.text
+    assert "At the cap 8 answers fit at a time" in finding.text
+    (finding,) = said(TransformersSettings(device="cuda", batch_size=256))
+    assert finding.level == "problem"
+    assert "(at the mean of 4,096 tokens: 151.5 GiB)" in finding.text
+
+
+def test_gpus_that_an_engine_does_not_use_are_named() -> None:
+    (finding,) = said(TransformersSettings(device="cuda", batch_size=4), gpus=8)
+    assert finding.level == "warning"
+    assert "uses one GPU of the 8 declared" in finding.text
+
+
+@pytest.mark.parametrize(
+    ("settings", "gpus", "level", "text"),
+    [
+        ({"tensor_parallel_size": 4}, 2, "problem", "tensor_parallel_size 4, but 2 GPUs"),
+        ({"tensor_parallel_size": 1}, 2, "warning", "tensor_parallel_size 1, but 2 GPUs"),
+        ({"max_model_len": 9_000, "max_num_seqs": 8}, 1, "warning", "max_model_len 9,000 is below"),
+        # (80 x 0.2 - 7.45) GiB hold 62K tokens.
+        ({"gpu_memory_utilization": 0.2}, 1, "problem", "cache of one answer of 65,536 tokens"),
+        # (80 x 0.9 - 7.45) GiB hold 470K tokens: 114 answers of 4,096.
+        ({"max_num_seqs": 256}, 1, "warning", "the cache holds 114 answers of 4,096 tokens"),
+    ],
+)
+def test_vllm(settings: dict[str, Any], gpus: int, level: str, text: str) -> None:
+    findings = said(VllmSettings(**{"max_num_seqs": 64, **settings}), gpus=gpus)
+    assert [finding.level for finding in findings if text in finding.text] == [level]
+
+
+def test_where_nothing_is_known_nothing_is_said_for_sure() -> None:
+    (finding,) = said(VllmSettings(), shape=None)
+    assert (finding.level, finding.text) == (
+        "hint", "memory is not checked: the size of the model is not known",
+    )  # fmt: skip
+    assert said(OpenAiSettings(base_url="http://x/v1", served_model="m"), shape=None) == []
+    assert said(TransformersSettings(device="cpu"), gpus=0) == []
+
+
+def test_training_that_does_not_fit() -> None:
+    few = PAPER.model_copy(update={"processes": 2})
+    findings = list(training_findings("t", few, QWEN3_4B, compute(gpus=16, gib=40)))
+    assert [finding.level for finding in findings] == ["warning", "problem"]
+    assert "processes 2, but 16 GPUs" in findings[0].text
+    gib = training_bytes(QWEN3_4B, few) / GIB
+    assert f"{gib:,.1f} GiB a GPU of 40.0 GiB: 4.00B parameters under ZeRO-3 on 2" in (
+        findings[1].text
+    )
+    more = Training(processes=16, deepspeed_zero_stage=3, liger_kernel=True)
+    (finding,) = training_findings("t", more, QWEN3_4B, compute(gpus=8))
+    assert (finding.level, finding.about) == ("problem", "t")
