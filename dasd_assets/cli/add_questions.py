@@ -14,8 +14,9 @@ import typer
 from dasd_assets.cli.completion import layouts
 from dasd_assets.cli.drop_check import DropCheck, check_drop
 from dasd_assets.cli.exits import refusing
+from dasd_assets.cli.prepare import quiet_dagster
 from dasd_assets.home import active_profile, home
-from dasd_assets.profile import Profile, ProfileError, resolve_path
+from dasd_assets.profile import Profile, ProfileError
 from resources.durable import sync
 
 
@@ -48,7 +49,7 @@ def add_questions(
     shard has already. Nothing is added if one of the drops cannot be: an unreadable file, no new
     question, or a name that is taken.
     """
-    from dasd_assets.questions.inbox import InboxError, list_inbox
+    from dasd_assets.questions.inbox import InboxError, inbox_at, list_inbox
     from dasd_assets.questions.partition_keys import InvalidPartitionKeyError
     from dasd_assets.questions.rows import DropError
 
@@ -63,7 +64,7 @@ def add_questions(
             )
         if name is not None and len(files) > 1:
             raise RefusedDropError("--name names one drop; give one FILE, or leave it out")
-        inbox = resolve_path(profile.questions.inbox)
+        inbox = inbox_at(profile.questions.inbox)
         inbox.mkdir(parents=True, exist_ok=True)
         listing = list_inbox(inbox)
         checked: dict[str, Path] = {}
@@ -206,6 +207,7 @@ def _partitions(shard: str, profile: Profile) -> str:
     """Which partitions the new shard brings, by the definitions of the assets."""
     import dagster as dg
 
+    quiet_dagster()
     from dasd_assets.definitions import build_definitions
 
     graph = build_definitions(profile, home(profile)).resolve_asset_graph()

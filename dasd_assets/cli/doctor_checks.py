@@ -245,12 +245,9 @@ def dagster(profile: Profile) -> Iterator[Result]:
 
 def inbox(profile: Profile) -> Iterator[Result]:
     """Question drops can be read."""
-    from dasd_assets.questions.inbox import InboxError, list_inbox
+    from dasd_assets.questions.inbox import InboxError, inbox_at, list_inbox
 
-    if "://" in profile.questions.inbox:
-        yield Result(WARNING, f"{profile.questions.inbox}: is no folder of this machine")
-        return
-    folder = resolve_path(profile.questions.inbox)
+    folder = inbox_at(profile.questions.inbox)
     try:
         listing = list_inbox(folder)
     except (InboxError, OSError) as error:

@@ -4,33 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
-from functools import reduce
-from itertools import groupby
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import ValidationError
 
 from dasd_assets.cli.completion import profiles
 from dasd_assets.cli.exits import EXIT_FAILED, refusing
-from dasd_assets.cli.tables import print_table
 from dasd_assets.home import active_profile, home
-from dasd_assets.plan.asset_plan import AssetPlan
-from dasd_assets.profile import PlanSettings, Profile, ProfileError, load_profile, resolve_path
-from resources.compute import GIB
+from dasd_assets.profile import PlanSettings, Profile, ProfileError, load_profile
 
 if TYPE_CHECKING:
     from dasd_assets.plan.measured import Totals
     from dasd_assets.plan.pipeline import Plan
-    from dasd_assets.plan.sizes import Sizes
+    from dasd_assets.plan.sizes import Shard, Sizes
 
-HEADERS = (
-    "asset", "part", "partitions", "requests", "rows", "tokens", "GPU-h", "hours", "h/partition",
-    "money", "disk GiB",
-)  # fmt: skip
 Rate = Annotated[float | None, typer.Option(min=0.001, help="Per GPU; overrides all else.")]
 
 
@@ -68,6 +58,8 @@ def plan(
     section `plan`, else they are assumed; the second table says which is from where. Ends with exit
     code 1 if a setting cannot work on the declared compute.
     """
+    from dasd_assets.cli.plan_page import as_dict, print_plan
+
     with refusing(ProfileError, PlanError, OSError):
         options = _options(
             mean_answer_tokens or [],
@@ -129,10 +121,10 @@ def _sizes(profile: Profile, n_questions: int | None) -> Sizes:
     return Sizes(tuple(_shards(profile)), 0, benchmarks)
 
 
-def _shards(profile: Profile) -> list[Any]:
+def _shards(profile: Profile) -> list[Shard]:
     from dasd_assets.plan.sizes import Shard
     from dasd_assets.questions.drops import layout_of, read_drop
-    from dasd_assets.questions.inbox import InboxError, list_inbox
+    from dasd_assets.questions.inbox import InboxError, inbox_at, list_inbox
     from dasd_assets.questions.rows import DropError
     from resources.lake import Lake
 
@@ -140,7 +132,7 @@ def _shards(profile: Profile) -> list[Any]:
     lake = Lake(root=str(home(profile) / "lake"))
     shards = []
     try:
-        drops = list_inbox(resolve_path(settings.inbox)).drops
+        drops = list_inbox(inbox_at(settings.inbox)).drops
         for name, drop in drops.items():
             kept = _n_rows(lake.path("questions", {"question_shard": name}))
             rows = _n_rows(lake.path("raw_questions", {"question_shard": name}))
@@ -193,95 +185,3 @@ def _measured(folder: Path) -> dict[tuple[str, str], Totals]:
 
     with dg.DagsterInstance.from_config(str(dagster_home)) as instance:
         return measured(instance)
-
-
-def as_dict(made: Plan) -> dict[str, Any]:
-    """The plan as `--json` gives it."""
-    totals = {
-        name: getattr(made, name)
-        for name in ("requests", "tokens", "gpu_hours", "hours", "money", "disk_bytes", "n_files")
-    }
-    assets = [
-        {**asdict(asset), "gpu_hours": asset.gpu_hours,
-         "hours_per_partition": asset.hours_per_partition}
-        for asset in made.assets
-    ]  # fmt: skip
-    return {
-        "profile": made.profile,
-        "questions": made.questions,
-        "question_shards": made.n_shards,
-        "questions_per_shard": made.fitting_shard,
-        "restart_bytes": made.restart_bytes,
-        "totals": totals,
-        "assets": assets,
-        "figures": [asdict(figure) for figure in made.figures],
-        "findings": [asdict(finding) for finding in made.findings],
-    }
-
-
-def print_plan(made: Plan) -> None:
-    """The plan as tables: assets, figures, what speaks against it."""
-    typer.echo(
-        f"{made.profile}: {made.questions:,} questions in {made.n_shards:,} question_shard(s)\n"
-    )
-    rows = [
-        (
-            asset.asset, asset.part, f"{asset.partitions:,}", _count(asset.requests),
-            f"{asset.rows:,}", _count(asset.tokens), _hours(asset.gpu_hours) if asset.gpus else "",
-            _hours(asset.hours), _hours(asset.hours_per_partition), _money(asset.money),
-            _gib(asset.disk_bytes),
-        )
-        for asset in by_line(made.assets)
-    ]  # fmt: skip
-    rows.append(("restart points", *("",) * 9, _gib(made.restart_bytes)))
-    rows.append(
-        (
-            "all", "", "", _count(made.requests), "", _count(made.tokens), _hours(made.gpu_hours),
-            _hours(made.hours), "", _money(made.money), _gib(made.disk_bytes),
-        )
-    )  # fmt: skip
-    print_table(HEADERS, rows, left=(0, 1))
-    typer.echo("\nReckoned with\n")
-    print_table(
-        ("figure", "value", "unit", "from"),
-        (
-            (f.name, None if f.value is None else f"{f.value:,.6g}", f.unit, f.source)
-            for f in made.figures
-        ),
-        left=(0, 2, 3),
-    )
-    if made.findings:
-        typer.echo()
-    colours = {"problem": typer.colors.RED, "warning": typer.colors.YELLOW, "hint": None}
-    for finding in made.findings:
-        typer.secho(f"{finding.level}: {finding.about}: {finding.text}", fg=colours[finding.level])
-
-
-def by_line(assets: list[AssetPlan]) -> Iterator[AssetPlan]:
-    """The assets with their evaluation sets added up; temperatures stay apart."""
-
-    def line(asset: AssetPlan) -> tuple[str, str]:
-        is_set = asset.asset.startswith(("evaluation/", "benchmark_questions"))
-        return (asset.asset, "" if is_set else asset.part)
-
-    for (name, part), group in groupby(assets, line):
-        first, *others = group
-        yield reduce(AssetPlan.__add__, others, replace(first, asset=name, part=part))
-
-
-def _count(value: float) -> str:
-    if not value:
-        return ""
-    return f"{value / 1e6:,.1f}M" if value >= 10e6 else f"{value:,.0f}"
-
-
-def _hours(value: float | None) -> str | None:
-    return None if value is None else f"{value:,.1f}" if value >= 10 else f"{value:.2g}"
-
-
-def _money(value: float | None) -> str | None:
-    return None if value is None else f"{value:,.0f}" if value else ""
-
-
-def _gib(n_bytes: float) -> str:
-    return f"{n_bytes / GIB:,.2f}"

@@ -35,9 +35,13 @@ def prepare() -> tuple[Profile, Path]:
         )
     os.environ["DAGSTER_HOME"] = str(dagster_home)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    # Dagster warns of each beta feature at each import; what we use of them is tested.
+    quiet_dagster()
+    os.chdir(PROJECT_ROOT)
+    return profile, folder
+
+
+def quiet_dagster() -> None:
+    """Have no warning of each beta feature at each import; what we use of them is tested."""
     warnings.filterwarnings("ignore", module="dagster")
     warnings.filterwarnings("ignore", message=".*(beta|preview).*")
     os.environ.setdefault("PYTHONWARNINGS", "ignore")
-    os.chdir(PROJECT_ROOT)
-    return profile, folder

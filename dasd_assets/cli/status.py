@@ -14,7 +14,7 @@ from dasd_assets.cli.completion import assets
 from dasd_assets.cli.exits import EXIT_FAILED, refusing
 from dasd_assets.cli.prepare import prepare
 from dasd_assets.cli.tables import NOTHING, print_table
-from dasd_assets.profile import Profile, ProfileError, resolve_path
+from dasd_assets.profile import Profile, ProfileError
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -94,6 +94,7 @@ def statuses(instance: dg.DagsterInstance, only: str | None = None) -> list[Asse
     Raises:
         UnknownAssetError: there is no asset of that name.
     """
+    import dagster as dg
     from dagster._core.definitions.data_version import CachingStaleStatusResolver
 
     from dasd_assets.cli.local_runner import Loading
@@ -105,11 +106,12 @@ def statuses(instance: dg.DagsterInstance, only: str | None = None) -> list[Asse
     if only is not None and only not in names:
         raise UnknownAssetError(f"no asset {only!r}; there are {', '.join(names)}")
     resolver = CachingStaleStatusResolver(instance, graph, Loading(instance))
-    return [
-        _status(instance, resolver, graph, key)
-        for key, name in zip(keys, names, strict=True)
-        if only in (None, name)
-    ]
+    with dg.partition_loading_context(dynamic_partitions_store=instance):
+        return [
+            _status(instance, resolver, graph, key)
+            for key, name in zip(keys, names, strict=True)
+            if only in (None, name)
+        ]
 
 
 def _status(instance: dg.DagsterInstance, resolver: Any, graph: Any, key: Any) -> AssetStatus:
@@ -145,7 +147,6 @@ def _attempts(
     instance: dg.DagsterInstance, key: Any, partitions_def: Any, record: Any
 ) -> tuple[set[str], set[str]]:
     """Partitions whose last attempt failed, and those that are being made."""
-    import dagster as dg
     from dagster._core.storage.partition_status_cache import (
         build_failed_and_in_progress_partition_subset,
         get_last_planned_storage_id,
@@ -155,11 +156,10 @@ def _attempts(
         return set(), set()
     entry = record.asset_entry
     if partitions_def is not None:
-        with dg.partition_loading_context(dynamic_partitions_store=instance):
-            failed, running, _ = build_failed_and_in_progress_partition_subset(
-                instance, key, partitions_def, get_last_planned_storage_id(instance, key, record)
-            )
-            return set(failed.get_partition_keys()), set(running.get_partition_keys())
+        failed, running, _ = build_failed_and_in_progress_partition_subset(
+            instance, key, partitions_def, get_last_planned_storage_id(instance, key, record)
+        )
+        return set(failed.get_partition_keys()), set(running.get_partition_keys())
     made = entry.last_materialization_record
     run = instance.get_run_by_id(entry.last_run_id) if entry.last_run_id else None
     if run is None or (made is not None and made.run_id == run.run_id):
@@ -190,10 +190,10 @@ def _failing(instance: dg.DagsterInstance, graph: Any, key: Any) -> dict[str, in
 
 def _not_registered(profile: Profile, instance: dg.DagsterInstance) -> list[str]:
     from dasd_assets.partitions import QUESTION_SHARD
-    from dasd_assets.questions.inbox import InboxError, list_inbox
+    from dasd_assets.questions.inbox import InboxError, inbox_at, list_inbox
 
     try:
-        drops = list_inbox(resolve_path(profile.questions.inbox)).drops
+        drops = list_inbox(inbox_at(profile.questions.inbox)).drops
     except InboxError:
         return []
     known = set(instance.get_dynamic_partitions(QUESTION_SHARD))

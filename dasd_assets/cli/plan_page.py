@@ -1,0 +1,138 @@
+"""A plan as tables on the terminal, and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from functools import reduce
+from itertools import groupby
+from typing import Any
+
+import typer
+
+from dasd_assets.cli.tables import print_table
+from dasd_assets.plan.asset_plan import AssetPlan
+from dasd_assets.plan.figures import Figure
+from dasd_assets.plan.pipeline import Plan
+from resources.compute import GIB
+
+HEADERS = (
+    "asset", "part", "partitions", "requests", "rows", "tokens", "GPU-hours", "time",
+    "a partition", "money", "disk",
+)  # fmt: skip
+
+
+def as_dict(made: Plan) -> dict[str, Any]:
+    """The plan as `--json` gives it."""
+    totals = {
+        name: getattr(made, name)
+        for name in ("requests", "tokens", "gpu_hours", "hours", "money", "disk_bytes", "n_files")
+    }
+    assets = [
+        {**asdict(asset), "gpu_hours": asset.gpu_hours,
+         "hours_per_partition": asset.hours_per_partition}
+        for asset in made.assets
+    ]  # fmt: skip
+    return {
+        "profile": made.profile,
+        "questions": made.questions,
+        "question_shards": made.n_shards,
+        "questions_per_shard": made.fitting_shard,
+        "restart_bytes": made.restart_bytes,
+        "totals": totals,
+        "assets": assets,
+        "figures": [asdict(figure) for figure in made.figures],
+        "findings": [asdict(finding) for finding in made.findings],
+    }
+
+
+def print_plan(made: Plan) -> None:
+    """The plan as tables: assets, figures, what speaks against it."""
+    typer.echo(
+        f"{made.profile}: {made.questions:,} questions in {made.n_shards:,} question_shard(s)\n"
+    )
+    rows: list[tuple[str | None, ...]] = [_line(asset) for asset in by_line(made.assets)]
+    rows.append(("restart points", *("",) * 9, _size(made.restart_bytes)))
+    rows.append(
+        (
+            *("all", "", "", _count(made.requests), "", _count(made.tokens)),
+            *(_gpu_hours(made.gpu_hours), _time(made.hours), "", _money(made.money)),
+            _size(made.disk_bytes),
+        )
+    )
+    print_table(HEADERS, rows, left=(0, 1))
+    typer.echo("\nReckoned with\n")
+    print_table(
+        ("figure", "value", "unit", "from"),
+        figure_lines(made.figures),
+        left=(0, 2, 3),
+    )
+    if made.findings:
+        typer.echo()
+    colours = {"problem": typer.colors.RED, "warning": typer.colors.YELLOW, "hint": None}
+    for finding in made.findings:
+        typer.secho(f"{finding.level}: {finding.about}: {finding.text}", fg=colours[finding.level])
+
+
+def _line(asset: AssetPlan) -> tuple[str | None, ...]:
+    return (
+        *(asset.asset, asset.part, f"{asset.partitions:,}", _count(asset.requests)),
+        *(f"{asset.rows:,}", _count(asset.tokens)),
+        _gpu_hours(asset.gpu_hours) if asset.gpus else "",
+        *(_time(asset.hours), _time(asset.hours_per_partition), _money(asset.money)),
+        _size(asset.disk_bytes),
+    )
+
+
+def figure_lines(figures: list[Figure]) -> Iterator[tuple[str, str | None, str, str]]:
+    """Name, value, unit and source of each figure; what every part measured itself, as a range."""
+
+    def line(figure: Figure) -> tuple[str, str, str]:
+        name, _, part = figure.name.partition(" (")
+        return (f"{name}, each" if part.count(" ") else figure.name), figure.unit, figure.source
+
+    for (name, unit, source), group in groupby(sorted(figures, key=line), line):
+        values = sorted(figure.value for figure in group if figure.value is not None)
+        shown = [f"{value:,.6g}" for value in values[:: max(1, len(values) - 1)]]
+        yield name, " to ".join(dict.fromkeys(shown)) or None, unit, source
+
+
+def by_line(assets: list[AssetPlan]) -> Iterator[AssetPlan]:
+    """The assets with their evaluation sets added up; temperatures stay apart."""
+
+    def line(asset: AssetPlan) -> tuple[str, str]:
+        is_set = asset.asset.startswith(("evaluation/", "benchmark_questions"))
+        return (asset.asset, "" if is_set else asset.part)
+
+    for (name, part), group in groupby(assets, line):
+        first, *others = group
+        yield reduce(AssetPlan.__add__, others, replace(first, asset=name, part=part))
+
+
+def _count(value: float) -> str:
+    if not value:
+        return ""
+    return f"{value / 1e6:,.1f}M" if value >= 10e6 else f"{value:,.0f}"
+
+
+def _gpu_hours(value: float | None) -> str | None:
+    return None if value is None else f"{value:,.1f}"
+
+
+def _time(hours: float | None) -> str | None:
+    if hours is None:
+        return None
+    if hours < 1 / 60:
+        return f"{hours * 3600:.1f} s"
+    return f"{hours * 60:.1f} min" if hours < 1 else f"{hours:,.1f} h"
+
+
+def _money(value: float | None) -> str | None:
+    return None if value is None else f"{value:,.0f}" if value else ""
+
+
+def _size(n_bytes: float) -> str:
+    for unit, size in {"GiB": GIB, "MiB": 1024**2}.items():
+        if n_bytes >= size:
+            return f"{n_bytes / size:,.1f} {unit}"
+    return f"{n_bytes / 1024:.1f} KiB"
