@@ -117,6 +117,8 @@ class Estimate:
         mean = (finished * (prefix + added) + off_policy * answer) / max(1, rows)
         yield self._data("mixed_policy_sample", rows, 1, "", mean)
         yield self._training("dasd_checkpoint", settings.training, rows, mean)
+        yield self._released("model_release", 0, self._weights(settings.training))
+        yield self._released("dataset_release", n_selected + rows, self._training_sets(rows, mean))
 
     def _evaluation(self) -> Iterator[AssetPlan]:
         settings, figures = self._profile.evaluation, self._figures
@@ -195,11 +197,31 @@ class Estimate:
         tokens = per_epoch * training.epochs
         hours = tokens / (rate * training.processes) / 3600 if rate else None
         declared = self._profile.compute.training
-        weights = checkpoint_bytes(self._student.parameters, training) if self._student else 0.0
         return AssetPlan(
             asset, "", 1, 0, rows, 0.0, tokens, declared.gpus, hours,
-            self._money(declared, hours), weights, steps,
+            self._money(declared, hours), self._weights(training), steps,
         )  # fmt: skip
+
+    def _weights(self, training: Training) -> float:
+        return checkpoint_bytes(self._student.parameters, training) if self._student else 0.0
+
+    def _training_sets(self, mixed_rows: int, mixed_tokens: float) -> float:
+        """Bytes of the samples, with the teacher's tokens and the sentences where released."""
+        prompt = self._figures.prompt_tokens()
+        total = mixed_rows * row_bytes("mixed_policy_sample", prompt, mixed_tokens)
+        for temperature, rows in self._selected.items():
+            answer = self._figures.answer_tokens(temperature)
+            total += rows * row_bytes("divergence_sample", prompt, answer)
+            if self._profile.release.include_logprobs:
+                sentences = answer / self._figures.sentence_tokens()
+                total += rows * (
+                    row_bytes("teacher_responses", prompt, answer)
+                    + sentences * row_bytes("sentence_provenance", prompt, 0.0)
+                )
+        return total
+
+    def _released(self, asset: str, rows: int, n_bytes: float) -> AssetPlan:
+        return AssetPlan(asset, "", 1, 0, rows, 0.0, 0.0, 0, None, 0.0, n_bytes)
 
     def _asked(
         self, declared: Compute, hours: float | None, prompts: float, tokens: float

@@ -197,8 +197,10 @@ class Figures:
         otherwise: float | None,
         why: str,
     ) -> Figure:
+        origin = self._profile.plan.origin
         candidates: Mapping[str, float | None] = {
-            OPTION: option, MEASURED: measured, PROFILE: stated, why: otherwise,
+            OPTION: option, MEASURED: measured,
+            f"{PROFILE}: {origin}" if origin else PROFILE: stated, why: otherwise,
         }  # fmt: skip
         source = next((key for key, value in candidates.items() if value is not None), why)
         figure = Figure(name, candidates[source], unit, source)

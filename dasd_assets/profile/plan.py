@@ -32,6 +32,7 @@ class ModelShape(Section):
 class PlanSettings(Section):
     """What is known or assumed beforehand; what an earlier run measured goes before it."""
 
+    origin: str = Field("", description="where these figures are from; the plan says it of each")
     questions: int | None = Field(
         None, ge=1, description="questions to plan for; unset: what the inbox holds"
     )

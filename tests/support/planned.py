@@ -39,7 +39,7 @@ def small_profile(**changes: Any) -> Profile:
         settings["compute"][name]["gpus"] = gpus
     settings["plan"] = dict(FIGURES)
     for section, values in changes.items():
-        settings[section] = {**settings[section], **values}
+        settings[section] = {**settings.get(section, {}), **values}
     return Profile.model_validate(settings)
 
 

@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from dasd_assets.cli.main import app
 from dasd_assets.plan.figures import Figure
+from dasd_assets.profile import PROJECT_ROOT, PlanSettings
 
 
 def plan(*arguments: str) -> Result:
@@ -115,3 +116,17 @@ def test_what_each_part_measured_is_one_line() -> None:
         ("rate (b)", "9", "t/s", "measured"),
         ("rate, each", "1.5 to 3", "t/s", "measured"),
     ]
+
+
+def test_the_plan_in_the_documents_is_the_real_one() -> None:
+    text = (PROJECT_ROOT / "docs" / "plan.md").read_text(encoding="utf-8")
+    result = plan("--profile", "dasd-4b", "--price-per-gpu-hour", "2.5")
+    lines = [line.rstrip() for line in result.stdout.splitlines()]
+    # How much disk is free differs from machine to machine.
+    printed = "\n".join(line for line in lines if not line.startswith("warning: disk"))
+    assert printed.strip() in text
+
+
+def test_the_documents_name_every_setting_of_the_plan() -> None:
+    text = (PROJECT_ROOT / "docs" / "plan.md").read_text(encoding="utf-8")
+    assert [name for name in PlanSettings.model_fields if f"`{name}`" not in text] == []

@@ -81,6 +81,20 @@ def test_disk_is_what_the_columns_hold() -> None:
     assert PLAN["dasd_checkpoint", ""].disk_bytes == 4 * 1e6  # float32
 
 
+def test_releases_are_copies_of_weights_and_samples() -> None:
+    assert PLAN["model_release", ""].disk_bytes == 4 * 1e6
+    release = PLAN["dataset_release", ""]
+    assert release.rows == 150 + 200 + 34
+    texts = sum(PLAN[a, p].disk_bytes for a, p in [
+        ("divergence_sample", "low"), ("divergence_sample", "high"), ("mixed_policy_sample", ""),
+    ])  # fmt: skip
+    # 12 bytes a token, question and 16 columns; a sentence of 11 columns every 10 tokens.
+    tokens = 150 * (1200 + 200 + 64 + 10 * 44) + 200 * (2400 + 200 + 64 + 20 * 44)
+    assert release.disk_bytes == pytest.approx(texts + tokens)
+    bare = estimated(small_profile(release={"include_logprobs": False}))
+    assert bare["dataset_release", ""].disk_bytes == pytest.approx(texts)
+
+
 def test_a_budget_in_tokens_counts_answers_that_fit() -> None:
     sampling = {"budget_samples": {"high": 400}, "budget_tokens": {"low": 9_999}}
     plan = estimated(small_profile(divergence_sampling=sampling))

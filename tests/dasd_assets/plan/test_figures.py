@@ -67,6 +67,12 @@ def test_the_questions_of_an_evaluation_set() -> None:
     }
 
 
+def test_the_profile_says_where_its_figures_are_from() -> None:
+    asked = figures(small_profile(plan={"origin": "a run in May"}))
+    asked.kept_share("low")
+    assert [figure.source for figure in asked.used] == ["profile: a run in May"]
+
+
 def test_only_what_was_asked_for_is_listed_and_once() -> None:
     asked = figures(small_profile())
     asked.prompt_tokens()
