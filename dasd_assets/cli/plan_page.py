@@ -16,9 +16,10 @@ from dasd_assets.plan.figures import Figure
 from dasd_assets.plan.pipeline import Plan
 from resources.compute import GIB
 
+LEAST_WIDTH = 124
 HEADERS = (
-    "asset", "part", "partitions", "requests", "rows", "tokens", "GPU-hours", "time",
-    "a partition", "money", "disk",
+    "asset", "part", "runs", "requests", "rows", "tokens", "GPU-hours", "time", "a run", "money",
+    "disk",
 )  # fmt: skip
 
 
@@ -60,12 +61,13 @@ def print_plan(made: Plan) -> None:
             _size(made.disk_bytes),
         )
     )
-    print_table(HEADERS, rows, left=(0, 1))
+    print_table(HEADERS, rows, left=(0, 1), least=LEAST_WIDTH)
     typer.echo("\nReckoned with\n")
     print_table(
         ("figure", "value", "unit", "from"),
         figure_lines(made.figures),
         left=(0, 2, 3),
+        folded=(0, 3),
     )
     if made.findings:
         typer.echo()
@@ -116,7 +118,7 @@ def _count(value: float) -> str:
 
 
 def _gpu_hours(value: float | None) -> str | None:
-    return None if value is None else f"{value:,.1f}"
+    return None if value is None else f"{value:,.1f}" if value else ""
 
 
 def _time(hours: float | None) -> str | None:

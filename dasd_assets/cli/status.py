@@ -205,15 +205,13 @@ def _print_assets(found: list[AssetStatus]) -> None:
     for one in found:
         checks = ", ".join(f"{name} ({n})" for name, n in one.failing_checks.items())
         counts = (str(n) if n else "" for n in one.counts.values())
-        when = (
-            datetime.fromtimestamp(one.last_run_time).strftime("%Y-%m-%d %H:%M")
-            if one.last_run_time
-            else None
-        )
-        last = f"{when} {one.last_run_status}" if when else NOTHING
+        last = NOTHING
+        if one.last_run_time:
+            last = datetime.fromtimestamp(one.last_run_time).strftime("%m-%d %H:%M")
+            last += "" if one.last_run_status == "success" else f" {one.last_run_status}"
         rows.append((one.asset, *counts, last, checks))
     headers = ("asset", *STATES, "last run", "checks that fail (partitions)")
-    print_table(headers, rows, left=(0, 6, 7))
+    print_table(headers, rows, left=(0, 6, 7), folded=(7,))
 
 
 def _print_partitions(one: AssetStatus) -> None:
@@ -223,7 +221,7 @@ def _print_partitions(one: AssetStatus) -> None:
         if state != FRESH
     ]
     if rows:
-        print_table(("partition", "state", "because"), rows, left=(0, 1, 2))
+        print_table(("partition", "state", "because"), rows, left=(0, 1, 2), folded=(0, 2))
     n = len(one.partitions)
     typer.echo(f"{one.asset}: {one.counts[FRESH]} of {n} partition(s) up to date")
     for name, count in one.failing_checks.items():
