@@ -17,7 +17,7 @@ from dasd_assets.profile import PROFILE_FOLDER
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let tests that share an expensive fixture run in the same process, where there are several."""
+    """Let tests that share an expensive fixture run in the same process."""
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_group(item)))
 

@@ -48,10 +48,10 @@ def summary(comparisons: Sequence[Compared]) -> str:
     verdicts = [each.effect.verdict for each in comparisons]
     halves = [(each.effect.high - each.effect.low) / 2 for each in comparisons]
     return (
-        f"Of {len(verdicts)} claims {verdicts.count(1)} show, {verdicts.count(0)} do not (the "
-        f"interval includes 0), and of {verdicts.count(-1)} the reverse shows. A difference had to "
-        f"be {100 * min(halves):.1f} to {100 * max(halves):.1f} points, depending on the "
-        "comparison, to be told from 0."
+        f"Claims that show: {verdicts.count(1)} of {len(verdicts)}. Claims that do not: "
+        f"{verdicts.count(0)} whose interval includes 0, {verdicts.count(-1)} of which the reverse "
+        f"shows. A difference had to be {100 * min(halves):.1f} to {100 * max(halves):.1f} points, "
+        "depending on the comparison, to be told from 0."
     )
 
 

@@ -50,7 +50,8 @@ def test_a_finding_has_the_sign_of_its_interval() -> None:
     assert "(-20.0 points" in finding(reverse)
     assert "not shown: the interval includes 0" in finding(nothing)
     assert summary([shown, reverse, nothing, nothing]).startswith(
-        "Of 4 claims 1 show, 2 do not (the interval includes 0), and of 1 the reverse shows."
+        "Claims that show: 1 of 4. Claims that do not: 2 whose interval includes 0, 1 of which the "
+        "reverse shows."
     )
 
 
