@@ -1,4 +1,4 @@
-"""A pipeline in one process, worked by its sensor and its automation conditions as by the daemon."""
+"""A pipeline in one process, worked by sensor and automation conditions as by the daemon."""
 
 from __future__ import annotations
 
