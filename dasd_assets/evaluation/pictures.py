@@ -139,9 +139,7 @@ def provenance_pictures(lake: Path, cell: dict[str, str]) -> dict[str, Figure]:
     }
 
 
-def rollout_pictures(
-    warehouse: DuckDBPyConnection, shard: Mapping[str, str]
-) -> dict[str, Figure]:
+def rollout_pictures(warehouse: DuckDBPyConnection, shard: Mapping[str, str]) -> dict[str, Figure]:
     """How often the rollouts of one shard are cut off, by length."""
     return {
         "cut_off_rate_by_length": data_plots.cut_off_rate(

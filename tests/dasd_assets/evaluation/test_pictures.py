@@ -42,8 +42,10 @@ def test_assets_get_pictures_that_are_small_enough_for_the_event_log(lake: Lake)
             },
         ),
         (pictures.sample_pictures(root, "low"), {"scores", "lengths"}),
-        (pictures.rollout_pictures(open_warehouse(root), {"question_shard": "drop-01"}),
-         {"cut_off_rate_by_length"}),
+        (
+            pictures.rollout_pictures(open_warehouse(root), {"question_shard": "drop-01"}),
+            {"cut_off_rate_by_length"},
+        ),
     ):
         assert set(figures) == names
         for shown in as_metadata(figures).values():
