@@ -137,7 +137,7 @@ def test_a_hub_data_set_is_read_from_the_cache(
     for revision in ("", "@main", "@" + "0" * 40):
         rows = read(f"hf://datasets/owner/aime{revision}", "aime", files="data/train-*")
         assert rows.num_rows == 2
-    with pytest.raises(ContractError, match=r"neither on the hub nor .* hf download .*/other"):
+    with pytest.raises(ContractError, match=r"neither on the hub nor .*`hf download .*/other"):
         read("hf://datasets/owner/other", "aime")
     with pytest.raises(ContractError, match=r"no data file fits 'test-\*'"):
         read("hf://datasets/owner/aime", "aime", files="test-*")

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from pathlib import Path
+from uuid import uuid4
 
 import psutil
 import pytest
@@ -106,8 +107,9 @@ def test_nothing_is_written_outside_of_its_own_tmp(path: str, tmp_path: Path) ->
     result = run(f"open({path.format(p=tmp_path / 'x')!r}, 'a').write('x')")
     assert result.ended == "runtime_error"
     assert not (tmp_path / "x").exists()
-    assert run("open('/tmp/x', 'w').write('x')\nprint(open('/tmp/x').read())").printed == "x\n"
-    assert not Path("/tmp/x").exists()
+    own = Path("/tmp", f"only-inside-{uuid4().hex}")
+    assert run(f"open('{own}', 'w').write('x')\nprint(open('{own}').read())").printed == "x\n"
+    assert not own.exists()
 
 
 def test_an_endless_loop_and_endless_sleep_are_stopped() -> None:
