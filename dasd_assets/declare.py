@@ -10,6 +10,7 @@ import dagster as dg
 import pyarrow as pa
 
 from dasd_assets.measured import tokens_of, took
+from dasd_assets.pages import markdown_table
 from dasd_assets.profile import settings_version
 from resources.column_lineage import COLUMN_LINEAGE
 from resources.compute import Compute
@@ -80,29 +81,35 @@ def materialized(
 ) -> dg.MaterializeResult:
     """Result of an asset whose main table has been written: all that the UI shows of its data.
 
-    Counts of rows and tokens, rate and cost, the first rows, column lineage. The data version is
-    the hash of the partition's content, so that a re-run that made the same rows leaves everything
-    below up to date.
+    In the order in which they are shown: counts of rows and tokens, rate and cost; what the asset
+    tells of itself, its pictures among it; the first rows, column lineage, where it is stored. The
+    data version is the hash of the partition's content, so that a re-run that made the same rows
+    leaves everything below up to date.
     """
     return dg.MaterializeResult(
         data_version=dg.DataVersion(written.data_version),
         metadata={
             "dagster/row_count": written.n_rows,
-            "bytes": written.n_bytes,
-            "dagster/uri": str(written.path),
-            "preview": dg.MetadataValue.md(preview(lake, written.table, partition)),
-            **column_lineage(written.table),
             **took(written.table, tokens_of(lake, written.table, partition)),
             **metadata,
+            "preview": dg.MetadataValue.md(preview(lake, written.table, partition)),
+            **column_lineage(written.table),
+            "bytes": written.n_bytes,
+            "dagster/uri": str(written.path),
         },
     )
 
 
-def column_lineage(table: str) -> dict[str, dg.TableColumnLineage]:
-    """Which columns of other assets each column is made from; nothing for what is delivered."""
+def column_lineage(table: str) -> dict[str, dg.TableColumnLineage | dg.MarkdownMetadataValue]:
+    """Which columns of other assets each column is made from; nothing for what is delivered.
+
+    Twice: the open-source UI keeps `dagster/column_lineage` but shows it nowhere, so that a person
+    reads the same as a Markdown table.
+    """
     if table not in COLUMN_LINEAGE:
         return {}
     return {
+        "column_lineage": dg.MetadataValue.md(_lineage_table(table)),
         "dagster/column_lineage": dg.TableColumnLineage(
             {
                 column: [
@@ -111,7 +118,7 @@ def column_lineage(table: str) -> dict[str, dg.TableColumnLineage]:
                 ]
                 for column, sources in COLUMN_LINEAGE[table].items()
             }
-        )
+        ),
     }
 
 
@@ -122,22 +129,34 @@ def as_metadata(figures: Mapping[str, Figure]) -> dict[str, dg.MetadataValue]:
     return {name: dg.MetadataValue.md(to_markdown(figure)) for name, figure in figures.items()}
 
 
+def _lineage_table(table: str) -> str:
+    origins = {
+        column: ", ".join(f"`{source.asset}.{source.column}`" for source in sources)
+        for column, sources in COLUMN_LINEAGE[table].items()
+    }
+    names = SCHEMAS[table].names
+    return markdown_table(
+        ["column", "made from"], [[name, origins.get(name, "set by this asset")] for name in names]
+    )
+
+
 def preview(lake: Lake, table: str, partition: Partition | None) -> str:
-    """The first rows of a partition as a Markdown table; long values are cut."""
+    """The first rows of a partition side by side as a Markdown table; long values are cut.
+
+    A line is a column of the table: of twenty columns beside each other a screen shows but a few.
+    """
     batch = next(lake.batches(table, partition), None)
     rows = [] if batch is None else batch.slice(0, PREVIEW_ROWS).to_pylist()
-    names = SCHEMAS[table].names
-    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    lines += ["| " + " | ".join(_cell(row[name]) for name in names) + " |" for row in rows]
-    return "\n".join(lines)
+    return markdown_table(
+        ["column", *(f"row {number}" for number in range(1, len(rows) + 1))],
+        [[name, *(_cell(row[name]) for row in rows)] for name in SCHEMAS[table].names],
+    )
 
 
 def _cell(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     short = text if len(text) <= PREVIEW_CHARACTERS else text[:PREVIEW_CHARACTERS] + "…"
-    for character, replacement in (("|", "\\|"), ("\n", "⏎"), ("<", "&lt;")):
-        short = short.replace(character, replacement)
-    return short
+    return short.replace("\n", "⏎").replace("<", "&lt;")
 
 
 def log_progress(context: dg.AssetExecutionContext, unit: str) -> Callable[[Progress], None]:

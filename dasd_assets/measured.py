@@ -63,21 +63,29 @@ def took(table: str | None = None, n_tokens: int | None = None) -> dict[str, Any
         n_tokens: tokens that were made or worked on, if any.
     """
     context = dg.AssetExecutionContext.get()
-    step = context.get_step_execution_context().step.key
-    stats = context.instance.get_run_step_stats(context.run.run_id, [step])
+    execution = context.get_step_execution_context()
+    stats = context.instance.get_run_step_stats(context.run.run_id, [execution.step.key])
     declared = context.assets_def.metadata_by_key[context.assets_def.key]
     metadata: dict[str, Any] = {} if n_tokens is None else {"n_tokens": n_tokens}
+    # What a model's rate was is known already; told here, it is shown beside the tokens.
+    metadata |= execution.get_asset_metadata(context.assets_def.key) or {}
     if not stats or stats[0].start_time is None:
         return metadata
-    hours = (time.time() - stats[0].start_time) / 3_600
-    metadata["cost/seconds"] = round(3_600 * hours, 3)
-    metadata["cost/gpu_hours"] = declared.get("compute/gpus", 0) * hours
-    metadata["cost/core_hours"] = declared.get("compute/cpus", 0.0) * hours
-    if PRICE_PER_GPU_HOUR in declared:
-        metadata["cost/money"] = metadata["cost/gpu_hours"] * declared[PRICE_PER_GPU_HOUR]
+    seconds = time.time() - stats[0].start_time
     if n_tokens is not None and table is not None and table not in BY_A_MODEL:
-        metadata["tokens_per_second"] = round(n_tokens / (3_600 * hours), 1)
+        metadata["tokens_per_second"] = round(n_tokens / seconds, 1)
+    metadata["cost/seconds"] = round(seconds, 3)
+    gpu_hours = declared.get("compute/gpus", 0) * seconds / 3_600
+    metadata["cost/gpu_hours"] = _readable(gpu_hours)
+    metadata["cost/core_hours"] = _readable(declared.get("compute/cpus", 0.0) * seconds / 3_600)
+    if PRICE_PER_GPU_HOUR in declared:
+        metadata["cost/money"] = _readable(gpu_hours * declared[PRICE_PER_GPU_HOUR])
     return metadata
+
+
+def _readable(value: float) -> float:
+    """The number with four significant digits: more are noise in what a clock measured."""
+    return float(f"{value:.4g}")
 
 
 def with_prices(asset: dg.AssetsDefinition, profile: Profile) -> dg.AssetsDefinition:

@@ -25,7 +25,7 @@ from dasd_assets.evaluation.report import (
     ReportPlot,
     render_report,
 )
-from dasd_assets.evaluation.stage_table import StageRow, render_answer_table, render_stage_table
+from dasd_assets.evaluation.stage_table import StageRow, markdown_stage_table, render_answer_table
 from dasd_assets.measured import took
 from dasd_assets.profile import Profile
 from resources.lake import Lake
@@ -97,7 +97,7 @@ def write_stage_report(
         metadata={
             "report": dg.MetadataValue.path(str(file)),
             **took(),
-            "stage_table": dg.MetadataValue.md(f"```\n{render_stage_table(rows)}\n```"),
+            "stage_table": dg.MetadataValue.md(markdown_stage_table(rows)),
             "answers": dg.MetadataValue.md(f"```\n{render_answer_table(rows)}\n```"),
             **as_metadata({picture.name: picture.figure for picture in pictures}),
             **{f"avg_at_k/{checkpoint}": value for checkpoint, value in overall.items()},

@@ -19,6 +19,7 @@ from dasd_assets.evaluation.metrics import (
     paired_difference,
     question_counts,
 )
+from dasd_assets.pages import markdown_table
 
 CHECKPOINTS: Final = ("base", "low_temperature", "high_temperature", "dasd")
 """Evaluated checkpoints in the order of the stages."""
@@ -106,7 +107,18 @@ def render_stage_table(rows: Sequence[StageRow]) -> str:
         lines.append(_line(row.checkpoint, [_score(row.scores[name]) for name in columns], first))
         if any(row.gains.values()):
             lines.append(_line("", [_gain(row.gains[name]) for name in columns], first))
-    return "\n".join([*lines, "", *_legend(rows)])
+    return "\n".join([*lines, "", *_legend(rows, "below")])
+
+
+def markdown_stage_table(rows: Sequence[StageRow]) -> str:
+    """The same as a Markdown table, with the gain over the row above behind each score."""
+    names = list(rows[0].scores) if rows else []
+    table = markdown_table(
+        ["checkpoint", *(name.replace("_", " ") for name in names)],
+        [[row.checkpoint, *(_score_and_gain(row, name) for name in names)] for row in rows],
+    )
+    legend = " ".join(_legend(rows, "in brackets"))
+    return f"{table}\n\n{legend}".replace("*", "\\*")
 
 
 def render_answer_table(rows: Sequence[StageRow]) -> str:
@@ -151,6 +163,11 @@ def _score(score: Score | None) -> str:
     return f"{100 * interval.value:.1f} ±{50 * (interval.high - interval.low):.1f} "
 
 
+def _score_and_gain(row: StageRow, name: str) -> str:
+    gain = f" ({_gain(row.gains[name]).strip()})" if row.gains[name] else ""
+    return _score(row.scores[name]).strip() + gain
+
+
 def _gain(gain: PairedDifference | None) -> str:
     if gain is None:
         return NOT_MEASURED
@@ -158,7 +175,7 @@ def _gain(gain: PairedDifference | None) -> str:
     return f"{100 * gain.difference.value:+.1f}{star}"
 
 
-def _legend(rows: Sequence[StageRow]) -> list[str]:
+def _legend(rows: Sequence[StageRow], where: str) -> list[str]:
     scores = [score for row in rows for score in row.scores.values() if score is not None]
     if not scores:
         return ["nothing measured yet"]
@@ -167,6 +184,6 @@ def _legend(rows: Sequence[StageRow]) -> list[str]:
     confidence = f"{scores[0].avg_at_k.confidence:.0%}"
     return [
         f"avg@k in %, k = {k}; ± half of the {confidence} bootstrap interval over questions;",
-        f"below: gain over the row above, * if paired p < {SIGNIFICANT:g}; "
+        f"{where}: gain over the row above, * if paired p < {SIGNIFICANT:g}; "
         f"{NOT_MEASURED} not measured",
     ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dasd_assets.evaluation.metrics import OVERALL
 from dasd_assets.evaluation.stage_table import StageRow
+from dasd_assets.pages import markdown_table
 from dasd_assets.profile import PROJECT_ROOT, Profile
 from dasd_assets.release import tables
 from dasd_assets.release.data_files import SPLIT, DataFiles
@@ -121,7 +122,7 @@ def dataset_card(facts: Facts, sets: Sequence[TrainingSet], files: dict[str, Dat
         facts,
         name=_name(release.dataset_id),
         sets=sets,
-        configurations=tables.markdown(
+        configurations=markdown_table(
             ["configuration", "rows", "files", "MB", "what"],
             [
                 [f"`{one.name}`", f"{files[one.name].n_rows:,}", len(files[one.name].names),

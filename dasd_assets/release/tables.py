@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 import pyarrow as pa
 
 from dasd_assets.evaluation.funnel import FunnelStep, kept_share, largest_losses, previous
 from dasd_assets.evaluation.metrics import Estimate, PairedDifference, Score
 from dasd_assets.evaluation.stage_table import NOT_MEASURED, StageRow
+from dasd_assets.pages import markdown_table
 from dasd_assets.profile import Profile, Training
 from dasd_assets.release.facts import SetSize
 from dasd_assets.release.lineage import Source, by_asset
@@ -22,21 +23,10 @@ STAGE_NAMES: Final = {
 }
 
 
-def markdown(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A table; what would end a cell is written otherwise."""
-    lines = [_line(header), "|" + "---|" * len(header)]
-    return "\n".join([*lines, *map(_line, rows)])
-
-
-def _line(cells: Sequence[Any]) -> str:
-    texts = [str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells]
-    return f"| {' | '.join(texts)} |"
-
-
 def evaluation_table(rows: Sequence[StageRow]) -> str:
     """avg@k of every stage on every evaluation set, with its interval, in per cent."""
     names = list(rows[0].scores)
-    return markdown(
+    return markdown_table(
         ["", *(name.replace("_", " ") for name in names)],
         [
             [STAGE_NAMES[row.checkpoint], *(_score(row.scores[name]) for name in names)]
@@ -48,7 +38,7 @@ def evaluation_table(rows: Sequence[StageRow]) -> str:
 def gains_table(row: StageRow) -> str:
     """What a model gained over the base student, on the questions that both answered."""
     gains = {name: gain for name, gain in row.total_gains.items() if gain is not None}
-    return markdown(
+    return markdown_table(
         ["", "gain", "interval", "p", "questions"],
         [[name.replace("_", " "), *_gain(gain)] for name, gain in gains.items()],
     )
@@ -57,7 +47,7 @@ def gains_table(row: StageRow) -> str:
 def answers_table(row: StageRow) -> str:
     """How a model answered each evaluation set."""
     scores = [score for score in row.scores.values() if score is not None]
-    return markdown(
+    return markdown_table(
         ["", "questions", "k", "avg@k", "pass@k", "cut off", "mean tokens"],
         [
             [
@@ -78,7 +68,7 @@ def funnel_table(steps: list[FunnelStep]) -> str:
         losses = ", ".join(f"{reason} {n:,}" for reason, n in largest_losses(step))
         kept = "" if share is None else f"{share:.1%}"
         rows.append([step.name, step.temperature or "", f"{step.n:,}", kept, losses])
-    return markdown(["step", "temperature", "rows", "of the step before", "lost"], rows)
+    return markdown_table(["step", "temperature", "rows", "of the step before", "lost"], rows)
 
 
 def stages_table(profile: Profile, sets: Sequence[SetSize]) -> str:
@@ -86,7 +76,7 @@ def stages_table(profile: Profile, sets: Sequence[SetSize]) -> str:
     scheduled = profile.temperature_scheduled_learning
     trainings = [scheduled, scheduled, profile.mixed_policy_distillation.training]
     starts = ["base student", "stage 1", "stage 2"]
-    return markdown(
+    return markdown_table(
         ["stage", "starts from", "training set", "rows", "student tokens", "epochs",
          "learning rate", "batch", "precision"],
         [
@@ -102,7 +92,7 @@ def stages_table(profile: Profile, sets: Sequence[SetSize]) -> str:
 def domains_table(sets: Sequence[SetSize]) -> str:
     """Rows of each training set by domain."""
     domains = sorted({domain for size in sets for domain in size.by_domain})
-    return markdown(
+    return markdown_table(
         ["training set", *(domain.replace("_", " ") for domain in domains), "all"],
         [
             [f"`{size.name}`", *(f"{size.by_domain.get(d, 0):,}" for d in domains),
@@ -114,18 +104,18 @@ def domains_table(sets: Sequence[SetSize]) -> str:
 
 def counts_table(header: str, counts: Mapping[str, int]) -> str:
     """Names with counts."""
-    return markdown([header, "questions"], [[name, f"{n:,}"] for name, n in counts.items()])
+    return markdown_table([header, "questions"], [[name, f"{n:,}"] for name, n in counts.items()])
 
 
 def sources_table(sources: Sequence[Source]) -> str:
     """Assets with their partitions and data versions."""
     rows = [(f"`{name}`", n, version) for name, n, version in by_asset(sources)]
-    return markdown(["asset", "partitions", "data version"], rows)
+    return markdown_table(["asset", "partitions", "data version"], rows)
 
 
 def columns_table(schema: pa.Schema) -> str:
     """Columns with types and meaning, from the data contracts."""
-    return markdown(
+    return markdown_table(
         ["column", "type", "meaning"],
         [
             [f"`{field.name}`", f"`{_type(field.type)}`",

@@ -125,7 +125,18 @@ def test_a_materialization_shows_rows_tokens_rate_cost_samples_and_lineage(tmp_p
     assert shown["cost/gpu_hours"] == pytest.approx(2 * hours, abs=1e-6)
     assert shown["cost/core_hours"] == pytest.approx(4 * hours, abs=1e-6)
     assert shown["cost/money"] == pytest.approx(6 * hours, abs=1e-5)
-    assert str(shown["preview"]).count("\n") == 3
+    header, _, *lines = str(shown["preview"]).splitlines()
+    assert header == "| column | row 1 | row 2 |"
+    assert [line.split(" | ")[0] for line in lines] == [
+        f"| {n}" for n in SCHEMAS["evaluation"].names
+    ]
+    assert "| n_tokens | 5 | 7 |" in lines
+    assert "| text | `benchmark_questions.prompt` |" in str(shown["column_lineage"])
+    assert "| checkpoint | set by this asset |" in str(shown["column_lineage"])
+    assert list(shown)[:6] == [
+        "dagster/row_count", "n_tokens", "tokens_per_second", "cost/seconds", "cost/gpu_hours",
+        "cost/core_hours",
+    ]  # fmt: skip
     lineage = event.metadata["dagster/column_lineage"]
     assert isinstance(lineage, dg.TableColumnLineageMetadataValue)
     [text] = lineage.value.deps_by_column["text"]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import pyarrow as pa
 import pytest
 
 from dasd_assets.evaluation.metrics import OVERALL
 from dasd_assets.evaluation.stage_table import (
+    markdown_stage_table,
     render_answer_table,
     render_stage_table,
     stage_table,
@@ -82,6 +84,16 @@ def test_text_shows_gain_and_significance() -> None:
     assert lines[3].split() == ["+50.0*", "+50.0*"]
     weak = pa.concat_tables([answers("base", "math", 4), answers("low_temperature", "math", 5)])
     assert render_stage_table(stage_table(weak, ["math"])).splitlines()[3].split() == ["+5.0"] * 2
+
+
+def test_markdown_has_the_gain_in_brackets_behind_each_score() -> None:
+    table = pa.concat_tables([answers("base", "math", 4), answers("low_temperature", "math", 14)])
+    lines = markdown_stage_table(stage_table(table, ["math"])).splitlines()
+    assert lines[0] == "| checkpoint | math | overall |"
+    assert lines[2] == "| base | 20.0 ±17.5 | 20.0 ±17.5 |"
+    assert re.fullmatch(r"\| low_temperature( \| 70\.0 ±\d+\.\d \(\+50\.0\\\*\)){2} \|", lines[3])
+    assert lines[4] == "| high_temperature | – | – |"
+    assert "in brackets: gain over the row above, \\* if paired p < 0.05" in lines[-1]
 
 
 def test_nothing_measured_is_said() -> None:

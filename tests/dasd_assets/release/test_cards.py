@@ -24,7 +24,6 @@ from dasd_assets.release.cards import (
 )
 from dasd_assets.release.facts import licence_text
 from dasd_assets.release.folder import ReleaseError
-from dasd_assets.release.tables import markdown
 from resources.contracts import RELEASED_LOGPROBS, RELEASED_SAMPLE
 
 
@@ -89,10 +88,6 @@ def test_what_a_card_lacks_is_named(model_folder: Path) -> None:
     assert len(card_problems("", MODEL_SECTIONS, MODEL_METADATA)) == len(MODEL_SECTIONS) + len(
         MODEL_METADATA
     )
-
-
-def test_a_cell_cannot_end_its_row() -> None:
-    assert markdown(["a"], [["x|y\nz"]]) == "| a |\n|---|\n| x\\|y z |"
 
 
 @pytest.mark.parametrize(
