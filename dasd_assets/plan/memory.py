@@ -132,10 +132,11 @@ def _vllm(
 
 
 def training_bytes(shape: ModelShape, training: Training) -> float:
-    """Memory of one GPU in training: state of the model, checkpointed activations, logits.
+    """Memory of one GPU in training: model, checkpointed activations, logits, attention mask.
 
     Weights and gradients in the compute type and 12 bytes of optimiser state a parameter, 16 with
-    bfloat16; ZeRO-3 cuts all of it by the number of processes, ZeRO-2 all but the weights.
+    bfloat16; ZeRO-3 cuts all of it by the number of processes, ZeRO-2 all but the weights. With
+    `sdpa` transformers makes a mask of a byte for each two tokens of a packed sequence.
     """
     unit = PARAMETER_BYTES[training.dtype]
     ranks = training.processes
@@ -145,7 +146,8 @@ def training_bytes(shape: ModelShape, training: Training) -> float:
     layer = LAYER_ACTIVATION_BYTES * tokens * shape.hidden_size
     kept = unit * tokens * shape.hidden_size if training.gradient_checkpointing else layer
     logits = 0 if training.liger_kernel else LOGIT_BYTES * tokens * shape.vocab_size
-    return state + shape.layers * kept + layer + logits
+    mask = tokens * training.max_length if training.attention == "sdpa" else 0
+    return state + shape.layers * kept + layer + logits + mask
 
 
 def training_findings(

@@ -35,6 +35,12 @@ class Training(Section):
     micro_batch_size: int = Field(1, ge=1, description="packed sequences per device and pass")
     max_length: int = Field(65_536, ge=8, description="tokens of one packed sequence")
     dtype: Literal["float32", "bfloat16"] = Field("bfloat16", description="compute precision")
+    attention: Literal["sdpa", "flash_attention_2", "flash_attention_3"] = Field(
+        "sdpa",
+        description="attention kernels; `sdpa` needs nothing but torch, and a mask of max_length x "
+        "max_length that keeps packed samples apart; the others need a GPU, the package "
+        "`flash-attn` (3: `flash-attn-3`), bfloat16 and micro_batch_size 1",
+    )
     gradient_checkpointing: bool = Field(True, description="recompute activations")
     liger_kernel: bool = Field(False, description="fused Triton kernels (GPU only)")
     deepspeed_zero_stage: Literal[0, 2, 3] = Field(0, description="0: no DeepSpeed")
@@ -53,6 +59,11 @@ class Training(Section):
             raise ValueError(
                 f"global_batch_size ({self.global_batch_size}) is no multiple of "
                 f"micro_batch_size x processes ({self.micro_batch_size} x {self.processes})"
+            )
+        if self.attention != "sdpa" and (self.micro_batch_size, self.dtype) != (1, "bfloat16"):
+            raise ValueError(
+                f"attention {self.attention} keeps packed samples apart in batches of one sequence "
+                f"in bfloat16; micro_batch_size is {self.micro_batch_size}, dtype {self.dtype}"
             )
         return self
 

@@ -46,6 +46,7 @@ def test_the_paper_profile_has_the_papers_numbers() -> None:
     assert (training.adam_epsilon, training.dtype) == (1e-8, "bfloat16")
     assert training.gradient_checkpointing
     assert training.liger_kernel
+    assert training.attention == "flash_attention_2"
     assert training.deepspeed_zero_stage == 3
     mixed = paper.mixed_policy_distillation
     assert (mixed.rollout_questions, mixed.cap_ratio, mixed.min_cut_fraction) == (50_000, 1.5, 0.5)
@@ -100,6 +101,8 @@ OPENAI = {"kind": "openai", "base_url": "http://127.0.0.1:8000/v1", "served_mode
         ({"divergence_sampling__budget_samples": {"low": 1}}, "must name the same partitions"),
         ({"response_filtering__max_student_tokens": 4096}, "would not fit into a sequence"),
         ({"temperature_scheduled_learning__min_learning_rate": 1.0}, "is above learning_rate"),
+        ({"temperature_scheduled_learning__attention": "flash_attention_2"},
+         "in batches of one sequence in bfloat16; micro_batch_size is 8, dtype float32"),
         ({"teacher__engine": {**OPENAI, "base_url": "localhost:8000"}}, r"base_url: .*pattern"),
         ({"teacher__engine": {**OPENAI, "base_url": "http://a:secret@b/v1"}},
          r"neither user nor password(?s:(?!secret).)*$"),

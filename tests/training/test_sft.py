@@ -31,6 +31,7 @@ def test_training_is_certified_logged_and_repeatable_to_the_bit(
     assert not partial_folder(folder).exists()
     certificate = json.loads((folder / "certificate.json").read_text())
     assert certificate["samples_in"] == certificate["samples_out"] == 24
+    assert certificate["isolation"][0]["attention"] == config.attention
     assert certificate["first_samples"][0]["trained"].endswith("<|im_end|>")
     log = [json.loads(line) for line in (folder / "training_log.jsonl").read_text().splitlines()]
     assert log[-1]["loss"] < log[0]["loss"]

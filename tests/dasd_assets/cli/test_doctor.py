@@ -151,6 +151,21 @@ def test_an_engine_that_is_not_installed_or_has_no_gpu(
     ]
 
 
+def test_packages_that_the_training_settings_ask_for(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ((level, _, _),) = results(doctor_checks.training, project)
+    assert level == OK
+    settings = {"liger_kernel": True, "attention": "flash_attention_2", "dtype": "bfloat16"}
+    change(project, "temperature_scheduled_learning", **settings, micro_batch_size=1)
+    monkeypatch.setattr(doctor_checks, "_version", lambda name: None)
+    assert results(doctor_checks.training, project) == [
+        (PROBLEM, "liger-kernel is not installed",
+         "install liger-kernel, or set liger_kernel: false"),
+        (PROBLEM, "flash-attn is not installed", "install flash-attn, or set attention: sdpa"),
+    ]  # fmt: skip
+
+
 def test_a_server_is_asked_for_its_models_and_for_no_token(project: Path) -> None:
     from transformers import AutoTokenizer
 

@@ -56,6 +56,8 @@ def test_training_state_is_16_bytes_a_parameter_over_the_ranks() -> None:
     assert training_bytes(QWEN3_4B, unfused) - training_bytes(QWEN3_4B, PAPER) == (
         6 * tokens * 151_936
     )
+    masked = PAPER.model_copy(update={"attention": "sdpa"})
+    assert training_bytes(QWEN3_4B, masked) - training_bytes(QWEN3_4B, PAPER) == tokens**2
     whole = PAPER.model_copy(update={"gradient_checkpointing": False})
     assert training_bytes(QWEN3_4B, whole) == 4e9 + 37 * 34 * tokens * 2560
 
