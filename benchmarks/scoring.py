@@ -15,34 +15,30 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import resource
 import time
 from typing import Any
 
 import torch
 
+from benchmarks.shapes import (
+    add_shape_arguments,
+    forward_operations,
+    matmul_rate,
+    peak_bytes,
+    random_model,
+)
 from resources.engines.protocol import ScoringRequest
 from resources.engines.scoring import score_batch
 
 N_PROMPT = 64
 OURS, PLAIN, NO_RANK = WAYS = ("ours", "plain", "plain, no rank")
-QWEN3_4B = {
-    "hidden_size": 2560, "intermediate_size": 9728, "num_hidden_layers": 36, "head_dim": 128,
-    "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 151_936,
-}  # fmt: skip
 
 
 def main() -> None:
     """Print tokens/s and peak memory of both, and their ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--shape", choices=["small", "qwen3-4b"], default="small")
-    parser.add_argument("--hidden", type=int, default=256)
-    parser.add_argument("--layers", type=int, default=4)
-    parser.add_argument("--vocabulary", type=int, default=151_936)
+    add_shape_arguments(parser)
     parser.add_argument("--lengths", type=int, nargs="+", default=[4096])
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--ours-only", action="store_true")
     arguments = parser.parse_args()
@@ -68,37 +64,20 @@ def _measure(way: str, length: int, arguments: argparse.Namespace) -> tuple[floa
     """Seconds of the best round, bytes above the loaded model, share of the matmul rate."""
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    model = _model(arguments, length)
+    model = random_model(arguments, length).eval()
     vocabulary = model.config.vocab_size
     ids = torch.randint(0, vocabulary, (length,)).tolist()
     request = ScoringRequest("a", tuple(ids[:N_PROMPT]), tuple(ids[N_PROMPT:]))
     _run(way, model, ScoringRequest("warm-up", tuple(ids[:8]), tuple(ids[8:16])))
-    before = _peak_bytes(arguments.device)
+    before = peak_bytes(arguments.device)
     seconds = []
     for _ in range(arguments.rounds):
         start = time.perf_counter()
         _run(way, model, request)
         seconds.append(time.perf_counter() - start)
-    peak = _peak_bytes(arguments.device) - before
-    rate = _matmul_rate(arguments.device, next(model.parameters()).dtype)
-    return min(seconds), peak, _flops(model, length) / min(seconds) / rate
-
-
-def _model(arguments: argparse.Namespace, length: int) -> Any:
-    from transformers import Qwen3Config, Qwen3ForCausalLM
-
-    small = {
-        "hidden_size": arguments.hidden, "intermediate_size": 3 * arguments.hidden,
-        "num_hidden_layers": arguments.layers, "head_dim": 64, "num_attention_heads": 8,
-        "num_key_value_heads": 4, "vocab_size": arguments.vocabulary,
-    }  # fmt: skip
-    shape = QWEN3_4B if arguments.shape == "qwen3-4b" else small
-    config = Qwen3Config(**shape, max_position_embeddings=length, tie_word_embeddings=True)
-    torch.set_default_dtype(getattr(torch, arguments.dtype))
-    with torch.device(arguments.device):
-        model = Qwen3ForCausalLM(config).eval()
-    torch.set_default_dtype(torch.float32)
-    return model
+    peak = peak_bytes(arguments.device) - before
+    rate = matmul_rate(arguments.device, next(model.parameters()).dtype)
+    return min(seconds), peak, forward_operations(model, [length]) / min(seconds) / rate
 
 
 @torch.inference_mode()
@@ -112,35 +91,6 @@ def _run(way: str, model: Any, request: ScoringRequest) -> None:
     logits.log_softmax(-1).gather(1, given).cpu()
     if way == PLAIN:
         (logits > logits.gather(1, given)).sum(-1).cpu()
-
-
-def _peak_bytes(device: str) -> float:
-    if device == "cuda":
-        return float(torch.cuda.max_memory_allocated())
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
-
-
-def _flops(model: Any, length: int) -> float:
-    """Two per weight and token, and attention's products under the causal mask."""
-    config = model.config
-    weights = sum(parameter.numel() for parameter in model.parameters())
-    attention = 2 * config.num_attention_heads * config.head_dim * length**2
-    return 2.0 * weights * length + float(attention * config.num_hidden_layers)
-
-
-def _matmul_rate(device: str, dtype: torch.dtype) -> float:
-    """Operations per second of a large square product, best of five."""
-    n, best = 8192 if device == "cuda" else 1024, 0.0
-    a = torch.randn(n, n, device=device).to(dtype)
-    for _ in range(5):
-        if device == "cuda":
-            torch.cuda.synchronize()
-        start = time.perf_counter()
-        torch.mm(a, a)
-        if device == "cuda":
-            torch.cuda.synchronize()
-        best = max(best, 2.0 * n**3 / (time.perf_counter() - start))
-    return best
 
 
 if __name__ == "__main__":
