@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from dasd_assets.cli import doctor_checks
-from dasd_assets.cli.doctor_checks import OK, PROBLEM, WARNING, Result
+from dasd_assets.cli import doctor_machine, doctor_pipeline
+from dasd_assets.cli.doctor_machine import OK, PROBLEM, WARNING, Result
 from dasd_assets.cli.exits import EXIT_FAILED, is_debugging, refusing
 from dasd_assets.cli.prepare import prepare
 from dasd_assets.profile import Profile, ProfileError
@@ -17,17 +17,17 @@ from dasd_assets.profile import Profile, ProfileError
 COLOURS = {OK: typer.colors.GREEN, WARNING: typer.colors.YELLOW, PROBLEM: typer.colors.RED}
 
 CHECKS: tuple[tuple[str, Callable[[Profile], Iterator[Result]]], ...] = (
-    ("python", doctor_checks.python),
-    ("packages", doctor_checks.packages),
-    ("gpus", doctor_checks.gpus),
-    ("memory", doctor_checks.memory),
-    ("models", doctor_checks.models),
-    ("training", doctor_checks.training),
-    ("sandbox", doctor_checks.sandbox),
-    ("write access", doctor_checks.write_access),
-    ("disk", doctor_checks.disk),
-    ("dagster", doctor_checks.dagster),
-    ("inbox", doctor_checks.inbox),
+    ("python", doctor_machine.python),
+    ("packages", doctor_machine.packages),
+    ("gpus", doctor_machine.gpus),
+    ("memory", doctor_machine.memory),
+    ("models", doctor_pipeline.models),
+    ("training", doctor_pipeline.training),
+    ("sandbox", doctor_machine.sandbox),
+    ("write access", doctor_machine.write_access),
+    ("disk", doctor_machine.disk),
+    ("dagster", doctor_pipeline.dagster),
+    ("inbox", doctor_pipeline.inbox),
 )
 
 

