@@ -73,16 +73,15 @@ def _relative(now: float, before: float) -> float:
     return abs(now - before) / max(abs(before), 1e-9)
 
 
-def _file(data: Tables, table: str, partition: dict[str, str]) -> Path:
-    folder = data.lake.path(table, partition).parent.relative_to(data.lake.root)
-    return Path("_summaries", folder, "summary.json")
+def _file(table: str, partition: dict[str, str]) -> Path:
+    dimensions = [f"{name}={key}" for name, key in partition.items()]
+    return Path("_summaries", table, *dimensions, "summary.json")
 
 
 def _remember(data: Tables, table: str, current: dict[str, Any]) -> dict[str, Any] | None:
     """Store the summary of what is in the lake now; gives back that of the file before."""
-    name = _file(data, table, data.partition)
-    stat = data.lake.path(table, data.partition).stat()
-    file = f"{stat.st_mtime_ns}-{stat.st_ino}"
+    name = _file(table, data.partition)
+    file = data.lake.version(table, data.partition)
     stored = _load(data, name)
     previous = None
     if stored is not None:
@@ -93,7 +92,7 @@ def _remember(data: Tables, table: str, current: dict[str, Any]) -> dict[str, An
 
 
 def _load(data: Tables, name: Path) -> dict[str, Any] | None:
-    file = Path(data.lake.root, name)
+    file = data.lake.file(str(name))
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
@@ -104,7 +103,7 @@ def _peers(data: Tables, table: str) -> Iterator[dict[str, Any]]:
     where = {name: key for name, key in data.partition.items() if name == TEMPERATURE}
     others = [p for p in data.lake.partitions(table, **where) if p != data.partition]
     for partition in others[-MOST_PEERS:]:
-        stored = _load(data, _file(data, table, partition))
+        stored = _load(data, _file(table, partition))
         if stored is not None and stored["current"]["n_rows"] >= FEWEST_ROWS:
             yield stored["current"]
 

@@ -18,6 +18,7 @@ from dasd_assets.home import active_profile, home
 from dasd_assets.measured import with_prices
 from dasd_assets.mixed_policy_distillation import assets as mixed_policy_distillation
 from dasd_assets.models import assets as models
+from dasd_assets.open_lake import open_lake
 from dasd_assets.profile import Model, Profile, resolve_path
 from dasd_assets.questions import assets as questions
 from dasd_assets.questions import sensors
@@ -27,7 +28,6 @@ from dasd_assets.teacher_responses import assets as teacher_responses
 from dasd_assets.temperature_scheduled_learning import assets as temperature_scheduled_learning
 from resources.compute import Compute
 from resources.inference import InferenceModel
-from resources.lake import Lake
 from resources.training import TrainingLauncher
 
 BOXES = (
@@ -49,7 +49,7 @@ def build_definitions(profile: Profile, folder: Path) -> dg.Definitions:
 
     Args:
         profile: a validated profile.
-        folder: where the lake is.
+        folder: its data folder.
     """
     return dg.Definitions(
         assets=[
@@ -64,7 +64,7 @@ def build_definitions(profile: Profile, folder: Path) -> dg.Definitions:
         jobs=jobs.build(profile),
         sensors=[sensors.build(profile)],
         resources={
-            "lake": Lake(root=str(folder / "lake")),
+            "lake": open_lake(profile, folder),
             "teacher": inference_model(profile.teacher, profile.compute.teacher_inference),
             "base_student_model": inference_model(
                 profile.base_student, profile.compute.student_inference

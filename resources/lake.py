@@ -49,6 +49,9 @@ class Lake(dg.ConfigurableResource):
 
     def path(self, table: str, partition: Partition | None = None) -> Path:
         """File of one partition of a table; the dimensions stand in the order given."""
+        return self._local(table, partition)
+
+    def _local(self, table: str, partition: Partition | None) -> Path:
         dimensions = [f"{name}={key}" for name, key in (partition or {}).items()]
         return Path(self.root, table, *dimensions, "data.parquet")
 
@@ -70,7 +73,7 @@ class Lake(dg.ConfigurableResource):
             ContractError: a batch does not have the schema, or a required column has nulls.
         """
         schema = SCHEMAS[table]
-        target = self.path(table, partition)
+        target = self._local(table, partition)
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
         batches = rows.to_batches() if isinstance(rows, pa.Table) else rows
@@ -80,10 +83,19 @@ class Lake(dg.ConfigurableResource):
                 for group in row_groups(_checked(table, partition, batches, schema)):
                     writer.write_table(group, row_group_size=group.num_rows)
                     n_rows += group.num_rows
-            data_version = _publish(temporary, target)
+            target, data_version = self._publish_partition(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
         return Written(table, target, n_rows, target.stat().st_size, data_version)
+
+    def _publish_partition(self, temporary: Path, target: Path) -> tuple[Path, str]:
+        """Make a written partition visible; returns where it is and its data version."""
+        return target, _publish(temporary, target)
+
+    def version(self, table: str, partition: Partition | None = None) -> str:
+        """What changes whenever the partition is written; it must have been."""
+        stat = self._local(table, partition).stat()
+        return f"{stat.st_mtime_ns}-{stat.st_ino}"
 
     def exists(self, table: str, partition: Partition | None = None) -> bool:
         """Whether the partition has been written."""
@@ -183,6 +195,7 @@ class Lake(dg.ConfigurableResource):
 
     def publish_checkpoint(self, checkpoint: str, key: str) -> None:
         """Make a finished checkpoint folder the current one, atomically."""
+        self.publish_folder(f"checkpoints/{checkpoint}/{key}")
         content = json.dumps({"key": key}).encode()
         self.publish_file(f"checkpoints/{checkpoint}/current.json", content)
 
@@ -192,13 +205,21 @@ class Lake(dg.ConfigurableResource):
         Raises:
             ContractError: no such checkpoint has been trained, or its folder is gone.
         """
-        pointer = Path(self.root, "checkpoints", checkpoint, "current.json")
+        pointer = self.file(f"checkpoints/{checkpoint}/current.json")
         if not pointer.is_file():
             raise ContractError(f"{checkpoint}: not trained yet ({pointer} is missing)")
-        folder = pointer.parent / json.loads(pointer.read_text(encoding="utf-8"))["key"]
+        key = json.loads(pointer.read_text(encoding="utf-8"))["key"]
+        folder = self.checkpoint_folder(checkpoint, key)
         if not folder.is_dir():
             raise ContractError(f"{checkpoint}: {pointer} names {folder}, which is gone")
         return folder
+
+    def publish_folder(self, name: str) -> None:
+        """Keep a finished folder below the root: here it is where it stays."""
+
+    def file(self, name: str) -> Path:
+        """A file below the root that was published; it need not exist."""
+        return Path(self.root, name)
 
     def publish_file(self, name: str, content: bytes) -> Path:
         """Write one file (a report, a pointer) below the root atomically."""

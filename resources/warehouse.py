@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
+from resources.bucket_folder import bucket_of
 from resources.contracts import SCHEMAS, ContractError
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
     from duckdb import DuckDBPyConnection
+    from pyarrow.fs import FileSystem
 
 _CELL = ("temperature", "question_shard")
 _SHARD = ("question_shard",)
@@ -102,10 +105,12 @@ def open_warehouse(root: Path) -> DuckDBPyConnection:
     `temperature` of its own, the value that was sampled at, it is `sampling_temperature` here.
 
     Args:
-        root: the lake's root folder.
+        root: the lake's root folder; of a lake in a bucket, its folder on this machine. The tables
+            are then read where they are, over the network, and only what a query needs of them.
 
     Raises:
         ContractError: there is no lake, or a path in it has not the table's dimensions.
+        ObjectStoreError: the bucket cannot be read.
     """
     import duckdb
 
@@ -118,12 +123,13 @@ def open_warehouse(root: Path) -> DuckDBPyConnection:
             "temp_directory": str(Path(tempfile.gettempdir(), f"dasd-warehouse-{os.getuid()}")),
         }
     )
+    place = _place(root)
     for table, schema in SCHEMAS.items():
         columns = [
             duckdb.ColumnExpression(name).alias(shown)
             for name, shown in _columns(table, schema).items()
         ]
-        connection.from_arrow(_dataset(root, table)).select(*columns).create_view(table)
+        connection.from_arrow(_dataset(place, table)).select(*columns).create_view(table)
         for field in schema:
             shown = RENAMED.get(field.name, field.name)
             description = field.metadata[b"description"].decode().replace("'", "''")
@@ -147,28 +153,64 @@ def _partition_column(dimension: str) -> str:
     return f"partition:{dimension}"
 
 
-def _dataset(root: Path, table: str) -> ds.Dataset:
+class _Folder:
+    """A lake in a folder."""
+
+    def __init__(self, root: Path) -> None:
+        from pyarrow.fs import LocalFileSystem
+
+        self.files: FileSystem = LocalFileSystem()
+        self._root = root
+
+    def partitions(self, table: str) -> Iterator[tuple[list[str], str]]:
+        """Folders between the table and each of its files, and the path of the file."""
+        for file in sorted((self._root / table).rglob("data.parquet")):
+            yield list(file.relative_to(self._root / table).parts[:-1]), str(file)
+
+
+class _Bucket:
+    """A lake in a bucket."""
+
+    def __init__(self, uri: str) -> None:
+        from resources.bucket import Bucket
+
+        self._bucket = Bucket(uri)
+        self.files: FileSystem = self._bucket.filesystem()
+
+    def partitions(self, table: str) -> Iterator[tuple[list[str], str]]:
+        """The same of objects."""
+        for key in self._bucket.keys(f"{table}/"):
+            *folders, name = key.split("/")[1:]
+            if name == "data.parquet":
+                yield folders, self._bucket.path(key)
+
+
+def _place(root: Path) -> _Folder | _Bucket:
+    uri = bucket_of(root)
+    return _Bucket(uri) if uri else _Folder(root)
+
+
+def _dataset(place: _Folder | _Bucket, table: str) -> ds.Dataset:
     """The partitions of a table that are in the lake, with their keys as columns.
 
     A column that a file of an older version has not is null there.
     """
     import pyarrow.dataset as ds
-    from pyarrow.fs import LocalFileSystem
 
-    files, layout = LocalFileSystem(), ds.ParquetFileFormat()
+    layout = ds.ParquetFileFormat()
     keys = [pa.field(_partition_column(name), pa.string()) for name in DIMENSIONS[table]]
     fragments = []
-    for file in sorted((root / table).rglob("data.parquet")):
-        parts = [part.partition("=") for part in file.relative_to(root / table).parts[:-1]]
+    for folders, path in place.partitions(table):
+        parts = [part.partition("=") for part in folders]
         if tuple(name for name, _, _ in parts) != DIMENSIONS[table]:
             raise ContractError(
-                f"{file}: expected partitions {'/'.join(DIMENSIONS[table]) or '(none)'} of {table}"
+                f"{path}: expected partitions {'/'.join(DIMENSIONS[table]) or '(none)'} of {table}"
             )
         conditions = [ds.field(_partition_column(name)) == key for name, _, key in parts]
         condition = ds.scalar(True)
         for next_condition in conditions:
             condition = condition & next_condition
-        fragments.append(layout.make_fragment(str(file), files, condition))
+        fragments.append(layout.make_fragment(path, place.files, condition))
     # Nullable throughout: old files may lack a column, and nobody writes through the warehouse.
     columns = [field.with_nullable(True) for field in SCHEMAS[table]]
-    return ds.FileSystemDataset(fragments, pa.schema([*columns, *keys]), layout, files)
+    return ds.FileSystemDataset(fragments, pa.schema([*columns, *keys]), layout, place.files)

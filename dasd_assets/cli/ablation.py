@@ -98,9 +98,10 @@ def run_ablation(
     from dasd_assets.ablation.samples import read_pool, write_draws
     from dasd_assets.ablation.side_by_side import run_side_by_side
     from dasd_assets.definitions import inference_model
+    from dasd_assets.open_lake import open_lake
     from resources.lake import Lake
 
-    lake = Lake(root=str(folder / "lake"))
+    lake = open_lake(profile, folder)
     store = Lake(root=str(folder / FOLDER))
     questions = {
         name: lake.read("benchmark_questions", {"benchmark": name})

@@ -131,11 +131,11 @@ def _free_shard(target: str, profile: Profile, taken: set[str]) -> str:
     Raises:
         RefusedDropError: there is one already, in the inbox or in the lake.
     """
+    from dasd_assets.open_lake import open_lake
     from dasd_assets.questions.partition_keys import question_shard_of
-    from resources.lake import Lake
 
     shard = question_shard_of(target)
-    lake = Lake(root=str(home(profile) / "lake"))
+    lake = open_lake(profile)
     if shard in taken or lake.exists("raw_questions", {"question_shard": shard}):
         raise RefusedDropError(
             f"there is a question_shard {shard!r} already, and a drop is never changed once it is "
@@ -151,10 +151,10 @@ def _check(drop: Path, shard: str, profile: Profile, others: dict[str, Path]) ->
     Raises:
         RefusedDropError: it has no question that is new.
     """
+    from dasd_assets.open_lake import open_lake
     from dasd_assets.questions.drops import layout_of
-    from resources.lake import Lake
 
-    lake = Lake(root=str(home(profile) / "lake"))
+    lake = open_lake(profile)
     stored = {
         keys["question_shard"]: lake.read("questions", keys, ["question_id"])[0].to_pylist()
         for keys in lake.partitions("questions")

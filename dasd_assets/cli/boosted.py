@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import typer
 
 from dasd_assets.cli.exits import refusing
-from dasd_assets.home import active_profile, home
+from dasd_assets.home import active_profile
 from dasd_assets.profile import Profile, ProfileError
 
 if TYPE_CHECKING:
@@ -32,13 +32,13 @@ def boosted(
     A Boosted Sentence is one that teacher and base student find equally likely and the checkpoint
     does not. The rows go to `boosted_sentences/<temperature>.parquet` in the lake.
     """
+    from dasd_assets.open_lake import open_lake
     from resources.contracts import ContractError
     from resources.engines.model_folder import ModelFolderError
-    from resources.lake import Lake
 
     with refusing(ProfileError, ContractError, ModelFolderError, OSError):
         profile = active_profile()
-        lake = Lake(root=str(home(profile) / "lake"))
+        lake = open_lake(profile)
         rows = _judged(profile, lake, temperature, checkpoint, answers)
         file = Path(lake.root, "boosted_sentences", f"{temperature}.parquet")
         file.parent.mkdir(parents=True, exist_ok=True)

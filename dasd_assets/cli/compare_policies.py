@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dasd_assets.cli.exits import refusing
-from dasd_assets.home import active_profile, home
+from dasd_assets.home import active_profile
 from dasd_assets.profile import Profile, ProfileError
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ def compare_policies(
     that the profile names is marked with a star. Nothing is trained, and no table is changed.
     """
     from dasd_assets.evaluation.policy_page import render_policy_page
+    from dasd_assets.open_lake import open_lake
     from resources.contracts import ContractError
-    from resources.lake import Lake
 
     with refusing(ProfileError, ContractError, NotThereYetError, OSError):
         profile = active_profile()
@@ -55,7 +55,7 @@ def compare_policies(
         if page:
             page.write_text(html, encoding="utf-8")
         else:
-            page = Lake(root=str(home(profile) / "lake")).publish_file(PAGE, html.encode())
+            page = open_lake(profile).publish_file(PAGE, html.encode())
     typer.echo(f"\nplots: {page}")
 
 
@@ -71,7 +71,7 @@ def _compared(profile: Profile, temperatures: Sequence[str]) -> list[Comparison]
     """
     from dasd_assets.divergence_sampling.compare import compare_policies
     from dasd_assets.divergence_sampling.sample import scored_shards
-    from resources.lake import Lake
+    from dasd_assets.open_lake import open_lake
 
     unknown = sorted(set(temperatures) - set(_temperatures(profile)))
     if unknown:
@@ -79,7 +79,7 @@ def _compared(profile: Profile, temperatures: Sequence[str]) -> list[Comparison]
             f"no temperature {', '.join(unknown)} in the profile {profile.name}; there are "
             f"{', '.join(_temperatures(profile))}"
         )
-    lake = Lake(root=str(home(profile) / "lake"))
+    lake = open_lake(profile)
     ready = [
         name for name in temperatures if lake.partitions("response_provenance", temperature=name)
     ]

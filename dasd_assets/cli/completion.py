@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from dasd_assets.home import active_profile, home
+from dasd_assets.home import active_profile, home, lake_folder
 from dasd_assets.profile import PROFILE_FOLDER, ProfileError
 
 MAX_IDS = 50
@@ -39,7 +39,8 @@ def assets(incomplete: str) -> list[str]:
 def sample_ids(incomplete: str) -> list[str]:
     """Ids of answers and questions in the training samples, for `dasd trace`."""
     with suppress(ProfileError, OSError):
-        lake = home(active_profile()) / "lake"
+        profile = active_profile()
+        lake = lake_folder(profile, home(profile))
         return sorted(set(_ids(lake / "divergence_sample", incomplete)))[:MAX_IDS]
     return []
 

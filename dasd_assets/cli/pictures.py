@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dasd_assets.cli.exits import refusing
-from dasd_assets.home import active_profile, home
+from dasd_assets.home import active_profile
 from dasd_assets.profile import ProfileError
 
 
@@ -22,13 +22,13 @@ def pictures(
     from dasd_assets.evaluation.collect import funnel_steps, stage_rows, training_logs
     from dasd_assets.evaluation.figures import to_png
     from dasd_assets.evaluation.pictures import run_pictures
+    from dasd_assets.open_lake import open_lake
     from resources.contracts import ContractError
-    from resources.lake import Lake
     from resources.warehouse import open_warehouse
 
     with refusing(ProfileError, ContractError, OSError):
         profile = active_profile()
-        lake = Lake(root=str(home(profile) / "lake"))
+        lake = open_lake(profile)
         warehouse = open_warehouse(Path(lake.root))
         folder.mkdir(parents=True, exist_ok=True)
         rows, steps = stage_rows(lake, profile), funnel_steps(lake, profile)

@@ -122,14 +122,14 @@ def _sizes(profile: Profile, n_questions: int | None) -> Sizes:
 
 
 def _shards(profile: Profile) -> list[Shard]:
+    from dasd_assets.open_lake import open_lake
     from dasd_assets.plan.sizes import Shard
     from dasd_assets.questions.drops import layout_of, read_drop
     from dasd_assets.questions.inbox import InboxError, inbox_at, list_inbox
     from dasd_assets.questions.rows import DropError
-    from resources.lake import Lake
 
     settings = profile.questions
-    lake = Lake(root=str(home(profile) / "lake"))
+    lake = open_lake(profile)
     shards = []
     try:
         drops = list_inbox(inbox_at(settings.inbox)).drops
@@ -159,11 +159,11 @@ def _n_rows(file: Path) -> int | None:
 
 def _n_benchmark(profile: Profile, name: str) -> int | None:
     """Questions of an evaluation set: in the lake, else in its files if they are here."""
+    from dasd_assets.open_lake import open_lake
     from dasd_assets.questions.evaluation_sets import read_benchmark
     from resources.contracts import ContractError
-    from resources.lake import Lake
 
-    lake = Lake(root=str(home(profile) / "lake"))
+    lake = open_lake(profile)
     stored = _n_rows(lake.path("benchmark_questions", {"benchmark": name}))
     benchmark = profile.evaluation.benchmarks[name]
     if stored is not None or "://" in benchmark.path:  # a plan downloads nothing

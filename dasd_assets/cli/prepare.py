@@ -6,7 +6,7 @@ import os
 import warnings
 from pathlib import Path
 
-from dasd_assets.home import active_profile, home
+from dasd_assets.home import LAKE, active_profile, home, lake_address
 from dasd_assets.profile import PROJECT_ROOT, Profile
 
 
@@ -25,6 +25,8 @@ def prepare() -> tuple[Profile, Path]:
     if Path(named).is_file() and named.endswith((".yaml", ".yml")):
         os.environ["DASD_PROFILE"] = str(Path(named).resolve())
     os.environ["DASD_HOME"] = str(folder)
+    if os.environ.get(LAKE):
+        os.environ[LAKE] = str(lake_address(profile))
     dagster_home = folder / "dagster"
     dagster_home.mkdir(parents=True, exist_ok=True)
     configuration = dagster_home / "dagster.yaml"

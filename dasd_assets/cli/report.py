@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dasd_assets.cli.exits import EXIT_FAILED, refusing
-from dasd_assets.home import active_profile, home
+from dasd_assets.home import active_profile
 from dasd_assets.profile import ProfileError
 
 REPORT = "stage_report.html"
@@ -27,8 +27,10 @@ def report(
 
     The asset `stage_report` writes it: `dasd run` does so whenever something it shows has changed.
     """
-    with refusing(ProfileError, NoReportError):
-        page = home(active_profile()) / "lake" / REPORT
+    from dasd_assets.open_lake import open_lake
+
+    with refusing(ProfileError, NoReportError, OSError):
+        page = open_lake(active_profile()).file(REPORT)
         if not page.is_file():
             raise NoReportError(
                 f"{page}: not made yet. `dasd run` makes it, or materialize stage_report in the UI."

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dasd_assets.cli.exits import refusing
-from dasd_assets.home import active_profile, home
+from dasd_assets.home import active_profile, home, lake_folder
 from dasd_assets.profile import ProfileError
 
 if TYPE_CHECKING:
@@ -56,10 +56,11 @@ def sql(
     from resources.contracts import ContractError
     from resources.warehouse import open_warehouse
 
-    with refusing(ProfileError, ContractError, duckdb.Error, OutputError):
+    with refusing(ProfileError, ContractError, duckdb.Error, OutputError, OSError):
         if as_csv + as_json + (parquet is not None) > 1:
             raise OutputError("--csv, --json and --parquet exclude each other")
-        lake = home(active_profile()) / "lake"
+        profile = active_profile()
+        lake = lake_folder(profile, home(profile))
         connection = open_warehouse(lake)
         if query is None and sys.stdin.isatty():
             _shell(connection)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resources.bucket_folder import content_of, written_at
+
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
@@ -250,11 +252,12 @@ def _answer(warehouse: DuckDBPyConnection, sample: Row) -> Answer:
 
 def _checkpoint(lake: Path, name: str) -> Row:
     """Key and time of the current checkpoint, and whether its sample was written after it."""
-    pointer = lake / "checkpoints" / name / "current.json"
-    if not pointer.is_file():
+    pointer = f"checkpoints/{name}/current.json"
+    trained = written_at(lake, pointer)
+    if trained is None:
         return {"key": None, "is_sample_newer": False}
-    sample = lake / SAMPLE_FILES[name]
+    sampled = written_at(lake, SAMPLE_FILES[name])
     return {
-        "key": json.loads(pointer.read_text(encoding="utf-8"))["key"],
-        "is_sample_newer": sample.is_file() and sample.stat().st_mtime > pointer.stat().st_mtime,
+        "key": json.loads(content_of(lake, pointer))["key"],
+        "is_sample_newer": sampled is not None and sampled > trained,
     }

@@ -9,13 +9,13 @@ import typer
 from dasd_assets.evaluation.collect import funnel_steps, stage_rows
 from dasd_assets.evaluation.funnel import render_funnel
 from dasd_assets.evaluation.stage_table import render_answer_table, render_stage_table
+from dasd_assets.open_lake import open_lake
 from dasd_assets.profile import Profile
-from resources.lake import Lake
 
 
 def print_summary(profile: Profile, folder: Path) -> None:
     """Print what the lake holds, in the order of the paper's tables."""
-    lake = Lake(root=str(folder / "lake"))
+    lake = open_lake(profile, folder)
     typer.echo("\nFrom questions to training samples\n")
     typer.echo(render_funnel(funnel_steps(lake, profile)))
     typer.echo("\nWhat each stage gained\n")
@@ -23,5 +23,5 @@ def print_summary(profile: Profile, folder: Path) -> None:
     typer.echo(render_stage_table(rows))
     typer.echo("\nWhat the answers are like\n")
     typer.echo(render_answer_table(rows))
-    typer.echo(f"\nreport: {folder / 'lake' / 'stage_report.html'}")
+    typer.echo(f"\nreport: {lake.file('stage_report.html')}")
     typer.echo("UI:     make ui  (or `dasd ui`)")

@@ -12,7 +12,7 @@ import typer
 from dasd_assets.cli.completion import sample_ids
 from dasd_assets.cli.exits import refusing
 from dasd_assets.cli.story import Story, UnknownIdError, tell
-from dasd_assets.home import active_profile, home
+from dasd_assets.home import active_profile, home, lake_folder
 from dasd_assets.profile import Profile, ProfileError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def trace(
 
     with refusing(ProfileError, ContractError, UnknownIdError, duckdb.Error, OSError):
         profile = active_profile()
-        lake = home(profile) / "lake"
+        lake = lake_folder(profile, home(profile))
         warehouse = open_warehouse(lake)
         benchmark = benchmark_story(warehouse, name)
         try:

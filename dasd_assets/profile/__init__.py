@@ -75,6 +75,11 @@ class Profile(Section):
     system_prompt: str = Field(
         "You are a helpful assistant.", description="the same in sampling, training, evaluation"
     )
+    lake: str | None = Field(
+        None,
+        description="folder or s3://bucket/prefix for what is made, see docs/object-store.md; "
+        "by default a folder of the data folder",
+    )
     teacher: Model
     base_student: Model
     questions: Questions
@@ -208,6 +213,7 @@ def _at_home(profile: Profile, folder: Path) -> Profile:
     licence = profile.release.license_file
     placed = profile.model_copy(
         update={
+            "lake": beside(profile.lake) if profile.lake else None,
             "teacher": model(profile.teacher),
             "base_student": model(profile.base_student),
             "questions": profile.questions.model_copy(update=inbox),

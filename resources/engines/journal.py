@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resources.durable import sync
+from resources.engines.journal_copies import CopiedJournal
 from resources.engines.journal_records import HEADER, JournalError, encode, read_record, scan
 from resources.engines.protocol import (
     Completion,
@@ -80,23 +81,34 @@ class Journal:
             if not self._end:
                 self._write(HEADER)
                 sync(path.parent)
+            if isinstance(path, CopiedJournal):
+                self._restore(path)
         except BaseException:
             self._file.close()
             raise
         self._synced = 0
         self._sync_error: OSError | None = None
         self._closing = threading.Event()
-        self._syncer = threading.Thread(target=self._keep_synced, daemon=True)
-        self._syncer.start()
+        self._threads: tuple[threading.Thread, ...] = (
+            threading.Thread(target=self._keep_synced, daemon=True),
+        )
+        if isinstance(path, CopiedJournal):
+            copier = threading.Thread(target=self._keep_copied, args=(path,), daemon=True)
+            self._threads += (copier,)
+        for thread in self._threads:
+            thread.start()
 
     def __enter__(self) -> Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._closing.set()
-        self._syncer.join()
+        for thread in self._threads:
+            thread.join()
         try:
             self.sync()
+            if isinstance(self._path, CopiedJournal):
+                self._path.copy(self._end, now=True)
         finally:
             self._file.close()
 
@@ -146,6 +158,26 @@ class Journal:
                 # A second fsync may report success for pages that the first one lost.
                 self._sync_error = error
                 return
+
+    def _keep_copied(self, path: CopiedJournal) -> None:
+        """Copy beside the sampling; neither it nor the disk waits for the store."""
+        while not self._closing.wait(SECONDS_BETWEEN_SYNCS):
+            path.copy(self._end)
+
+    def _restore(self, path: CopiedJournal) -> None:
+        """Take over what other machines have finished."""
+        copied = set()
+        n_here = len(self)
+        for completion in path.restored():
+            copied.add(bytes.fromhex(completion.key))
+            if completion.key not in self:
+                start = self._end
+                self._write(encode(completion))
+                self._offsets[bytes.fromhex(completion.key)] = start
+        if len(self) > n_here:
+            _logger.info("%s: %d answers from its copies", path, len(self) - n_here)
+        # What lies here alone is copied anew, with all beside it: a second copy does no harm.
+        path.copied = self._end if copied >= set(self._offsets) else len(HEADER)
 
     def _lock(self) -> None:
         try:
