@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 import pyarrow.parquet as pq
 import pytest
-from support.pipeline import QUESTIONS_PER_DROP, Pipeline
+from support.pipeline import Pipeline
 
 Finished = tuple[Pipeline, subprocess.CompletedProcess[str]]
 
@@ -37,7 +37,8 @@ def rows_in_the_lake(pipeline: Pipeline, asset: str, part: str) -> int:
 def test_before_the_run_its_requests_are_counted_exactly(finished: Finished) -> None:
     """Requests of the teacher and of the evaluations depend on nothing that was measured."""
     pipeline, _ = finished
-    made = json.loads(pipeline.dasd("plan", "--json", "--questions", str(2 * QUESTIONS_PER_DROP),
+    questions = str(rows_in_the_lake(pipeline, "questions", ""))
+    made = json.loads(pipeline.dasd("plan", "--json", "--questions", questions,
                                     "--kept-share", "1").stdout)  # fmt: skip
     asked = {(a["asset"], a["part"]): a["requests"] for a in made["assets"] if a["requests"]}
     for asset, part in [
