@@ -11,6 +11,7 @@ from checks import (
     response_filtering,
     teacher_responses,
     temperature_scheduled_learning,
+    training_proposals,
 )
 from dasd_assets.profile import Profile
 
@@ -28,4 +29,4 @@ BOXES = (
 
 def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
     """All checks of one profile."""
-    return [check for box in BOXES for check in box.build(profile)]
+    return [check for box in (*BOXES, training_proposals) for check in box.build(profile)]

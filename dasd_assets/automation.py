@@ -61,6 +61,13 @@ KEEP_UP_TO_DATE: Final = (
     (is_new | input_changed | settings_changed) & can_be_made
 ).with_label("keep up to date")  # fmt: skip
 
+PROPOSE: Final = (
+    Condition.any_deps_match(Condition.newly_updated()).since(Condition.newly_requested())
+    & inputs_are_settled
+    & is_idle
+).with_label("look again whether to propose a training")
+"""For the check that proposes a training; what it looks at is quickly looked at."""
+
 POLICIES: Final = {
     "read again": (dg.AssetSelection.assets("raw_questions"), READ_AGAIN),
     "ask what is new": (dg.AssetSelection.assets("teacher_responses"), ASK_WHAT_IS_NEW),

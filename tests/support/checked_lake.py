@@ -234,7 +234,8 @@ def _small_groups() -> dict[dg.AssetKey, dg.AssetChecksDefinition]:
 
 
 def _groups(profile: Profile) -> dict[dg.AssetKey, dg.AssetChecksDefinition]:
-    return {next(iter(group.check_specs)).asset_key: group for group in checks.build(profile)}
+    groups = [group for box in checks.BOXES for group in box.build(profile)]
+    return {next(iter(group.check_specs)).asset_key: group for group in groups}
 
 
 def failed(evaluations: dict[str, dg.AssetCheckEvaluation]) -> set[str]:

@@ -1,0 +1,115 @@
+"""Proposals to train: new samples are shown with what training on them would take, and wait.
+
+Nothing trains by itself. When a divergence sample changed, this check on the checkpoint that
+learns from it warns; running the job `train_student` approves, and the check passes again.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.data_version import (
+    CachingStaleStatusResolver,
+    StaleCause,
+    StaleStatus,
+)
+
+from dasd_assets.automation import PROPOSE
+from dasd_assets.out_of_date import Loading
+from dasd_assets.profile import Profile
+
+CHECK = "trained_on_current_sample"
+TRAINED_ON = {"low_temperature_checkpoint": "low", "high_temperature_checkpoint": "high"}
+SAMPLE = dg.AssetKey("divergence_sample")
+APPROVE = "To approve, run the job `train_student`; to decline, do nothing."
+
+Metadata = Mapping[str, Any]
+
+
+def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
+    """One check per checkpoint that learns from a divergence sample."""
+    return [_check(asset, temperature) for asset, temperature in TRAINED_ON.items()]
+
+
+def _check(asset: str, temperature: str) -> dg.AssetChecksDefinition:
+    key = dg.AssetKey(asset)
+
+    @dg.asset_check(
+        asset=key,
+        name=CHECK,
+        description=f"Whether the checkpoint was trained on the current `{temperature}` sample, "
+        f"start and settings. If not: what changed, and what training would take. {APPROVE}",
+        additional_deps=[SAMPLE],
+        automation_condition=PROPOSE,
+    )
+    def trained_on_current_sample(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        graph = context.repository_def.asset_graph
+        resolver = CachingStaleStatusResolver(context.instance, graph, Loading(context.instance))
+        status = resolver.get_status(key)
+        reasons = [_said(cause) for cause in resolver.get_stale_causes(key)]
+        trained = context.instance.get_latest_materialization_event(key)
+        before = trained.timestamp if trained else None
+        return dg.AssetCheckResult(
+            passed=status == StaleStatus.FRESH,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=None if status == StaleStatus.FRESH else APPROVE,
+            metadata=proposal(
+                reasons if trained else ["never trained"],
+                _latest(context.instance, SAMPLE, temperature),
+                _latest(context.instance, SAMPLE, temperature, before) if before else {},
+                _latest(context.instance, key),
+            ),
+        )
+
+    return trained_on_current_sample
+
+
+def proposal(reasons: list[str], now: Metadata, then: Metadata, training: Metadata) -> Metadata:
+    """What a person has to know to approve a training.
+
+    Args:
+        now: metadata of the current sample.
+        then: of the sample that was trained on.
+        training: of the last training; its time and GPU-hours are scaled by the samples' tokens.
+    """
+    told: dict[str, Any] = {"what_changed": "; ".join(reasons) or "nothing"}
+    for name in ("dagster/row_count", "n_tokens"):
+        if name in now:
+            told[f"sample_{name.split('/')[-1]}"] = f"{then.get(name, 0)} → {now[name]}"
+    if not now.get("n_tokens") or not then.get("n_tokens"):
+        told["would_take"] = "not known before the first training; `dasd plan` estimates it"
+        return told
+    scale = now["n_tokens"] / then["n_tokens"]
+    for name in ("cost/seconds", "cost/gpu_hours", "cost/money"):
+        if name in training:
+            told[f"would_take_{name.split('/')[-1]}"] = round(training[name] * scale, 3)
+    return told
+
+
+def _said(cause: StaleCause) -> str:
+    about = cause.dependency
+    if about is None:
+        return cause.reason
+    partition = f" [{about.partition_key}]" if about.partition_key else ""
+    return f"{cause.reason}: {about.asset_key.to_user_string()}{partition}"
+
+
+def _latest(
+    instance: dg.DagsterInstance,
+    key: dg.AssetKey,
+    partition: str | None = None,
+    before: float | None = None,
+) -> Metadata:
+    """Metadata of the latest materialization, or of the latest one before a time."""
+    records = instance.fetch_materializations(
+        dg.AssetRecordsFilter(
+            key,
+            asset_partitions=[partition] if partition is not None else None,
+            before_timestamp=before,
+        ),
+        limit=1,
+    ).records
+    if not records or records[0].asset_materialization is None:
+        return {}
+    metadata = records[0].asset_materialization.metadata
+    return {name: value.value for name, value in metadata.items()}
