@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +12,9 @@ from typing import Any
 
 import dagster as dg
 import yaml
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData,
+)
 from support.pipeline import TINY_WORLD
 
 from dasd_assets.definitions import build_definitions
@@ -49,6 +54,7 @@ class Station:
         self.inbox.mkdir()
         self.instance = dg.DagsterInstance.ephemeral()
         self._cursor: Any = None
+        self._writes = 0
         self._run_keys: set[str] = set()
         self.made: Made = Counter()
         self.settings = yaml.safe_load((PROFILE_FOLDER / "tiny.yaml").read_text(encoding="utf-8"))
@@ -83,12 +89,9 @@ class Station:
 
     def write_drop(self, name: str, lines: list[str]) -> Path:
         """Write a drop; each later one is a second younger, all are older than a minute."""
-        import os
-        import time
-
         path = self.inbox / f"{name}.jsonl"
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        self._writes = getattr(self, "_writes", 0) + 1
+        self._writes += 1
         os.utime(path, (time.time() - 3_600 + self._writes,) * 2)
         return path
 
@@ -156,6 +159,28 @@ class Station:
         for event in result.get_asset_materialization_events():
             self.made[event.asset_key.to_user_string(), event.partition] += 1  # type: ignore[union-attr]
         return result.success
+
+    def blocking(self, asset: str) -> list[dg.AssetCheckKey]:
+        """Blocking checks of one asset."""
+        graph = self.definitions.resolve_asset_graph()
+        keys = graph.get_check_keys_for_assets({dg.AssetKey(asset)})
+        return sorted(key for key in keys if graph.get(key).blocking)
+
+    def report_checks(self, asset: str, partition: str, passed: dict[str, bool]) -> None:
+        """Tell results of checks without running them."""
+        event = self.instance.get_latest_materialization_event(dg.AssetKey(asset))
+        assert event is not None
+        records = self.instance.fetch_materializations(dg.AssetKey(asset), 1).records
+        target = AssetCheckEvaluationTargetMaterializationData(
+            storage_id=records[0].storage_id, run_id=event.run_id, timestamp=event.timestamp
+        )
+        for name, success in passed.items():
+            self.instance.report_runless_asset_event(
+                dg.AssetCheckEvaluation(
+                    dg.AssetKey(asset), name, success, {}, target, blocking=True,
+                    partition=partition,
+                )
+            )  # fmt: skip
 
     def taken(self) -> tuple[Made, list[tuple[str, int]]]:
         """What was made and asked of the teacher since the last call."""
