@@ -77,7 +77,10 @@ class Tables:
         file = self.lake.path(table, partition)
         if not file.is_file():
             where = "/".join(partition.values()) or "(unpartitioned)"
-            raise ContractError(f"{table} {where}: not in the lake ({file}). Materialize it first.")
+            raise ContractError(
+                f"{table} {where}: not in the lake ({self.lake.address(table, partition)}). "
+                "Materialize it first."
+            )
         self._create(table, [file])
 
     def view_all(

@@ -95,7 +95,7 @@ def materialized(
             "preview": dg.MetadataValue.md(preview(lake, written.table, partition)),
             **column_lineage(written.table),
             "bytes": written.n_bytes,
-            "dagster/uri": str(written.path),
+            "dagster/uri": written.uri,
         },
     )
 

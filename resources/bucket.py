@@ -136,10 +136,16 @@ class Bucket:
         with file.open("rb") as stream:
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
         with explaining(f"writing {self.uri}/{key}"):
-            self._client.upload_file(
-                str(file), self.name, self._prefix + key,
-                ExtraArgs={"Metadata": {"sha256": sha256}}, Config=self._transfer,
-            )  # fmt: skip
+            try:
+                self._client.upload_file(
+                    str(file), self.name, self._prefix + key,
+                    ExtraArgs={"Metadata": {"sha256": sha256}}, Config=self._transfer,
+                )  # fmt: skip
+            except Exception as error:
+                # The parts were joined, nobody heard of it, and the second try found none.
+                stored = self.stored(key) if code_of(error) == "NoSuchUpload" else None
+                if stored is None or stored.sha256 != sha256:
+                    raise
         return sha256
 
     def download(self, key: str, stored: Stored, target: Path) -> None:
@@ -186,8 +192,8 @@ class Bucket:
         from pyarrow.fs import S3FileSystem
 
         with explaining(f"looking for {self.uri}"):
-            head = self._client.head_bucket(Bucket=self.name)
-        headers = head["ResponseMetadata"]["HTTPHeaders"]
+            found = self._client.list_objects_v2(Bucket=self.name, Prefix=self._prefix, MaxKeys=1)
+        headers = found["ResponseMetadata"]["HTTPHeaders"]
         endpoint = self._client.meta.endpoint_url
         return S3FileSystem(
             region=headers.get("x-amz-bucket-region") or self._client.meta.region_name,

@@ -63,7 +63,7 @@ class BucketJournal(CopiedJournal):
                     continue  # deleted since it was listed
                 self._bucket.download(key, stored, piece)
                 with piece.open("rb") as file:
-                    offsets, _ = scan(file, Path(f"{self._bucket.uri}/{key}"))
+                    offsets, _ = scan(file, f"{self._bucket.uri}/{key}")
                     for offset in offsets.values():
                         if (completion := read_record(file, offset)) is not None:
                             yield completion

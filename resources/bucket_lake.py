@@ -22,10 +22,10 @@ from resources.bucket import Bucket, Stored, make_room
 from resources.bucket_errors import ObjectStoreError
 from resources.bucket_journal import BucketJournal
 from resources.bucket_owner import require_owner
-from resources.contracts import SCHEMAS
+from resources.contracts import SCHEMAS, ContractError
 from resources.lake import Lake, Partition, Written
 
-MANIFEST = "_manifest.json"
+MANIFEST = ".manifest.json"
 """Of a folder in the bucket, written last: it is there whole once this is."""
 
 SECONDS_IN_USE = 600.0
@@ -63,6 +63,10 @@ class BucketLake(Lake):
             self._download(key, stored, copy)
         return copy
 
+    def address(self, table: str, partition: Partition | None = None) -> str:
+        """The partition's address in the bucket."""
+        return f"{self.uri}/{_key(table, partition)}"
+
     def write(
         self,
         table: str,
@@ -99,7 +103,7 @@ class BucketLake(Lake):
         """The hash of the partition's content."""
         stored = self.bucket.stored(_key(table, partition))
         if stored is None:
-            raise FileNotFoundError(f"{self.uri}/{_key(table, partition)}: not in the lake")
+            raise FileNotFoundError(f"{self.address(table, partition)}: not in the lake")
         return stored.version
 
     def exists(self, table: str, partition: Partition | None = None) -> bool:
@@ -129,6 +133,17 @@ class BucketLake(Lake):
             self._fetch_folder(f"checkpoints/{checkpoint}/{key}", folder)
         return folder
 
+    def checkpoint_file(self, checkpoint: str, name: str) -> Path:
+        """One file of the current checkpoint, without the others."""
+        key = self._current_key(checkpoint)
+        folder = super().checkpoint_folder(checkpoint, key)
+        if folder.is_dir():
+            return folder / name
+        content = self.bucket.get(f"checkpoints/{checkpoint}/{key}/{name}")
+        if content is None:
+            raise ContractError(f"{checkpoint}: {self.uri} has no {name} of it")
+        return super().publish_file(f"_checkpoint_files/{checkpoint}/{key}/{name}", content)
+
     def publish_folder(self, name: str) -> None:
         """Upload a finished folder below the root; others see it once its last file is there."""
         require_owner(self.bucket, self.owner)
@@ -156,6 +171,24 @@ class BucketLake(Lake):
         require_owner(self.bucket, self.owner)
         self.bucket.put(name, content)
         return super().publish_file(name, content)
+
+    def try_out(self) -> None:
+        """Do once all that a lake needs to be allowed, and leave nothing behind.
+
+        Raises:
+            ObjectStoreError: something is not allowed, or another deployment owns the lake.
+        """
+        key = f"_tried/{uuid.uuid4().hex}"
+        require_owner(self.bucket, self.owner)
+        self.bucket.put(key, b"dasd")
+        is_listed = key in self.bucket.keys("_tried/")
+        is_read = self.bucket.get(key) == b"dasd"
+        self.bucket.delete([key])
+        if not (is_listed and is_read):
+            raise ObjectStoreError(
+                f"{self.uri}: an object that was just written cannot be "
+                f"{'read' if is_listed else 'listed'}; a lake needs a store that is consistent"
+            )
 
     def _fetch_folder(self, name: str, folder: Path) -> None:
         content = self.bucket.get(f"{name}/{MANIFEST}")

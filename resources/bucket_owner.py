@@ -6,7 +6,6 @@ is an object that can be made only where there is none.
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import socket
@@ -23,7 +22,7 @@ DEPLOYMENT = "DASD_DEPLOYMENT"
 
 def deployment(home: Path) -> str:
     """Name of this deployment: what the environment says, else this machine's folder."""
-    return os.environ.get(DEPLOYMENT) or f"{getpass.getuser()}@{socket.gethostname()}:{home}"
+    return os.environ.get(DEPLOYMENT) or f"{socket.gethostname()}:{home}"
 
 
 def require_owner(bucket: Bucket, owner: str) -> None:

@@ -37,6 +37,9 @@ class Written:
 
     table: str
     path: Path
+    """A file of this machine."""
+    uri: str
+    """Where everybody finds it."""
     n_rows: int
     n_bytes: int
     data_version: str
@@ -86,7 +89,12 @@ class Lake(dg.ConfigurableResource):
             target, data_version = self._publish_partition(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
-        return Written(table, target, n_rows, target.stat().st_size, data_version)
+        uri = self.address(table, partition)
+        return Written(table, target, uri, n_rows, target.stat().st_size, data_version)
+
+    def address(self, table: str, partition: Partition | None = None) -> str:
+        """Where a partition is or would be, for a person to read."""
+        return str(self._local(table, partition))
 
     def _publish_partition(self, temporary: Path, target: Path) -> tuple[Path, str]:
         """Make a written partition visible; returns where it is and its data version."""
@@ -116,7 +124,8 @@ class Lake(dg.ConfigurableResource):
         file = self.path(table, partition)
         if not file.is_file():
             raise ContractError(
-                f"{table} {_name(partition)}: not in the lake ({file}). Materialize it first."
+                f"{table} {_name(partition)}: not in the lake ({self.address(table, partition)}). "
+                "Materialize it first."
             )
         parquet = pq.ParquetFile(file)
         _check_contract(table, partition, parquet.schema_arrow, schema)
@@ -205,14 +214,26 @@ class Lake(dg.ConfigurableResource):
         Raises:
             ContractError: no such checkpoint has been trained, or its folder is gone.
         """
+        key = self._current_key(checkpoint)
+        folder = self.checkpoint_folder(checkpoint, key)
+        if not folder.is_dir():
+            raise ContractError(f"{checkpoint}: its current.json names {folder}, which is gone")
+        return folder
+
+    def checkpoint_file(self, checkpoint: str, name: str) -> Path:
+        """One file of the current checkpoint.
+
+        Raises:
+            ContractError: no such checkpoint has been trained, or its folder is gone.
+        """
+        return self.current_checkpoint(checkpoint) / name
+
+    def _current_key(self, checkpoint: str) -> str:
         pointer = self.file(f"checkpoints/{checkpoint}/current.json")
         if not pointer.is_file():
             raise ContractError(f"{checkpoint}: not trained yet ({pointer} is missing)")
-        key = json.loads(pointer.read_text(encoding="utf-8"))["key"]
-        folder = self.checkpoint_folder(checkpoint, key)
-        if not folder.is_dir():
-            raise ContractError(f"{checkpoint}: {pointer} names {folder}, which is gone")
-        return folder
+        key: str = json.loads(pointer.read_text(encoding="utf-8"))["key"]
+        return key
 
     def publish_folder(self, name: str) -> None:
         """Keep a finished folder below the root: here it is where it stays."""

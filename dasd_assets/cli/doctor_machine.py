@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Final
 
-from dasd_assets.home import home
+from dasd_assets.home import home, lake_address
 from dasd_assets.profile import PROJECT_ROOT, PlanSettings, Profile
 from resources.compute import GIB, Compute
 
@@ -151,6 +151,24 @@ def write_access(profile: Profile) -> Iterator[Result]:
             yield Result(OK, str(folder))
     except OSError as error:
         yield Result(PROBLEM, f"{folder}: {error.strerror}", "set DASD_HOME to a folder of yours")
+        return
+    if "://" in (lake_address(profile) or ""):
+        yield from _bucket(profile)
+
+
+def _bucket(profile: Profile) -> Iterator[Result]:
+    """The lake's bucket does all that a run will ask of it."""
+    from dasd_assets.open_lake import open_lake
+    from resources.bucket_lake import BucketLake
+
+    try:
+        lake = open_lake(profile)
+        assert isinstance(lake, BucketLake)
+        lake.try_out()
+    except OSError as error:
+        yield Result(PROBLEM, str(error), "docs/object-store.md says what a lake needs")
+    else:
+        yield Result(OK, f"{lake.uri} can be written, read, listed and deleted from")
 
 
 def disk(profile: Profile) -> Iterator[Result]:

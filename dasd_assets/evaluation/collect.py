@@ -74,7 +74,7 @@ def training_logs(lake: Lake) -> dict[str, list[dict[str, float]]]:
     logs = {}
     for stage in STAGES:
         with suppress(ContractError):
-            file = lake.current_checkpoint(stage) / LOG
+            file = lake.checkpoint_file(stage, LOG)
             logs[stage] = [
                 json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()
             ]

@@ -111,6 +111,7 @@ def _write_common(folder: Path, facts: Facts, card: str) -> None:
 
 
 def _result(lake: Lake, name: str, released: Released, **counts: int) -> dg.MaterializeResult:
+    lake.publish_folder(released.folder.relative_to(lake.root).as_posix())
     card = (released.folder / CARD).read_text(encoding="utf-8")
     return dg.MaterializeResult(
         data_version=dg.DataVersion(released.version),

@@ -63,7 +63,7 @@ def read_record(file: BinaryIO, offset: int) -> Completion | None:
     )
 
 
-def scan(file: BinaryIO, path: Path) -> tuple[dict[bytes, int], int]:
+def scan(file: BinaryIO, path: Path | str) -> tuple[dict[bytes, int], int]:
     """Find the whole records of a journal without holding more than a piece of it in memory.
 
     Returns:
