@@ -225,7 +225,7 @@ class BucketLake(Lake):
             for file in Path(self.root, table).rglob("*.parquet")
         ]
         for asked_for, file in sorted(copies):
-            if asked_for < time.time() - SECONDS_IN_USE:
+            if not _is_in_use(asked_for):
                 yield file
 
 
@@ -236,7 +236,11 @@ def _key(table: str, partition: Partition | None) -> str:
 
 
 def _forget_others(copy: Path) -> None:
-    """Delete the copies of earlier versions; who has one open reads on."""
+    """Delete the copies of earlier versions, but what another step may be about to open."""
     for other in copy.parent.glob("*.parquet"):
-        if other != copy:
+        if other != copy and not _is_in_use(other.stat().st_mtime):
             other.unlink(missing_ok=True)
+
+
+def _is_in_use(asked_for: float) -> bool:
+    return asked_for >= time.time() - SECONDS_IN_USE

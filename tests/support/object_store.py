@@ -58,6 +58,8 @@ class ObjectStore:
 
         self.rule: Rule | None = None
         self.asked: list[tuple[str, str]] = []
+        self.authorization = ""
+        """Of the newest request: key id, date, region."""
         self._tries: Counter[tuple[str, str]] = Counter()
         self._moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
         self._moto.start()
@@ -110,6 +112,7 @@ class ObjectStore:
             protocol_version = "HTTP/1.1"
 
             def do_any(self) -> None:
+                store.authorization = self.headers.get("Authorization", "")
                 fault = store._fault(self.command, self.path)
                 time.sleep(fault.delay_seconds)
                 if fault.cut_body_after is not None:

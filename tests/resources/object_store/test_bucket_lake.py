@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,9 +15,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support.object_store import SECRET, Fault, ObjectStore
+from support.object_store import SECRET, Fault, ObjectStore, Rule
 from support.small_lake import filled, make_small_lake
 
+from checks.drift import Summary, drift
+from checks.tables import Tables
+from resources import bucket as bucket_module
 from resources.bucket import Bucket
 from resources.bucket_errors import ObjectStoreError
 from resources.bucket_lake import BucketLake
@@ -49,6 +54,8 @@ def test_a_copy_is_never_stale_and_is_made_once(machine: Machine, store: ObjectS
     one.write("questions", rows(1), SHARD)
     assert two.read("questions", SHARD).num_rows == 1
     one.write("questions", rows(2), SHARD)
+    for old in Path(two.root).rglob("*.parquet"):
+        os.utime(old, (0, 0))  # long ago: no step can be about to open it
     assert two.read("questions", SHARD).num_rows == 2
     with store.failing(lambda *_: None) as asked:
         assert two.read("questions", SHARD).num_rows == 2
@@ -158,8 +165,10 @@ def test_what_stays_wrong_is_explained_and_leaves_the_old_partition(
     def rule(method: str, path: str, before: int) -> Fault | None:
         return Fault(status, code) if method in ("PUT", "POST") else None
 
-    with store.failing(rule), pytest.raises(ObjectStoreError, match=message) as refused:
-        lake.write("questions", rows(2), SHARD)
+    with store.failing(rule):
+        with pytest.raises(ObjectStoreError, match=message) as refused:
+            lake.write("questions", rows(2), SHARD)
+        assert machine("reader").read("questions", SHARD).num_rows == 1
     assert "question_shard=drop-01" in str(refused.value) and SECRET not in str(refused.value)
     assert not list(Path(lake.root).rglob("*.tmp"))
     assert machine("two").read("questions", SHARD).num_rows == 1
@@ -184,6 +193,40 @@ def test_credentials_that_expire_between_the_parts_leave_nothing_visible(
     assert machine("two").read("questions", SHARD).equals(big)
 
 
+def test_a_machine_killed_in_the_middle_of_an_upload_leaves_the_old_partition(
+    machine: Machine, store: ObjectStore, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resources.bucket.PART_BYTES", 5 * 1024**2)
+    lake, big = machine(), _incompressible(12)
+    lake.write("questions", rows(1), SHARD)
+    begun = threading.Event()
+
+    def rule(method: str, path: str, before: int) -> Fault | None:
+        if "partNumber=2" in path:
+            begun.set()
+            return Fault(delay_seconds=60.0)
+        return None
+
+    with store.failing(rule):
+        child = multiprocessing.get_context("spawn").Process(
+            target=_upload, args=(lake.root, lake.uri, big)
+        )
+        child.start()
+        assert begun.wait(60)
+        child.kill()
+        child.join()
+    assert store.client().list_multipart_uploads(Bucket=bucket)["Uploads"]
+    assert machine("two").read("questions", SHARD).num_rows == 1
+    assert machine("two").partitions("questions") == [SHARD]
+    machine("three").write("questions", big, SHARD)
+    assert machine("two").read("questions", SHARD).equals(big)
+
+
+def _upload(root: str, uri: str, table: pa.Table) -> None:
+    bucket_module.PART_BYTES = 5 * 1024**2
+    BucketLake(root=root, uri=uri, owner="us").write("questions", table, SHARD)
+
+
 def test_a_bucket_that_does_not_exist_is_named(store: ObjectStore, tmp_path: Path) -> None:
     lake = BucketLake(root=str(tmp_path), uri="s3://no-such-bucket-here/lake", owner="us")
     for ask in (
@@ -196,17 +239,33 @@ def test_a_bucket_that_does_not_exist_is_named(store: ObjectStore, tmp_path: Pat
         Bucket("gs://elsewhere/lake")
 
 
-def test_a_bucket_in_another_region_is_said_with_the_region(
+def elsewhere(store: ObjectStore, status: int, code: str) -> Rule:
+    """Answer as a store whose bucket is in eu-central-1, unless that is what is asked for."""
+
+    def rule(method: str, path: str, before: int) -> Fault | None:
+        there = "/eu-central-1/s3/" in store.authorization
+        return None if there else Fault(status, code, {"x-amz-bucket-region": "eu-central-1"})
+
+    return rule
+
+
+def test_a_redirect_to_the_bucket_s_region_is_followed(
     machine: Machine, store: ObjectStore
 ) -> None:
-    headers = {"x-amz-bucket-region": "eu-central-1"}
+    with store.failing(elsewhere(store, 301, "PermanentRedirect")):
+        machine("one").write("questions", rows(2), SHARD)
+        assert machine("two").read("questions", SHARD).num_rows == 2
 
-    def rule(method: str, path: str, before: int) -> Fault:
-        return Fault(301, "PermanentRedirect", headers)
 
-    with store.failing(rule), pytest.raises(ObjectStoreError, match="eu-central-1") as refused:
-        machine().partitions("questions")
-    assert "AWS_DEFAULT_REGION" in str(refused.value)
+def test_a_bucket_in_another_region_is_said_with_the_region(
+    machine: Machine, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with store.failing(elsewhere(store, 400, "AuthorizationHeaderMalformed")):
+        with pytest.raises(ObjectStoreError, match=r"another region.*\(eu-central-1\)") as refused:
+            machine().write("questions", rows(1), SHARD)
+        assert "set AWS_DEFAULT_REGION" in str(refused.value)
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+        machine("again").write("questions", rows(1), SHARD)
 
 
 def test_no_credentials_and_no_network_are_explained(
@@ -368,3 +427,15 @@ def test_duckdb_reads_through_503s(machine: Machine, store: ObjectStore) -> None
     with store.failing(rule):
         warehouse = open_warehouse(Path(machine("two").root))
         assert warehouse.sql("SELECT count(*) FROM teacher_responses").fetchall() == [(4,)]
+
+
+def test_drift_is_seen_from_another_machine(machine: Machine) -> None:
+    def changes(lake: BucketLake, n: int) -> dict[str, float]:
+        with Tables(lake, SHARD) as data:
+            return dict(drift(data, "questions", Summary(n)).values)
+
+    machine("one").write("questions", rows(30), SHARD)
+    assert changes(machine("one"), 30) == {}
+    machine("two").write("questions", rows(60), SHARD)
+    assert changes(machine("two"), 60) == {"n_rows": 1.0}
+    assert changes(machine("three"), 60) == {"n_rows": 1.0}  # checked again: the same answer
