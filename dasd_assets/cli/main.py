@@ -28,7 +28,8 @@ from dasd_assets.cli.status import status
 from dasd_assets.cli.trace import trace
 from dasd_assets.cli.verify_release import verify_release
 from dasd_assets.home import DEFAULT_PROFILE
-from dasd_assets.profile import PROJECT_ROOT, Profile, ProfileError, resolve_path
+from dasd_assets.profile import PROJECT_ROOT, Profile, ProfileError
+from resources.gpus import TooFewGpusError
 
 if TYPE_CHECKING:
     from dasd_assets.cli.local_runner import Outcome, Work
@@ -64,10 +65,10 @@ def run(
 
     A second run makes nothing that is up to date; a run after a kill makes what is missing.
     """
-    with refusing(BadInputError, ProfileError):
+    with refusing(BadInputError, ProfileError, TooFewGpusError):
         profile, folder = prepare()
-        shards = _register_drops(profile)
-        failures = _run(profile, folder, shards, workers)
+        _check_inbox(profile)
+        failures = _run(profile, folder, workers)
     if failures:
         for outcome in failures:
             typer.secho(f"failed: {outcome.work}", fg=typer.colors.RED, err=True)
@@ -86,8 +87,9 @@ def ui(
     host: Annotated[str, typer.Option(help="Interface to listen on.")] = "127.0.0.1",
 ) -> None:
     """Open the Dagster UI over the pipeline's runs (`dagster dev` with the right home)."""
-    with refusing(ProfileError):
+    with refusing(ProfileError, TooFewGpusError):
         prepare()
+        _set_pool_limits()
     program = Path(sys.executable).with_name("dagster")
     workspace = str(PROJECT_ROOT / "workspace.yaml")
     os.execv(program, ["dagster", "dev", "-w", workspace, "--port", str(port), "--host", host])
@@ -97,29 +99,36 @@ class BadInputError(Exception):
     """Something the user has to mend before any work is done."""
 
 
-def _register_drops(profile: Profile) -> list[str]:
-    """Shards of the drops in the inbox; names that cannot be shards are reported."""
-    from dasd_assets.questions.inbox import InboxError, list_inbox
+def _check_inbox(profile: Profile) -> None:
+    from dasd_assets.questions.inbox import InboxError, inbox_at, list_inbox
 
     try:
-        listing = list_inbox(resolve_path(profile.questions.inbox))
+        listing = list_inbox(inbox_at(profile.questions.inbox))
     except InboxError as error:
         raise BadInputError(str(error)) from error
-    for reason in listing.refused.values():
-        typer.secho(f"not registered: {reason}", fg=typer.colors.YELLOW, err=True)
     if not listing.drops:
-        raise BadInputError(f"{profile.questions.inbox}: no question drops in the inbox")
-    return list(listing.drops)
+        reasons = "".join(f"\n  {reason}" for reason in listing.refused.values())
+        raise BadInputError(f"{profile.questions.inbox}: no question drops in the inbox{reasons}")
 
 
-def _run(profile: Profile, folder: Path, shards: list[str], workers: int) -> list[Outcome]:
+def _set_pool_limits() -> None:
+    import dagster as dg
+
+    from dasd_assets.definitions import defs
+    from dasd_assets.pools import set_pool_limits
+
+    with dg.DagsterInstance.get() as instance:
+        set_pool_limits(instance, defs)
+
+
+def _run(profile: Profile, folder: Path, workers: int) -> list[Outcome]:
     import dagster as dg
 
     from dasd_assets.cli.local_runner import LocalRunner
     from dasd_assets.cli.progress import ProgressPrinter
     from dasd_assets.cli.summary import print_summary
     from dasd_assets.definitions import inference_model
-    from dasd_assets.partitions import QUESTION_SHARD
+    from dasd_assets.questions.sensors import register_drops
     from resources.engines.model_folder import ModelFolderError
 
     models = {
@@ -133,8 +142,10 @@ def _run(profile: Profile, folder: Path, shards: list[str], workers: int) -> lis
             raise BadInputError(f"{name}: {error}") from error
 
     started = time.monotonic()
+    _set_pool_limits()
     with dg.DagsterInstance.get() as instance:
-        instance.add_dynamic_partitions(QUESTION_SHARD, shards)
+        for warning in register_drops(instance, profile).warnings:
+            typer.secho(f"inbox: {warning}", fg=typer.colors.YELLOW, err=True)
         runner = LocalRunner(instance, workers, folder / "workers.log")
         killed = runner.end_killed_runs()
         if killed:

@@ -1,0 +1,71 @@
+"""GPUs of this machine: how many there are, and who may run side by side on them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+DECLARED = "DASD_GPUS"
+"""Environment variable: how many GPUs the pipeline may use, if not all that are found."""
+DRIVER = Path("/proc/driver/nvidia/gpus")
+
+
+class TooFewGpusError(ValueError):
+    """Steps ask for more GPUs than there are; the message says what to change."""
+
+
+def gpus_present() -> int:
+    """GPUs that the pipeline may use: as declared, else those that are visible to CUDA.
+
+    Raises:
+        TooFewGpusError: the declared number is none.
+    """
+    declared = os.environ.get(DECLARED)
+    if declared is not None:
+        if not declared.isdecimal():
+            raise TooFewGpusError(f"{DECLARED}={declared}: expected a number of GPUs, such as 8")
+        return int(declared)
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([device for device in visible.split(",") if device.strip() not in ("", "-1")])
+    return len(list(DRIVER.iterdir())) if DRIVER.is_dir() else 0
+
+
+def pool_limits(asked: Mapping[str, int], gpus: int) -> dict[str, int]:
+    """Slots of each pool, so that all of them in use at once never hold more GPUs than there are.
+
+    A step can wait for one pool only. So the GPUs are divided: each pool has one slot, and what is
+    left goes round, a slot at a time, to the pools that can use it.
+
+    Args:
+        asked: pool -> GPUs of its largest step; pools without GPUs are left out of the result.
+        gpus: GPUs of the machine.
+
+    Raises:
+        TooFewGpusError: one slot of each pool is too much already.
+    """
+    asked = {pool: n for pool, n in sorted(asked.items()) if n}
+    needed = sum(asked.values())
+    if needed > gpus:
+        pools = ", ".join(f"{pool} ({n})" for pool, n in asked.items())
+        largest = max(asked.values())
+        remedy = (
+            f"One step asks for {largest}: lower `compute.….gpus` in the profile, or run it where "
+            "there are more."
+            if largest > gpus
+            else "Give these `compute` sections of the profile the same `pool`, such as `gpus`: "
+            "their steps then take turns."
+        )
+        raise TooFewGpusError(
+            f"the pools {pools} may run side by side and ask for {needed} GPUs, there are {gpus} "
+            f"({DECLARED} says otherwise). {remedy}"
+        )
+    slots = dict.fromkeys(asked, 1)
+    left = gpus - needed
+    while any(n <= left for n in asked.values()):
+        for pool, n in asked.items():
+            if n <= left:
+                slots[pool] += 1
+                left -= n
+    return slots
