@@ -6,6 +6,7 @@ a YAML file; default `tiny`), its data folder by `DASD_HOME` (default `.dasd/<pr
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import dagster as dg
@@ -19,7 +20,7 @@ from dasd_assets.measured import with_prices
 from dasd_assets.mixed_policy_distillation import assets as mixed_policy_distillation
 from dasd_assets.models import assets as models
 from dasd_assets.open_lake import open_lake
-from dasd_assets.profile import Model, Profile, resolve_path
+from dasd_assets.profile import Model, Profile, ProfileError, resolve_path
 from dasd_assets.questions import assets as questions
 from dasd_assets.questions import sensors
 from dasd_assets.release import assets as release
@@ -73,8 +74,29 @@ def build_definitions(profile: Profile, folder: Path) -> dg.Definitions:
                 threads=int(profile.compute.training.cpus), gpus=profile.compute.training.gpus
             ),
         },
-        executor=dg.multiprocess_executor,
+        executor=executor(),
     )
+
+
+def executor() -> dg.ExecutorDefinition:
+    """Where the steps of a run are executed: DASD_EXECUTOR.
+
+    Unset: processes of the machine the run is on. `kubernetes`: a Kubernetes job for each step,
+    with what its asset declares (docs/kubernetes.md).
+
+    Raises:
+        ProfileError: another value.
+    """
+    chosen = os.environ.get("DASD_EXECUTOR", "")
+    if not chosen:
+        return dg.multiprocess_executor
+    if chosen != "kubernetes":
+        raise ProfileError(
+            f"DASD_EXECUTOR={chosen}: has to be kubernetes, or unset for processes of this machine"
+        )
+    from dagster_k8s import k8s_job_executor
+
+    return k8s_job_executor
 
 
 def inference_model(model: Model, compute: Compute) -> InferenceModel:
