@@ -36,7 +36,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
                 for evaluation in evaluations
             ),
         ],
-        **declared(GROUP, profile.compute.data, "2", profile, kinds={"html"}),
+        **declared(GROUP, profile.compute.data, "3", profile, kinds={"html"}),
     )
     def stage_report(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
         """What each stage gained: the paper's Table 7 for this run, funnel, plots, cost.

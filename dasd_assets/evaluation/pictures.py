@@ -49,7 +49,7 @@ def run_pictures(
         "stages", plots.stage_bars(rows),
         "avg@k of every checkpoint, with bootstrap intervals over questions.", "results", True,
     )  # fmt: skip
-    yield Picture("funnel", plots.funnel_bars(steps), "What each step let through.", "funnel")
+    yield Picture("funnel", plots.funnel_bars(steps), "What each step let through.", "funnel", True)
     yield from data_pictures(warehouse, profile)
     yield Picture(
         "training", plots.training_curves(logs), "Loss of the three stages.", "training", True
@@ -83,7 +83,7 @@ def data_pictures(warehouse: DuckDBPyConnection, profile: Profile) -> Iterator[P
     for name, figure in _class_shares(warehouse, {}).items():
         yield Picture(
             f"class-share-by-position{name}", figure,
-            "Whose sentences, along the answer (the paper's Fig. 6).",
+            f"{figure.get_label()} (the paper's Fig. 6).",
         )  # fmt: skip
     if sentences := _varied_answer(warehouse, {}):
         yield Picture(

@@ -241,4 +241,6 @@ def _duration(seconds: float) -> str:
 
 def _hours(hours: float) -> str:
     """Hours with as many digits as tell two short steps apart."""
+    if 0 < hours < 0.0001:
+        return "< 0.0001"
     return f"{hours:,.1f}" if hours >= 100 else f"{hours:.3g}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import platform
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +29,7 @@ from dasd_assets.evaluation.report import (
 from dasd_assets.evaluation.stage_table import StageRow, markdown_stage_table, render_answer_table
 from dasd_assets.measured import took
 from dasd_assets.profile import Profile
+from dasd_assets.release.code_version import code_version
 from resources.lake import Lake
 from resources.warehouse import open_warehouse
 
@@ -51,7 +53,9 @@ def write_stage_report(
     pictures = list(run_pictures(rows, steps, logs, warehouse, profile))
     materializations = list(latest_materializations(context.instance))
     graph = context.repository_def.asset_graph
-    groups = {key: graph.get(key).group_name for key in graph.toposorted_asset_keys}
+    # An earlier report is no part of what this one shows.
+    sources = [key for key in graph.toposorted_asset_keys if key != context.asset_key]
+    groups = {key: graph.get(key).group_name for key in sources}
     page = render_report(
         ReportData(
             title=f"DASD stage report: {profile.name}",
@@ -74,7 +78,7 @@ def write_stage_report(
             graded=_graded(warehouse, rows, profile),
             costs=asset_costs((event for event, *_ in materializations), groups),
             profile=yaml.safe_dump(profile.model_dump(mode="json"), sort_keys=False),
-            versions={package: version(package) for package in PACKAGES},
+            versions=_versions(),
             lineage=[
                 Lineage(
                     asset=event.asset_key.to_user_string(),
@@ -83,6 +87,7 @@ def write_stage_report(
                     data_version=(event.tags or {}).get(DATA_VERSION_TAG, ""),
                 )
                 for event, run_id, _ in materializations
+                if event.asset_key in groups
             ],
         )
     )
@@ -103,6 +108,14 @@ def write_stage_report(
             **{f"avg_at_k/{checkpoint}": value for checkpoint, value in overall.items()},
         },
     )
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "code": str(code_version()),
+        "python": platform.python_version(),
+        **{package: version(package) for package in PACKAGES},
+    }
 
 
 def _examples(warehouse: DuckDBPyConnection, profile: Profile) -> Iterator[ExampleAnswer]:
