@@ -88,7 +88,9 @@ def shoot(request: pytest.FixtureRequest) -> Shoot:
 
     def keep(page: Page, what: str = "") -> None:
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-        name = "-".join([request.node.name.removeprefix("test_"), *([what] if what else [])])
+        name = "-".join(
+            [request.node.originalname.removeprefix("test_"), *([what] if what else [])]
+        )
         page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
     return keep
