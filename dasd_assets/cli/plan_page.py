@@ -42,6 +42,7 @@ def as_dict(made: Plan) -> dict[str, Any]:
         "restart_bytes": made.restart_bytes,
         "totals": totals,
         "assets": assets,
+        "layout": [asdict(placement) for placement in made.layout],
         "figures": [asdict(figure) for figure in made.figures],
         "findings": [asdict(finding) for finding in made.findings],
     }
@@ -62,6 +63,13 @@ def print_plan(made: Plan) -> None:
         )
     )
     print_table(HEADERS, rows, left=(0, 1), least=LEAST_WIDTH)
+    typer.echo("\nOn the declared GPUs\n")
+    print_table(
+        ("work", "GPUs", "pool", "what is started"),
+        [(one.work, str(one.gpus), one.pool or "", one.how) for one in made.layout],
+        left=(0, 2, 3),
+        folded=(3,),
+    )
     typer.echo("\nReckoned with\n")
     print_table(
         ("figure", "value", "unit", "from"),

@@ -71,6 +71,13 @@ def inference_findings(
     memory = compute.gpu_memory_gib * GIB
     weights, per_token = weight_bytes(shape, engine.dtype), cache_bytes(shape)
     if isinstance(engine, VllmSettings):
+        cut = engine.tensor_parallel_size
+        if shape.kv_heads % cut and cut % shape.kv_heads:
+            yield Finding(
+                "problem", name,
+                f"tensor_parallel_size {cut} and {shape.kv_heads} key-value heads: one must divide "
+                "the other, or vLLM does not start",
+            )  # fmt: skip
         yield from _vllm(name, engine, compute, weights, per_token, context, mean_tokens)
         return
     if compute.gpus > 1:

@@ -10,6 +10,7 @@ from dasd_assets.plan.asset_plan import AssetPlan, total
 from dasd_assets.plan.disk import restart_bytes
 from dasd_assets.plan.estimate import Estimate
 from dasd_assets.plan.figures import Figure, Figures
+from dasd_assets.plan.layout import Placement, layout
 from dasd_assets.plan.measured import Measured
 from dasd_assets.plan.memory import Finding, inference_findings, training_findings
 from dasd_assets.plan.shards import fitting_shard, shard_findings
@@ -29,6 +30,7 @@ class Plan:
     Attributes:
         restart_bytes: disk that the restart points of one stage need while it is trained.
         fitting_shard: questions that a shard should have; None: no throughput is known.
+        layout: what is started on the declared GPUs.
     """
 
     profile: str
@@ -40,6 +42,7 @@ class Plan:
     restart_bytes: float
     n_files: int
     fitting_shard: int | None
+    layout: list[Placement]
 
     @property
     def requests(self) -> int:
@@ -107,7 +110,7 @@ def plan_pipeline(
             *_memory(profile, figures, teacher, student),
             *shard_findings(sizes, fitting, n_shards, n_files),
         ],
-        restart, n_files, fitting,
+        restart, n_files, fitting, list(layout(profile)),
     )  # fmt: skip
     if plan.disk_bytes > free_bytes:
         plan.findings.insert(

@@ -108,6 +108,7 @@ def test_gpus_that_an_engine_does_not_use_are_named() -> None:
     [
         ({"tensor_parallel_size": 4}, 2, "problem", "tensor_parallel_size 4, but 2 GPUs"),
         ({"tensor_parallel_size": 1}, 2, "warning", "tensor_parallel_size 1, but 2 GPUs"),
+        ({"tensor_parallel_size": 3}, 3, "problem", "3 and 8 key-value heads: one must divide"),
         ({"max_model_len": 9_000, "max_num_seqs": 8}, 1, "warning", "max_model_len 9,000 is below"),
         # (80 x 0.2 - 7.45) GiB hold 62K tokens.
         ({"gpu_memory_utilization": 0.2}, 1, "problem", "cache of one answer of 65,536 tokens"),

@@ -1,0 +1,65 @@
+"""How each kind of work would lie on the GPUs that the profile declares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dasd_assets.profile import Profile, Training
+from resources.compute import Compute
+from resources.engines.settings import EngineSettings, OpenAiSettings, VllmSettings
+
+
+@dataclass(frozen=True)
+class Placement:
+    """One kind of work.
+
+    Attributes:
+        work: the setting that says how it is run.
+        gpus: of one run.
+        pool: steps that share its slots.
+        how: what is started on these GPUs.
+    """
+
+    work: str
+    gpus: int
+    pool: str | None
+    how: str
+
+
+def layout(profile: Profile) -> Iterator[Placement]:
+    """Each kind of work that a model does, in the order of the data's way."""
+    compute = profile.compute
+    teacher, student = compute.teacher_inference, compute.student_inference
+    yield _place("teacher.engine", teacher, inference_layout(profile.teacher.engine))
+    yield _place("base_student.engine", student, inference_layout(profile.base_student.engine))
+    stages = {
+        "temperature_scheduled_learning": profile.temperature_scheduled_learning,
+        "mixed_policy_distillation.training": profile.mixed_policy_distillation.training,
+    }
+    for name, training in stages.items():
+        yield _place(name, compute.training, training_layout(training))
+
+
+def inference_layout(engine: EngineSettings) -> str:
+    """What an engine starts."""
+    if isinstance(engine, OpenAiSettings):
+        return f"a server elsewhere, {engine.concurrency} requests at once"
+    if isinstance(engine, VllmSettings):
+        size = engine.tensor_parallel_size
+        return f"vLLM, tensor parallel {size}" if size > 1 else "vLLM, the model whole"
+    return "transformers, the model whole"
+
+
+def training_layout(training: Training) -> str:
+    """What the launcher starts, and what a step of each process takes."""
+    passes = training.global_batch_size // (training.processes * training.micro_batch_size)
+    zero = training.deepspeed_zero_stage
+    return (
+        f"{training.processes} process(es){f', DeepSpeed ZeRO-{zero}' if zero else ''}, "
+        f"{passes} pass(es) of {training.micro_batch_size} x {training.max_length:,} tokens a step"
+    )
+
+
+def _place(work: str, compute: Compute, how: str) -> Placement:
+    return Placement(work, compute.gpus, compute.pool, how)

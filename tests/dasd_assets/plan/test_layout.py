@@ -1,0 +1,40 @@
+"""What is started on the declared GPUs."""
+
+from __future__ import annotations
+
+import pytest
+
+from dasd_assets.plan.layout import inference_layout, layout
+from dasd_assets.profile import load_profile
+from resources.engines.settings import OpenAiSettings, TransformersSettings, VllmSettings
+
+
+def test_the_papers_layout() -> None:
+    placed = {one.work: one for one in layout(load_profile("dasd-4b"))}
+    teacher = placed["teacher.engine"]
+    assert (teacher.gpus, teacher.pool, teacher.how) == (8, "teacher", "vLLM, tensor parallel 8")
+    assert placed["base_student.engine"].how == "vLLM, the model whole"
+    training = placed["temperature_scheduled_learning"]
+    assert training.gpus == 16
+    # 64 sequences a step over 16 processes of one sequence.
+    assert training.how == (
+        "16 process(es), DeepSpeed ZeRO-3, 4 pass(es) of 1 x 65,536 tokens a step"
+    )
+
+
+@pytest.mark.parametrize(
+    ("engine", "how"),
+    [
+        (TransformersSettings(), "transformers, the model whole"),
+        (VllmSettings(), "vLLM, the model whole"),
+        (VllmSettings(tensor_parallel_size=2), "vLLM, tensor parallel 2"),
+        (
+            OpenAiSettings(base_url="http://127.0.0.1/v1", served_model="m", concurrency=9),
+            "a server elsewhere, 9 requests at once",
+        ),
+    ],
+)
+def test_an_engines_layout(
+    engine: TransformersSettings | VllmSettings | OpenAiSettings, how: str
+) -> None:
+    assert inference_layout(engine) == how
