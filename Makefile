@@ -15,7 +15,7 @@ TEST_PROCESSES ?= 2
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test ui compare-policies ablation lint types validate tiny-world requirements clean
+.PHONY: demo test ui compare-policies ablation lint types validate reference tiny-world requirements clean
 
 demo: $(SETUP)  ## run the whole pipeline on tiny models, then print what each stage gained
 	$(BIN)/dasd run
@@ -42,6 +42,10 @@ types: $(SETUP)
 
 validate: $(SETUP)  ## load the definitions the way Dagster does
 	$(BIN)/dagster definitions validate
+
+reference: $(SETUP)  ## write docs/reference and docs/cli.md anew from the code
+	$(BIN)/python -m dasd_assets.reference
+	$(BIN)/python -m dasd_assets.cli.reference
 
 tiny-world: $(SETUP)  ## rebuild the tiny questions, tokenizers and models from scratch
 	$(BIN)/python -m training.tiny_world.build --out tiny_world --seed 0

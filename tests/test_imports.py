@@ -24,6 +24,8 @@ DAGSTER_MODULES = {
     "dasd_assets/evaluation/costs.py",
     "dasd_assets/evaluation/stage_report.py",
     "dasd_assets/questions/sensors.py",
+    "dasd_assets/reference/__main__.py",
+    "dasd_assets/reference/shaped_by.py",
     "dasd_assets/release/history.py",
     "dasd_assets/release/publish.py",
     "dasd_assets/temperature_scheduled_learning/stage.py",

@@ -47,7 +47,7 @@ class Evaluation(Section):
 
     benchmarks: dict[PartitionName, Benchmark] = Field(min_length=1)
     samples_per_question: int = Field(64, ge=1, description="k of avg@k")
-    temperature: Temperature = 1.0
-    top_p: float = Field(1.0, gt=0.0, le=1.0)
+    temperature: Temperature = Field(1.0, description="of the answers")
+    top_p: float = Field(1.0, gt=0.0, le=1.0, description="nucleus sampling mass")
     confidence: float = Field(0.95, gt=0.0, lt=1.0, description="of the bootstrap intervals")
-    bootstrap_resamples: int = Field(2_000, ge=100)
+    bootstrap_resamples: int = Field(2_000, ge=100, description="draws of each interval")

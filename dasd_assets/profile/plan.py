@@ -19,14 +19,14 @@ class ModelShape(Section):
     weight_bytes: float | None = Field(
         None, gt=0.0, description="bytes of the files; unset: two bytes a parameter"
     )
-    layers: int = Field(ge=1)
+    layers: int = Field(ge=1, description="decoder layers")
     full_attention_layers: int | None = Field(
         None, ge=0, description="layers whose cache grows with the context; unset: all"
     )
     kv_heads: int = Field(ge=1, description="key-value heads of one layer")
     head_dim: int = Field(ge=1, description="width of a head")
     hidden_size: int = Field(ge=1, description="width of the hidden states")
-    vocab_size: int = Field(ge=1)
+    vocab_size: int = Field(ge=1, description="entries of the output layer")
 
 
 class PlanSettings(Section):

@@ -22,15 +22,15 @@ class Restart(Section):
 class Training(Section):
     """Supervised fine-tuning settings (paper section 6.4.1 and the authors' training YAMLs)."""
 
-    epochs: int = Field(6, ge=1)
+    epochs: int = Field(6, ge=1, description="passes over the samples")
     learning_rate: float = Field(5e-5, gt=0.0, description="peak learning rate")
     min_learning_rate: float = Field(1e-5, ge=0.0, description="end of the cosine")
     warmup_ratio: Probability = Field(0.1, description="share of the steps with linear warm-up")
-    adam_beta1: float = Field(0.9, ge=0.0, lt=1.0)
-    adam_beta2: float = Field(0.95, ge=0.0, lt=1.0)
-    adam_epsilon: float = Field(1e-8, gt=0.0)
-    weight_decay: float = Field(0.1, ge=0.0)
-    max_grad_norm: float = Field(1.0, gt=0.0)
+    adam_beta1: float = Field(0.9, ge=0.0, lt=1.0, description="of AdamW")
+    adam_beta2: float = Field(0.95, ge=0.0, lt=1.0, description="of AdamW")
+    adam_epsilon: float = Field(1e-8, gt=0.0, description="of AdamW")
+    weight_decay: float = Field(0.1, ge=0.0, description="of AdamW")
+    max_grad_norm: float = Field(1.0, gt=0.0, description="gradients are clipped to this norm")
     global_batch_size: int = Field(64, ge=1, description="packed sequences per optimiser step")
     micro_batch_size: int = Field(1, ge=1, description="packed sequences per device and pass")
     max_length: int = Field(65_536, ge=8, description="tokens of one packed sequence")
@@ -45,7 +45,7 @@ class Training(Section):
     liger_kernel: bool = Field(False, description="fused Triton kernels (GPU only)")
     deepspeed_zero_stage: Literal[0, 2, 3] = Field(0, description="0: no DeepSpeed")
     processes: int = Field(1, ge=1, description="training processes (one per GPU)")
-    seed: int = Field(42, ge=0)
+    seed: int = Field(42, ge=0, description="of the order of the samples")
     restart: Restart = Field(default_factory=Restart, description="shapes no weights")
 
     @model_validator(mode="after")
@@ -71,7 +71,7 @@ class Training(Section):
 class OneEpoch(Training):
     """The third stage's settings: as the others', but one epoch unless said (paper 6.4.2)."""
 
-    epochs: int = Field(1, ge=1)
+    epochs: int = Field(1, ge=1, description="passes over the samples")
 
 
 class MixedPolicyDistillation(Section):

@@ -15,7 +15,7 @@ class _Settings(BaseModel):
 class TransformersSettings(_Settings):
     """The embedded engine: a transformers model in this process."""
 
-    kind: Literal["transformers"] = "transformers"
+    kind: Literal["transformers"] = Field("transformers", description="which engine")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("bfloat16", description="weights")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the model runs")
     batch_size: PositiveInt = Field(64, description="answers sampled together")
@@ -27,7 +27,7 @@ class TransformersSettings(_Settings):
 class VllmSettings(_Settings):
     """vLLM in this process."""
 
-    kind: Literal["vllm"] = "vllm"
+    kind: Literal["vllm"] = Field("vllm", description="which engine")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("bfloat16", description="weights")
     tensor_parallel_size: PositiveInt = Field(1, description="GPUs that share each layer")
     max_model_len: PositiveInt | None = Field(
@@ -48,7 +48,7 @@ class OpenAiSettings(_Settings):
     # A bad value may hold a secret.
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    kind: Literal["openai"] = "openai"
+    kind: Literal["openai"] = Field("openai", description="which engine")
     base_url: str = Field(
         description="URL of the API, up to and with /v1; without user or password",
         pattern=r"^https?://",
@@ -75,8 +75,10 @@ class OpenAiSettings(_Settings):
     max_cost: PositiveFloat | None = Field(
         None, description="money one step may spend, in the currency of the two prices"
     )
-    price_per_million_prompt_tokens: float = Field(0.0, ge=0.0)
-    price_per_million_completion_tokens: float = Field(0.0, ge=0.0)
+    price_per_million_prompt_tokens: float = Field(
+        0.0, ge=0.0, description="for max_cost and the cost in metadata, any currency"
+    )
+    price_per_million_completion_tokens: float = Field(0.0, ge=0.0, description="likewise")
 
     @model_validator(mode="after")
     def _no_secret_in_the_url(self) -> OpenAiSettings:

@@ -1,0 +1,35 @@
+"""Write docs/reference anew."""
+
+from __future__ import annotations
+
+from dasd_assets.profile import PROJECT_ROOT, load_profile
+from dasd_assets.reference.assets import assets_page
+from dasd_assets.reference.checks import checks_page
+from dasd_assets.reference.settings import setting_paths, settings_page
+from dasd_assets.reference.shaped_by import shaped_by
+from dasd_assets.reference.tables import tables_page
+
+FOLDER = PROJECT_ROOT / "docs" / "reference"
+
+
+def pages() -> dict[str, str]:
+    """File name -> text of every page."""
+    profile = load_profile("tiny")
+    shaped = shaped_by(profile, setting_paths())
+    return {
+        "assets.md": assets_page(profile, shaped),
+        "tables.md": tables_page(),
+        "settings.md": settings_page(shaped),
+        "checks.md": checks_page(),
+    }
+
+
+def main() -> None:
+    """Write all pages."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name, text in pages().items():
+        (FOLDER / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
