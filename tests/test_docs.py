@@ -23,6 +23,8 @@ PAGES = [
 IDS = [str(page.relative_to(PROJECT_ROOT)) for page in PAGES]
 LINK = re.compile(r"(?<!\\)\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^( *)```.*?^\1```", re.MULTILINE | re.DOTALL)
+TABLE = re.compile(r"^(\| \w.*)\n\|[-|]+\|\n((?:\|.*\n?)+)", re.MULTILINE)
+DESCRIPTIONS = ("what it is", "what is measured", "does")
 COMMAND = re.compile(r"^\s*(?:\$ )?(?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?(dasd(?: .*)?)$", re.MULTILINE)
 
 
@@ -40,6 +42,25 @@ def test_every_setting_says_what_it_is() -> None:
         if not group.model.model_fields[name].description
     ]
     assert unsaid == []
+
+
+def test_every_line_of_the_reference_says_something() -> None:
+    """Columns and checks have descriptions, and so has every setting of every kind."""
+    unsaid, n_lines = [], 0
+    for page in sorted(FOLDER.glob("*.md")):
+        for header, rows in TABLE.findall(page.read_text(encoding="utf-8")):
+            titles = cells(header)
+            said = next(titles.index(title) for title in DESCRIPTIONS if title in titles)
+            for row in rows.splitlines():
+                n_lines += 1
+                unsaid += [f"{page.name}: {row}"] if not cells(row)[said] else []
+    assert unsaid == []
+    assert n_lines > 400
+
+
+def cells(row: str) -> list[str]:
+    """Texts of a row of a Markdown table."""
+    return [cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]]
 
 
 def anchors(page: Path) -> set[str]:

@@ -42,15 +42,16 @@ def build(profile: Profile) -> dg.SensorDefinition:
     """The sensor of one profile; it is off until somebody switches it on in the UI."""
     inbox = inbox_at(profile.questions.inbox)
 
-    @dg.sensor(job=read_questions(), minimum_interval_seconds=SECONDS_BETWEEN_TICKS)
+    @dg.sensor(
+        job=read_questions(),
+        minimum_interval_seconds=SECONDS_BETWEEN_TICKS,
+        description="Registers every new drop of the inbox as a question_shard and asks for its "
+        "questions. A drop whose content changed is read again. One that is gone, that has the "
+        "same content as another, or whose name cannot be used is told here, with what to do.",
+    )
     def new_question_drops(
         context: dg.SensorEvaluationContext,
     ) -> dg.SensorResult | dg.SkipReason:
-        """Registers every new drop of the inbox as a question shard and asks for its questions.
-
-        A drop whose content changed is read again. One that is gone, that has the same content as
-        another, or whose name cannot be used is told here, with what to do.
-        """
         instance = context.instance
         try:
             listing = list_inbox(inbox)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from typing import Any, Literal, get_args, get_origin
 
@@ -20,7 +21,10 @@ def shaped_by(profile: Profile, settings: Iterable[Setting]) -> dict[Setting, fr
     before = _versions(profile)
     shaped = {}
     for setting in settings:
-        after = _versions(_with_another(profile, setting))
+        with warnings.catch_warnings():
+            # Another value need not be of the setting's type.
+            warnings.filterwarnings("ignore", "Pydantic serializer warnings", UserWarning)
+            after = _versions(_with_another(profile, setting))
         shaped[setting] = frozenset(name for name in before if before[name] != after[name])
     return shaped
 
