@@ -44,8 +44,8 @@ validate: $(SETUP)  ## load the definitions the way Dagster does
 	$(BIN)/dagster definitions validate
 
 reference: $(SETUP)  ## write docs/reference and docs/cli.md anew from the code
-	$(BIN)/python -m dasd_assets.reference
-	$(BIN)/python -m dasd_assets.cli.reference
+	$(BIN)/python -W ignore -m dasd_assets.reference
+	$(BIN)/python -W ignore -m dasd_assets.cli.reference
 
 tiny-world: $(SETUP)  ## rebuild the tiny questions, tokenizers and models from scratch
 	$(BIN)/python -m training.tiny_world.build --out tiny_world --seed 0

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
-import dagster as dg
-
 from dasd_assets.profile import PROJECT_ROOT, load_profile
 from dasd_assets.reference.assets import assets_page
 from dasd_assets.reference.checks import checks_page
@@ -30,8 +26,6 @@ def pages() -> dict[str, str]:
 
 def main() -> None:
     """Write all pages."""
-    warnings.simplefilter("ignore", dg.BetaWarning)
-    warnings.simplefilter("ignore", dg.PreviewWarning)
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name, text in pages().items():
         (FOLDER / name).write_text(text, encoding="utf-8")
