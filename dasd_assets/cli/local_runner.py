@@ -214,8 +214,10 @@ def _execute(work: Work, invocation: str) -> Outcome:
         result = dg.execute_job(
             job, instance, run_config=RUN_CONFIG, tags=tags, asset_selection=list(work.assets)
         )
-        failures = (event for event in result.all_events if event.is_failure)
-        errors = tuple(dict.fromkeys(_cause(event) for event in failures))
+        failures = [event for event in result.all_events if event.is_failure]
+        # The run's own failure says again what its steps have said.
+        of_steps = [event for event in failures if event.step_key] or failures
+        errors = tuple(dict.fromkeys(map(_cause, of_steps)))
         return Outcome(work, result.run_id, () if result.success else errors or ("failed",))
 
 

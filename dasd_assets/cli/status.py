@@ -139,7 +139,7 @@ def _status(instance: dg.DagsterInstance, resolver: Any, graph: Any, key: Any) -
         key.to_user_string(), partitions, run_id,
         run.dagster_run.status.value.lower() if run else None,
         run.update_timestamp.timestamp() if run else None,
-        _failing(instance, graph, key), causes,
+        _failing(instance, graph, key, failed), causes,
     )  # fmt: skip
 
 
@@ -169,7 +169,10 @@ def _attempts(
     return set(), {""}
 
 
-def _failing(instance: dg.DagsterInstance, graph: Any, key: Any) -> dict[str, int]:
+def _failing(
+    instance: dg.DagsterInstance, graph: Any, key: Any, failed: set[str]
+) -> dict[str, int]:
+    """Check -> partitions in which it fails, without those that failed before they were checked."""
     from dagster._core.storage.asset_check_execution_record import (
         AssetCheckExecutionResolvedStatus as Status,
     )
@@ -182,10 +185,18 @@ def _failing(instance: dg.DagsterInstance, graph: Any, key: Any) -> dict[str, in
     for check in checks:
         state = states.get(check)
         subsets = state.subsets if state else {}
-        n = sum(subsets[s].size for s in (Status.FAILED, Status.EXECUTION_FAILED) if s in subsets)
-        if n:
-            failing[check.name] = n
+        found = _names(subsets.get(Status.FAILED))
+        found |= _names(subsets.get(Status.EXECUTION_FAILED)) - failed
+        if found:
+            failing[check.name] = len(found)
     return failing
+
+
+def _names(subset: Any) -> set[str]:
+    """Partition keys of an entity subset; that of an unpartitioned one is the empty text."""
+    if subset is None or subset.is_empty:
+        return set()
+    return set(subset.subset_value.get_partition_keys()) if subset.is_partitioned else {""}
 
 
 def _not_registered(profile: Profile, instance: dg.DagsterInstance) -> list[str]:

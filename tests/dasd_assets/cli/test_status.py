@@ -27,10 +27,16 @@ def status(*arguments: str) -> Result:
 def graph(code_version: str = "1", is_broken: bool = False) -> dg.Definitions:
     """Two assets: one with a partition for each shard and a check, one that reads all of them."""
 
-    @dg.asset(partitions_def=dg.DynamicPartitionsDefinition(name=QUESTION_SHARD))
+    shards = dg.DynamicPartitionsDefinition(name=QUESTION_SHARD)
+
+    @dg.asset(partitions_def=shards)
     def parts(context: dg.AssetExecutionContext) -> None:
         if is_broken and context.partition_key == "other":
             raise ValueError("broken")
+
+    @dg.asset_check(asset=parts, partitions_def=shards)
+    def is_whole() -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(passed=False)
 
     @dg.asset(
         deps=[dg.AssetDep(parts, partition_mapping=dg.AllPartitionMapping())],
@@ -44,7 +50,8 @@ def graph(code_version: str = "1", is_broken: bool = False) -> dg.Definitions:
     def is_good() -> dg.AssetCheckResult:
         return dg.AssetCheckResult(passed=False)
 
-    return dg.Definitions([parts, whole], asset_checks=[is_good], executor=dg.in_process_executor)
+    checks = [is_whole, is_good]
+    return dg.Definitions([parts, whole], asset_checks=checks, executor=dg.in_process_executor)
 
 
 @pytest.fixture
@@ -109,6 +116,20 @@ def test_checks_that_fail_are_named(
         make(instance, good, "parts", shard)
     make(instance, good, "whole", None)  # its check runs along
     assert found(instance, good, monkeypatch)["whole"].failing_checks == {"is_good": 1}
+
+
+def test_a_check_of_what_failed_before_it_is_not_said_to_fail(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = graph(is_broken=True)
+    for shard in SHARDS:
+        make(instance, broken, "parts", shard)
+    make(instance, broken, "whole", None)
+    seen = found(instance, broken, monkeypatch)
+    assert seen["parts"].partitions == {"example": FRESH, "other": FAILED}
+    assert seen["parts"].failing_checks == {"is_whole": 1}
+    assert seen["whole"].partitions == {"": FAILED}
+    assert seen["whole"].failing_checks == {}
 
 
 def test_what_is_being_made(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> None:
