@@ -46,7 +46,6 @@ RUN_CONFIG = {
 """Steps of one run follow each other; runs of different partitions go side by side."""
 
 INVOCATION_TAG = "dasd/invocation"
-PROCESS_TAG = "dasd/process"
 
 
 @dataclass(frozen=True)
@@ -167,19 +166,6 @@ class LocalRunner:
                     return failures
         return []
 
-    def end_killed_runs(self) -> int:
-        """Mark runs whose runner was killed as failed and give back the pool slots they hold."""
-        unfinished = self._instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
-        ended = 0
-        for run in unfinished:
-            process = run.tags.get(PROCESS_TAG)
-            if process is None or Path("/proc", process).exists():
-                continue
-            self._instance.report_run_failed(run, "the process that ran it was killed")
-            self._instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-            ended += 1
-        return ended
-
 
 def _start_worker(log_file: Path) -> None:
     """Send what a worker and its steps print to a file, and let the worker end with its parent."""
@@ -205,7 +191,7 @@ def _execute(work: Work, invocation: str) -> Outcome:
     """Make one piece of work in a Dagster run, in a worker process."""
     job = _all_assets_job()
     keys = set(work.assets)
-    tags = {INVOCATION_TAG: invocation, PROCESS_TAG: str(os.getpid())}
+    tags = {INVOCATION_TAG: invocation}
     if work.partition_key is not None:
         tags |= job.get_definition().get_tags_for_partition_key(
             work.partition_key, selected_asset_keys=keys

@@ -128,6 +128,7 @@ def _run(profile: Profile, folder: Path, workers: int) -> list[Outcome]:
     from dasd_assets.cli.progress import ProgressPrinter
     from dasd_assets.cli.summary import print_summary
     from dasd_assets.definitions import inference_model
+    from dasd_assets.local_run_launcher import end_killed_runs
     from dasd_assets.questions.sensors import register_drops
     from resources.engines.model_folder import ModelFolderError
 
@@ -146,10 +147,9 @@ def _run(profile: Profile, folder: Path, workers: int) -> list[Outcome]:
     with dg.DagsterInstance.get() as instance:
         for warning in register_drops(instance, profile).warnings:
             typer.secho(f"inbox: {warning}", fg=typer.colors.YELLOW, err=True)
+        if killed := end_killed_runs(instance):
+            typer.echo(f"{killed} run(s) whose process was killed marked as failed")
         runner = LocalRunner(instance, workers, folder / "workers.log")
-        killed = runner.end_killed_runs()
-        if killed:
-            typer.echo(f"{killed} run(s) of a killed `dasd run` marked as failed")
         n_runs = 0
 
         def on_plan(work: list[Work]) -> None:

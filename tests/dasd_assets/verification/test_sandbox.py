@@ -18,7 +18,6 @@ from dasd_assets.verification import sandbox
 from dasd_assets.verification.sandbox import Limits, SandboxError, TestRun, run_tests
 
 LIMITS = Limits(cpu_seconds=1, memory_mib=256, scratch_mib=16, output_bytes=100_000)
-LIVES_ON = "\x00".join(("sleep", "7654"))
 
 
 def run(program: str, given: str = "", limits: Limits = LIMITS) -> TestRun:
@@ -174,7 +173,7 @@ def test_files_are_few_and_small(program: str) -> None:
 def processes_named(command: str) -> list[int]:
     found = []
     for process in psutil.process_iter(["cmdline"]):
-        if "\x00".join(process.info["cmdline"] or []) == command:
+        if " ".join(process.info["cmdline"] or []) == command:
             found.append(process.pid)
     return found
 
@@ -182,20 +181,20 @@ def processes_named(command: str) -> list[int]:
 def test_a_child_that_wants_to_live_on_is_ended() -> None:
     child = (
         "import os\nif not os.fork():\n    os.setsid()\n    if not os.fork():\n"
-        "        os.execv('/bin/sleep', ['sleep', '7654'])\n    os._exit(0)\nprint('done')"
+        "        os.execv('/bin/sleep', ['sleep', '7653'])\n    os._exit(0)\nprint('done')"
     )
     runs = list(run_tests(child, [{"input": ""}] * 3, LIMITS))
     assert [each.printed for each in runs] == ["done\n"] * 3
-    assert not processes_named(LIVES_ON)
+    wait_until(lambda: not processes_named("sleep 7653"))
 
 
 def test_closing_early_ends_everything() -> None:
     sleeper = "import os\nif input(): os.execv('/bin/sleep', ['sleep', '7654'])"
     runs = run_tests(sleeper, [{"input": "\n"}, {"input": "x"}], Limits(cpu_seconds=60))
     assert next(runs).ended == "finished"
-    wait_until(lambda: bool(processes_named(LIVES_ON)))
+    wait_until(lambda: bool(processes_named("sleep 7654")))
     runs.close()
-    wait_until(lambda: not processes_named(LIVES_ON))
+    wait_until(lambda: not processes_named("sleep 7654"))
 
 
 def wait_until(holds) -> None:  # type: ignore[no-untyped-def]
