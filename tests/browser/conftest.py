@@ -29,7 +29,7 @@ from dasd_assets.partitions import QUESTION_SHARD
 from dasd_assets.profile import load_profile
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def pipeline(
     finished: tuple[Pipeline, subprocess.CompletedProcess[str]],
     tmp_path_factory: pytest.TempPathFactory,
@@ -57,15 +57,16 @@ def pipeline(
     return copy
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def ui(pipeline: Pipeline) -> Iterator[str]:
     """Address of a webserver over the pipeline."""
     with webserver(pipeline) as address:
         yield address
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    """A browser for one module: while it is open, no other test can use asyncio."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
