@@ -16,6 +16,7 @@ from dasd_assets import automation, jobs
 from dasd_assets.divergence_sampling import assets as divergence_sampling
 from dasd_assets.evaluation import assets as evaluation
 from dasd_assets.home import active_profile, home
+from dasd_assets.local_executor import local_executor
 from dasd_assets.measured import with_prices
 from dasd_assets.mixed_policy_distillation import assets as mixed_policy_distillation
 from dasd_assets.models import assets as models
@@ -89,7 +90,7 @@ def executor() -> dg.ExecutorDefinition:
     """
     chosen = os.environ.get("DASD_EXECUTOR", "")
     if not chosen:
-        return dg.multiprocess_executor
+        return local_executor
     if chosen != "kubernetes":
         raise ProfileError(
             f"DASD_EXECUTOR={chosen}: has to be kubernetes, or unset for processes of this machine"

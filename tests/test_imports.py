@@ -16,6 +16,7 @@ DAGSTER_MODULES = {
     "dasd_assets/automation.py",
     "dasd_assets/definitions.py",
     "dasd_assets/jobs.py",
+    "dasd_assets/local_executor.py",
     "dasd_assets/local_run_launcher.py",
     "dasd_assets/out_of_date.py",
     "dasd_assets/measured.py",

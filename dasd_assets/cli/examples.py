@@ -35,6 +35,7 @@ EXAMPLES = {
     "run": _lines(
         "`dasd run`: the profile `tiny`, which needs nothing",
         "`DASD_PROFILE=my-project/profile.yaml dasd run --workers 4`: a profile of your own",
+        "`dasd run --select +key:divergence_sample`: up to the samples, without training",
     ),
     "status": _lines(
         "`dasd status`: one line for each asset",

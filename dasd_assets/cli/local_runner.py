@@ -14,33 +14,25 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
+from dagster._core.errors import DagsterError
 
 from dasd_assets.out_of_date import Loading
 
 DEFINITIONS_MODULE = "dasd_assets.definitions"
 ALL_ASSETS_JOB = "__ASSET_JOB"
 
-PRELOADED = [
-    DEFINITIONS_MODULE, "dagster._utils.test", "torch", "transformers",
-    "great_expectations.expectations", "duckdb",
-]  # fmt: skip
-"""Imported once, in the process that steps are forked from: a step then starts in a moment."""
-
 RUN_CONFIG = {
-    "execution": {
-        "config": {
-            "max_concurrent": 1,
-            "start_method": {"forkserver": {"preload_modules": PRELOADED}},
-        }
-    },
+    "execution": {"config": {"max_concurrent": 1}},
     "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
 }
 """Steps of one run follow each other; runs of different partitions go side by side."""
@@ -69,22 +61,33 @@ class Outcome:
     errors: tuple[str, ...]
 
 
+class SelectionError(ValueError):
+    """Text that selects no asset."""
+
+
 class LocalRunner:
     """Finds what is out of date and runs it, partition by partition."""
 
-    def __init__(self, instance: dg.DagsterInstance, workers: int, log_file: Path) -> None:
-        """Prepare to bring everything up to date.
+    def __init__(
+        self, instance: dg.DagsterInstance, workers: int, log_file: Path, selection: str = ""
+    ) -> None:
+        """Prepare to bring everything, or a selection of it, up to date.
 
         Args:
             instance: persistent instance of the pipeline.
             workers: runs that go on at the same time.
             log_file: gets what the workers print; the steps' own logs are in the instance.
+            selection: in Dagster's selection syntax, such as `+key:divergence_sample`; empty: all.
+
+        Raises:
+            SelectionError: it selects nothing.
         """
         self._instance = instance
         self._workers = workers
         self._log_file = log_file
         self.invocation = uuid.uuid4().hex
         self._graph = _all_assets_job().get_definition().asset_layer.asset_graph
+        self._selected = _selected(selection, self._graph)
 
     def groups(self) -> list[list[dg.AssetKey]]:
         """Assets in topological order, those of one partitioning together where they can be.
@@ -97,7 +100,7 @@ class LocalRunner:
         for level in self._graph.toposorted_asset_keys_by_level:
             for key in sorted(level):
                 node = self._graph.get(key)
-                if not node.is_materializable:
+                if not node.is_materializable or key not in self._selected:
                     continue
                 earliest = 0
                 for parent in node.parent_keys & place.keys():
@@ -165,6 +168,21 @@ class LocalRunner:
                 if failures:
                     return failures
         return []
+
+
+def _selected(selection: str, graph: AssetGraph) -> AbstractSet[dg.AssetKey]:
+    if not selection:
+        return graph.materializable_asset_keys
+    try:
+        found = dg.AssetSelection.from_string(selection).resolve(graph)
+    except DagsterError:
+        found = set()
+    if not found:
+        raise SelectionError(
+            f"--select {selection}: selects no asset. Write `key:NAME`, `+key:NAME` (with all "
+            "above it) or `group:NAME`; the names are in docs/reference/assets.md"
+        )
+    return found
 
 
 def _start_worker(log_file: Path) -> None:

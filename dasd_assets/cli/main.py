@@ -60,6 +60,13 @@ def options(
 
 def run(
     workers: Annotated[int, typer.Option(min=1, help="Partitions that are made side by side.")] = 2,
+    select: Annotated[
+        str,
+        typer.Option(
+            help="Only these assets, in Dagster's selection syntax: `key:questions`, "
+            "`+key:divergence_sample` (with all above it), `group:evaluation`. Empty: all."
+        ),
+    ] = "",
 ) -> None:
     """Register new question drops, then make everything that is missing or stale.
 
@@ -68,7 +75,7 @@ def run(
     with refusing(BadInputError, ProfileError, TooFewGpusError):
         profile, folder = prepare()
         _check_inbox(profile)
-        failures = _run(profile, folder, workers)
+        failures = _run(profile, folder, workers, select)
     if failures:
         for outcome in failures:
             typer.secho(f"failed: {outcome.work}", fg=typer.colors.RED, err=True)
@@ -121,10 +128,10 @@ def _set_pool_limits() -> None:
         set_pool_limits(instance, defs)
 
 
-def _run(profile: Profile, folder: Path, workers: int) -> list[Outcome]:
+def _run(profile: Profile, folder: Path, workers: int, select: str) -> list[Outcome]:
     import dagster as dg
 
-    from dasd_assets.cli.local_runner import LocalRunner
+    from dasd_assets.cli.local_runner import LocalRunner, SelectionError
     from dasd_assets.cli.progress import ProgressPrinter
     from dasd_assets.cli.summary import print_summary
     from dasd_assets.definitions import inference_model
@@ -149,7 +156,10 @@ def _run(profile: Profile, folder: Path, workers: int) -> list[Outcome]:
             typer.secho(f"inbox: {warning}", fg=typer.colors.YELLOW, err=True)
         if killed := end_killed_runs(instance):
             typer.echo(f"{killed} run(s) whose process was killed marked as failed")
-        runner = LocalRunner(instance, workers, folder / "workers.log")
+        try:
+            runner = LocalRunner(instance, workers, folder / "workers.log", select)
+        except SelectionError as error:
+            raise BadInputError(str(error)) from error
         n_runs = 0
 
         def on_plan(work: list[Work]) -> None:
@@ -158,7 +168,7 @@ def _run(profile: Profile, folder: Path, workers: int) -> list[Outcome]:
 
         with ProgressPrinter(instance, runner.invocation, started) as progress:
             failures = runner.run(on_plan, progress.on_end)
-        if not failures:
+        if not failures and not select:
             print_summary(profile, folder)
         if n_runs:
             typer.echo(
@@ -166,7 +176,8 @@ def _run(profile: Profile, folder: Path, workers: int) -> list[Outcome]:
                 f"peak memory {progress.peak_bytes / 1024**3:.1f} GiB"
             )
         else:
-            typer.echo("Everything is up to date; nothing was run.")
+            what = f"What {select} selects" if select else "Everything"
+            typer.echo(f"{what} is up to date; nothing was run.")
     return failures
 
 

@@ -8,16 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import dagster as dg
-import pytest
 
-from dasd_assets.definitions import build_definitions
-from dasd_assets.home import home
-from dasd_assets.profile import load_profile
-
-
-def test_from_init_to_curated_questions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything but `dasd run`, which the end-to-end tests run; its first assets are made here."""
+def test_from_init_to_curated_questions(tmp_path: Path) -> None:
+    """Everything but a whole `dasd run`, which the end-to-end tests run."""
     outside = {key: value for key, value in os.environ.items() if not key.startswith("DA")}
 
     def dasd(*arguments: str) -> str:
@@ -42,13 +35,19 @@ def test_from_init_to_curated_questions(tmp_path: Path, monkeypatch: pytest.Monk
     assert "not registered yet: example, new" in dasd("status")
     assert not (tmp_path / ".dasd").exists()
 
-    monkeypatch.delenv("DASD_HOME", raising=False)
-    profile = load_profile(str(tmp_path / value))
-    definitions = build_definitions(profile, home(profile))
-    with dg.DagsterInstance.ephemeral() as instance:
-        instance.add_dynamic_partitions("question_shard", ["example", "new"])
-        assets = [definitions.resolve_assets_def(name) for name in ("raw_questions", "questions")]
-        for shard in ("example", "new"):
-            assert dg.materialize(assets, instance=instance, partition_key=shard).success
+    made = dasd("run", "--select", "group:questions and not key:benchmark_questions")
+    assert "raw_questions, questions [new]: done" in made
+    assert "teacher_responses" not in made
+    again = dasd("run", "--select", "key:raw_questions")
+    assert "What key:raw_questions selects is up to date" in again
     assert json.loads(dasd("plan", "--json"))["questions"] == 61
     assert (tmp_path / "mine" / ".dasd" / "mine" / "lake" / "questions").is_dir()
+
+
+def test_a_selection_of_nothing_is_refused(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [Path(sys.executable).with_name("dasd"), "run", "--select", "key:answers"],
+        env=os.environ | {"DASD_HOME": str(tmp_path)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 2
+    assert "--select key:answers: selects no asset. Write `key:NAME`" in result.stderr
