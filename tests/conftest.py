@@ -16,8 +16,9 @@ from support.pipeline import CAP_RATIO, TINY_WORLD, Pipeline
 from dasd_assets.profile import PROFILE_FOLDER
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let tests that share an expensive fixture run in the same process."""
+    """Let tests that share an expensive fixture run in the same process, in their order."""
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_group(item)))
 

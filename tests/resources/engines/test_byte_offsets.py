@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from openai_harmony import HarmonyEncodingName, load_harmony_encoding
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
@@ -111,6 +111,8 @@ def test_the_large_vocabulary_is_the_real_one(text: str) -> None:
     """Our conversion cuts as the Harmony library does, so the table is tried on real tokens."""
     harmony = harmony_encoding()
     tokenizer, table = table_of("o200k")
+    # Hypothesis finds the markers in the source: our tokenizer takes them for special tokens.
+    assume(not any(marker in text for marker in tokenizer.get_added_vocab()))
     ids = harmony.encode(text, [])
     assert encode(tokenizer, text).tolist() == list(ids)
     assert table.decode(np.array(ids, np.int32)) == text.encode()
