@@ -56,7 +56,7 @@ class Machine:
         return backfill.status
 
     def wait_for(self, backfill_id: str) -> BulkActionStatus:
-        until(lambda: self.status(backfill_id) in DONE, 120)
+        until(lambda: self.status(backfill_id) in DONE)
         return self.status(backfill_id)
 
     def held(self) -> list[dict[str, Any]]:

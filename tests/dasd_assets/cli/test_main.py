@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy
 import typer
 from typer.testing import CliRunner, Result
 
@@ -67,6 +69,29 @@ def test_an_unexpected_error_is_a_message_unless_the_traceback_is_asked_for(
     traceback = "Traceback" in result.stderr + capfd.readouterr().err
     assert traceback == bool(debug)
     assert ("DASD_DEBUG=1 shows where" in result.stderr) != bool(debug)
+
+
+def test_a_locked_database_says_what_to_do(
+    project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "runs.db"
+    holder = sqlite3.connect(file, isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+
+    def write() -> None:
+        """As Dagster's storage does, but without waiting for the lock."""
+        engine = sqlalchemy.create_engine(f"sqlite:///{file}", connect_args={"timeout": 0})
+        with engine.begin() as connection:
+            connection.execute(sqlalchemy.text("CREATE TABLE runs (id INTEGER)"))
+
+    monkeypatch.setattr(report_module, "active_profile", write)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    result = dasd("report")
+    holder.close()
+    assert result.exit_code == 1
+    assert f"error: {tmp_path}: another process keeps Dagster's SQLite database" in result.stderr
+    assert "give the command again; what was finished is kept" in result.stderr
+    assert "INSERT" not in result.stderr
 
 
 def test_bad_input_keeps_its_exit_code_with_a_traceback(
