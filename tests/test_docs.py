@@ -25,7 +25,7 @@ LINK = re.compile(r"(?<!\\)\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^( *)```.*?^\1```", re.MULTILINE | re.DOTALL)
 TABLE = re.compile(r"^(\| \w.*)\n\|[-|]+\|\n((?:\|.*\n?)+)", re.MULTILINE)
 DESCRIPTIONS = ("what it is", "what is measured", "does")
-COMMAND = re.compile(r"^\s*(?:\$ )?(?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?(dasd(?: .*)?)$", re.MULTILINE)
+COMMAND = re.compile(r"^\s*(?:\$ )?(?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?(dasd(?: \S.*)?)$", re.MULTILINE)
 
 
 def test_the_reference_is_in_step_with_the_code() -> None:
@@ -108,3 +108,10 @@ def test_commands_and_their_options_exist(page: Path) -> None:
         assert words[0] in known, line
         options = {word.split("=")[0] for word in words[1:] if re.match(r"--[a-z]", word)}
         assert options <= known[words[0]] | {"--help"}, line
+
+
+def test_the_index_names_every_page() -> None:
+    docs = PROJECT_ROOT / "docs"
+    named = LINK.findall((docs / "README.md").read_text(encoding="utf-8"))
+    there = {page.relative_to(docs).as_posix() for page in docs.rglob("*.md")}
+    assert there - {"README.md"} <= set(named)
