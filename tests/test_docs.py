@@ -25,7 +25,9 @@ LINK = re.compile(r"(?<!\\)\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^( *)```.*?^\1```", re.MULTILINE | re.DOTALL)
 TABLE = re.compile(r"^(\| \w.*)\n\|[-|]+\|\n((?:\|.*\n?)+)", re.MULTILINE)
 DESCRIPTIONS = ("what it is", "what is measured", "does")
-COMMAND = re.compile(r"^\s*(?:\$ )?(?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?(dasd(?: \S.*)?)$", re.MULTILINE)
+COMMAND = re.compile(
+    r"^\s*(?:\$ )?(?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?(dasd(?: \S.*)?)$", re.MULTILINE
+)
 
 
 def test_the_reference_is_in_step_with_the_code() -> None:
