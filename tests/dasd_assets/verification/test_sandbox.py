@@ -243,7 +243,7 @@ def test_without_bubblewrap_nothing_is_run(monkeypatch: pytest.MonkeyPatch, tmp_
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("given", ["", "x" * 1_000_000])
+@pytest.mark.parametrize("given", ["", "x" * 1_000_000], ids=["nothing", "much"])
 def test_where_bubblewrap_cannot_start_nothing_is_run(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, given: str
 ) -> None:
