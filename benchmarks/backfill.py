@@ -1,0 +1,196 @@
+"""What Dagster costs per partition beyond the work itself, over many small partitions.
+
+Teacher responses of the tiny profile, ten temperatures by as many shards as it takes, from a server
+that answers at once. Three ways on the same machine, each in a data folder of its own: `dasd run`;
+a backfill by the daemon, as the UI starts it; and that with Dagster's own executor, which starts a
+Python for every step. Work: the time between start and end of the steps under `dasd run`, which
+has the libraries imported, divided by the partitions that are made side by side.
+
+    python -m benchmarks.backfill [--partitions 200] [--by-daemon 40]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import dagster as dg
+import yaml
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+from transformers import AutoTokenizer
+
+from dasd_assets.profile import PROFILE_FOLDER, PROJECT_ROOT
+from tests.support.daemon import Daemon, until
+from tests.support.faulty_server import FaultyServer
+
+ASSET = dg.AssetKey("teacher_responses")
+TEMPERATURES = ["low", "high", *(f"t{number}" for number in range(8))]
+QUESTIONS_PER_SHARD = 5
+SIDE_BY_SIDE = 2
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one way took, in seconds."""
+
+    partitions: int
+    wall: float
+    in_steps: float
+
+    def overhead(self, work: float) -> float:
+        """Seconds per partition beyond the work, with as much side by side as there is."""
+        return self.wall / self.partitions - work / SIDE_BY_SIDE
+
+
+def main() -> None:
+    """Make the partitions in the three ways and print what each took."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--partitions", type=int, default=200)
+    parser.add_argument("--by-daemon", type=int, default=40, help="partitions in the daemon's ways")
+    arguments = parser.parse_args()
+    tokenizer = AutoTokenizer.from_pretrained(PROJECT_ROOT / "tiny_world" / "models" / "teacher")
+    server = FaultyServer(tokenizer)
+    with tempfile.TemporaryDirectory() as folder:
+        found = {
+            "dasd run": by_command(project(Path(folder), "command", server, arguments.partitions)),
+            "daemon": by_daemon(
+                project(Path(folder), "daemon", server, arguments.by_daemon),
+                "dasd_assets.definitions",
+            ),
+            "daemon, steps started anew": by_daemon(
+                project(Path(folder), "spawned", server, arguments.by_daemon),
+                "benchmarks.backfill_spawned",
+            ),
+        }
+    server.close()
+    work = found["dasd run"].in_steps / found["dasd run"].partitions
+    plain = found["daemon, steps started anew"].overhead(work)
+    print(f"work: {work:.2f} s in steps per partition, {SIDE_BY_SIDE} side by side")
+    for way, one in found.items():
+        overhead = one.overhead(work)
+        print(f"{way:28}{one.partitions:5} partitions  {one.wall / one.partitions:6.2f} s each, "
+              f"{overhead:6.2f} s beyond the work, "
+              f"ratio {plain / overhead:5.1f}")  # fmt: skip
+
+
+def project(folder: Path, name: str, server: FaultyServer, partitions: int) -> dict[str, str]:
+    """A pipeline whose questions are there; the environment that names it."""
+    here = folder / name
+    inbox = here / "inbox"
+    inbox.mkdir(parents=True)
+    lines = "".join(
+        file.read_text(encoding="utf-8")
+        for file in sorted((PROJECT_ROOT / "tiny_world" / "inbox").iterdir())
+    ).splitlines(keepends=True)
+    for shard in range(partitions // len(TEMPERATURES)):
+        begin = shard * QUESTIONS_PER_SHARD
+        drop = inbox / f"s{shard:03}.jsonl"
+        drop.write_text("".join(lines[begin : begin + QUESTIONS_PER_SHARD]), encoding="utf-8")
+    settings: dict[str, Any] = yaml.safe_load(
+        (PROFILE_FOLDER / "tiny.yaml").read_text(encoding="utf-8")
+    )
+    settings["name"] = name
+    settings["questions"]["inbox"] = str(inbox)
+    settings["teacher"]["engine"] = {
+        "kind": "openai", "base_url": server.base_url, "served_model": server.model,
+        "concurrency": 8,
+    }  # fmt: skip
+    settings["teacher_responses"] |= {
+        "temperatures": {name: 0.5 + 0.1 * n for n, name in enumerate(TEMPERATURES)},
+        "samples_per_question": dict.fromkeys(TEMPERATURES, 1),
+    }
+    settings["divergence_sampling"]["budget_samples"] = dict.fromkeys(TEMPERATURES, 10)
+    profile = here / "profile.yaml"
+    profile.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    environment = {"DASD_PROFILE": str(profile), "DASD_HOME": str(here / "home")}
+    run(environment, "+key:teacher_responses and not key:teacher_responses")
+    return environment
+
+
+def run(environment: dict[str, str], select: str) -> None:
+    """`dasd run` of a selection of assets."""
+    subprocess.run(
+        [sys.executable, "-m", "dasd_assets.cli", "run", "--select", select,
+         "--workers", str(SIDE_BY_SIDE)],
+        env=os.environ | environment, check=True, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def by_command(environment: dict[str, str]) -> Found:
+    """`dasd run` of all partitions."""
+    began = time.time()
+    run(environment, "key:teacher_responses")
+    return measured(environment, began)
+
+
+def by_daemon(environment: dict[str, str], module: str) -> Found:
+    """A backfill of all partitions, from when it is asked for."""
+    home = Path(environment["DASD_HOME"]) / "dagster"
+    daemon = Daemon(home, module, environment)
+    began = time.time()
+    daemon.start()
+    try:
+        make_by_backfill(home, environment)
+    finally:
+        daemon.kill(signal.SIGTERM)
+    return measured(environment, began)
+
+
+def make_by_backfill(home: Path, environment: dict[str, str]) -> None:
+    """Ask for all partitions and wait until they are made."""
+    os.environ.update(environment)
+    from dasd_assets.definitions import definitions
+
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        backfill = PartitionBackfill.from_asset_partitions(
+            backfill_id=uuid4().hex[:8], asset_graph=definitions().resolve_asset_graph(),
+            asset_selection=[ASSET], partition_names=None, all_partitions=True,
+            backfill_timestamp=time.time(), tags={}, dynamic_partitions_store=instance,
+            title=None, description=None, run_config=None,
+        )  # fmt: skip
+        instance.add_backfill(backfill)
+        until(lambda: ended(instance, backfill.backfill_id), 3600)
+
+
+def ended(instance: dg.DagsterInstance, backfill_id: str) -> bool:
+    """Whether the daemon is through with a backfill.
+
+    Raises:
+        RuntimeError: a partition of it failed.
+    """
+    backfill = instance.get_backfill(backfill_id)
+    assert backfill is not None
+    if backfill.status in (BulkActionStatus.FAILED, BulkActionStatus.COMPLETED_FAILED):
+        raise RuntimeError(f"the backfill ended as {backfill.status.value}: {backfill.error}")
+    return backfill.status == BulkActionStatus.COMPLETED_SUCCESS
+
+
+def measured(environment: dict[str, str], began: float) -> Found:
+    """From the instance: the runs since then, until the last one's end."""
+    with dg.DagsterInstance.from_config(environment["DASD_HOME"] + "/dagster") as instance:
+        records = [
+            record
+            for record in instance.get_run_records()
+            if record.create_timestamp.timestamp() > began
+        ]
+        steps = [
+            step.end_time - step.start_time
+            for record in records
+            for step in instance.get_run_step_stats(record.dagster_run.run_id)
+            if step.start_time and step.end_time
+        ]
+        last = max(record.end_time or 0.0 for record in records)
+    return Found(len(records), last - began, sum(steps))
+
+
+if __name__ == "__main__":
+    main()
