@@ -5,94 +5,26 @@ The steps hold pretended GPUs for a moment and do nothing else (tests/support/gp
 
 from __future__ import annotations
 
-import json
-import time
-from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-from uuid import uuid4
 
 import dagster as dg
 import pytest
-from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
-from support.daemon import Daemon, until
-from support.gpu_location import defs
+from dagster._core.execution.backfill import BulkActionStatus
+from support.daemon import until
+from support.machine import GPUS, SAMPLED, SCORED, Machine, cells
 
-from dasd_assets.pools import set_pool_limits
-
-GPUS = 3
 SHARDS = [f"s{number}" for number in range(3)]
-SAMPLED, SCORED = dg.AssetKey("sampled"), dg.AssetKey("scored")
-DONE = (
-    BulkActionStatus.COMPLETED_SUCCESS, BulkActionStatus.COMPLETED_FAILED,
-    BulkActionStatus.CANCELED, BulkActionStatus.FAILED,
-)  # fmt: skip
-
-
-class Machine:
-    """An instance with a daemon over it, on a machine with three pretended GPUs."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.daemon = Daemon(folder / "home", "support.gpu_location", {"GPU_LOCATION": str(folder)})
-        self.instance = dg.DagsterInstance.from_config(str(folder / "home"))
-        self.instance.add_dynamic_partitions("question_shard", SHARDS)
-        set_pool_limits(self.instance, defs, GPUS)
-
-    def backfill(self, assets: list[dg.AssetKey], partitions: list[str]) -> str:
-        backfill = PartitionBackfill.from_asset_partitions(
-            backfill_id=uuid4().hex[:8], asset_graph=defs.resolve_asset_graph(),
-            partition_names=partitions, asset_selection=assets, backfill_timestamp=time.time(),
-            tags={}, dynamic_partitions_store=self.instance, all_partitions=False, title=None,
-            description=None, run_config=None,
-        )  # fmt: skip
-        self.instance.add_backfill(backfill)
-        return backfill.backfill_id
-
-    def status(self, backfill_id: str) -> BulkActionStatus:
-        backfill = self.instance.get_backfill(backfill_id)
-        assert backfill is not None
-        return backfill.status
-
-    def wait_for(self, backfill_id: str) -> BulkActionStatus:
-        until(lambda: self.status(backfill_id) in DONE)
-        return self.status(backfill_id)
-
-    def held(self) -> list[dict[str, Any]]:
-        """Who held GPUs from when to when, so far."""
-        file = self.folder / "held.jsonl"
-        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-        return [json.loads(line) for line in lines]
-
-    def made(self) -> Counter[tuple[str, str]]:
-        """(asset, partition) -> how often its step ran."""
-        return Counter((line["asset"], line["partition"]) for line in self.held())
-
-    def most_in_use(self) -> int:
-        """GPUs in use at the same time, at most."""
-        changes = [(line["start"], line["gpus"]) for line in self.held()]
-        changes += [(line["end"], -line["gpus"]) for line in self.held()]
-        in_use = most = 0
-        for _, change in sorted(changes):
-            in_use += change
-            most = max(most, in_use)
-        return most
 
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    machine = Machine(tmp_path_factory.mktemp("machine"))
+    machine = Machine(tmp_path_factory.mktemp("machine"), SHARDS)
     machine.daemon.start()
     try:
         yield machine
     finally:
         machine.daemon.kill()
         machine.instance.dispose()
-
-
-def cells(shards: list[str], *temperatures: str) -> list[str]:
-    return [f"{shard}|{temperature}" for shard in shards for temperature in temperatures]
 
 
 def test_a_rectangle_is_made_once_and_no_gpu_is_asked_for_twice(machine: Machine) -> None:

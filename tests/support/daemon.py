@@ -23,11 +23,14 @@ main()
 
 
 class Daemon:
-    """One daemon over an instance with the project's dagster.yaml."""
+    """One daemon over an instance with a dagster.yaml of the project."""
 
-    def __init__(self, home: Path, module: str, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, home: Path, module: str, environment: Mapping[str, str], deployment: str = "local"
+    ) -> None:
         home.mkdir(exist_ok=True)
-        shipped = (PROJECT_ROOT / "deploy/local/dagster.yaml").read_text(encoding="utf-8")
+        file = PROJECT_ROOT / "deploy" / deployment / "dagster.yaml"
+        shipped = file.read_text(encoding="utf-8")
         settings = yaml.safe_load(shipped)
         settings.setdefault("run_queue", {})["dequeue_interval_seconds"] = 1
         settings["run_monitoring"] |= {
@@ -49,6 +52,16 @@ class Daemon:
                 [sys.executable, "-c", PROGRAM, "run", "-m", self._module],
                 env=self._environment, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
+
+    def revived(self, true: Callable[[], bool]) -> Callable[[], bool]:
+        """The same question, starting the daemon again whenever it has ended, as systemd would."""
+
+        def ask() -> bool:
+            if self._process is not None and self._process.poll() is not None:
+                self.start()
+            return true()
+
+        return ask
 
     def kill(self, signal_number: int = signal.SIGKILL) -> None:
         """End the daemon with its code server and the runs that it started."""

@@ -1,7 +1,8 @@
 """A code location of the graph's shape whose steps hold pretended GPUs and do nothing else.
 
 Folder GPU_LOCATION has `held.jsonl` (who held how many GPUs from when to when), and may have
-`fail` (partition keys that fail, one a line) and `seconds` (how long a step takes).
+`fail` (partition keys that fail, one a line) and `seconds` (how long a step takes). With
+GPU_LOCATION_IN_PROCESS set, the steps of a run share its process.
 """
 
 import fcntl
@@ -71,5 +72,8 @@ def sample(context: dg.AssetExecutionContext) -> None:
 
 
 defs = dg.Definitions(
-    assets=[questions, sampled, scored, sample], executor=dg.multiprocess_executor
+    assets=[questions, sampled, scored, sample],
+    executor=dg.in_process_executor
+    if os.environ.get("GPU_LOCATION_IN_PROCESS")
+    else dg.multiprocess_executor,
 )

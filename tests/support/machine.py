@@ -1,0 +1,83 @@
+"""An instance with a daemon over a code location whose steps hold pretended GPUs."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import dagster as dg
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+from support.daemon import Daemon, until
+from support.gpu_location import defs
+
+from dasd_assets.pools import set_pool_limits
+
+GPUS = 3
+SAMPLED, SCORED = dg.AssetKey("sampled"), dg.AssetKey("scored")
+DONE = (
+    BulkActionStatus.COMPLETED_SUCCESS, BulkActionStatus.COMPLETED_FAILED,
+    BulkActionStatus.CANCELED, BulkActionStatus.FAILED,
+)  # fmt: skip
+
+
+class Machine:
+    """On a machine with three pretended GPUs; the daemon is not started yet."""
+
+    def __init__(
+        self, folder: Path, shards: list[str], deployment: str = "local",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        self.folder = folder
+        named = {"GPU_LOCATION": str(folder), **(environment or {})}
+        self.daemon = Daemon(folder / "home", "support.gpu_location", named, deployment)
+        self.instance = dg.DagsterInstance.from_config(str(folder / "home"))
+        self.instance.add_dynamic_partitions("question_shard", shards)
+        set_pool_limits(self.instance, defs, GPUS)
+
+    def backfill(self, assets: list[dg.AssetKey], partitions: list[str]) -> str:
+        backfill = PartitionBackfill.from_asset_partitions(
+            backfill_id=uuid4().hex[:8], asset_graph=defs.resolve_asset_graph(),
+            partition_names=partitions, asset_selection=assets, backfill_timestamp=time.time(),
+            tags={}, dynamic_partitions_store=self.instance, all_partitions=False, title=None,
+            description=None, run_config=None,
+        )  # fmt: skip
+        self.instance.add_backfill(backfill)
+        return backfill.backfill_id
+
+    def status(self, backfill_id: str) -> BulkActionStatus:
+        backfill = self.instance.get_backfill(backfill_id)
+        assert backfill is not None
+        return backfill.status
+
+    def wait_for(self, backfill_id: str) -> BulkActionStatus:
+        until(lambda: self.status(backfill_id) in DONE)
+        return self.status(backfill_id)
+
+    def held(self) -> list[dict[str, Any]]:
+        """Who held GPUs from when to when, so far."""
+        file = self.folder / "held.jsonl"
+        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        return [json.loads(line) for line in lines]
+
+    def made(self) -> Counter[tuple[str, str]]:
+        """(asset, partition) -> how often its step ran."""
+        return Counter((line["asset"], line["partition"]) for line in self.held())
+
+    def most_in_use(self) -> int:
+        """GPUs in use at the same time, at most."""
+        changes = [(line["start"], line["gpus"]) for line in self.held()]
+        changes += [(line["end"], -line["gpus"]) for line in self.held()]
+        in_use = most = 0
+        for _, change in sorted(changes):
+            in_use += change
+            most = max(most, in_use)
+        return most
+
+
+def cells(shards: list[str], *temperatures: str) -> list[str]:
+    return [f"{shard}|{temperature}" for shard in shards for temperature in temperatures]
