@@ -183,8 +183,11 @@ class Station:
             )  # fmt: skip
 
     def taken(self) -> tuple[Made, list[tuple[str, int]]]:
-        """What was made and asked of the teacher since the last call."""
+        """What was made and asked of the teacher since the last call; printed (`pytest -s`)."""
         made, asked = self.made, list(ASKED)
+        partitions = Counter(name for name, _ in made.elements())
+        told = ", ".join(f"{name} {n}" for name, n in partitions.items()) or "nothing"
+        print(f"\n  {len(asked)} request(s) to the teacher; partitions made: {told}")
         self.made = Counter()
         ASKED.clear()
         return made, asked
