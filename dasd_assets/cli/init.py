@@ -21,7 +21,7 @@ NAME = re.compile(r"[^a-z0-9_.-]+")
 
 HEADER = """\
 # Settings of this pipeline. An unknown key or a bad value is an error that names what is allowed;
-# what is not set here has the default that docs/cli.md and the profile's sections describe.
+# what is not set here has the default that docs/reference/settings.md names.
 # Relative paths are relative to this file's folder{shipped}.
 # Data goes to .dasd/{name} beside this file, or to $DASD_HOME.
 """
