@@ -11,8 +11,13 @@ from typing import Any
 EMBEDDING_NAMES = ("model.embed_tokens.weight", "transformer.wte.weight")
 
 HASHED_WHOLE_BYTES = 64 * 1024**2
-"""A larger weight file is known by its size and header: reading 240 GB to name a model is not
-worth it, and a hub revision names it anyway."""
+"""A larger weight file is known by its size, its header and samples of its bytes: reading 240 GB to
+name a model is not worth it, and a training changes weights everywhere."""
+
+SAMPLES, SAMPLE_BYTES = 256, 16 * 1024
+
+LEFT_BY_TRAINING = ("sft.json", "run.json", "certificate.json")
+"""They hold paths and times, which do not make the model another one."""
 
 
 class ModelFolderError(ValueError):
@@ -154,11 +159,17 @@ def _content_hash(path: Path) -> str:
     digest = hashlib.sha256()
     for pattern in ("*.json", "*.jinja", "*.safetensors"):
         for file in sorted(path.glob(pattern)):
+            if file.name in LEFT_BY_TRAINING:
+                continue
             digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
-            if file.stat().st_size <= HASHED_WHOLE_BYTES:
+            if file.suffix != ".safetensors" or file.stat().st_size <= HASHED_WHOLE_BYTES:
                 digest.update(file.read_bytes())
             else:
                 digest.update(json.dumps(_safetensors_header(file), sort_keys=True).encode())
+                with file.open("rb") as stream:
+                    for number in range(SAMPLES):
+                        stream.seek(number * (file.stat().st_size - SAMPLE_BYTES) // (SAMPLES - 1))
+                        digest.update(stream.read(SAMPLE_BYTES))
     return digest.hexdigest()
 
 

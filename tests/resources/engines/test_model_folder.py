@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
+from resources.engines import model_folder
 from resources.engines.model_folder import ModelFolderError, inspect_model
 
 
@@ -101,3 +103,19 @@ def test_the_content_hash_knows_files_not_places(
     content[-1] ^= 1
     file.write_bytes(content)
     assert inspect_model(str(folder)).content_hash != original
+
+
+@pytest.mark.parametrize("whole_bytes", [model_folder.HASHED_WHOLE_BYTES, 1_000])
+def test_a_checkpoint_is_known_by_its_weights(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, whole_bytes: int
+) -> None:
+    """Trained twice to the same weights it is the same model, trained to others another one."""
+    monkeypatch.setattr(model_folder, "HASHED_WHOLE_BYTES", whole_bytes)
+    first = inspect_model(str(folder)).content_hash
+    (folder / "run.json").write_text('{"seconds": 12.5}', encoding="utf-8")
+    (folder / "sft.json").write_text('{"output": "/elsewhere"}', encoding="utf-8")
+    assert inspect_model(str(folder)).content_hash == first
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    save_file({name: tensor + 1e-3 for name, tensor in tensors.items()}, file, {"format": "pt"})
+    assert inspect_model(str(folder)).content_hash != first
