@@ -7,6 +7,7 @@ from typing import Final
 
 from dasd_assets.cli import doctor_machine as machine
 from dasd_assets.cli.doctor_machine import OK, PROBLEM, WARNING, Result
+from dasd_assets.cli.instance_errors import instance_problem
 from dasd_assets.home import home
 from dasd_assets.profile import Model, Profile, resolve_path
 from resources.engines.settings import OpenAiSettings, TransformersSettings, VllmSettings
@@ -103,6 +104,9 @@ def dagster(profile: Profile) -> Iterator[Result]:
             n_runs = instance.get_runs_count()
         yield Result(OK, f"{folder}: {n_runs:,} runs")
     except Exception as error:
+        if problem := instance_problem(error):
+            yield Result(PROBLEM, problem)
+            return
         yield Result(
             PROBLEM, f"{folder} does not open: {type(error).__name__}: {error}",
             "end other Dagster processes over it; if its files are damaged, move it away (the lake "

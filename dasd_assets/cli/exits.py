@@ -11,17 +11,12 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from dasd_assets.cli.instance_errors import instance_problem
+
 EXIT_FAILED, EXIT_BAD_INPUT = 1, 2
 
 DEBUG = "DASD_DEBUG"
 """Environment variable: errors come with their traceback, here and in the processes below."""
-
-LOCKED = (
-    "{home}: another process keeps Dagster's SQLite database locked, longer than Dagster waits for "
-    "it. That is seldom Dagster itself, but a backup or an SQLite shell: `fuser -v {home}/history/"
-    "runs/*.db` names it. End it and give the command again; what was finished is kept. For many "
-    "writers, keep Dagster's records in PostgreSQL."
-)
 
 
 def is_debugging() -> bool:
@@ -55,9 +50,8 @@ class Commands(TyperGroup):
         except (typer.Exit, typer.Abort, typer.TyperException, BrokenPipeError):
             raise  # a reader that has seen enough (`| head`) is no failure of ours
         except Exception as error:
-            if type(error).__name__ == "OperationalError" and "database is locked" in str(error):
-                home = os.environ.get("DAGSTER_HOME", "DAGSTER_HOME")
-                raise _ended(LOCKED.format(home=home), EXIT_FAILED) from error
+            if problem := instance_problem(error):
+                raise _ended(problem, EXIT_FAILED) from error
             what = f"{type(error).__name__}: {error}"
             hint = "" if is_debugging() else f" (`dasd --debug …` or {DEBUG}=1 shows where)"
             raise _ended(f"{what}{hint}", EXIT_FAILED) from error

@@ -28,7 +28,7 @@ class Daemon:
     def __init__(
         self, home: Path, module: str, environment: Mapping[str, str], deployment: str = "local"
     ) -> None:
-        home.mkdir(exist_ok=True)
+        home.mkdir(parents=True, exist_ok=True)
         file = PROJECT_ROOT / "deploy" / deployment / "dagster.yaml"
         shipped = file.read_text(encoding="utf-8")
         settings = yaml.safe_load(shipped)

@@ -26,18 +26,18 @@ DONE = (
 
 
 class Machine:
-    """On a machine with three pretended GPUs; the daemon is not started yet."""
+    """On a machine with some pretended GPUs; the daemon is not started yet."""
 
     def __init__(
         self, folder: Path, shards: list[str], deployment: str = "local",
-        environment: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None, gpus: int = GPUS,
     ) -> None:  # fmt: skip
         self.folder = folder
         named = {"GPU_LOCATION": str(folder), **(environment or {})}
         self.daemon = Daemon(folder / "home", "support.gpu_location", named, deployment)
         self.instance = dg.DagsterInstance.from_config(str(folder / "home"))
         self.instance.add_dynamic_partitions("question_shard", shards)
-        set_pool_limits(self.instance, defs, GPUS)
+        set_pool_limits(self.instance, defs, gpus)
 
     def backfill(self, assets: list[dg.AssetKey], partitions: list[str]) -> str:
         backfill = PartitionBackfill.from_asset_partitions(

@@ -1,0 +1,198 @@
+"""deploy/postgres/dagster.yaml on a real PostgreSQL server: sensor, backfill, kills, restore."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import psutil
+import pytest
+from dagster._core.execution.backfill import BulkActionStatus
+from support.daemon import Daemon, until
+from support.machine import DONE, SAMPLED, SCORED, Machine, cells
+from support.object_store import ENVIRONMENT, ObjectStore
+from support.pipeline import Pipeline
+from support.postgres import PASSWORD, PostgresServer
+
+SHARDS = [f"s{number:02}" for number in range(25)]
+BUCKET = "step-output"
+RUNS_AT_ONCE = 8
+"""`max_concurrent_runs` of the dagster.yaml."""
+PATIENCE = 800
+GPUS = 8
+"""Four slots of the pool `student`."""
+
+Use = Callable[[PostgresServer], dict[str, str]]
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[ObjectStore]:
+    store = ObjectStore()
+    store.client().create_bucket(Bucket=BUCKET)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def use(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Use:
+    """Sets and returns what the dagster.yaml reads, for a server."""
+
+    def set_environment(server: PostgresServer) -> dict[str, str]:
+        variables = {
+            **server.environment, **ENVIRONMENT, "AWS_ENDPOINT_URL": store.url,
+            "DAGSTER_LOGS_BUCKET": BUCKET, "DAGSTER_LOGS_PREFIX": "logs",
+            "GPU_LOCATION_IN_PROCESS": "1",
+        }  # fmt: skip
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        return variables
+
+    return set_environment
+
+
+@pytest.fixture
+def server() -> Iterator[PostgresServer]:
+    server = PostgresServer()
+    yield server
+    server.close()
+
+
+def pids_of_runs(instance: dg.DagsterInstance) -> list[int]:
+    """Processes that execute runs now."""
+    pids = []
+    for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
+        for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
+            pid: Any = entry.get_dagster_event().engine_event_data.metadata.get("pid")
+            if pid is not None and psutil.pid_exists(int(pid.value)):
+                pids.append(int(pid.value))
+    return pids
+
+
+@pytest.mark.timeout(1_200)
+def test_fifty_partitions_are_right_after_kills_and_without_the_database_for_a_while(
+    server: PostgresServer, use: Use, store: ObjectStore, tmp_path: Path
+) -> None:
+    machine = Machine(tmp_path, SHARDS, "postgres", use(server), GPUS)
+    machine.daemon.start()
+    wanted = cells(SHARDS, "low", "high")
+    try:
+        backfill = machine.backfill([SCORED], wanted)
+
+        until(lambda: len(machine.made()) >= 5 and bool(pids_of_runs(machine.instance)))
+        os.kill(pids_of_runs(machine.instance)[0], signal.SIGKILL)
+
+        until(lambda: len(machine.made()) >= 15)
+        machine.daemon.kill()
+        machine.daemon.start()
+
+        until(lambda: len(machine.made()) >= 25)
+        server.stop()
+        n_made = len(machine.made())
+        assert n_made < len(wanted)
+        server.start()
+
+        until(machine.daemon.revived(lambda: machine.status(backfill) in DONE), PATIENCE)
+        # A run that died after its step cannot be tried again by Dagster: what an operator's
+        # "re-execute from failure" asks for.
+        missing = set(wanted) - machine.instance.get_materialized_partitions(SCORED)
+        assert len(missing) <= 1 + 2 * RUNS_AT_ONCE
+        if missing:
+            rest = machine.backfill([SCORED], sorted(missing))
+            until(machine.daemon.revived(lambda: machine.status(rest) in DONE), PATIENCE)
+        assert machine.instance.get_materialized_partitions(SCORED) == set(wanted)
+        made = machine.made()
+        assert set(made) == {("scored", cell) for cell in wanted}
+        # Whoever was killed between its work and its word for it has done it again.
+        assert sum(made.values()) - len(wanted) <= 1 + 2 * RUNS_AT_ONCE
+        assert machine.most_in_use() <= GPUS
+        assert PASSWORD not in machine.daemon.log
+    finally:
+        machine.daemon.kill()
+        machine.instance.dispose()
+    assert [key for key in store.keys(BUCKET) if key.startswith("logs/")]
+
+
+def test_a_backup_is_restored_on_an_empty_machine_and_its_backfill_goes_on(
+    server: PostgresServer, use: Use, tmp_path: Path
+) -> None:
+    machine = Machine(tmp_path / "old", SHARDS[:5], "postgres", use(server))
+    (machine.folder / "seconds").write_text("0.5", encoding="utf-8")
+    wanted = cells(SHARDS[:5], "low", "high")
+    machine.daemon.start()
+    try:
+        backfill = machine.backfill([SAMPLED], wanted)
+        until(lambda: len(machine.instance.get_materialized_partitions(SAMPLED)) >= 3)
+    finally:
+        machine.daemon.kill(signal.SIGTERM)
+        machine.instance.dispose()
+    # The data first: an event in the database then never tells of data that the copy lacks.
+    shutil.copytree(machine.folder, tmp_path / "new")
+    server.dump(tmp_path / "dagster.dump")
+
+    elsewhere = PostgresServer()
+    try:
+        elsewhere.restore(tmp_path / "dagster.dump")
+        restored = Machine(tmp_path / "new", SHARDS[:5], "postgres", use(elsewhere))
+        before = restored.made()
+        done = restored.instance.get_materialized_partitions(SAMPLED)
+        assert 3 <= len(done) < len(wanted)
+        restored.daemon.start()
+        try:
+            assert restored.wait_for(backfill) == BulkActionStatus.COMPLETED_SUCCESS
+            assert restored.instance.get_materialized_partitions(SAMPLED) == set(wanted)
+            assert not {cell for _, cell in restored.made() - before} & done
+        finally:
+            restored.daemon.kill()
+            restored.instance.dispose()
+    finally:
+        elsewhere.close()
+
+
+def test_the_sensor_reads_a_drop_and_dasd_says_what_there_is(
+    server: PostgresServer, use: Use, new_pipeline: Callable[[str], Pipeline],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    pipeline = new_pipeline("postgres")
+    pipeline.put_drop("drop-01", 0, n=6)
+    an_hour_ago = (pipeline.inbox / "drop-01.jsonl").stat().st_mtime - 3_600
+    os.utime(pipeline.inbox / "drop-01.jsonl", (an_hour_ago, an_hour_ago))
+    use(server)
+    for name, value in pipeline.environment.items():
+        monkeypatch.setenv(name, value)
+    home = pipeline.home / "dagster"
+    pipeline.home.mkdir()
+    daemon = Daemon(home, "dasd_assets.definitions", pipeline.environment, "postgres")
+    program = Path(sys.executable).with_name("dagster")
+    switched_on = subprocess.run(
+        [program, "sensor", "start", "new_question_drops", "-m", "dasd_assets.definitions"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert switched_on.returncode == 0, switched_on.stderr
+    daemon.start()
+    try:
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            questions = dg.AssetKey("questions")
+            until(lambda: instance.get_materialized_partitions(questions) == {"drop-01"})
+    finally:
+        daemon.kill(signal.SIGTERM)
+    told = pipeline.dasd("status", "questions")
+    assert "questions: 1 of 1 partition(s) up to date" in told.stdout, told.stderr
+
+    server.stop()
+    away = pipeline.dasd("status")
+    server.start()
+    assert away.returncode == 1
+    assert "PostgreSQL, which keeps Dagster's records" in away.stderr
+    assert "give the command again; what was finished is kept" in away.stderr
+    assert PASSWORD not in away.stderr
+    monkeypatch.delenv("DAGSTER_PG_PASSWORD")
+    unset = pipeline.dasd("status")
+    assert unset.returncode == 1
+    assert "environment variables that are not set: DAGSTER_PG_PASSWORD" in unset.stderr
