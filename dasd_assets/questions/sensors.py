@@ -18,7 +18,7 @@ from dasd_assets.questions.observed_drops import InboxChanges, Seen, inbox_chang
 
 SECONDS_BETWEEN_TICKS = 30
 QUESTION_DROPS = dg.AssetKey("question_drops")
-RAW_QUESTIONS = dg.AssetKey("raw_questions")
+RAW_QUESTIONS, QUESTIONS = dg.AssetKey("raw_questions"), dg.AssetKey("questions")
 DATA_VERSION_TAG = "dagster/data_version"
 OBSERVATIONS_AT_ONCE = 1_000
 
@@ -73,6 +73,8 @@ def build(profile: Profile) -> dg.SensorDefinition:
                 dg.RunRequest(
                     run_key=f"{shard}@{(changes.seen.get(shard) or seen[shard]).state}",
                     partition_key=shard,
+                    # Conditions see by it that both were made in the same run.
+                    asset_selection=[RAW_QUESTIONS, QUESTIONS],
                 )
                 for shard in asked
             ],

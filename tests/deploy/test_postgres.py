@@ -180,6 +180,9 @@ def test_the_sensor_reads_a_drop_and_dasd_says_what_there_is(
         with dg.DagsterInstance.from_config(str(home)) as instance:
             questions = dg.AssetKey("questions")
             until(lambda: instance.get_materialized_partitions(questions) == {"drop-01"})
+            (run,) = instance.get_runs()
+            # Automation conditions see by it that the questions are not to be made once more.
+            assert run.asset_selection == {dg.AssetKey("raw_questions"), questions}
     finally:
         daemon.kill(signal.SIGTERM)
     told = pipeline.dasd("status", "questions")
