@@ -15,7 +15,7 @@ TEST_PROCESSES ?= 2
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test ui compare-policies ablation lint types validate reference tiny-world requirements clean
+.PHONY: demo test ui compare-policies ablation rehearse lint types validate reference tiny-world requirements clean
 
 demo: $(SETUP)  ## run the whole pipeline on tiny models, then print what each stage gained
 	$(BIN)/dasd run
@@ -28,6 +28,9 @@ compare-policies: $(SETUP)  ## what each selection policy would choose, without 
 
 ablation: demo  ## the paper's claims tried in small, in about an hour; writes docs/results.md
 	$(BIN)/dasd ablation --out docs/results.md
+
+rehearse: $(SETUP)  ## the data path at the paper's number of rows, without a model; two sizes
+	$(BIN)/python -W ignore -m benchmarks.rehearsal
 
 # Threads that wait for each other leave the cores to the other tests: GOMP_SPINCOUNT.
 test: $(SETUP)  ## unit, property and end-to-end tests, side by side

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from typing import Any, Final
 
@@ -56,7 +57,8 @@ def took(table: str | None = None, n_tokens: int | None = None) -> dict[str, Any
     """Metadata about what the step that is running has taken up to now.
 
     GPU- and core-hours are the step's time on the clock x what its asset declares, as that is what
-    a machine is held for; money is GPU-hours x the profile's price, where it has one.
+    a machine is held for; money is GPU-hours x the profile's price, where it has one. Peak memory
+    is that of the step's process, without those it started, to be held against what is declared.
 
     Args:
         table: main table, if the asset has one.
@@ -78,6 +80,9 @@ def took(table: str | None = None, n_tokens: int | None = None) -> dict[str, Any
     gpu_hours = declared.get("compute/gpus", 0) * seconds / 3_600
     metadata["cost/gpu_hours"] = _readable(gpu_hours)
     metadata["cost/core_hours"] = _readable(declared.get("compute/cpus", 0.0) * seconds / 3_600)
+    # Linux tells it in KiB. A step is a process of its own, so that nothing else is in it.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+    metadata["cost/peak_memory_gib"] = _readable(peak)
     if PRICE_PER_GPU_HOUR in declared:
         metadata["cost/money"] = _readable(gpu_hours * declared[PRICE_PER_GPU_HOUR])
     return metadata

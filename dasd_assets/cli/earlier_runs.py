@@ -67,4 +67,5 @@ def _totals(found: Iterable[dict[str, Any]]) -> Totals:
         truncated=int(total("truncated")),
         tokens_per_second=sum(rate * n for rate, n in weights) / weight if weight else 0.0,
         packing_efficiency=total("packing_efficiency") / len(found),
+        peak_memory_gib=max(one.get("cost/peak_memory_gib", 0.0) for one in found),
     )

@@ -176,7 +176,8 @@ class Estimate:
         declared = compute.teacher_inference if kind == "teacher" else compute.student_inference
         rate = self._figures.rate(kind, asset, part)
         prompts, tokens = rows * prompt_tokens, rows * tokens_per_row
-        hours = tokens / (rate * max(1, declared.gpus)) / 3600 if rate else None
+        beside = rows * self._figures.totals(asset, part).seconds_beside_model
+        hours = (tokens / (rate * max(1, declared.gpus)) + beside) / 3600 if rate else None
         return AssetPlan(
             asset, part, partitions, rows, rows, prompts, tokens, declared.gpus, hours,
             self._money(declared, hours) if kind != "teacher" else self._asked(

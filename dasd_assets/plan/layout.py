@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 from dasd_assets.profile import Profile, Training
 from resources.compute import Compute
-from resources.engines.settings import EngineSettings, OpenAiSettings, VllmSettings
+from resources.engines.settings import (
+    EngineSettings,
+    OpenAiSettings,
+    SyntheticSettings,
+    VllmSettings,
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,8 @@ def inference_layout(engine: EngineSettings) -> str:
     """What an engine starts."""
     if isinstance(engine, OpenAiSettings):
         return f"a server elsewhere, {engine.concurrency} requests at once"
+    if isinstance(engine, SyntheticSettings):
+        return "no model: answers are made up, for a rehearsal"
     if isinstance(engine, VllmSettings):
         size = engine.tensor_parallel_size
         return f"vLLM, tensor parallel {size}" if size > 1 else "vLLM, the model whole"

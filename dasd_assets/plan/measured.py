@@ -19,6 +19,7 @@ class Totals:
         truncated: rollouts that hit their cap.
         tokens_per_second: mean over the partitions, weighted by tokens, of all GPUs together.
         packing_efficiency: of training.
+        peak_memory_gib: of the step that needed most.
     """
 
     partitions: int
@@ -29,6 +30,14 @@ class Totals:
     truncated: int = 0
     tokens_per_second: float = 0.0
     packing_efficiency: float = 0.0
+    peak_memory_gib: float = 0.0
+
+    @property
+    def seconds_beside_model(self) -> float:
+        """Wall time of a row that its model does not account for: loading, requests, writing."""
+        if not self.rows or not self.tokens_per_second:
+            return 0.0
+        return max(0.0, self.seconds - self.tokens / self.tokens_per_second) / self.rows
 
 
 Measured = Mapping[tuple[str, str], Totals]

@@ -13,7 +13,12 @@ from typing import Literal
 from dasd_assets.plan.disk import OPTIMISER_BYTES, PARAMETER_BYTES
 from dasd_assets.profile import ModelShape, Training
 from resources.compute import GIB, Compute
-from resources.engines.settings import EngineSettings, OpenAiSettings, VllmSettings
+from resources.engines.settings import (
+    EngineSettings,
+    OpenAiSettings,
+    SyntheticSettings,
+    VllmSettings,
+)
 
 CACHE_BYTES = 2
 """Of one value of the key-value cache."""
@@ -63,7 +68,9 @@ def inference_findings(
         context: tokens of the longest prompt and answer.
         mean_tokens: of a prompt and answer on average.
     """
-    if isinstance(engine, OpenAiSettings) or not compute.gpus or not compute.gpu_memory_gib:
+    if isinstance(engine, OpenAiSettings | SyntheticSettings):
+        return
+    if not compute.gpus or not compute.gpu_memory_gib:
         return
     if shape is None:
         yield Finding("hint", name, "memory is not checked: the size of the model is not known")

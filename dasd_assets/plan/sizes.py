@@ -10,7 +10,7 @@ from typing import Any
 
 from dasd_assets.profile import Model, ModelShape, resolve_path
 from resources.engines.model_folder import ModelFolderError, inspect_model
-from resources.engines.settings import OpenAiSettings
+from resources.engines.settings import WITHOUT_WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def shape_of(model: Model, stated: ModelShape | None) -> tuple[ModelShape | None
     name = str(folder) if folder.exists() else model.path
     try:
         found = inspect_model(
-            name, model.revision, weights=not isinstance(model.engine, OpenAiSettings)
+            name, model.revision, weights=model.engine.kind not in WITHOUT_WEIGHTS
         )
         if not found.n_parameters:
             return stated, "profile" if stated else "no weights here"

@@ -1,4 +1,4 @@
-"""What has to hold before anything is released: evaluated, and clean of evaluation questions."""
+"""What has to hold before a release: sampled, evaluated, clean of evaluation questions."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dasd_assets.evaluation.metrics import OVERALL
 from dasd_assets.evaluation.stage_table import StageRow
 from dasd_assets.questions.decontamination import EvaluationGrams
 from dasd_assets.release.folder import ReleaseError
+from resources.engines.settings import SYNTHETIC
 
 if TYPE_CHECKING:
     from dasd_assets.profile import Profile
@@ -39,6 +41,21 @@ def require_evaluated(rows: Sequence[StageRow]) -> None:
             f"a model is not released without its evaluation: {', '.join(missing)} not in the "
             "lake. Materialize them first."
         )
+
+
+def require_sampled(lake: Lake) -> None:
+    """Refuse what rests on answers that no model gave (`kind: synthetic`, for rehearsals).
+
+    Raises:
+        ReleaseError: naming a partition that has some.
+    """
+    for partition in lake.partitions("teacher_responses"):
+        for batch in lake.batches("teacher_responses", partition, ["engine"]):
+            if pc.any(pc.equal(batch["engine"], SYNTHETIC)).as_py():
+                raise ReleaseError(
+                    f"teacher_responses {'/'.join(partition.values())}: answers are made up "
+                    f"(engine {SYNTHETIC}), and nothing that rests on them is released"
+                )
 
 
 def require_clean(lake: Lake, profile: Profile) -> int:

@@ -15,7 +15,7 @@ from dasd_assets.release.code_version import code_version
 from dasd_assets.release.data_files import DataFiles, write_data_files
 from dasd_assets.release.facts import Facts, gather
 from dasd_assets.release.folder import Released, ReleaseError, publish_release, release_link
-from dasd_assets.release.gate import RELEASED, require_clean, require_evaluated
+from dasd_assets.release.gate import RELEASED, require_clean, require_evaluated, require_sampled
 from dasd_assets.release.history import (
     NOT_A_SOURCE,
     require_checks_passed,
@@ -90,6 +90,7 @@ def release_data(
 def _facts(
     instance: dg.DagsterInstance, lake: Lake, profile: Profile, without: frozenset[str]
 ) -> Facts:
+    require_sampled(lake)
     found = sources(instance, without)
     checks = require_checks_passed(instance, profile, found)
     n_clean = require_clean(lake, profile)

@@ -129,9 +129,10 @@ def _messages(
     from openai_harmony import Role, TextContent
 
     encoding = _encoding()
-    tokens = encoding.encode(mark, allowed_special="all")
-    tokens += encoding.encode(begun, disallowed_special=())
-    tokens += encoding.encode(wire_text, allowed_special="all")
+    tokens = encoding.encode(wire_text, allowed_special="all")
+    if mark:
+        begun_tokens = encoding.encode(begun, disallowed_special=())
+        tokens = [*encoding.encode(mark, allowed_special="all"), *begun_tokens, *tokens]
     try:
         parsed = encoding.parse_messages_from_completion_tokens(tokens, role=Role.ASSISTANT)
     except LibraryError as error:

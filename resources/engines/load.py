@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from resources.engines.settings import EngineSettings, OpenAiSettings, VllmSettings
+from resources.engines.settings import (
+    EngineSettings,
+    OpenAiSettings,
+    SyntheticSettings,
+    VllmSettings,
+)
 
 if TYPE_CHECKING:
     from resources.engines.protocol import InferenceEngine
@@ -31,6 +36,10 @@ def load_engine(
         from resources.engines.openai_engine import OpenAiEngine
 
         return OpenAiEngine(path, settings, revision)
+    if isinstance(settings, SyntheticSettings):
+        from resources.engines.synthetic_engine import SyntheticEngine
+
+        return SyntheticEngine(path, settings, revision)
     from resources.engines.transformers_engine import TransformersEngine
 
     return TransformersEngine(path, settings, revision)

@@ -99,6 +99,24 @@ class OpenAiSettings(_Settings):
         return self
 
 
+class SyntheticSettings(_Settings):
+    """Answers and probabilities that are made up at once, for a rehearsal (docs/rehearsal.md)."""
+
+    kind: Literal["synthetic"] = Field("synthetic", description="which engine")
+    mean_tokens: PositiveInt = Field(3_450, description="of an answer")
+    length_spread: PositiveFloat = Field(
+        1.0, description="standard deviation of the logarithm of an answer's length"
+    )
+    max_model_len: PositiveInt | None = Field(
+        None, description="context in tokens; unset: the model's own"
+    )
+
+
+SYNTHETIC = "synthetic"
+WITHOUT_WEIGHTS = frozenset({"openai", SYNTHETIC})
+"""Kinds of engines that need of a model's files only its config and its tokenizer."""
+
 EngineSettings = Annotated[
-    TransformersSettings | VllmSettings | OpenAiSettings, Field(discriminator="kind")
+    TransformersSettings | VllmSettings | OpenAiSettings | SyntheticSettings,
+    Field(discriminator="kind"),
 ]

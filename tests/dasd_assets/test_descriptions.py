@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import dagster as dg
+import psutil
 import pytest
 from support.small_lake import filled
 
@@ -125,6 +126,8 @@ def test_a_materialization_shows_rows_tokens_rate_cost_samples_and_lineage(tmp_p
     assert shown["cost/gpu_hours"] == pytest.approx(2 * hours, abs=1e-6)
     assert shown["cost/core_hours"] == pytest.approx(4 * hours, abs=1e-6)
     assert shown["cost/money"] == pytest.approx(6 * hours, abs=1e-5)
+    resident = psutil.Process().memory_info().rss / 1024**3
+    assert 0.5 * resident < shown["cost/peak_memory_gib"] < 20 * resident
     header, _, *lines = str(shown["preview"]).splitlines()
     assert header == "| column | row 1 | row 2 |"
     assert [line.split(" | ")[0] for line in lines] == [

@@ -6,7 +6,13 @@ import pytest
 
 from dasd_assets.plan.layout import inference_layout, layout
 from dasd_assets.profile import load_profile
-from resources.engines.settings import OpenAiSettings, TransformersSettings, VllmSettings
+from resources.engines.settings import (
+    EngineSettings,
+    OpenAiSettings,
+    SyntheticSettings,
+    TransformersSettings,
+    VllmSettings,
+)
 
 
 def test_the_papers_layout() -> None:
@@ -32,9 +38,8 @@ def test_the_papers_layout() -> None:
             OpenAiSettings(base_url="http://127.0.0.1/v1", served_model="m", concurrency=9),
             "a server elsewhere, 9 requests at once",
         ),
+        (SyntheticSettings(), "no model: answers are made up, for a rehearsal"),
     ],
 )
-def test_an_engines_layout(
-    engine: TransformersSettings | VllmSettings | OpenAiSettings, how: str
-) -> None:
+def test_an_engines_layout(engine: EngineSettings, how: str) -> None:
     assert inference_layout(engine) == how

@@ -17,7 +17,12 @@ from dasd_assets.plan.memory import (
 )
 from dasd_assets.profile import ModelShape, Restart, Training, load_profile
 from resources.compute import GIB, Compute
-from resources.engines.settings import OpenAiSettings, TransformersSettings, VllmSettings
+from resources.engines.settings import (
+    OpenAiSettings,
+    SyntheticSettings,
+    TransformersSettings,
+    VllmSettings,
+)
 
 QWEN3_4B = ModelShape(
     parameters=4e9, layers=36, kv_heads=8, head_dim=128, hidden_size=2560, vocab_size=151_936
@@ -127,6 +132,7 @@ def test_where_nothing_is_known_nothing_is_said_for_sure() -> None:
         "hint", "memory is not checked: the size of the model is not known",
     )  # fmt: skip
     assert said(OpenAiSettings(base_url="http://x/v1", served_model="m"), shape=None) == []
+    assert said(SyntheticSettings()) == []
     assert said(TransformersSettings(device="cpu"), gpus=0) == []
 
 

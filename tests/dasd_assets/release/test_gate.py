@@ -46,6 +46,15 @@ def test_evaluation_questions_in_the_training_sets_are_refused(lake: Lake, name:
     assert nothing_released(lake)
 
 
+@pytest.mark.parametrize("name", ["model_release", "dataset_release"])
+def test_made_up_answers_are_refused(lake: Lake, name: str) -> None:
+    partition = lake.partitions("teacher_responses")[0]
+    lake.write("teacher_responses", filled("teacher_responses", {"engine": "synthetic"}), partition)
+    message = failure(release(lake, name))
+    assert f"teacher_responses {'/'.join(partition.values())}: answers are made up" in message
+    assert nothing_released(lake)
+
+
 def test_a_set_without_rows_is_refused(lake: Lake) -> None:
     lake.write("divergence_sample", filled("divergence_sample"), {"temperature": "high"})
     message = failure(release(lake, "dataset_release"))
