@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -13,3 +17,23 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def told_when_full(file: Path) -> Iterator[None]:
+    """Say of a full disk what was to be written, and what to do.
+
+    Raises:
+        OSError: ENOSPC or EDQUOT, with that in its message; any other as it is.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        free = shutil.disk_usage(file.parent).free / 1024**2
+        raise OSError(
+            error.errno,
+            f"{file}: the disk is full ({free:,.0f} MiB free), so this could not be written. What "
+            "was finished is kept: make room, then run the same again",
+        ) from error

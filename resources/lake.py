@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from resources.contracts import SCHEMAS, ContractError
-from resources.durable import sync
+from resources.durable import sync, told_when_full
 from resources.parquet_layout import row_groups, writer_options
 
 Partition = Mapping[str, str]
@@ -74,6 +74,7 @@ class Lake(dg.ConfigurableResource):
 
         Raises:
             ContractError: a batch does not have the schema, or a required column has nulls.
+            OSError: the disk is full; the partition is as it was.
         """
         schema = SCHEMAS[table]
         target = self._local(table, partition)
@@ -82,7 +83,10 @@ class Lake(dg.ConfigurableResource):
         batches = rows.to_batches() if isinstance(rows, pa.Table) else rows
         n_rows = 0
         try:
-            with pq.ParquetWriter(temporary, schema, **writer_options(schema)) as writer:
+            with (
+                told_when_full(target),
+                pq.ParquetWriter(temporary, schema, **writer_options(schema)) as writer,
+            ):
                 for group in row_groups(_checked(table, partition, batches, schema)):
                     writer.write_table(group, row_group_size=group.num_rows)
                     n_rows += group.num_rows

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from resources.durable import sync
+from resources.durable import sync, told_when_full
 from resources.engines.journal_copies import CopiedJournal
 from resources.engines.journal_records import HEADER, JournalError, encode, read_record, scan
 from resources.engines.protocol import (
@@ -191,8 +191,9 @@ class Journal:
     def _write(self, content: bytes) -> None:
         todo = memoryview(content)
         try:
-            while todo:
-                todo = todo[self._file.write(todo) :]
+            with told_when_full(self._path):
+                while todo:
+                    todo = todo[self._file.write(todo) :]
         except BaseException:
             self._file.truncate(self._end)
             raise

@@ -163,7 +163,7 @@ def test_a_full_disk_leaves_whole_records(path: Path) -> None:
         journal.append(answer(REQUESTS[3]))
         file = journal._file
         journal._file = FullDisk(file)  # type: ignore[assignment]
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(OSError, match="the disk is full"):
             journal.append(answer(REQUESTS[4]))
         journal._file = file
         journal.append(answer(REQUESTS[5]))
