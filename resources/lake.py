@@ -74,7 +74,7 @@ class Lake(dg.ConfigurableResource):
 
         Raises:
             ContractError: a batch does not have the schema, or a required column has nulls.
-            OSError: the disk is full; the partition is as it was.
+            DiskFullError: the partition is as it was.
         """
         schema = SCHEMAS[table]
         target = self._local(table, partition)

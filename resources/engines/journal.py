@@ -128,7 +128,7 @@ class Journal:
         about a second.
 
         Raises:
-            OSError: the disk is full or broken; the journal ends before this record.
+            OSError: the disk is full (DiskFullError) or broken; the journal ends before the record.
         """
         if self._sync_error:
             raise self._sync_error

@@ -163,8 +163,10 @@ def test_a_full_disk_leaves_whole_records(path: Path) -> None:
         journal.append(answer(REQUESTS[3]))
         file = journal._file
         journal._file = FullDisk(file)  # type: ignore[assignment]
-        with pytest.raises(OSError, match="the disk is full"):
+        with pytest.raises(OSError, match="the disk is full") as full:
             journal.append(answer(REQUESTS[4]))
+        assert full.value.errno == errno.ENOSPC
+        assert full.value.__cause__ is None  # a run shows the innermost cause
         journal._file = file
         journal.append(answer(REQUESTS[5]))
     with Journal(path) as journal:
