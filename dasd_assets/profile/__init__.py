@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
@@ -28,7 +28,15 @@ from dasd_assets.profile.responses import ResponseFiltering, TeacherResponses, V
 from dasd_assets.profile.section import DOMAINS, PartitionName, Section
 from dasd_assets.profile.training import MixedPolicyDistillation, Restart, Training
 from resources.compute import Compute
-from resources.engines.settings import EngineSettings, OpenAiSettings, TransformersSettings
+from resources.engines.settings import (
+    WITHOUT_WEIGHTS,
+    EngineSettings,
+    OpenAiSettings,
+    TransformersSettings,
+)
+
+if TYPE_CHECKING:
+    from resources.engines.model_folder import ModelFolder
 
 __all__ = [
     "DOMAINS", "Benchmark", "ComputePlan", "DivergenceSampling", "Evaluation", "Layout",
@@ -55,6 +63,23 @@ class Model(Section):
     engine: EngineSettings = Field(
         default_factory=TransformersSettings, description="how the model is run"
     )
+
+    @property
+    def location(self) -> str:
+        """Its folder on this machine if there is one, else the hub id."""
+        folder = resolve_path(self.path)
+        return str(folder) if folder.exists() else self.path
+
+    def inspect(self) -> ModelFolder:
+        """Check the files that its engine needs.
+
+        Raises:
+            ModelFolderError: the folder is missing, incomplete or inconsistent.
+        """
+        from resources.engines.model_folder import inspect_model
+
+        has_weights = self.engine.kind not in WITHOUT_WEIGHTS
+        return inspect_model(self.location, self.revision, weights=has_weights)
 
 
 class ComputePlan(Section):

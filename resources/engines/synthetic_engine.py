@@ -13,6 +13,7 @@ import random
 import time
 import zlib
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -74,9 +75,6 @@ class SyntheticEngine(LocalTokenizerEngine):
         opening, between = (self._encode(mark) for mark in (HARMONY if is_harmony else THINKING))
         self._opening, self._between = opening, between
         self._end = np.array([self._tokenizer.eos_token_id], np.int32)
-        encoded = self._tokenizer(made_up_sentences(), add_special_tokens=False)["input_ids"]
-        self._sentences = [np.array(ids, np.int32) for ids in encoded]
-        self._sentence_lengths = np.array([len(ids) for ids in encoded])
 
     def generate(
         self, requests: Sequence[GenerationRequest], on_progress: ProgressCallback | None = None
@@ -125,10 +123,7 @@ class SyntheticEngine(LocalTokenizerEngine):
             reasoning = reasoning[:1] * len(reasoning)
         # What goes on from a prefix goes on in the reasoning.
         pieces = [] if request.prefix_token_ids else [self._opening]
-        pieces += [self._sentences[index] for index in reasoning]
-        pieces += [self._between]
-        pieces += [self._sentences[index] for index in self._some_sentences(rng, n_final)]
-        pieces += [self._end]
+        pieces += [*reasoning, self._between, *self._some_sentences(rng, n_final), self._end]
         logprobs = _logprobs(rng, np.array([len(piece) for piece in pieces]))
         token_ids = np.concatenate(pieces)
         is_whole = len(token_ids) <= request.max_tokens
@@ -139,12 +134,24 @@ class SyntheticEngine(LocalTokenizerEngine):
             "stop" if is_whole else "length",
         )
 
-    def _some_sentences(self, rng: np.random.Generator, n_tokens: int) -> list[int]:
+    @cached_property
+    def _sentences(self) -> list[npt.NDArray[np.int32]]:
+        """All sentences as tokens; an engine that only scores needs none."""
+        encoded = self._tokenizer(made_up_sentences(), add_special_tokens=False)["input_ids"]
+        return [np.array(ids, np.int32) for ids in encoded]
+
+    @cached_property
+    def _sentence_lengths(self) -> npt.NDArray[np.int64]:
+        return np.array([len(sentence) for sentence in self._sentences])
+
+    def _some_sentences(
+        self, rng: np.random.Generator, n_tokens: int
+    ) -> list[npt.NDArray[np.int32]]:
         """Sentences of about so many tokens, one at least."""
         most = 1 + n_tokens // int(self._sentence_lengths.min())
         drawn = rng.integers(len(self._sentences), size=most)
         n = int(np.searchsorted(np.cumsum(self._sentence_lengths[drawn]), n_tokens))
-        return list(map(int, drawn[: max(1, n)]))
+        return [self._sentences[index] for index in drawn[: max(1, n)]]
 
     def _encode(self, text: str) -> npt.NDArray[np.int32]:
         return np.array(self._tokenizer.encode(text, add_special_tokens=False), np.int32)
