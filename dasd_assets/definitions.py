@@ -106,6 +106,7 @@ def inference_model(model: Model, compute: Compute) -> InferenceModel:
         path=model.location,
         revision=model.revision,
         threads=max(1, int(compute.cpus)),
+        gpus=compute.gpus,
         # Dagster takes no null inside a mapping; the defaults come back in `open`.
         engine=model.engine.model_dump(exclude_none=True),
     )

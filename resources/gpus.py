@@ -8,6 +8,7 @@ from pathlib import Path
 
 DECLARED = "DASD_GPUS"
 """Environment variable: how many GPUs the pipeline may use, if not all that are found."""
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 DRIVER = Path("/proc/driver/nvidia/gpus")
 
 
@@ -15,21 +16,33 @@ class TooFewGpusError(ValueError):
     """Steps ask for more GPUs than there are; the message says what to change."""
 
 
-def gpus_present() -> int:
-    """GPUs that the pipeline may use: as declared, else those that are visible to CUDA.
+def usable_gpus() -> list[str]:
+    """GPUs that the pipeline may use, as CUDA names them: as many as declared, else all visible.
 
     Raises:
         TooFewGpusError: the declared number is none.
     """
-    declared = os.environ.get(DECLARED)
-    if declared is not None:
-        if not declared.isdecimal():
-            raise TooFewGpusError(f"{DECLARED}={declared}: expected a number of GPUs, such as 8")
-        return int(declared)
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    visible = os.environ.get(VISIBLE)
     if visible is not None:
-        return len([device for device in visible.split(",") if device.strip() not in ("", "-1")])
-    return len(list(DRIVER.iterdir())) if DRIVER.is_dir() else 0
+        named = [gpu.strip() for gpu in visible.split(",")]
+        found = [gpu for gpu in named if gpu not in ("", "-1")]
+    else:
+        found = _numbered(len(list(DRIVER.iterdir())) if DRIVER.is_dir() else 0)
+    declared = os.environ.get(DECLARED)
+    if declared is None:
+        return found
+    if not declared.isdecimal():
+        raise TooFewGpusError(f"{DECLARED}={declared}: expected a number of GPUs, such as 8")
+    return found[: int(declared)] if visible is not None else _numbered(int(declared))
+
+
+def gpus_present() -> int:
+    """How many GPUs the pipeline may use (`usable_gpus`)."""
+    return len(usable_gpus())
+
+
+def _numbered(gpus: int) -> list[str]:
+    return [str(number) for number in range(gpus)]
 
 
 def pool_limits(asked: Mapping[str, int], gpus: int) -> dict[str, int]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field
 
+from resources.gpu_lease import lease_gpus
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -25,6 +27,7 @@ class InferenceModel(dg.ConfigurableResource):
         description="how the model is run: the engine settings of the profile"
     )
     threads: int = Field(1, description="CPU threads of the embedded engines")
+    gpus: int = Field(0, description="of this machine that a loaded model holds")
 
     def inspect(self) -> ModelFolder:
         """Check the model's files without loading weights; a server's model needs none here.
@@ -46,14 +49,19 @@ class InferenceModel(dg.ConfigurableResource):
 
     @contextmanager
     def open(self, path: str | None = None) -> Iterator[InferenceEngine]:
-        """Load the model (or, with the same settings, the one at `path`) until the block ends."""
+        """Load the model (or, with the same settings, the one at `path`) until the block ends.
+
+        The process holds the GPUs it is loaded on until it ends (`resources/gpu_lease.py`).
+        """
         from pydantic import TypeAdapter
 
         from resources.engines.load import load_engine
-        from resources.engines.settings import EngineSettings
+        from resources.engines.settings import WITHOUT_WEIGHTS, EngineSettings
 
-        _use_threads(self.threads)
         settings: EngineSettings = TypeAdapter(EngineSettings).validate_python(self.engine)
+        if settings.kind not in WITHOUT_WEIGHTS:
+            lease_gpus(self.gpus, self.path, dg.get_dagster_logger().info)
+        _use_threads(self.threads)
         engine = load_engine(path or self.path, settings, None if path else self.revision)
         try:
             yield engine

@@ -14,6 +14,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from resources.gpu_lease import lease_gpus
 from training.checkpoint import CERTIFICATE, ERROR, LOCK, LOG, partial_folder, restart_folder
 
 
@@ -64,8 +65,10 @@ class TrainingLauncher(dg.ConfigurableResource):
                 that a killed run left is gone on with.
 
         Raises:
+            TooFewGpusError: this machine has fewer GPUs than are declared.
             TrainingFailedError: the program ended without a checkpoint.
         """
+        lease_gpus(self.gpus, "training", context.log.info)
         cause = partial_folder(output_dir) / ERROR
         cause.unlink(missing_ok=True)
         _wait_for_orphan(context, output_dir)

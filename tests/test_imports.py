@@ -119,3 +119,20 @@ def test_definitions_load_no_model_library() -> None:
         [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_what_steps_are_forked_from_touches_no_gpu() -> None:
+    """Else CUDA would have chosen its GPUs before the step says which ones it holds."""
+    program = (
+        "import importlib, torch\n"
+        "asked = []\n"
+        "for name in ('is_available', 'device_count', 'init', '_lazy_init'):\n"
+        "    setattr(torch.cuda, name, lambda *a, name=name: asked.append(name) or 0)\n"
+        "from dasd_assets.local_executor import PRELOADED\n"
+        "for module in PRELOADED: importlib.import_module(module)\n"
+        "print(asked)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"

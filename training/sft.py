@@ -39,6 +39,7 @@ from transformers.utils import logging as transformers_logging
 
 from dasd_assets.profile import Training
 from resources.engines.model_folder import inspect_model
+from resources.gpu_lease import keep_leased_gpus
 from training.certificate import certify
 from training.checkpoint import (
     LOG,
@@ -256,6 +257,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", required=True, type=Path, help="JSON with SftConfig's fields")
+    keep_leased_gpus()
     config = SftConfig.model_validate_json(parser.parse_args().config.read_text(encoding="utf-8"))
     with reporting() as report:
         try:

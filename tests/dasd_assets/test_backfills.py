@@ -34,6 +34,8 @@ def test_a_rectangle_is_made_once_and_no_gpu_is_asked_for_twice(machine: Machine
     )
     assert machine.made() == {(a, cell): 1 for a in ("sampled", "scored") for cell in rectangle}
     assert 2 <= machine.most_in_use() <= GPUS
+    assert all(len(line["devices"]) == line["gpus"] for line in machine.held())
+    assert machine.used_twice() == []
 
 
 def test_what_failed_is_retried_alone_after_a_killed_daemon(machine: Machine) -> None:

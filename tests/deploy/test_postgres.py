@@ -112,6 +112,7 @@ def test_fifty_partitions_are_right_after_kills_and_without_the_database_for_a_w
         # Whoever was killed between its work and its word for it has done it again.
         assert sum(made.values()) - len(wanted) <= 1 + 2 * RUNS_AT_ONCE
         assert machine.most_in_use() <= GPUS
+        assert machine.used_twice() == []
         assert PASSWORD not in machine.daemon.log
     finally:
         machine.daemon.kill()

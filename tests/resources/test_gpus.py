@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resources.gpus import TooFewGpusError, gpus_present, pool_limits
+from resources.gpus import TooFewGpusError, gpus_present, pool_limits, usable_gpus
 
 ASKED = st.dictionaries(st.sampled_from("abcde"), st.integers(0, 8), max_size=5)
 
@@ -45,6 +45,10 @@ def test_gpus_are_declared_or_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert gpus_present() == 3
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     assert gpus_present() == 0
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6")
+    monkeypatch.setenv("DASD_GPUS", "2")
+    assert usable_gpus() == ["4", "5"]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     monkeypatch.setenv("DASD_GPUS", "8")
     assert gpus_present() == 8
     monkeypatch.setenv("DASD_GPUS", "many")

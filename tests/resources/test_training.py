@@ -83,7 +83,10 @@ def test_two_processes_report_once_while_they_run_and_leave_curves_on_the_asset(
     assert found["curves"].startswith("![Training curves](data:image/png;base64,")
 
 
-def test_a_failure_has_the_cause_of_the_program(tmp_path: Path) -> None:
+def test_a_failure_has_the_cause_of_the_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     alone = SETTINGS.model_copy(update={"processes": 1})
     small = alone.model_copy(update={"max_length": 16})
     result, _ = materialize(tmp_path, small, TrainingLauncher())
@@ -92,6 +95,17 @@ def test_a_failure_has_the_cause_of_the_program(tmp_path: Path) -> None:
     result, told = materialize(tmp_path, alone, TrainingLauncher(gpus=1000))
     assert not result.success
     assert "TrainingError: compute.training.gpus is 1000 and processes 1" in cause(result)
+    assert not [line for line in told if line.startswith("progress: step")]
+
+
+def test_more_gpus_than_the_machine_has_are_refused_before_a_program_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    result, told = materialize(tmp_path, SETTINGS, TrainingLauncher(gpus=2))
+    failure = result.failure_data_for_node("checkpoint")
+    assert failure and failure.error and failure.error.cause
+    assert "training asks for 2 GPU(s), this machine has 1" in failure.error.cause.message
     assert not [line for line in told if line.startswith("progress: step")]
 
 

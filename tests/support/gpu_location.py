@@ -1,6 +1,6 @@
 """A code location of the graph's shape whose steps hold pretended GPUs and do nothing else.
 
-Folder GPU_LOCATION has `held.jsonl` (who held how many GPUs from when to when), and may have
+Folder GPU_LOCATION has `held.jsonl` (who held which GPUs from when to when), and may have
 `fail` (partition keys that fail, one a line) and `seconds` (how long a step takes). With
 GPU_LOCATION_IN_PROCESS set, the steps of a run share its process.
 """
@@ -16,6 +16,7 @@ import dagster as dg
 from dasd_assets.declare import declared
 from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE, question_shards
 from resources.compute import Compute
+from resources.gpu_lease import lease_gpus
 
 FOLDER = Path(os.environ.get("GPU_LOCATION", "."))
 TEACHER = Compute(gpus=2, pool="teacher")
@@ -30,11 +31,13 @@ same_temperature = dg.MultiToSingleDimensionPartitionMapping(TEMPERATURE)
 def work(context: dg.AssetExecutionContext, gpus: int) -> None:
     """Hold GPUs for a moment, and note it."""
     failing, seconds = FOLDER / "fail", FOLDER / "seconds"
+    devices = lease_gpus(gpus, context.asset_key.to_user_string(), context.log.info)
     start = time.monotonic()
     time.sleep(float(seconds.read_text()) if seconds.exists() else 0.1)
     line = {
         "asset": context.asset_key.to_user_string(), "partition": context.partition_key,
-        "gpus": gpus, "start": start, "end": time.monotonic(), "run": context.run_id,
+        "gpus": gpus, "devices": devices, "start": start, "end": time.monotonic(),
+        "run": context.run_id,
     }  # fmt: skip
     with (FOLDER / "held.jsonl").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

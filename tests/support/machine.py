@@ -33,7 +33,10 @@ class Machine:
         environment: Mapping[str, str] | None = None, gpus: int = GPUS,
     ) -> None:  # fmt: skip
         self.folder = folder
-        named = {"GPU_LOCATION": str(folder), **(environment or {})}
+        named = {
+            "GPU_LOCATION": str(folder), "DASD_GPUS": str(gpus),
+            "DASD_GPU_LOCKS": str(folder / "locks"), **(environment or {}),
+        }  # fmt: skip
         self.daemon = Daemon(folder / "home", "support.gpu_location", named, deployment)
         self.instance = dg.DagsterInstance.from_config(str(folder / "home"))
         self.instance.add_dynamic_partitions("question_shard", shards)
@@ -77,6 +80,17 @@ class Machine:
             in_use += change
             most = max(most, in_use)
         return most
+
+    def used_twice(self) -> list[tuple[str, float]]:
+        """(GPU, when) of each step that used one while another did."""
+        free_from: dict[str, float] = {}
+        twice = []
+        for line in sorted(self.held(), key=lambda line: line["start"]):
+            for gpu in line["devices"]:
+                if line["start"] < free_from.get(gpu, 0.0):
+                    twice.append((gpu, line["start"]))
+                free_from[gpu] = max(line["end"], free_from.get(gpu, 0.0))
+        return twice
 
 
 def cells(shards: list[str], *temperatures: str) -> list[str]:

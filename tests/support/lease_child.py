@@ -1,0 +1,38 @@
+"""Holds GPUs until its standard input ends; says on standard output what it waits for and has.
+
+Arguments: how many GPUs; `program` besides, for one that starts a program which holds them too.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from resources.gpu_lease import keep_leased_gpus, lease_gpus
+from resources.gpus import TooFewGpusError
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+def main() -> None:
+    """Command line."""
+    if sys.argv[1] == "kept":
+        keep_leased_gpus()
+        say(f"kept {os.environ['CUDA_VISIBLE_DEVICES']}")
+    else:
+        try:
+            lease_gpus(int(sys.argv[1]), "this step", say)
+        except TooFewGpusError as error:
+            say(str(error))
+            return
+        say(f"has {os.environ.get('CUDA_VISIBLE_DEVICES', 'none')}")
+        if "program" in sys.argv:
+            subprocess.run([sys.executable, __file__, "kept"], check=True)
+    sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()
