@@ -56,7 +56,7 @@ from training.checkpoint import (
     writing_folder,
 )
 from training.dataset import PackedDataset, collate
-from training.deepspeed import deepspeed_config
+from training.deepspeed import compile_operator, deepspeed_config
 from training.errors import TrainingError
 from training.expected_model import check_same_kind
 from training.packing import pack
@@ -77,6 +77,9 @@ class SftConfig(Training):
     expected_model_path: str | None = None
     """A model of the architecture and with the tokenizer that `model_path` has to have."""
     gpus: int = Field(0, ge=0, description="GPUs declared (compute.training.gpus); 0: none needed")
+    hosts: dict[str, int] = Field(
+        default_factory=dict, description="machines and their processes, for training.on_hosts"
+    )
 
 
 def train(config: SftConfig, report: Report) -> None:
@@ -111,6 +114,8 @@ def _train(config: SftConfig, run: dict[str, Any], report: Report, is_main: bool
     if restart_point and is_main:
         shutil.copyfile(restart_point / LOG, folder / LOG)
         report(f"progress: going on from the restart point of step {step_of(restart_point)}")
+    if config.deepspeed_zero_stage:
+        compile_operator()
     set_seed(config.seed)
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
@@ -198,7 +203,9 @@ def check_devices(config: SftConfig) -> None:
 
 def shaping(config: SftConfig) -> dict[str, Any]:
     """What shapes the weights: settings, and hashes of the starting model and of the rows."""
-    not_shaping = {"restart", "gpus", "output_dir", "expected_model_path", "model_path", "samples"}
+    not_shaping = {
+        "restart", "gpus", "hosts", "output_dir", "expected_model_path", "model_path", "samples",
+    }  # fmt: skip
     rows = []
     for sample in config.samples:
         with Path(sample).open("rb") as file:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ import torch
 from safetensors.numpy import load_file
 from support.training_rows import row
 from support.vllm_server import VllmServer
+from torch.utils.cpp_extension import _get_build_directory
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from dasd_assets.profile import PROJECT_ROOT, Restart
@@ -35,6 +37,14 @@ def test_deepspeed_settings(config: SftConfig) -> None:
     assert settings["zero_optimization"]["stage"] == 3
     assert settings["zero_optimization"]["stage3_gather_16bit_weights_on_model_save"]
     assert settings["gradient_clipping"] == config.max_grad_norm
+
+
+def test_the_mark_of_a_killed_compilation_holds_nobody_up() -> None:
+    mark = Path(_get_build_directory("deepspeed_shm_comm", verbose=False)) / "lock"
+    mark.touch()
+    program = "from training.deepspeed import compile_operator; compile_operator()"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True, timeout=300)
+    assert not mark.exists()
 
 
 @pytest.fixture(scope="module")
