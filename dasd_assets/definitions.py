@@ -72,10 +72,12 @@ def build_definitions(profile: Profile, folder: Path) -> dg.Definitions:
                 profile.base_student, profile.compute.student_inference
             ),
             "trainer": TrainingLauncher(
-                threads=int(profile.compute.training.cpus), gpus=profile.compute.training.gpus
+                threads=int(profile.compute.training.cpus),
+                gpus=profile.compute.training.gpus,
+                hosts=profile.compute.training.hosts,
             ),
         },
-        executor=executor(),
+        executor=_executor_of(profile),
     )
 
 
@@ -83,21 +85,38 @@ def executor() -> dg.ExecutorDefinition:
     """Where the steps of a run are executed: DASD_EXECUTOR.
 
     Unset: processes of the machine the run is on. `kubernetes`: a Kubernetes job for each step,
-    with what its asset declares (docs/kubernetes.md).
+    with what its asset declares (docs/kubernetes.md). `ray`: likewise a job of a Ray cluster
+    (docs/ray.md).
 
     Raises:
         ProfileError: another value.
     """
-    chosen = os.environ.get("DASD_EXECUTOR", "")
-    if not chosen:
-        return local_executor
-    if chosen != "kubernetes":
-        raise ProfileError(
-            f"DASD_EXECUTOR={chosen}: has to be kubernetes, or unset for processes of this machine"
-        )
-    from dagster_k8s import k8s_job_executor
+    match os.environ.get("DASD_EXECUTOR", ""):
+        case "":
+            return local_executor
+        case "kubernetes":
+            from dagster_k8s import k8s_job_executor
 
-    return k8s_job_executor
+            return k8s_job_executor
+        case "ray":
+            from dasd_assets.ray_executor import ray_executor
+
+            return ray_executor
+        case chosen:
+            raise ProfileError(
+                f"DASD_EXECUTOR={chosen}: has to be kubernetes or ray, or unset for processes of "
+                "this machine"
+            )
+
+
+def _executor_of(profile: Profile) -> dg.ExecutorDefinition:
+    chosen = executor()
+    if profile.compute.training.hosts and chosen is not local_executor:
+        raise ProfileError(
+            "compute.training.hosts start from the machine the run is on, which DASD_EXECUTOR="
+            f"{os.environ['DASD_EXECUTOR']} chooses anew for each step: leave out one of them"
+        )
+    return chosen
 
 
 def inference_model(model: Model, compute: Compute) -> InferenceModel:

@@ -6,16 +6,17 @@ from collections.abc import Iterable
 
 import dagster as dg
 
+from resources.compute import GPUS_HERE
 from resources.gpus import gpus_present, pool_limits
 
 
 def asked_of_pools(assets: Iterable[dg.AssetsDefinition]) -> dict[str, int]:
-    """Pool -> GPUs of the largest step that waits for it."""
+    """Pool -> GPUs of this machine that the largest step that waits for it holds."""
     asked: dict[str, int] = {}
     for asset in assets:
         for spec in asset.specs:
             if asset.op.pool is not None:
-                gpus = int(spec.metadata.get("compute/gpus", 0))
+                gpus = int(spec.metadata.get(GPUS_HERE, spec.metadata.get("compute/gpus", 0)))
                 asked[asset.op.pool] = max(gpus, asked.get(asset.op.pool, 0))
     return asked
 

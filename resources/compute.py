@@ -1,16 +1,19 @@
 """What an asset asks of the machine it runs on: one small vocabulary for every platform.
 
 An asset declares a `Compute`; no asset knows where it runs. On one machine the pool keeps GPUs
-from being oversubscribed, on Kubernetes the same numbers become container limits.
+from being oversubscribed, on Kubernetes the same numbers become container limits, on Ray what a
+step's job takes of its node.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 GIB = 1024**3
+GPUS_HERE = "compute/gpus_here"
+"""Metadata of an asset that goes over several machines: GPUs of the one the run is on."""
 SHARED_MEMORY = "shared-memory"
 """Name of the pod's volume at /dev/shm."""
 
@@ -38,6 +41,11 @@ class Compute(BaseModel):
         "eighth of memory_gib with more than one GPU, else the platform's 64 MiB",
     )
 
+    @property
+    def gpus_here(self) -> int:
+        """GPUs of one run on the machine it is on."""
+        return self.gpus
+
     @model_validator(mode="after")
     def _shared_memory_is_part_of_memory(self) -> Compute:
         if self.shared_memory_gib is not None and self.shared_memory_gib >= self.memory_gib:
@@ -48,7 +56,7 @@ class Compute(BaseModel):
         return self
 
     def op_tags(self) -> dict[str, Any]:
-        """Tags under which dagster-k8s finds the container and the pod of the step.
+        """Tags under which dagster-k8s finds the step's container and pod, dagster-ray its job.
 
         Requests equal limits, so that Kubernetes evicts nothing that keeps to its declaration.
         The GPUs of one node talk to each other through /dev/shm, which a container has 64 MiB of.
@@ -68,7 +76,12 @@ class Compute(BaseModel):
         config: dict[str, Any] = {"container_config": container}
         if pod:
             config["pod_spec_config"] = pod
-        return {"dagster-k8s/config": config}
+        job = {
+            "num_cpus": self.cpus,
+            "num_gpus": self.gpus,
+            "memory": int(self.memory_gib * GIB),
+        }
+        return {"dagster-k8s/config": config, "dagster-ray/config": job}
 
     def metadata(self) -> dict[str, Any]:
         """The declaration as asset metadata, shown in the UI."""
@@ -77,6 +90,39 @@ class Compute(BaseModel):
             "compute/gpu_memory_gib": self.gpu_memory_gib,
             "compute/cpus": self.cpus,
             "compute/memory_gib": self.memory_gib,
+        }
+
+
+class TrainingCompute(Compute):
+    """Declared compute of training, which may go over several machines."""
+
+    hosts: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        default_factory=dict,
+        description="machines that training goes over, with the processes of each, such as "
+        "{node-0: 8, node-1: 8}: the first is the one the run is on, the others are reached by "
+        "ssh; unset: this machine alone. docs/training.md",
+    )
+
+    @model_validator(mode="after")
+    def _hosts_have_the_gpus(self) -> TrainingCompute:
+        there = sum(self.hosts.values())
+        if self.hosts and self.gpus and there != self.gpus:
+            raise ValueError(f"hosts have {there} processes for gpus {self.gpus}: one GPU each")
+        return self
+
+    @property
+    def gpus_here(self) -> int:
+        """GPUs of the first machine, which the run is on."""
+        return next(iter(self.hosts.values()), self.gpus) if self.gpus else 0
+
+    def metadata(self) -> dict[str, Any]:
+        """The declaration as asset metadata, with what of it this machine gives."""
+        if not self.hosts:
+            return super().metadata()
+        return {
+            **super().metadata(),
+            GPUS_HERE: self.gpus_here,
+            "compute/hosts": ", ".join(f"{host} ({n})" for host, n in self.hosts.items()),
         }
 
 

@@ -53,6 +53,11 @@ class TrainingLauncher(dg.ConfigurableResource):
     gpus: int = Field(
         0, description="declared for training; with fewer on the machine nothing is trained"
     )
+    hosts: dict[str, int] = Field(
+        default_factory=dict,
+        description="machines and their processes; the first is this one, the others are reached "
+        "by ssh. Empty: this machine alone",
+    )
 
     def run(
         self, context: dg.AssetExecutionContext, config: dict[str, Any], output_dir: Path
@@ -68,19 +73,27 @@ class TrainingLauncher(dg.ConfigurableResource):
             TooFewGpusError: this machine has fewer GPUs than are declared.
             TrainingFailedError: the program ended without a checkpoint.
         """
-        lease_gpus(self.gpus, "training", context.log.info)
+        if not self.hosts:  # else each machine's part holds its own (training/one_host.py)
+            lease_gpus(self.gpus, "training", context.log.info)
         cause = partial_folder(output_dir) / ERROR
         cause.unlink(missing_ok=True)
         _wait_for_orphan(context, output_dir)
         processes = int(config["processes"])
-        with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:
-            json.dump({**config, "gpus": self.gpus, "output_dir": str(output_dir)}, file)
+        settings = {
+            **config, "gpus": self.gpus, "hosts": self.hosts, "output_dir": str(output_dir),
+        }  # fmt: skip
+        # Beside the checkpoint all machines see it; the temporary folder is this one's own.
+        folder = output_dir.parent if self.hosts else None
+        with tempfile.NamedTemporaryFile(
+            "w", prefix=".sft-", suffix=".json", dir=folder, encoding="utf-8"
+        ) as file:
+            json.dump(settings, file)
             file.flush()
             try:
                 dg.PipesSubprocessClient().run(
                     context=context,
                     command=[
-                        *launcher(processes, int(config["deepspeed_zero_stage"]), self.gpus),
+                        *self._program(processes, int(config["deepspeed_zero_stage"])),
                         *("--config", file.name),
                     ],
                     env={
@@ -98,6 +111,11 @@ class TrainingLauncher(dg.ConfigurableResource):
         lines = (output_dir / LOG).read_text(encoding="utf-8").splitlines()
         certificate = json.loads((output_dir / CERTIFICATE).read_text(encoding="utf-8"))
         return TrainingResult([json.loads(line) for line in lines], certificate)
+
+    def _program(self, processes: int, deepspeed_zero_stage: int) -> list[str]:
+        if self.hosts:
+            return [sys.executable, "-m", "training.on_hosts"]
+        return launcher(processes, deepspeed_zero_stage, self.gpus)
 
 
 def _wait_for_orphan(context: dg.AssetExecutionContext, output_dir: Path) -> None:

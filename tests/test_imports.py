@@ -23,6 +23,7 @@ DAGSTER_MODULES = {
     "dasd_assets/open_lake.py",
     "dasd_assets/partitions.py",
     "dasd_assets/pools.py",
+    "dasd_assets/ray_executor.py",
     "dasd_assets/evaluation/costs.py",
     "dasd_assets/evaluation/stage_report.py",
     "dasd_assets/questions/sensors.py",

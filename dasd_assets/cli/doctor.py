@@ -23,6 +23,7 @@ CHECKS: tuple[tuple[str, Callable[[Profile], Iterator[Result]]], ...] = (
     ("memory", doctor_machine.memory),
     ("models", doctor_pipeline.models),
     ("training", doctor_pipeline.training),
+    ("training hosts", doctor_pipeline.hosts),
     ("sandbox", doctor_machine.sandbox),
     ("write access", doctor_machine.write_access),
     ("disk", doctor_machine.disk),
@@ -38,8 +39,8 @@ def doctor(
 
     Packages against the pinned versions, GPUs and memory against the declared compute, models (a
     server is asked which models it has; no token is spent), the sandbox for programs, write access,
-    disk against the plan, Dagster's instance, the inbox. Ends with exit code 1 if there is a
-    problem; warnings are none.
+    disk against the plan, the other machines that training goes over, Dagster's instance, the
+    inbox. Ends with exit code 1 if there is a problem; warnings are none.
     """
     with refusing(ProfileError, OSError):
         profile, _ = prepare()

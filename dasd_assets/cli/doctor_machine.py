@@ -73,17 +73,18 @@ def packages(profile: Profile) -> Iterator[Result]:
 def gpus(profile: Profile) -> Iterator[Result]:
     """GPUs of this machine against the profile's declared compute."""
     declared = _declared(profile)
-    most = max(compute.gpus for compute in declared.values())
+    most = max(compute.gpus_here for compute in declared.values())
     found = gpu_memories()
     if found:
         yield Result(OK, f"{len(found)} GPU(s) with {min(found):.0f} GiB and more each")
     elif not most:
         yield Result(OK, "none declared, none found")
     for name, compute in declared.items():
-        if compute.gpus > len(found):
+        if compute.gpus_here > len(found):
             yield Result(
                 PROBLEM,
-                f"compute.{name} declares {compute.gpus} GPU(s), this machine has {len(found)}",
+                f"compute.{name} declares {compute.gpus_here} GPU(s), this machine has "
+                f"{len(found)}",
                 "run it where there are as many, or lower the declaration and what goes with it "
                 "(processes, tensor_parallel_size)",
             )

@@ -92,6 +92,32 @@ def training(profile: Profile) -> Iterator[Result]:
         yield Result(OK, "nothing is missing that its settings ask for")
 
 
+def hosts(profile: Profile) -> Iterator[Result]:
+    """The other machines that training goes over: ssh gets there, the environment is there."""
+    import os
+    import subprocess
+    import sys
+
+    from training.on_hosts import SSH, SSH_FAILED, on_other_machine
+
+    program = on_other_machine([sys.executable, "-c", "import training.sft"], os.environ)
+    for host in list(profile.compute.training.hosts)[1:]:
+        tried = subprocess.run([*SSH, host, program], capture_output=True, text=True, check=False)
+        said = tried.stderr.strip().rpartition("\n")[2]
+        if tried.returncode == SSH_FAILED:
+            yield Result(
+                PROBLEM, f"ssh does not get to {host}: {said}",
+                f"make `ssh -o BatchMode=yes {host} true` work, or change compute.training.hosts",
+            )  # fmt: skip
+        elif tried.returncode:
+            yield Result(
+                PROBLEM, f"{host} cannot start the training program: {said}",
+                "project and environment have to be there under the same paths as here",
+            )  # fmt: skip
+        else:
+            yield Result(OK, f"{host} is reached and has the training program")
+
+
 def dagster(profile: Profile) -> Iterator[Result]:
     """Dagster's instance opens and answers."""
     import dagster as dg

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from dasd_assets.profile import Profile, Training
@@ -43,7 +43,7 @@ def layout(profile: Profile) -> Iterator[Placement]:
         "mixed_policy_distillation.training": profile.mixed_policy_distillation.training,
     }
     for name, training in stages.items():
-        yield _place(name, compute.training, training_layout(training))
+        yield _place(name, compute.training, training_layout(training, compute.training.hosts))
 
 
 def inference_layout(engine: EngineSettings) -> str:
@@ -58,12 +58,14 @@ def inference_layout(engine: EngineSettings) -> str:
     return "transformers, the model whole"
 
 
-def training_layout(training: Training) -> str:
-    """What the launcher starts, and what a step of each process takes."""
+def training_layout(training: Training, hosts: Mapping[str, int]) -> str:
+    """What the launcher starts and where, and what a step of each process takes."""
+    where = ", ".join(f"{n} on {host}" for host, n in hosts.items())
     passes = training.global_batch_size // (training.processes * training.micro_batch_size)
     zero = training.deepspeed_zero_stage
     return (
-        f"{training.processes} process(es){f', DeepSpeed ZeRO-{zero}' if zero else ''}, "
+        f"{training.processes} process(es){f' ({where})' if where else ''}"
+        f"{f', DeepSpeed ZeRO-{zero}' if zero else ''}, "
         f"{passes} pass(es) of {training.micro_batch_size} x {training.max_length:,} tokens a step"
     )
 

@@ -27,7 +27,7 @@ from dasd_assets.profile.release import Release
 from dasd_assets.profile.responses import ResponseFiltering, TeacherResponses, Verification
 from dasd_assets.profile.section import DOMAINS, PartitionName, Section
 from dasd_assets.profile.training import MixedPolicyDistillation, Restart, Training
-from resources.compute import Compute
+from resources.compute import Compute, TrainingCompute
 from resources.engines.settings import (
     WITHOUT_WEIGHTS,
     EngineSettings,
@@ -88,7 +88,7 @@ class ComputePlan(Section):
     data: Compute = Field(default_factory=lambda: Compute(pool=None))
     teacher_inference: Compute = Field(default_factory=lambda: Compute(pool="teacher"))
     student_inference: Compute = Field(default_factory=lambda: Compute(pool="student"))
-    training: Compute = Field(default_factory=lambda: Compute(pool="training"))
+    training: TrainingCompute = Field(default_factory=lambda: TrainingCompute(pool="training"))
 
 
 class Profile(Section):
@@ -162,6 +162,12 @@ class Profile(Section):
                     f"response_filtering.max_student_tokens "
                     f"({self.response_filtering.max_student_tokens}) is above {name}.max_length "
                     f"({training.max_length}): such answers would not fit into a sequence"
+                )
+            on_hosts = sum(self.compute.training.hosts.values())
+            if on_hosts not in (0, training.processes):
+                raise ValueError(
+                    f"compute.training.hosts have {on_hosts} processes, {name}.processes is "
+                    f"{training.processes}"
                 )
         return self
 

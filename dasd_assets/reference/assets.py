@@ -11,7 +11,6 @@ from dasd_assets.profile import ComputePlan, Profile
 from dasd_assets.reference.markdown import codes, page, table
 from dasd_assets.reference.settings import Shaped, shape_all
 from dasd_assets.reference.tables import SIDE_TABLES
-from resources.compute import Compute
 from resources.contracts import SCHEMAS
 
 INTRODUCTION = """\
@@ -107,8 +106,8 @@ def _settings(asset: str, shaped: Shaped) -> str:
 def _compute_sections(profile: Profile) -> dict[str, str]:
     """Asset -> the setting of its compute, found by giving each a number of cores of its own."""
     sections = list(ComputePlan.model_fields)
-    numbered = ComputePlan(
-        **{name: Compute(cpus=1 + number) for number, name in enumerate(sections)}
+    numbered = ComputePlan.model_validate(
+        {name: {"cpus": 1 + number} for number, name in enumerate(sections)}
     )
     definitions = build_definitions(profile.model_copy(update={"compute": numbered}), NOWHERE)
     return {

@@ -10,8 +10,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from dasd_assets.definitions import build_definitions, inference_model
-from dasd_assets.profile import Layout, Model, Profile, load_profile
-from resources.compute import Compute
+from dasd_assets.profile import Layout, Model, Profile, ProfileError, load_profile
+from resources.compute import Compute, TrainingCompute
 from resources.engines.settings import (
     EngineSettings,
     OpenAiSettings,
@@ -145,3 +145,13 @@ def test_every_engine_passes_through_dagsters_configuration(engine: EngineSettin
 
     dg.materialize([settings], resources={"teacher": inference_model(model, Compute())})
     assert found == [engine]
+
+
+def test_machines_of_training_and_an_executor_that_chooses_machines_exclude_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    training = TrainingCompute(hosts={"node-0": 1, "node-1": 1})
+    compute = TINY.compute.model_copy(update={"training": training})
+    monkeypatch.setenv("DASD_EXECUTOR", "ray")
+    with pytest.raises(ProfileError, match=r"which DASD_EXECUTOR=ray chooses anew"):
+        build_definitions(TINY.model_copy(update={"compute": compute}), Path("/nowhere"))

@@ -8,13 +8,24 @@ import dagster as dg
 import pytest
 from support.gpu_location import defs
 
+from dasd_assets.declare import declared
 from dasd_assets.pools import asked_of_pools, set_pool_limits
+from resources.compute import TrainingCompute
 from resources.gpus import TooFewGpusError
 
 
 def test_the_largest_step_of_a_pool_counts() -> None:
     assets = [asset for asset in defs.assets or [] if isinstance(asset, dg.AssetsDefinition)]
     assert asked_of_pools(assets) == {"student": 1, "teacher": 2}
+
+
+def test_of_training_over_several_machines_those_of_the_first_count() -> None:
+    training = TrainingCompute(gpus=16, hosts={"node-0": 8, "node-1": 8}, pool="training")
+
+    @dg.asset(**declared("g", training, "1", kinds={"x"}))
+    def checkpoint() -> None: ...
+
+    assert asked_of_pools([checkpoint]) == {"training": 8}
 
 
 @pytest.mark.parametrize(

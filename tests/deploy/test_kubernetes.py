@@ -112,7 +112,7 @@ def test_steps_are_kubernetes_jobs_only_where_asked_for(monkeypatch: pytest.Monk
     monkeypatch.setenv("DASD_EXECUTOR", "kubernetes")
     assert executor().name == "k8s"
     monkeypatch.setenv("DASD_EXECUTOR", "slurm")
-    with pytest.raises(ProfileError, match="DASD_EXECUTOR=slurm: has to be kubernetes"):
+    with pytest.raises(ProfileError, match="DASD_EXECUTOR=slurm: has to be kubernetes or ray"):
         executor()
 
 

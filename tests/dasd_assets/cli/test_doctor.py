@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from support.faulty_server import FaultyServer
+from support.ssh_hosts import AWAY, OTHER, other_machine
 from typer.testing import CliRunner, Result
 
 from dasd_assets.cli import doctor as module
@@ -37,7 +38,7 @@ def change(project: Path, section: str, **values: Any) -> None:
     file = project / "profile.yaml"
     settings = yaml.safe_load(file.read_text(encoding="utf-8"))
     settings[section] |= values
-    file.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    file.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
 
 
 def with_gpus(monkeypatch: pytest.MonkeyPatch, *gib: float) -> None:
@@ -116,6 +117,29 @@ def test_gpus_against_what_is_declared(project: Path, monkeypatch: pytest.Monkey
     assert "compute.training declares 4 GPU(s), this machine has 2" in found[2][1]
     assert "torch" in found[3][1]  # a CPU build, which sees none of them
     assert "UV_TORCH_BACKEND=auto" in found[3][2]
+
+
+def test_other_machines_of_training_are_tried(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert results(doctor_pipeline.hosts, project) == []
+    (tmp_path / "ssh").mkdir()
+    change(
+        project, "compute", training={"gpus": 4, "hosts": {"here": 2, OTHER: 1, AWAY: 1}}
+    )  # fmt: skip
+    change(project, "temperature_scheduled_learning", processes=4, micro_batch_size=1)
+    change(project, "mixed_policy_distillation", training={"processes": 4})
+    with other_machine(tmp_path / "ssh") as path:
+        monkeypatch.setenv("PATH", path["PATH"])
+        there, away = results(doctor_pipeline.hosts, project)
+        monkeypatch.setattr("sys.executable", "/no/such/python")
+        elsewhere, _ = results(doctor_pipeline.hosts, project)
+    assert there[:2] == (OK, f"{OTHER} is reached and has the training program")
+    assert away[:1] == (PROBLEM,)
+    assert away[1].startswith(f"ssh does not get to {AWAY}: ")
+    assert elsewhere[:1] == (PROBLEM,)
+    assert "/no/such/python" in elsewhere[1]
+    assert "under the same paths" in elsewhere[2]
 
 
 def test_the_driver_is_asked_for_gpus(monkeypatch: pytest.MonkeyPatch) -> None:

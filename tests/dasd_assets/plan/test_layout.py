@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dasd_assets.plan.layout import inference_layout, layout
+from dasd_assets.plan.layout import inference_layout, layout, training_layout
 from dasd_assets.profile import load_profile
 from resources.engines.settings import (
     EngineSettings,
@@ -25,6 +25,13 @@ def test_the_papers_layout() -> None:
     # 64 sequences a step over 16 processes of one sequence.
     assert training.how == (
         "16 process(es), DeepSpeed ZeRO-3, 4 pass(es) of 1 x 65,536 tokens a step"
+    )
+
+
+def test_training_over_several_machines_says_which() -> None:
+    training = load_profile("dasd-4b").temperature_scheduled_learning
+    assert training_layout(training, {"node-0": 8, "node-1": 8}).startswith(
+        "16 process(es) (8 on node-0, 8 on node-1), DeepSpeed ZeRO-3, 4 pass(es) of 1 x"
     )
 
 
