@@ -25,6 +25,7 @@ from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
 from dagster._core.errors import DagsterError
+from dagster._utils.error import SerializableErrorInfo
 
 from dasd_assets.out_of_date import Loading
 
@@ -221,14 +222,21 @@ def _execute(work: Work, invocation: str) -> Outcome:
         failures = [event for event in result.all_events if event.is_failure]
         # The run's own failure says again what its steps have said.
         of_steps = [event for event in failures if event.step_key] or failures
-        errors = tuple(dict.fromkeys(map(_cause, of_steps)))
+        errors = tuple(dict.fromkeys(map(cause_of, of_steps)))
         return Outcome(work, result.run_id, () if result.success else errors or ("failed",))
 
 
-def _cause(event: dg.DagsterEvent) -> str:
-    """What went wrong in one failure event: the innermost error, in one line where it can be."""
+def cause_of(event: dg.DagsterEvent) -> str:
+    """What went wrong in one failure event: the first error inside Dagster's own wrapping.
+
+    Errors of this project say what to do; the library's error that one was raised from does not.
+    """
     error = getattr(event.event_specific_data, "error", None)
-    while error is not None and error.cause is not None:
+    while error is not None and error.cause is not None and _is_dagsters(error):
         error = error.cause
     step = f"{event.step_key}: " if event.step_key else ""
     return step + (error.message.strip() if error else event.message or "failed")
+
+
+def _is_dagsters(error: SerializableErrorInfo) -> bool:
+    return (error.cls_name or "").startswith("Dagster")
