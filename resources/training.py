@@ -49,7 +49,7 @@ class TrainingResult:
 class TrainingLauncher(dg.ConfigurableResource):
     """Starts `training.sft` and forwards its progress into the run's log."""
 
-    threads: int = Field(1, description="CPU threads of all training processes together")
+    threads: int = Field(1, description="CPU threads of a machine's training processes together")
     gpus: int = Field(
         0, description="declared for training; with fewer on the machine nothing is trained"
     )
@@ -79,6 +79,7 @@ class TrainingLauncher(dg.ConfigurableResource):
         cause.unlink(missing_ok=True)
         _wait_for_orphan(context, output_dir)
         processes = int(config["processes"])
+        processes_here = next(iter(self.hosts.values()), processes)
         settings = {
             **config, "gpus": self.gpus, "hosts": self.hosts, "output_dir": str(output_dir),
         }  # fmt: skip
@@ -97,7 +98,7 @@ class TrainingLauncher(dg.ConfigurableResource):
                         *("--config", file.name),
                     ],
                     env={
-                        "OMP_NUM_THREADS": str(max(1, self.threads // processes)),
+                        "OMP_NUM_THREADS": str(max(1, self.threads // processes_here)),
                         "TOKENIZERS_PARALLELISM": "false",
                         "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
                         # torch's notes on its own collectives, one for each call of DeepSpeed's

@@ -8,6 +8,7 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support.ssh_hosts import AWAY, OTHER, other_machine
 from support.training_rows import STUDENT, row
 
 from dasd_assets.profile import Training
@@ -81,6 +82,23 @@ def test_two_processes_report_once_while_they_run_and_leave_curves_on_the_asset(
     assert found["final_loss"] < found["first_loss"]
     assert found["peak_memory_gib"] > 0.05
     assert found["curves"].startswith("![Training curves](data:image/png;base64,")
+
+
+def test_two_machines_report_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ssh").mkdir()
+    with other_machine(tmp_path / "ssh") as path:
+        monkeypatch.setenv("PATH", path["PATH"])
+        monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+        over = TrainingLauncher(threads=1, hosts={"127.0.0.1": 1, OTHER: 1})
+        result, told = materialize(tmp_path, SETTINGS, over)
+        assert result.success, told[-5:]
+        n_steps = metadata(result)["steps"]
+        last = f"progress: step {n_steps}/{n_steps}"
+        assert len([line for line in told if line.startswith(last)]) == 1
+        away = TrainingLauncher(threads=1, hosts={"127.0.0.1": 1, AWAY: 1})
+        result, _ = materialize(tmp_path, SETTINGS.model_copy(update={"seed": 1}), away)
+    assert not result.success
+    assert f"TrainingError: {AWAY}: ssh ended with 255" in cause(result)
 
 
 def test_a_failure_has_the_cause_of_the_program(
