@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
+
+from support.ports import free_port
 
 PASSWORD = "a-password-that-nobody-may-see"
 USER = DATABASE = "dagster"
@@ -27,9 +28,7 @@ class PostgresServer:
         # Not below pytest's folder: the server has a user of its own, who may not look into it.
         self.folder = Path(tempfile.mkdtemp(prefix="postgres-"))
         self._data, password_file = self.folder / "data", self.folder / "password"
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         password_file.write_text(PASSWORD, encoding="utf-8")
         # The server refuses to run as root.
         self._owner = "postgres" if os.getuid() == 0 else None

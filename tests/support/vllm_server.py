@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+
+from support.ports import free_port
 
 SECONDS_TO_START = 240.0
 
@@ -28,9 +29,7 @@ class VllmServer:
             log: file that gets what the server prints, from all its starts.
             options: further arguments of `vllm serve`.
         """
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = int(probe.getsockname()[1])
+        self._port = free_port()
         self.served_model = served_model
         self._log = log
         self._command = [

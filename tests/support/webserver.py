@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import httpx
 from support.pipeline import Pipeline
+from support.ports import free_port
 
 from dasd_assets.profile import PROJECT_ROOT
 
@@ -21,9 +21,7 @@ START_SECONDS = 120
 @contextmanager
 def webserver(pipeline: Pipeline) -> Iterator[str]:
     """Serve the UI and give its address; at the end the server and its code server are ended."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     address = f"http://127.0.0.1:{port}"
     log = pipeline.folder / "webserver.log"
     with log.open("wb") as output:
