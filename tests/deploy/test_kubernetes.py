@@ -106,11 +106,13 @@ def test_shared_memory_above_the_memory_it_is_taken_from_is_refused() -> None:
         Compute(memory_gib=8, shared_memory_gib=9)
 
 
-def test_steps_are_kubernetes_jobs_only_where_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_steps_are_jobs_of_a_cluster_only_where_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DASD_EXECUTOR", raising=False)
     assert executor().name == "multiprocess"
     monkeypatch.setenv("DASD_EXECUTOR", "kubernetes")
     assert executor().name == "k8s"
+    monkeypatch.setenv("DASD_EXECUTOR", "ray")
+    assert executor().name == "ray"
     monkeypatch.setenv("DASD_EXECUTOR", "slurm")
     with pytest.raises(ProfileError, match="DASD_EXECUTOR=slurm: has to be kubernetes or ray"):
         executor()

@@ -110,7 +110,7 @@ def _run(folder: Path, server: str, node_gpus: dict[str, int]) -> Ended:
     home.mkdir()
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
     environment = {
-        **os.environ, **_environment(folder), "DAGSTER_HOME": str(home), "DASD_EXECUTOR": "ray",
+        **os.environ, **_environment(folder), "DAGSTER_HOME": str(home),
         "RAY_API_SERVER_ADDRESS": server,
     }  # fmt: skip
     with (folder / "run.log").open("wb") as log:

@@ -14,13 +14,13 @@ import dagster as dg
 from support import sampling_children
 
 from dasd_assets.declare import declared
-from dasd_assets.definitions import executor
+from dasd_assets.ray_executor import ray_executor
 from resources.compute import Compute
 
 FOLDER = Path(os.environ.get("RAY_LOCATION", "."))
 SECONDS = 4.0
 """Longer than a job takes to start, so that steps that may run side by side do."""
-GPUS = {"one": 1, "another": 1, "a_third": 1, "four": 4, "eight": 8}
+GPUS = {"one": 1, "another": 1, "four": 4, "eight": 8}
 sampling_children.SECONDS_BETWEEN_ANSWERS = 0.01
 
 
@@ -48,4 +48,4 @@ def interrupted() -> None:
 
 steps = [step(name, gpus) for name, gpus in GPUS.items()]
 everything = dg.define_asset_job("everything", "*")
-defs = dg.Definitions(assets=[*steps, interrupted], jobs=[everything], executor=executor())
+defs = dg.Definitions(assets=[*steps, interrupted], jobs=[everything], executor=ray_executor)
