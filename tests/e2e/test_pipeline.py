@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
+import pytest
 from support.pipeline import CAP_RATIO, Pipeline
 
 Finished = tuple[Pipeline, subprocess.CompletedProcess[str]]
