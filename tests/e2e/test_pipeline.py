@@ -203,33 +203,33 @@ def test_a_drop_with_nothing_usable_fails_its_partition_alone(
     assert quarantined["reason"].to_pylist() == ["invalid_json", "invalid_utf8"]
 
 
-def test_after_kills_while_sampling_and_while_training_a_rerun_completes(
-    new_pipeline: Callable[[str], Pipeline],
+@pytest.mark.parametrize("asset", ["teacher_responses", "low_temperature_checkpoint"])
+def test_after_a_kill_a_rerun_completes(
+    new_pipeline: Callable[[str], Pipeline], asset: str
 ) -> None:
-    pipeline = new_pipeline("killed")
+    pipeline = new_pipeline(f"killed-{asset}")
     pipeline.put_drop("drop-01", 0)
-    for begun in ("_journals", "checkpoints"):
-        _kill_when_there(pipeline, pipeline.home / "lake" / begun)
-        for table in ("teacher_responses", "filtered_responses"):
-            for partition in pipeline.lake.partitions(table):
-                assert pipeline.lake.read(table, partition).num_rows
-        assert not (pipeline.home / "lake" / "stage_report.html").exists()
-    result = pipeline.dasd("run")
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert (pipeline.home / "lake" / "stage_report.html").exists()
-
-
-def _kill_when_there(pipeline: Pipeline, folder: Path) -> None:
-    """Start `dasd run` and kill it with all its processes when it has written into a folder."""
     process = subprocess.Popen(
         pipeline.command("run"), env=pipeline.environment, start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
+    started = {
+        "teacher_responses": pipeline.home / "lake" / "_journals",
+        "low_temperature_checkpoint": pipeline.home / "lake" / "checkpoints",
+    }[asset]
     deadline = time.monotonic() + 300
-    while not (folder.exists() and any(folder.rglob("*"))) and time.monotonic() < deadline:
+    while not (started.exists() and any(started.rglob("*"))) and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    lake = pipeline.lake
+    for table in ("teacher_responses", "filtered_responses"):
+        for partition in lake.partitions(table):
+            assert lake.read(table, partition).num_rows
+    assert not (pipeline.home / "lake" / "stage_report.html").exists()
+    result = pipeline.dasd("run")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert (pipeline.home / "lake" / "stage_report.html").exists()
 
 
 def test_bad_models_and_profiles_are_refused_before_any_work(
