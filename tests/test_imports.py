@@ -110,16 +110,21 @@ def test_the_list_of_dagster_modules_is_exact() -> None:
     assert not [file for file in DAGSTER_MODULES if not any(map(is_dagster, reached(file)))]
 
 
+def printed(program: str) -> str:
+    """What a program prints in a Python that has imported nothing yet."""
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=True
+    )
+    return result.stdout.strip()
+
+
 def test_definitions_load_no_model_library() -> None:
     program = (
         "import sys, dasd_assets.definitions\n"
         "heavy = {'torch', 'transformers', 'vllm', 'deepspeed', 'matplotlib'} & set(sys.modules)\n"
         "print(sorted(heavy))"
     )
-    result = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=True
-    )
-    assert result.stdout.strip() == "[]"
+    assert printed(program) == "[]"
 
 
 def test_what_steps_are_forked_from_touches_no_gpu() -> None:
@@ -133,7 +138,4 @@ def test_what_steps_are_forked_from_touches_no_gpu() -> None:
         "for module in PRELOADED: importlib.import_module(module)\n"
         "print(asked)"
     )
-    result = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=True
-    )
-    assert result.stdout.strip() == "[]"
+    assert printed(program) == "[]"

@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from training.checkpoint import note_error
 from training.errors import TrainingError
@@ -38,13 +39,16 @@ SSH_FAILED = 255
 SECONDS_TO_END = 30.0
 
 
-def train_on_hosts(config: Path) -> None:
+def train_on_hosts(config: Path, settings: Mapping[str, Any]) -> None:
     """Run the training program on all machines of a configuration until it is done.
+
+    Args:
+        config: JSON with `SftConfig`'s fields, which every machine sees under this path.
+        settings: what stands in it.
 
     Raises:
         TrainingError: a machine's part failed, or ssh cannot reach it; the others were stopped.
     """
-    settings = json.loads(config.read_text(encoding="utf-8"))
     hosts: dict[str, int] = settings["hosts"]
     parts: dict[str, subprocess.Popen[bytes]] = {}
     port = _free_port()
@@ -55,14 +59,13 @@ def train_on_hosts(config: Path) -> None:
             )
             started = command if rank == 0 else [*SSH, host, on_other_machine(command, os.environ)]
             parts[host] = subprocess.Popen(started, stdin=subprocess.PIPE)
-        while any(one.poll() is None for one in parts.values()):
-            for host, one in parts.items():
+        running = parts
+        while running:
+            time.sleep(0.2)
+            for host, one in running.items():
                 if one.poll():
                     raise TrainingError(_told(host, one.returncode))
-            time.sleep(0.2)
-        for host, one in parts.items():
-            if one.returncode:
-                raise TrainingError(_told(host, one.returncode))
+            running = {host: one for host, one in running.items() if one.returncode is None}
     finally:
         for one in parts.values():
             assert one.stdin
@@ -124,10 +127,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", required=True, type=Path, help="JSON with SftConfig's fields")
     config = parser.parse_args().config
+    settings = json.loads(config.read_text(encoding="utf-8"))
     try:
-        train_on_hosts(config)
+        train_on_hosts(config, settings)
     except TrainingError as error:
-        note_error(Path(json.loads(config.read_text(encoding="utf-8"))["output_dir"]), error)
+        note_error(Path(settings["output_dir"]), error)
         raise
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Final
 
@@ -94,10 +97,6 @@ def training(profile: Profile) -> Iterator[Result]:
 
 def hosts(profile: Profile) -> Iterator[Result]:
     """The other machines that training goes over: ssh gets there, the environment is there."""
-    import os
-    import subprocess
-    import sys
-
     from training.on_hosts import SSH, SSH_FAILED, on_other_machine
 
     program = on_other_machine([sys.executable, "-c", "import training.sft"], os.environ)

@@ -6,11 +6,11 @@ import getpass
 import os
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from support.daemon import until
 from support.ports import free_port
 
 OTHER = "other-machine"
@@ -49,21 +49,17 @@ def other_machine(folder: Path) -> Iterator[dict[str, str]]:
     with (folder / "sshd.log").open("wb") as log:
         sshd = subprocess.Popen([SSHD, "-D", "-e", "-f", str(folder / "sshd_config")], stderr=log)
     try:
-        _wait_for(port, sshd, folder)
+        until(lambda: _answers(port, sshd, folder), seconds=60)
         yield {"PATH": f"{folder}/bin{os.pathsep}{os.environ['PATH']}"}
     finally:
         sshd.terminate()
         sshd.wait()
 
 
-def _wait_for(port: int, sshd: subprocess.Popen[bytes], folder: Path) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except ConnectionRefusedError:
-            assert sshd.poll() is None, (folder / "sshd.log").read_text(encoding="utf-8")
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        else:
-            return
+def _answers(port: int, sshd: subprocess.Popen[bytes], folder: Path) -> bool:
+    assert sshd.poll() is None, (folder / "sshd.log").read_text(encoding="utf-8")
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionRefusedError:
+        return False
+    return True

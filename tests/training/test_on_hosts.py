@@ -1,7 +1,4 @@
-"""Training over two machines, the second one reached by a real sshd: the losses of one process.
-
-Under ZeRO-3; without DeepSpeed it is tested through Dagster (tests/resources/test_training.py).
-"""
+"""Training over two machines, the second one reached by a real sshd: the losses of one process."""
 
 from __future__ import annotations
 
@@ -10,13 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from support.daemon import until
 from support.ssh_hosts import AWAY, OTHER, other_machine
 
 from training.checkpoint import ERROR, LOG, partial_folder
@@ -53,24 +50,25 @@ def log(config: SftConfig) -> list[dict[str, Any]]:
 
 def parts(folder: Path) -> list[psutil.Process]:
     """Processes of this machine that work on a test's configuration."""
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        if str(folder / "sft.json") in (process.info["cmdline"] or []):
-            found.append(process)
-    return found
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if str(folder / "sft.json") in (process.info["cmdline"] or [])
+    ]
 
 
 def alone(config: SftConfig) -> SftConfig:
     return config.model_copy(update={"micro_batch_size": 1, "epochs": 1})
 
 
+@pytest.mark.parametrize("zero_stage", [0, 3])
 def test_two_machines_train_as_one_process(
-    config: SftConfig, environment: dict[str, str], tmp_path: Path
+    config: SftConfig, environment: dict[str, str], tmp_path: Path, zero_stage: int
 ) -> None:
     one = alone(config)
     train(one, lambda line: None)
     two, program = start(
-        one, tmp_path, environment, deepspeed_zero_stage=3, hosts={HERE: 1, OTHER: 1}
+        one, tmp_path, environment, deepspeed_zero_stage=zero_stage, hosts={HERE: 1, OTHER: 1}
     )
     told, _ = program.communicate(timeout=SECONDS_TO_TRAIN)
     assert program.returncode == 0, told[-4000:]
@@ -91,10 +89,7 @@ def test_a_killed_launcher_leaves_nothing_running_on_any_machine(
     finally:
         program.send_signal(signal.SIGKILL)
         program.wait()
-    deadline = time.monotonic() + 60
-    while parts(tmp_path):
-        assert time.monotonic() < deadline, parts(tmp_path)
-        time.sleep(0.2)
+    until(lambda: not parts(tmp_path), seconds=60)
 
 
 def _has_started(program: subprocess.Popen[str]) -> bool:
