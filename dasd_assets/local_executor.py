@@ -6,23 +6,17 @@ nothing, each would spend about five seconds on imports (benchmarks/backfill.py)
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
 
 import dagster as dg
+from dagster._core.execution.retries import RetryMode
+from dagster._core.executor.multiprocess import MultiprocessExecutor
 
-PRELOADED = (
-    "dasd_assets.definitions", "dagster._utils.test", "torch", "transformers",
-    "great_expectations.expectations", "duckdb",
-)  # fmt: skip
-"""Imported once a run, in the process that its steps are forked from; it never uses a GPU."""
+from dasd_assets import local_run
 
 
-def _forked(config: dict[str, Any]) -> dict[str, Any]:
-    return config | {"start_method": {"forkserver": {"preload_modules": list(PRELOADED)}}}
-
-
-local_executor = dg.multiprocess_executor.configured(
-    _forked,
+@dg.executor(
+    name="multiprocess",
     config_schema={
         "max_concurrent": dg.Field(
             int,
@@ -31,5 +25,17 @@ local_executor = dg.multiprocess_executor.configured(
             "core. Pools limit besides how many of all runs share a GPU.",
         )
     },
-    name="multiprocess",
+    requirements=dg.multiple_process_executor_requirements(),
 )
+def local_executor(init_context: dg.InitExecutorContext) -> MultiprocessExecutor:
+    """Steps are forked from the run's process, or else from a server that the process keeps.
+
+    The process of `dasd run` has threads, which a fork would break, and its many runs share a
+    server.
+    """
+    return MultiprocessExecutor(
+        retries=RetryMode.ENABLED,
+        max_concurrent=cast(int, init_context.executor_config["max_concurrent"]),
+        start_method="fork" if local_run.is_this_process() else "forkserver",
+        explicit_forkserver_preload=["dasd_assets.definitions", *local_run.LIBRARIES],
+    )

@@ -1,4 +1,4 @@
-"""Runs on one machine whose killed processes are noticed.
+"""Runs on one machine: processes that start with their libraries imported, noticed when killed.
 
 Dagster's own launcher hears of a killed run from the code server that started it. If both are
 killed, as when a machine is switched off, the run would stay "started" for ever, keep its pool's
@@ -7,15 +7,53 @@ slot and keep its backfill from ending.
 
 from __future__ import annotations
 
+import signal
+
 import dagster as dg
 import psutil
-from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
+from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, WorkerStatus
+from dagster._core.remote_origin import ManagedGrpcPythonEnvCodeLocationOrigin
+from dagster._core.storage.tags import GRPC_INFO_TAG
+
+from dasd_assets import local_run
 
 KILLED = "the process that ran it was killed"
 
 
 class LocalRunLauncher(dg.DefaultRunLauncher):
-    """Dagster's launcher, with the health check that run monitoring asks for."""
+    """Starts runs on this machine, and tells run monitoring whether they still are there.
+
+    Code that a server of its own serves (`grpc_server` in the workspace) runs there, as Dagster's
+    launcher has it: its libraries, settings and files may be others.
+    """
+
+    def launch_run(self, context: LaunchRunContext) -> None:
+        """Start the process of a run whose code is in this Python environment."""
+        origin = context.dagster_run.remote_job_origin
+        if origin is not None and isinstance(
+            origin.repository_origin.code_location_origin, ManagedGrpcPythonEnvCodeLocationOrigin
+        ):
+            local_run.start(self._instance, context.dagster_run)
+        else:
+            super().launch_run(context)
+
+    def terminate(self, run_id: str) -> bool:
+        """Ask the process of a run to end; it ends its steps' first.
+
+        Returns:
+            Whether there was one to ask.
+        """
+        run = self._instance.get_run_by_id(run_id)
+        if run is None or run.is_finished or GRPC_INFO_TAG in run.tags:
+            return super().terminate(run_id)
+        self._instance.report_run_canceling(run)
+        try:
+            process = process_of(self._instance, run)
+            if process is not None:  # else it sees as it starts that it is cancelled
+                process.send_signal(signal.SIGINT)
+        except psutil.NoSuchProcess:
+            self._instance.report_run_canceled(run)
+        return True
 
     @property
     def supports_check_run_worker_health(self) -> bool:
@@ -29,8 +67,12 @@ class LocalRunLauncher(dg.DefaultRunLauncher):
         return CheckRunHealthResult(WorkerStatus.RUNNING)
 
 
-def was_killed(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Whether the process that noted to execute the run is gone, or its number another's now."""
+def process_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> psutil.Process | None:
+    """The process that noted to execute a run; none if none did yet.
+
+    Raises:
+        psutil.NoSuchProcess: it is gone, or its number is another's now.
+    """
     events = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
     for entry in events:
         event = entry.get_dagster_event()
@@ -38,11 +80,21 @@ def was_killed(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
         # Steps have processes of their own; the first one is the run's.
         if pid is None or event.step_key is not None:
             continue
-        try:
-            began = psutil.Process(int(str(pid.value))).create_time()
-        except psutil.NoSuchProcess:
-            return True
-        return began > entry.timestamp
+        process = psutil.Process(int(str(pid.value)))
+        # In a container nobody may be there to ask how a process ended.
+        unburied = process.status() == psutil.STATUS_ZOMBIE
+        if unburied or process.create_time() > entry.timestamp:
+            raise psutil.NoSuchProcess(process.pid)
+        return process
+    return None
+
+
+def was_killed(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether the process that noted to execute a run is gone."""
+    try:
+        process_of(instance, run)
+    except psutil.NoSuchProcess:
+        return True
     return False
 
 

@@ -17,6 +17,7 @@ DAGSTER_MODULES = {
     "dasd_assets/definitions.py",
     "dasd_assets/jobs.py",
     "dasd_assets/local_executor.py",
+    "dasd_assets/local_run.py",
     "dasd_assets/local_run_launcher.py",
     "dasd_assets/out_of_date.py",
     "dasd_assets/measured.py",
@@ -134,8 +135,8 @@ def test_what_steps_are_forked_from_touches_no_gpu() -> None:
         "asked = []\n"
         "for name in ('is_available', 'device_count', 'init', '_lazy_init'):\n"
         "    setattr(torch.cuda, name, lambda *a, name=name: asked.append(name) or 0)\n"
-        "from dasd_assets.local_executor import PRELOADED\n"
-        "for module in PRELOADED: importlib.import_module(module)\n"
+        "from dasd_assets.local_run import LIBRARIES\n"
+        "for module in ('dasd_assets.definitions', *LIBRARIES): importlib.import_module(module)\n"
         "print(asked)"
     )
     assert printed(program) == "[]"

@@ -1,20 +1,33 @@
-"""A run whose process is gone is noticed, whatever became of the process's number."""
+"""A run whose process is gone is noticed, whatever became of its number; a run can be ended.
+
+Runs that are started, and cancelled while they run, by the real daemon: test_backfills.py.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.events import EngineEventData
 from dagster._core.launcher import WorkerStatus
+from dagster._core.storage.tags import GRPC_INFO_TAG
 
+from dasd_assets import local_run
 from dasd_assets.local_run_launcher import LocalRunLauncher, end_killed_runs
 
 STARTED = dg.DagsterRunStatus.STARTED
+
+
+@dg.job
+def nothing() -> None:
+    """Has no step."""
 
 
 @pytest.fixture
@@ -24,7 +37,7 @@ def instance() -> dg.DagsterInstance:
 
 def started_run(instance: dg.DagsterInstance, *pids: int, step: str | None = None) -> dg.DagsterRun:
     """A run that noted to be executed by these processes, the first of them its own."""
-    run = instance.create_run_for_job(dg.job(name="nothing")(lambda: None), status=STARTED)
+    run = instance.create_run_for_job(nothing, status=STARTED)
     for pid in pids:
         instance.report_engine_event("begins", run, EngineEventData.in_process(pid), step_key=step)
     return run
@@ -36,9 +49,20 @@ def ended_process() -> int:
     return process.pid
 
 
-def health(instance: dg.DagsterInstance, run: dg.DagsterRun) -> WorkerStatus:
+def launcher_of(instance: dg.DagsterInstance) -> LocalRunLauncher:
     launcher = LocalRunLauncher()
     launcher.register_instance(instance)
+    return launcher
+
+
+def status(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dg.DagsterRunStatus:
+    found = instance.get_run_by_id(run.run_id)
+    assert found is not None
+    return found.status
+
+
+def health(instance: dg.DagsterInstance, run: dg.DagsterRun) -> WorkerStatus:
+    launcher = launcher_of(instance)
     assert launcher.supports_check_run_worker_health
     return launcher.check_run_worker_health(run).status
 
@@ -67,12 +91,50 @@ def test_a_number_that_another_process_got_later_is_not_the_runs(
 
 def test_killed_runs_are_failed_and_the_others_left(instance: dg.DagsterInstance) -> None:
     killed, alive = started_run(instance, ended_process()), started_run(instance, os.getpid())
-    launcher = LocalRunLauncher()
-    launcher.register_instance(instance)
-    instance._run_launcher = launcher
+    instance._run_launcher = launcher_of(instance)
     assert end_killed_runs(instance) == 1
-    ended = instance.get_run_by_id(killed.run_id)
-    assert ended is not None and ended.status == dg.DagsterRunStatus.FAILURE
+    assert status(instance, killed) == dg.DagsterRunStatus.FAILURE
     assert instance.get_runs(dg.RunsFilter(statuses=[STARTED])) == [
         instance.get_run_by_id(alive.run_id)
     ]
+
+
+def test_a_process_that_nobody_waited_for_is_gone(instance: dg.DagsterInstance) -> None:
+    unburied = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, unburied.pid, os.WEXITED | os.WNOWAIT)
+    assert health(instance, started_run(instance, unburied.pid)) == WorkerStatus.FAILED
+    unburied.wait()
+
+
+def test_a_cancelled_run_is_interrupted_as_by_the_keyboard(instance: dg.DagsterInstance) -> None:
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    run = started_run(instance, process.pid)
+    assert launcher_of(instance).terminate(run.run_id)
+    assert process.wait(30) in (-signal.SIGINT, 1, 130)
+    assert status(instance, run) == dg.DagsterRunStatus.CANCELING
+
+
+def test_a_cancelled_run_whose_process_is_gone_is_at_its_end(instance: dg.DagsterInstance) -> None:
+    run = started_run(instance, ended_process())
+    assert launcher_of(instance).terminate(run.run_id)
+    assert status(instance, run) == dg.DagsterRunStatus.CANCELED
+
+
+def test_a_run_that_is_cancelled_before_it_starts_makes_nothing(tmp_path: Path) -> None:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        run = instance.create_run_for_job(
+            nothing, job_code_origin=dg.reconstructable(nothing).get_python_origin(),
+            status=dg.DagsterRunStatus.STARTING,
+        )  # fmt: skip
+        assert launcher_of(instance).terminate(run.run_id)
+        assert status(instance, run) == dg.DagsterRunStatus.CANCELING
+        local_run.execute(instance.get_ref(), run.run_id)
+        assert status(instance, run) == dg.DagsterRunStatus.CANCELED
+        assert not instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_START)
+
+
+def test_a_run_of_a_server_is_ended_by_it(instance: dg.DagsterInstance) -> None:
+    run = started_run(instance)
+    instance.add_run_tags(run.run_id, {GRPC_INFO_TAG: '{"host": "localhost", "port": 1}'})
+    with pytest.raises(DagsterUserCodeUnreachableError):
+        launcher_of(instance).terminate(run.run_id)

@@ -14,6 +14,7 @@ from pathlib import Path
 import dagster as dg
 
 from dasd_assets.declare import declared
+from dasd_assets.local_executor import local_executor
 from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE, question_shards
 from resources.compute import Compute
 from resources.gpu_lease import lease_gpus
@@ -78,5 +79,5 @@ defs = dg.Definitions(
     assets=[questions, sampled, scored, sample],
     executor=dg.in_process_executor
     if os.environ.get("GPU_LOCATION_IN_PROCESS")
-    else dg.multiprocess_executor,
+    else local_executor,
 )

@@ -1,0 +1,73 @@
+"""One run of Dagster in a process of this machine, forked from one that has the libraries imported.
+
+Dagster's own launcher has the code server start a Python for each run, and that one another to fork
+the steps from: some 20 seconds of CPU before the first step (benchmarks/backfill.py).
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from contextlib import suppress
+
+import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._core.events import EngineEventData
+from dagster._core.instance.ref import InstanceRef
+from dagster._grpc.impl import core_execute_run
+from dagster._utils.hosted_user_process import recon_job_from_origin
+from dagster._utils.interrupts import capture_interrupts
+
+LIBRARIES = (
+    "dagster._core.executor.multiprocess", "dagster._utils.test", "duckdb",
+    "great_expectations.expectations", "pyarrow.parquet", "torch", "transformers",
+)  # fmt: skip
+"""What runs and steps have imported before they start; that uses no GPU and starts no thread.
+
+The project's own modules are not among them: a run takes them, as the profile, as they then are.
+"""
+
+_this_process: int | None = None
+
+
+def is_this_process() -> bool:
+    """Whether this process was started for one run, and so has nothing that a fork would break."""
+    return _this_process == os.getpid()
+
+
+def start(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """Start the process of a run. It goes on if this process ends."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(LIBRARIES))
+    starter = context.Process(target=_leave, args=(instance.get_ref(), run.run_id))
+    starter.start()
+    starter.join()
+
+
+def _leave(instance: InstanceRef, run_id: str) -> None:
+    # multiprocessing waits at its end for the processes it started, but not for theirs.
+    if os.fork() == 0:
+        execute(instance, run_id)
+
+
+def execute(ref: InstanceRef, run_id: str) -> None:
+    """Execute a run in this process; what becomes of it is in Dagster's records."""
+    global _this_process
+    _this_process = os.getpid()
+    with capture_interrupts(), dg.DagsterInstance.from_ref(ref) as instance:
+        run = instance.get_run_by_id(run_id)
+        if run is None or (origin := run.job_code_origin) is None:
+            raise LookupError(f"Dagster's records have no run {run_id}, or not where its code is")
+        pid = os.getpid()
+        instance.report_engine_event(
+            f"Started process for run (pid: {pid}).", run, EngineEventData.in_process(pid)
+        )
+        run = instance.get_run_by_id(run_id) or run
+        if run.status == dg.DagsterRunStatus.CANCELING:
+            instance.report_run_canceled(run)
+            return
+        job = recon_job_from_origin(origin)
+        # What goes wrong is in the run's events before it is raised.
+        with suppress(Exception, DagsterExecutionInterruptedError):
+            for _ in core_execute_run(job, run, instance, inject_env_vars=False):
+                pass
