@@ -34,7 +34,8 @@ rehearse: $(SETUP)  ## the data path at the paper's number of rows, without a mo
 
 # Threads that wait for each other leave the cores to the other tests: GOMP_SPINCOUNT.
 test: $(SETUP)  ## unit, property and end-to-end tests, side by side
-	GOMP_SPINCOUNT=0 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup --durations 25
+	GOMP_SPINCOUNT=0 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup \
+		--no-loadscope-reorder --durations 25
 
 lint: $(SETUP)
 	$(BIN)/ruff check .

@@ -15,12 +15,19 @@ from support.pipeline import CAP_RATIO, TINY_WORLD, Pipeline
 
 from dasd_assets.profile import PROFILE_FOLDER
 
+LONGEST = ("pipeline", "test_postgres")
+
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let tests that share an expensive fixture run in the same process, in their order."""
+    """Let tests that share an expensive fixture run in the same process, in their order.
+
+    The longest groups come first: one that is left over at the end has a core to itself and the
+    other idle.
+    """
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_group(item)))
+    items.sort(key=lambda item: Path(_group(item)).stem not in LONGEST)
 
 
 def _group(item: pytest.Item) -> str:

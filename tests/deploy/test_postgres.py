@@ -75,7 +75,7 @@ def pids_of_runs(instance: dg.DagsterInstance) -> list[int]:
     return pids
 
 
-@pytest.mark.timeout(1_200)
+@pytest.mark.timeout(1_800)
 def test_fifty_partitions_are_right_after_kills_and_without_the_database_for_a_while(
     server: PostgresServer, use: Use, store: ObjectStore, tmp_path: Path
 ) -> None:

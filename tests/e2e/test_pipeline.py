@@ -7,13 +7,12 @@ import os
 import re
 import signal
 import subprocess
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
-import pytest
+from support.daemon import until
 from support.pipeline import CAP_RATIO, Pipeline
 
 Finished = tuple[Pipeline, subprocess.CompletedProcess[str]]
@@ -164,9 +163,7 @@ def test_rollouts_keep_the_cap_and_only_truncated_ones_are_continued(finished: F
     assert all(0.5 < fraction < 1 for fraction in continued["cut_fraction"].to_pylist())
 
 
-def test_a_second_run_makes_nothing_and_a_new_drop_only_what_it_changes(
-    finished: Finished,
-) -> None:
+def test_a_second_run_makes_nothing(finished: Finished) -> None:
     pipeline, _ = finished
     before = materializations(pipeline)
     again = pipeline.dasd("run")
@@ -174,16 +171,48 @@ def test_a_second_run_makes_nothing_and_a_new_drop_only_what_it_changes(
     assert "Everything is up to date" in again.stdout
     assert materializations(pipeline) == before
 
+
+def kill_once_there_is_more_in(folder: Path, pipeline: Pipeline) -> None:
+    """Start `dasd run` and kill all of its processes as soon as a file is new in a folder."""
+    before = set(folder.rglob("*"))
+    process = subprocess.Popen(
+        pipeline.command("run"), env=pipeline.environment, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    until(lambda: bool(set(folder.rglob("*")) - before), 900)
+    assert process.poll() is None
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def test_a_new_drop_makes_only_what_it_changes_though_killed_while_sampling_and_training(
+    finished: Finished,
+) -> None:
+    pipeline, _ = finished
+    before = materializations(pipeline)
+    lake = pipeline.lake
+    report = pipeline.home / "lake" / "stage_report.html"
+    old_report = report.read_bytes()
+
     pipeline.put_drop("drop-03", 1_200)
     (pipeline.inbox / "bad|name.jsonl").write_text("{}\n", encoding="utf-8")
+    for folder in ("_journals", "checkpoints"):
+        kill_once_there_is_more_in(pipeline.home / "lake" / folder, pipeline)
+        for table in ("teacher_responses", "filtered_responses"):
+            for partition in lake.partitions(table):
+                assert lake.read(table, partition).num_rows
+        assert report.read_bytes() == old_report
+
     added = pipeline.dasd("run")
     assert added.returncode == 0, added.stdout + added.stderr
     assert "bad|name.jsonl" in added.stderr
+    assert report.read_bytes() != old_report
     made = materializations(pipeline) - before
     sampled = {key for name, key in made if name in ("teacher_responses", "student_scores")}
     assert sampled == {"drop-03|low", "drop-03|high"}
     assert ("questions", "drop-01") not in made
     assert ("divergence_sample", "low") in made
+    assert ("dasd_checkpoint", None) in made
     assert not [name for name, _ in made if name == "evaluation/base"]
 
 
@@ -201,35 +230,6 @@ def test_a_drop_with_nothing_usable_fails_its_partition_alone(
     assert ("questions", "broken") not in counts
     quarantined = pipeline.lake.read("quarantined_rows", {"question_shard": "broken"})
     assert quarantined["reason"].to_pylist() == ["invalid_json", "invalid_utf8"]
-
-
-@pytest.mark.parametrize("asset", ["teacher_responses", "low_temperature_checkpoint"])
-def test_after_a_kill_a_rerun_completes(
-    new_pipeline: Callable[[str], Pipeline], asset: str
-) -> None:
-    pipeline = new_pipeline(f"killed-{asset}")
-    pipeline.put_drop("drop-01", 0)
-    process = subprocess.Popen(
-        pipeline.command("run"), env=pipeline.environment, start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    started = {
-        "teacher_responses": pipeline.home / "lake" / "_journals",
-        "low_temperature_checkpoint": pipeline.home / "lake" / "checkpoints",
-    }[asset]
-    deadline = time.monotonic() + 300
-    while not (started.exists() and any(started.rglob("*"))) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    lake = pipeline.lake
-    for table in ("teacher_responses", "filtered_responses"):
-        for partition in lake.partitions(table):
-            assert lake.read(table, partition).num_rows
-    assert not (pipeline.home / "lake" / "stage_report.html").exists()
-    result = pipeline.dasd("run")
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert (pipeline.home / "lake" / "stage_report.html").exists()
 
 
 def test_bad_models_and_profiles_are_refused_before_any_work(

@@ -50,7 +50,7 @@ class Pipeline:
     def dasd(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             self.command(*arguments),
-            capture_output=True, text=True, env=self.environment, timeout=500, check=False,
+            capture_output=True, text=True, env=self.environment, timeout=1_100, check=False,
         )  # fmt: skip
 
     def put_drop(self, name: str, first_question: int, n: int = QUESTIONS_PER_DROP) -> None:
