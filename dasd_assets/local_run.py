@@ -19,8 +19,11 @@ from dagster._utils.hosted_user_process import recon_job_from_origin
 from dagster._utils.interrupts import capture_interrupts
 
 LIBRARIES = (
-    "dagster._core.executor.multiprocess", "dagster._utils.test", "duckdb",
-    "great_expectations.expectations", "pyarrow.parquet", "torch", "transformers",
+    "accelerate", "dagster._core.executor.multiprocess", "dagster._utils.test", "duckdb",
+    "great_expectations.expectations", "matplotlib.backends.backend_agg", "matplotlib.figure",
+    "openai_harmony", "pyarrow.dataset", "pyarrow.parquet", "sympy", "torch",
+    "transformers.generation.utils", "transformers.models.gpt_oss.modeling_gpt_oss",
+    "transformers.models.qwen3.modeling_qwen3",
 )  # fmt: skip
 """What runs and steps have imported before they start; that uses no GPU and starts no thread.
 

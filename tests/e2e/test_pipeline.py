@@ -222,7 +222,7 @@ def test_a_drop_with_nothing_usable_fails_its_partition_alone(
     pipeline = new_pipeline("broken")
     pipeline.put_drop("good", 0, n=6)
     (pipeline.inbox / "broken.jsonl").write_bytes(b"{not json\n\xff\xfe\n")
-    result = pipeline.dasd("run")
+    result = pipeline.dasd("run", "--select", "key:raw_questions or key:questions")
     assert result.returncode == 1
     assert "raw_questions, questions [broken]" in result.stderr
     counts = materializations(pipeline)
