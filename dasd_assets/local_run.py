@@ -25,17 +25,17 @@ LIBRARIES = (
     "transformers.generation.utils", "transformers.models.gpt_oss.modeling_gpt_oss",
     "transformers.models.qwen3.modeling_qwen3",
 )  # fmt: skip
-"""What runs and steps have imported before they start; that uses no GPU and starts no thread.
+"""What runs and steps have imported before they start; it uses no GPU and starts no Python thread.
 
 The project's own modules are not among them: a run takes them, as the profile, as they then are.
 """
 
-_this_process: int | None = None
+_forked_for_a_run = False
 
 
 def is_this_process() -> bool:
     """Whether this process was started for one run, and so has nothing that a fork would break."""
-    return _this_process == os.getpid()
+    return _forked_for_a_run
 
 
 def start(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
@@ -48,15 +48,15 @@ def start(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
 
 
 def _leave(instance: InstanceRef, run_id: str) -> None:
+    global _forked_for_a_run
     # multiprocessing waits at its end for the processes it started, but not for theirs.
     if os.fork() == 0:
+        _forked_for_a_run = True
         execute(instance, run_id)
 
 
 def execute(ref: InstanceRef, run_id: str) -> None:
     """Execute a run in this process; what becomes of it is in Dagster's records."""
-    global _this_process
-    _this_process = os.getpid()
     with capture_interrupts(), dg.DagsterInstance.from_ref(ref) as instance:
         run = instance.get_run_by_id(run_id)
         if run is None or (origin := run.job_code_origin) is None:

@@ -8,8 +8,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import psutil
@@ -20,6 +20,8 @@ from support.machine import DONE, SAMPLED, SCORED, Machine, cells
 from support.object_store import ENVIRONMENT, ObjectStore
 from support.pipeline import Pipeline
 from support.postgres import PASSWORD, PostgresServer
+
+from dasd_assets.local_run_launcher import process_of
 
 SHARDS = [f"s{number:02}" for number in range(25)]
 BUCKET = "step-output"
@@ -64,15 +66,15 @@ def server() -> Iterator[PostgresServer]:
     server.close()
 
 
-def pids_of_runs(instance: dg.DagsterInstance) -> list[int]:
+def processes_of_runs(instance: dg.DagsterInstance) -> list[psutil.Process]:
     """Processes that execute runs now."""
-    pids = []
+    processes = []
     for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
-        for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
-            pid: Any = entry.get_dagster_event().engine_event_data.metadata.get("pid")
-            if pid is not None and psutil.pid_exists(int(pid.value)):
-                pids.append(int(pid.value))
-    return pids
+        with suppress(psutil.NoSuchProcess):
+            process = process_of(instance, run)
+            if process is not None:
+                processes.append(process)
+    return processes
 
 
 @pytest.mark.timeout(1_800)
@@ -85,8 +87,8 @@ def test_fifty_partitions_are_right_after_kills_and_without_the_database_for_a_w
     try:
         backfill = machine.backfill([SCORED], wanted)
 
-        until(lambda: len(machine.made()) >= 5 and bool(pids_of_runs(machine.instance)))
-        os.kill(pids_of_runs(machine.instance)[0], signal.SIGKILL)
+        until(lambda: len(machine.made()) >= 5 and bool(processes_of_runs(machine.instance)))
+        processes_of_runs(machine.instance)[0].kill()
 
         until(lambda: len(machine.made()) >= 15)
         machine.daemon.kill()
