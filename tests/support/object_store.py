@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -14,6 +16,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
+
+from support.daemon import until
+from support.ports import free_port
 
 KEY_ID, SECRET = "AKIATESTTESTTESTTEST", "a-secret-that-nobody-may-see"
 
@@ -49,21 +54,33 @@ Rule = Callable[[str, str, int], Fault | None]
 """Method, path with query and how often the same was asked before, to what goes wrong."""
 
 
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 class ObjectStore:
-    """A moto server behind a proxy; both run in threads of this process until `close`."""
+    """A moto server, a process of its own until `close`, behind a proxy in a thread of this one.
+
+    A process, because vLLM looks at every attribute of every imported module, and Flask's, which
+    moto imports, raise what they raise outside a request.
+    """
 
     def __init__(self) -> None:
         import boto3
-        from moto.server import ThreadedMotoServer
 
         self.rule: Rule | None = None
         self.asked: list[tuple[str, str]] = []
         self.authorization = ""
         """Of the newest request: key id, date, region."""
         self._tries: Counter[tuple[str, str]] = Counter()
-        self._moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-        self._moto.start()
-        self.behind = "http://{}:{}".format(*self._moto.get_host_and_port())
+        port = free_port()
+        self._moto = subprocess.Popen(
+            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        until(lambda: _listens(port))
+        self.behind = f"http://127.0.0.1:{port}"
         self._client = boto3.client(
             "s3", endpoint_url=self.behind, aws_access_key_id=KEY_ID,
             aws_secret_access_key=SECRET, region_name="us-east-1",
@@ -77,7 +94,8 @@ class ObjectStore:
         """Stop both."""
         self._proxy.shutdown()
         self._proxy.server_close()
-        self._moto.stop()
+        self._moto.kill()
+        self._moto.wait()
 
     @contextmanager
     def failing(self, rule: Rule) -> Iterator[list[tuple[str, str]]]:
