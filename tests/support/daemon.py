@@ -43,6 +43,7 @@ class Daemon:
             **os.environ, **environment, "DAGSTER_HOME": str(home),
             "PYTHONPATH": os.pathsep.join([str(PROJECT_ROOT / "tests"), str(PROJECT_ROOT)]),
             "PYTHONWARNINGS": "ignore",
+            "DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR": "1",  # as in deploy/systemd
         }  # fmt: skip
         self._process: subprocess.Popen[bytes] | None = None
 

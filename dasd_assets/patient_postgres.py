@@ -1,0 +1,71 @@
+"""Dagster's records in PostgreSQL, by processes that wait while it is away.
+
+Dagster tries to connect for about 12 seconds. A server that is restarted, moved or updated is away for
+longer: every run would fail, and a backfill end with partitions that nobody made.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from dagster._core.storage.config import PostgresStorageConfig
+from dagster._serdes import ConfigurableClassData
+from dagster_postgres import DagsterPostgresStorage
+from dagster_postgres.utils import DagsterPostgresException
+from sqlalchemy import event
+from sqlalchemy.engine import Dialect
+
+from dasd_assets import local_run
+
+PATIENCE_SECONDS = 600
+_TRIES = 6
+"""Connections that Dagster asks for before it gives up."""
+_PAUSE_SECONDS = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class PatientPostgresStorage(DagsterPostgresStorage):
+    """`storage.postgres` of a dagster.yaml, with the same settings.
+
+    A process that could connect once waits up to `PATIENCE_SECONDS` for each further connection, and
+    the process of a run for its first. Any other that starts while the server is away, as a command
+    of `dasd`, fails as ever: its address may be wrong. So does a statement that is under way when the
+    server goes: nobody knows whether it counted.
+    """
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: PostgresStorageConfig
+    ) -> DagsterPostgresStorage:
+        """The storage, connected.
+
+        Raises:
+            DagsterPostgresException: the server cannot be reached.
+        """
+        deadline = time.monotonic() + (PATIENCE_SECONDS if local_run.is_this_process() else 0)
+        while True:
+            try:
+                storage = super().from_config_value(inst_data, config_value)
+                break
+            except DagsterPostgresException:
+                if time.monotonic() > deadline:
+                    raise
+        for part in (storage.run_storage, storage.event_log_storage, storage.schedule_storage):
+            # The webserver makes itself other ones, which do not wait: a page is to say what is wrong.
+            event.listen(part._engine, "do_connect", _connect)  # type: ignore[attr-defined]
+        return storage
+
+
+def _connect(dialect: Dialect, record: Any, arguments: Any, settings: Any) -> Any:
+    deadline = time.monotonic() + PATIENCE_SECONDS / _TRIES
+    while True:
+        try:
+            return dialect.connect(*arguments, **settings)
+        except dialect.loaded_dbapi.OperationalError as error:
+            if time.monotonic() > deadline:
+                raise
+            _log.warning("waiting for PostgreSQL: %s", str(error).strip())
+            time.sleep(_PAUSE_SECONDS)
