@@ -1,7 +1,7 @@
 """Dagster's records in PostgreSQL, by processes that wait while it is away.
 
-Dagster tries to connect for about 12 seconds. A server that is restarted, moved or updated is away for
-longer: every run would fail, and a backfill end with partitions that nobody made.
+Dagster tries to connect for about 12 seconds. A server that is restarted, moved or updated is away
+for longer: every run would fail, and a backfill end with partitions that nobody made.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _log = logging.getLogger(__name__)
 class PatientPostgresStorage(DagsterPostgresStorage):
     """`storage.postgres` of a dagster.yaml, with the same settings.
 
-    A process that could connect once waits up to `PATIENCE_SECONDS` for each further connection, and
-    the process of a run for its first. Any other that starts while the server is away, as a command
-    of `dasd`, fails as ever: its address may be wrong. So does a statement that is under way when the
-    server goes: nobody knows whether it counted.
+    A process that could connect once waits up to `PATIENCE_SECONDS` for each further connection,
+    and the process of a run for its first. Any other that starts while the server is away, as a
+    command of `dasd`, fails as ever: its address may be wrong. So does a statement that is under
+    way when the server goes: nobody knows whether it counted.
     """
 
     @classmethod
-    def from_config_value(
+    def from_config_value(  # type: ignore[override]  # as the class it is of has it
         cls, inst_data: ConfigurableClassData | None, config_value: PostgresStorageConfig
     ) -> DagsterPostgresStorage:
         """The storage, connected.
@@ -53,9 +53,12 @@ class PatientPostgresStorage(DagsterPostgresStorage):
             except DagsterPostgresException:
                 if time.monotonic() > deadline:
                     raise
-        for part in (storage.run_storage, storage.event_log_storage, storage.schedule_storage):
-            # The webserver makes itself other ones, which do not wait: a page is to say what is wrong.
-            event.listen(part._engine, "do_connect", _connect)  # type: ignore[attr-defined]
+        parts: tuple[Any, ...] = (
+            storage.run_storage, storage.event_log_storage, storage.schedule_storage,
+        )  # fmt: skip
+        for part in parts:
+            # The webserver makes itself other engines, which do not wait: its pages say why.
+            event.listen(part._engine, "do_connect", _connect)
         return storage
 
 
