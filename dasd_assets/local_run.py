@@ -1,14 +1,18 @@
 """One run of Dagster in a process of this machine, forked from one that has the libraries imported.
 
 Dagster's own launcher has the code server start a Python for each run, and that one another to fork
-the steps from: some 20 seconds of CPU before the first step (benchmarks/backfill.py).
+the steps from: some 20 seconds of CPU before the first step (benchmarks/backfill.py). A run takes
+the profile as it then is, and the project's modules too: "Reload definitions" means the runs as well.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
+import time
 from contextlib import suppress
+from pathlib import Path
 
 import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
@@ -25,11 +29,11 @@ LIBRARIES = (
     "transformers.generation.utils", "transformers.models.gpt_oss.modeling_gpt_oss",
     "transformers.models.qwen3.modeling_qwen3",
 )  # fmt: skip
-"""What runs and steps have imported before they start; it uses no GPU and starts no Python thread.
+"""What runs and steps have imported before they start. Uses no GPU, starts no thread of Python."""
+PACKAGES = ("checks", "dasd_assets", "resources", "training")
+"""The project's own, imported besides."""
 
-The project's own modules are not among them: a run takes them, as the profile, as they then are.
-"""
-
+_imported_at = time.time()
 _forked_for_a_run = False
 
 
@@ -41,7 +45,7 @@ def is_this_process() -> bool:
 def start(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
     """Start the process of a run. It goes on if this process ends."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(LIBRARIES))
+    context.set_forkserver_preload([__name__, *LIBRARIES, "dasd_assets.graph"])
     starter = context.Process(target=_leave, args=(instance.get_ref(), run.run_id))
     starter.start()
     starter.join()
@@ -52,7 +56,24 @@ def _leave(instance: InstanceRef, run_id: str) -> None:
     # multiprocessing waits at its end for the processes it started, but not for theirs.
     if os.fork() == 0:
         _forked_for_a_run = True
+        forget_changed_modules()
         execute(instance, run_id)
+
+
+def forget_changed_modules() -> None:
+    """Have the project's modules imported anew if a file of theirs changed since they were."""
+    ours = {
+        name: module.__file__
+        for name, module in sys.modules.items()
+        if name.partition(".")[0] in PACKAGES and name != __name__
+    }
+    if any(file is not None and _changed(Path(file)) for file in ours.values()):
+        for name in ours:
+            del sys.modules[name]
+
+
+def _changed(file: Path) -> bool:
+    return not file.exists() or file.stat().st_mtime > _imported_at
 
 
 def execute(ref: InstanceRef, run_id: str) -> None:

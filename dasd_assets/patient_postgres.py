@@ -17,7 +17,7 @@ from dagster_postgres.utils import DagsterPostgresException
 from sqlalchemy import event
 from sqlalchemy.engine import Dialect
 
-from dasd_assets import local_run
+from dasd_assets import this_process
 
 PATIENCE_SECONDS = 600
 _TRIES = 6
@@ -30,10 +30,9 @@ _log = logging.getLogger(__name__)
 class PatientPostgresStorage(DagsterPostgresStorage):
     """`storage.postgres` of a dagster.yaml, with the same settings.
 
-    A process that could connect once waits up to `PATIENCE_SECONDS` for each further connection,
-    and the process of a run for its first. Any other that starts while the server is away, as a
-    command of `dasd`, fails as ever: its address may be wrong. So does a statement that is under
-    way when the server goes: nobody knows whether it counted.
+    Up to `PATIENCE_SECONDS` for each connection; a command of `dasd` only once it had one, as its
+    user may have the address wrong. A statement that is under way when the server goes fails as
+    ever: nobody knows whether it counted.
     """
 
     @classmethod
@@ -45,7 +44,7 @@ class PatientPostgresStorage(DagsterPostgresStorage):
         Raises:
             DagsterPostgresException: the server cannot be reached.
         """
-        deadline = time.monotonic() + (PATIENCE_SECONDS if local_run.is_this_process() else 0)
+        deadline = time.monotonic() + (0 if this_process.is_a_command else PATIENCE_SECONDS)
         while True:
             try:
                 storage = super().from_config_value(inst_data, config_value)

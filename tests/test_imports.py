@@ -15,6 +15,7 @@ DAGSTER_MODULES = {
     "dasd_assets/declare.py",
     "dasd_assets/automation.py",
     "dasd_assets/definitions.py",
+    "dasd_assets/graph.py",
     "dasd_assets/jobs.py",
     "dasd_assets/local_executor.py",
     "dasd_assets/local_run.py",
@@ -23,6 +24,7 @@ DAGSTER_MODULES = {
     "dasd_assets/measured.py",
     "dasd_assets/open_lake.py",
     "dasd_assets/partitions.py",
+    "dasd_assets/patient_postgres.py",
     "dasd_assets/pools.py",
     "dasd_assets/ray_executor.py",
     "dasd_assets/evaluation/costs.py",
@@ -126,6 +128,20 @@ def test_definitions_load_no_model_library() -> None:
         "print(sorted(heavy))"
     )
     assert printed(program) == "[]"
+
+
+@pytest.mark.parametrize(("imported_at", "again"), [("time.time()", False), ("0", True)])
+def test_a_run_takes_modules_that_changed_as_they_are_now(imported_at: str, again: bool) -> None:
+    program = (
+        "import time\n"
+        "from dasd_assets import graph as before, local_run\n"
+        f"local_run._imported_at = {imported_at}\n"
+        "local_run.forget_changed_modules()\n"
+        "from dasd_assets import graph as now, local_executor\n"
+        "print(now is not before, now.BOXES[0] is not before.BOXES[0])\n"
+        "print(local_executor.local_run is local_run)"  # it knows that the process is a run's
+    )
+    assert printed(program) == f"{again} {again}\nTrue"
 
 
 def test_what_steps_are_forked_from_touches_no_gpu() -> None:

@@ -97,7 +97,7 @@ def run_ablation(
     """
     from dasd_assets.ablation.samples import read_pool, write_draws
     from dasd_assets.ablation.side_by_side import run_side_by_side
-    from dasd_assets.definitions import inference_model
+    from dasd_assets.graph import inference_model
     from dasd_assets.open_lake import open_lake
     from resources.lake import Lake
 
@@ -145,7 +145,7 @@ def run_ablation(
 def _do(inputs: Inputs, step: Step) -> None:
     """One step, in a process of its own."""
     from dasd_assets.ablation.work import do_step
-    from dasd_assets.definitions import inference_model
+    from dasd_assets.graph import inference_model
     from resources.lake import Lake
 
     profile = Profile.model_validate_json(inputs.profile)

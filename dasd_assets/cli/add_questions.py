@@ -208,7 +208,7 @@ def _partitions(shard: str, profile: Profile) -> str:
     import dagster as dg
 
     quiet_dagster()
-    from dasd_assets.definitions import build_definitions
+    from dasd_assets.graph import build_definitions
 
     graph = build_definitions(profile, home(profile)).resolve_asset_graph()
     grid: list[str] = []

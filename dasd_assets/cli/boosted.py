@@ -57,11 +57,11 @@ def _judged(
     Raises:
         ContractError: there is no such checkpoint or no provenance, or the two do not match.
     """
-    from dasd_assets.definitions import inference_model
     from dasd_assets.divergence_sampling.boosted import BOOSTED_SENTENCES, boosted_sentences
     from dasd_assets.divergence_sampling.provenance import FILTERED_COLUMNS
     from dasd_assets.divergence_sampling.sentences import segmenter_named
     from dasd_assets.divergence_sampling.student_scoring import TEXT_COLUMNS, score_responses
+    from dasd_assets.graph import inference_model
     from resources.contracts import ContractError
 
     cells = lake.partitions("sentence_provenance", temperature=temperature)

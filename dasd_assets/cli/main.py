@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dasd_assets import this_process
 from dasd_assets.cli.ablation import ablation
 from dasd_assets.cli.add_questions import add_questions
 from dasd_assets.cli.boosted import boosted
@@ -54,6 +55,7 @@ def options(
     ] = False,
 ) -> None:
     """What holds for every command."""
+    this_process.is_a_command = True
     if debug:
         os.environ[DEBUG] = "1"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 
 from dasd_assets.data_contracts import CONTRACTS
-from dasd_assets.definitions import build_definitions
+from dasd_assets.graph import build_definitions
 from dasd_assets.profile import ComputePlan, Profile
 from dasd_assets.reference.markdown import codes, page, table
 from dasd_assets.reference.settings import Shaped, shape_all

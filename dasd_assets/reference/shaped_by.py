@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
-from dasd_assets.definitions import BOXES
+from dasd_assets.graph import BOXES
 from dasd_assets.profile import Profile
 from dasd_assets.reference.settings import Setting
 

@@ -24,7 +24,7 @@ from support.browser import (
 from support.pipeline import Pipeline
 from support.webserver import webserver
 
-from dasd_assets.definitions import build_definitions
+from dasd_assets.graph import build_definitions
 from dasd_assets.partitions import QUESTION_SHARD
 from dasd_assets.profile import load_profile
 

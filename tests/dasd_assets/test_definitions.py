@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 from pydantic import TypeAdapter
 
-from dasd_assets.definitions import build_definitions, inference_model
+from dasd_assets.graph import build_definitions, inference_model
 from dasd_assets.profile import Layout, Model, Profile, ProfileError, load_profile
 from resources.compute import Compute, TrainingCompute
 from resources.engines.settings import (

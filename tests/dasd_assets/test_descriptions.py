@@ -8,8 +8,8 @@ import pytest
 from support.small_lake import filled
 
 from dasd_assets.declare import OWNERS, column_lineage, declared, log_progress, materialized
-from dasd_assets.definitions import build_definitions
 from dasd_assets.evaluation.costs import asset_costs
+from dasd_assets.graph import build_definitions
 from dasd_assets.measured import BY_A_MODEL, TOKEN_COLUMNS, tokens_of, with_prices
 from dasd_assets.profile import load_profile
 from resources.column_lineage import COLUMN_LINEAGE

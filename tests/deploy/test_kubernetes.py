@@ -20,7 +20,7 @@ from dagster_k8s.job import (
 from kubernetes import client
 from pydantic import ValidationError
 
-from dasd_assets.definitions import build_definitions, executor
+from dasd_assets.graph import build_definitions, executor
 from dasd_assets.profile import ProfileError, load_profile
 from resources.compute import Compute
 

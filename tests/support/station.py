@@ -17,7 +17,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 )
 from support.pipeline import TINY_WORLD
 
-from dasd_assets.definitions import build_definitions
+from dasd_assets.graph import build_definitions
 from dasd_assets.profile import PROFILE_FOLDER, Profile
 from resources.engines.protocol import GenerationRequest, InferenceEngine
 from resources.inference import InferenceModel

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from support.teacher_rows import teacher_rows
 
-from dasd_assets.definitions import inference_model
+from dasd_assets.graph import inference_model
 from dasd_assets.profile import load_profile
 from dasd_assets.response_filtering import assets
 from dasd_assets.verification.sandbox import SandboxError

@@ -12,7 +12,7 @@ from support.object_store import SECRET, Fault, ObjectStore
 from support.pipeline import Pipeline
 
 from dasd_assets.cli.doctor_machine import OK, PROBLEM, write_access
-from dasd_assets.definitions import build_definitions
+from dasd_assets.graph import build_definitions
 from dasd_assets.profile import PROJECT_ROOT, load_profile
 from resources.bucket_lake import BucketLake
 

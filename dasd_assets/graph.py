@@ -1,0 +1,126 @@
+"""The asset graph of a profile, its checks, jobs, sensors and resources."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import dagster as dg
+
+import checks
+from dasd_assets import automation, jobs
+from dasd_assets.divergence_sampling import assets as divergence_sampling
+from dasd_assets.evaluation import assets as evaluation
+from dasd_assets.local_executor import local_executor
+from dasd_assets.measured import with_prices
+from dasd_assets.mixed_policy_distillation import assets as mixed_policy_distillation
+from dasd_assets.models import assets as models
+from dasd_assets.open_lake import open_lake
+from dasd_assets.profile import Model, Profile, ProfileError
+from dasd_assets.questions import assets as questions
+from dasd_assets.questions import sensors
+from dasd_assets.release import assets as release
+from dasd_assets.response_filtering import assets as response_filtering
+from dasd_assets.teacher_responses import assets as teacher_responses
+from dasd_assets.temperature_scheduled_learning import assets as temperature_scheduled_learning
+from resources.compute import Compute
+from resources.inference import InferenceModel
+from resources.training import TrainingLauncher
+
+BOXES = (
+    models,
+    questions,
+    teacher_responses,
+    response_filtering,
+    divergence_sampling,
+    temperature_scheduled_learning,
+    mixed_policy_distillation,
+    evaluation,
+    release,
+)
+"""The boxes of the paper's figure and the release, in order of the data's way."""
+
+
+def build_definitions(profile: Profile, folder: Path) -> dg.Definitions:
+    """Everything Dagster needs to know about one profile.
+
+    Args:
+        profile: a validated profile.
+        folder: its data folder.
+    """
+    return dg.Definitions(
+        assets=[
+            sensors.question_drops(profile),
+            *dg.with_source_code_references(
+                automation.automated(
+                    [with_prices(asset, profile) for box in BOXES for asset in box.build(profile)]
+                )
+            ),
+        ],
+        asset_checks=checks.build(profile),
+        jobs=jobs.build(profile),
+        sensors=[sensors.build(profile)],
+        resources={
+            "lake": open_lake(profile, folder),
+            "teacher": inference_model(profile.teacher, profile.compute.teacher_inference),
+            "base_student_model": inference_model(
+                profile.base_student, profile.compute.student_inference
+            ),
+            "trainer": TrainingLauncher(
+                threads=int(profile.compute.training.cpus),
+                gpus=profile.compute.training.gpus,
+                hosts=profile.compute.training.hosts,
+            ),
+        },
+        executor=_executor_of(profile),
+    )
+
+
+def executor() -> dg.ExecutorDefinition:
+    """Where the steps of a run are executed: DASD_EXECUTOR.
+
+    Unset: processes of the machine the run is on. `kubernetes`: a Kubernetes job for each step,
+    with what its asset declares (docs/kubernetes.md). `ray`: likewise a job of a Ray cluster
+    (docs/ray.md).
+
+    Raises:
+        ProfileError: another value.
+    """
+    match os.environ.get("DASD_EXECUTOR", ""):
+        case "":
+            return local_executor
+        case "kubernetes":
+            from dagster_k8s import k8s_job_executor
+
+            return k8s_job_executor
+        case "ray":
+            from dasd_assets.ray_executor import ray_executor
+
+            return ray_executor
+        case chosen:
+            raise ProfileError(
+                f"DASD_EXECUTOR={chosen}: has to be kubernetes or ray, or unset for processes of "
+                "this machine"
+            )
+
+
+def _executor_of(profile: Profile) -> dg.ExecutorDefinition:
+    chosen = executor()
+    if profile.compute.training.hosts and chosen is not local_executor:
+        raise ProfileError(
+            "compute.training.hosts start from the machine the run is on, which DASD_EXECUTOR="
+            f"{os.environ['DASD_EXECUTOR']} chooses anew for each step: leave out one of them"
+        )
+    return chosen
+
+
+def inference_model(model: Model, compute: Compute) -> InferenceModel:
+    """The resource for a model of the profile; a folder's path is taken from the project root."""
+    return InferenceModel(
+        path=model.location,
+        revision=model.revision,
+        threads=max(1, int(compute.cpus)),
+        gpus=compute.gpus,
+        # Dagster takes no null inside a mapping; the defaults come back in `open`.
+        engine=model.engine.model_dump(exclude_none=True),
+    )
