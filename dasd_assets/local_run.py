@@ -2,7 +2,7 @@
 
 Dagster's own launcher has the code server start a Python for each run, and that one another to fork
 the steps from: some 20 seconds of CPU before the first step (benchmarks/backfill.py). A run takes
-the profile as it then is, and the project's modules too: "Reload definitions" means the runs as well.
+the profile as it then is, and the project's modules: "Reload definitions" means the runs as well.
 """
 
 from __future__ import annotations
