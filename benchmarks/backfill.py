@@ -6,7 +6,7 @@ a backfill by the daemon, as the UI starts it; and that with Dagster's own execu
 Python for every step. Work: the time between start and end of the steps under `dasd run`, which
 has the libraries imported, divided by the partitions that are made side by side.
 
-    python -m benchmarks.backfill [--partitions 200] [--by-daemon 40]
+    python -m benchmarks.backfill [--partitions 200] [--started-anew 20]
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ ASSET = dg.AssetKey("teacher_responses")
 TEMPERATURES = ["low", "high", *(f"t{number}" for number in range(8))]
 QUESTIONS_PER_SHARD = 5
 SIDE_BY_SIDE = 2
+ANEW = "daemon with steps started anew"
 
 
 @dataclass(frozen=True)
@@ -55,29 +56,27 @@ def main() -> None:
     """Make the partitions in the three ways and print what each took."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--partitions", type=int, default=200)
-    parser.add_argument("--by-daemon", type=int, default=40, help="partitions in the daemon's ways")
+    parser.add_argument("--started-anew", type=int, default=20, help="partitions of the third way")
     arguments = parser.parse_args()
     tokenizer = AutoTokenizer.from_pretrained(PROJECT_ROOT / "tiny_world" / "models" / "teacher")
     server = FaultyServer(tokenizer)
     with tempfile.TemporaryDirectory() as folder:
-        found = {
-            "dasd run": by_command(project(Path(folder), "command", server, arguments.partitions)),
-            "daemon": by_daemon(
-                project(Path(folder), "daemon", server, arguments.by_daemon),
-                "dasd_assets.definitions",
-            ),
-            "daemon, steps started anew": by_daemon(
-                project(Path(folder), "spawned", server, arguments.by_daemon),
-                "benchmarks.backfill_spawned",
-            ),
-        }
+        here = Path(folder)
+        found: dict[str, Found] = {}
+        for way, partitions, make in (
+            ("dasd run", arguments.partitions, by_command),
+            ("daemon", arguments.partitions, by_daemon),
+            (ANEW, arguments.started_anew, by_daemon_anew),
+        ):
+            found[way] = make(project(here, way.replace(" ", "-"), server, partitions))
+            print(f"{way}: {found[way]}", flush=True)
     server.close()
     work = found["dasd run"].in_steps / found["dasd run"].partitions
-    plain = found["daemon, steps started anew"].overhead(work)
+    plain = found[ANEW].overhead(work)
     print(f"work: {work:.2f} s in steps per partition, {SIDE_BY_SIDE} side by side")
     for way, one in found.items():
         overhead = one.overhead(work)
-        print(f"{way:28}{one.partitions:5} partitions  {one.wall / one.partitions:6.2f} s each, "
+        print(f"{way:32}{one.partitions:5} partitions  {one.wall / one.partitions:6.2f} s each, "
               f"{overhead:6.2f} s beyond the work, "
               f"ratio {plain / overhead:5.1f}")  # fmt: skip
 
@@ -132,7 +131,7 @@ def by_command(environment: dict[str, str]) -> Found:
     return measured(environment, began)
 
 
-def by_daemon(environment: dict[str, str], module: str) -> Found:
+def by_daemon(environment: dict[str, str], module: str = "dasd_assets.definitions") -> Found:
     """A backfill of all partitions, from when it is asked for."""
     home = Path(environment["DASD_HOME"]) / "dagster"
     daemon = Daemon(home, module, environment)
@@ -143,6 +142,11 @@ def by_daemon(environment: dict[str, str], module: str) -> Found:
     finally:
         daemon.kill(signal.SIGTERM)
     return measured(environment, began)
+
+
+def by_daemon_anew(environment: dict[str, str]) -> Found:
+    """The same with Dagster's own executor."""
+    return by_daemon(environment, "benchmarks.backfill_spawned")
 
 
 def make_by_backfill(home: Path, environment: dict[str, str]) -> None:
