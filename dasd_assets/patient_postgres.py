@@ -30,9 +30,9 @@ _log = logging.getLogger(__name__)
 class PatientPostgresStorage(DagsterPostgresStorage):
     """`storage.postgres` of a dagster.yaml, with the same settings.
 
-    Up to `PATIENCE_SECONDS` for each connection; a command of `dasd` only once it had one, as its
-    user may have the address wrong. A statement that is under way when the server goes fails as
-    ever: nobody knows whether it counted.
+    A process waits up to `PATIENCE_SECONDS` for each connection; a command of `dasd` only once it
+    had one, as its user may have the address wrong. A statement that is under way when the server
+    goes fails as ever: nobody knows whether it counted.
     """
 
     @classmethod
