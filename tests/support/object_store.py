@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from support.daemon import until
-from support.ports import free_port
+from support.ports import free_port, listens
 
 KEY_ID, SECRET = "AKIATESTTESTTESTTEST", "a-secret-that-nobody-may-see"
 
@@ -54,11 +54,6 @@ Rule = Callable[[str, str, int], Fault | None]
 """Method, path with query and how often the same was asked before, to what goes wrong."""
 
 
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
 class ObjectStore:
     """A moto server, a process of its own until `close`, behind a proxy in a thread of this one.
 
@@ -79,7 +74,7 @@ class ObjectStore:
             [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        until(lambda: _listens(port))
+        until(lambda: listens(port))
         self.behind = f"http://127.0.0.1:{port}"
         self._client = boto3.client(
             "s3", endpoint_url=self.behind, aws_access_key_id=KEY_ID,

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import getpass
 import os
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from support.daemon import until
-from support.ports import free_port
+from support.ports import free_port, listens
 
 OTHER = "other-machine"
 AWAY = "machine-that-is-away"
@@ -58,8 +57,4 @@ def other_machine(folder: Path) -> Iterator[dict[str, str]]:
 
 def _answers(port: int, sshd: subprocess.Popen[bytes], folder: Path) -> bool:
     assert sshd.poll() is None, (folder / "sshd.log").read_text(encoding="utf-8")
-    try:
-        socket.create_connection(("127.0.0.1", port)).close()
-    except ConnectionRefusedError:
-        return False
-    return True
+    return listens(port)
