@@ -28,14 +28,10 @@ from dasd_assets import local_run
     requirements=dg.multiple_process_executor_requirements(),
 )
 def local_executor(init_context: dg.InitExecutorContext) -> MultiprocessExecutor:
-    """Steps are forked from the run's process, or else from a server that the process keeps.
-
-    The process of `dasd run` has threads, which a fork would break, and its many runs share a
-    server.
-    """
+    """Steps are forked from the run's process, or else from a server that the process keeps."""
     return MultiprocessExecutor(
         retries=RetryMode.ENABLED,
         max_concurrent=cast(int, init_context.executor_config["max_concurrent"]),
-        start_method="fork" if local_run.is_this_process() else "forkserver",
+        start_method="fork" if local_run.is_forked() else "forkserver",
         explicit_forkserver_preload=["dasd_assets.definitions", *local_run.LIBRARIES],
     )

@@ -1,4 +1,4 @@
-"""One run of Dagster in a process of this machine, forked from one that has the libraries imported.
+"""Runs of Dagster in processes of this machine, forked from one that has the libraries imported.
 
 Dagster's own launcher has the code server start a Python for each run, and that one another to fork
 the steps from: some 20 seconds of CPU before the first step (benchmarks/backfill.py). A run takes
@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from contextlib import suppress
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import dagster as dg
@@ -34,28 +35,35 @@ PACKAGES = ("checks", "dasd_assets", "resources", "training")
 """The project's own, imported besides."""
 
 _imported_at = time.time()
-_forked_for_a_run = False
+_imported_by = os.getpid()
 
 
-def is_this_process() -> bool:
-    """Whether this process was started for one run, and so has nothing that a fork would break."""
-    return _forked_for_a_run
+def is_forked() -> bool:
+    """Whether this process was forked from one with the libraries, and so can fork its steps.
+
+    It has none of the threads that the server of a UI or the process of a command has, and which
+    a fork would break.
+    """
+    return os.getpid() != _imported_by
+
+
+def forking() -> ForkServerContext:
+    """Starts processes by forking one that this process keeps, with the libraries imported."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, *LIBRARIES, "dasd_assets.graph"])
+    return context
 
 
 def start(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
     """Start the process of a run. It goes on if this process ends."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, *LIBRARIES, "dasd_assets.graph"])
-    starter = context.Process(target=_leave, args=(instance.get_ref(), run.run_id))
+    starter = forking().Process(target=_leave, args=(instance.get_ref(), run.run_id))
     starter.start()
     starter.join()
 
 
 def _leave(instance: InstanceRef, run_id: str) -> None:
-    global _forked_for_a_run
     # multiprocessing waits at its end for the processes it started, but not for theirs.
     if os.fork() == 0:
-        _forked_for_a_run = True
         forget_changed_modules()
         execute(instance, run_id)
 

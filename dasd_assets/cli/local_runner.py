@@ -11,7 +11,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
@@ -27,6 +26,7 @@ from dagster._core.definitions.reconstruct import ReconstructableJob, Reconstruc
 from dagster._core.errors import DagsterError
 from dagster._utils.error import SerializableErrorInfo
 
+from dasd_assets import local_run
 from dasd_assets.out_of_date import Loading
 
 DEFINITIONS_MODULE = "dasd_assets.definitions"
@@ -151,9 +151,11 @@ class LocalRunner:
         """
         # Processes, not threads: Dagster sets up Python's logging anew for each run, which two
         # threads must not do at once.
-        spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(
-            self._workers, mp_context=spawn, initializer=_start_worker, initargs=(self._log_file,)
+            self._workers,
+            mp_context=local_run.forking(),
+            initializer=_start_worker,
+            initargs=(self._log_file,),
         ) as pool:
             for group in self.groups():
                 todo = self.out_of_date(group)
@@ -191,12 +193,13 @@ def _start_worker(log_file: Path) -> None:
     with log_file.open("a") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_with_the_command, daemon=True).start()
 
 
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1)
+def _end_with_the_command() -> None:
+    command = multiprocessing.parent_process()
+    assert command is not None
+    command.join()
     os._exit(1)
 
 
