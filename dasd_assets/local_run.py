@@ -7,8 +7,10 @@ the profile as it then is, and the project's modules: "Reload definitions" means
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from contextlib import suppress
@@ -33,6 +35,9 @@ LIBRARIES = (
 """What runs and steps have imported before they start. Uses no GPU, starts no thread of Python."""
 PACKAGES = ("checks", "dasd_assets", "resources", "training")
 """The project's own, imported besides."""
+
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
 
 _imported_at = time.time()
 _imported_by = os.getpid()
@@ -64,8 +69,24 @@ def start(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
 def _leave(instance: InstanceRef, run_id: str) -> None:
     # multiprocessing waits at its end for the processes it started, but not for theirs.
     if os.fork() == 0:
+        end_steps_with_this_process()
         forget_changed_modules()
         execute(instance, run_id)
+
+
+def end_steps_with_this_process() -> None:
+    """Have the kernel kill the processes that this one forks from now on when it is gone.
+
+    Else a step of a killed run would wait for ever, at its end, for somebody to read its events,
+    and keep its GPUs.
+    """
+    run = os.getpid()
+
+    def die_with_the_run() -> None:
+        if os.getppid() == run:  # not what a step forks in its turn, maybe from a thread that ends
+            _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    os.register_at_fork(after_in_child=die_with_the_run)
 
 
 def forget_changed_modules() -> None:

@@ -189,10 +189,11 @@ def _selected(selection: str, graph: AssetGraph) -> AbstractSet[dg.AssetKey]:
 
 
 def _start_worker(log_file: Path) -> None:
-    """Send what a worker and its steps print to a file, and let the worker end with its parent."""
+    """Send what a worker and its steps print to a file, and let them end with the command."""
     with log_file.open("a") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
+    local_run.end_steps_with_this_process()
     threading.Thread(target=_end_with_the_command, daemon=True).start()
 
 

@@ -3,8 +3,6 @@
 Runs that are started, and cancelled while they run, by the real daemon: test_backfills.py.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
@@ -13,14 +11,17 @@ import time
 from pathlib import Path
 
 import dagster as dg
+import psutil
 import pytest
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.events import EngineEventData
 from dagster._core.launcher import WorkerStatus
 from dagster._core.storage.tags import GRPC_INFO_TAG
+from support.daemon import until
 
 from dasd_assets import local_run
-from dasd_assets.local_run_launcher import LocalRunLauncher, end_killed_runs
+from dasd_assets.local_executor import local_executor
+from dasd_assets.local_run_launcher import LocalRunLauncher, end_killed_runs, process_of
 
 STARTED = dg.DagsterRunStatus.STARTED
 
@@ -28,6 +29,28 @@ STARTED = dg.DagsterRunStatus.STARTED
 @dg.job
 def nothing() -> None:
     """Has no step."""
+
+
+START = """
+import sys
+from dagster import deserialize_value
+from dasd_assets import local_run
+local_run._leave(deserialize_value(sys.argv[1]), sys.argv[2])
+"""
+"""What the process that runs are forked from does, without the libraries."""
+
+
+@dg.op(config_schema={"pid_file": str})
+def sleeping(context: dg.OpExecutionContext) -> None:
+    """Says which process it is and sleeps."""
+    Path(context.op_config["pid_file"]).write_text(str(os.getpid()), encoding="utf-8")
+    time.sleep(600)
+
+
+@dg.job(executor_def=local_executor)
+def one_sleeping_step() -> None:
+    """Has one step."""
+    sleeping()
 
 
 @pytest.fixture
@@ -140,6 +163,27 @@ def test_a_run_that_is_cancelled_before_it_starts_makes_nothing(tmp_path: Path) 
         local_run.execute(instance.get_ref(), run.run_id)
         assert status(instance, run) == dg.DagsterRunStatus.CANCELED
         assert not instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_START)
+
+
+def test_a_step_ends_with_the_killed_process_of_its_run(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        run = instance.create_run_for_job(
+            one_sleeping_step,
+            job_code_origin=dg.reconstructable(one_sleeping_step).get_python_origin(),
+            run_config={"ops": {"sleeping": {"config": {"pid_file": str(pid_file)}}}},
+            status=dg.DagsterRunStatus.STARTING,
+        )
+        ref = dg.serialize_value(instance.get_ref())
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        command = [sys.executable, "-c", START, ref, run.run_id]
+        subprocess.run(command, env=environment, check=True)
+        until(lambda: pid_file.exists() and bool(pid_file.read_text()), 60)
+        step = psutil.Process(int(pid_file.read_text()))
+        process = process_of(instance, run)
+        assert process is not None and process.pid == step.ppid()
+        process.kill()
+        until(lambda: not step.is_running(), 30)
 
 
 def test_a_run_of_a_server_is_ended_by_it(instance: dg.DagsterInstance) -> None:
