@@ -9,6 +9,9 @@ import dagster as dg
 from resources.compute import GPUS_HERE
 from resources.gpus import gpus_present, pool_limits
 
+CURATION_POOL = "question_curation"
+"""Of one slot: of shards that hold the same question, the one that is curated first keeps it."""
+
 
 def asked_of_pools(assets: Iterable[dg.AssetsDefinition]) -> dict[str, int]:
     """Pool -> GPUs of this machine that the largest step that waits for it holds."""

@@ -12,11 +12,12 @@ import multiprocessing
 import os
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from pathlib import Path
 
 import dagster as dg
@@ -28,6 +29,7 @@ from dagster._utils.error import SerializableErrorInfo
 
 from dasd_assets import local_run
 from dasd_assets.out_of_date import Loading
+from dasd_assets.pools import CURATION_POOL
 
 DEFINITIONS_MODULE = "dasd_assets.definitions"
 ALL_ASSETS_JOB = "__ASSET_JOB"
@@ -160,17 +162,34 @@ class LocalRunner:
             for group in self.groups():
                 todo = self.out_of_date(group)
                 on_plan(todo)
-                pending = {pool.submit(_execute, work, self.invocation) for work in todo}
-                failures = []
-                while pending:
-                    done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        outcome = future.result()
-                        on_end(outcome)
-                        failures += [outcome] if outcome.errors else []
+                failures = self._run_group(pool, todo, self._at_once(group), on_end)
                 if failures:
                     return failures
         return []
+
+    def _run_group(
+        self, pool: Executor, todo: Iterable[Work], at_once: int, on_end: Callable[[Outcome], None]
+    ) -> list[Outcome]:
+        waiting = iter(todo)
+
+        def start(n: int) -> set[Future[Outcome]]:
+            return {pool.submit(_execute, work, self.invocation) for work in islice(waiting, n)}
+
+        failures: list[Outcome] = []
+        pending = start(at_once)
+        while pending:
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            for future in done:
+                outcome = future.result()
+                on_end(outcome)
+                failures += [outcome] if outcome.errors else []
+            pending |= start(len(done))
+        return failures
+
+    def _at_once(self, group: Sequence[dg.AssetKey]) -> int:
+        """Runs of a group that go side by side: one where their order decides what they make."""
+        in_order = any(CURATION_POOL in (self._graph.get(key).pools or ()) for key in group)
+        return 1 if in_order else self._workers
 
 
 def _selected(selection: str, graph: AssetGraph) -> AbstractSet[dg.AssetKey]:

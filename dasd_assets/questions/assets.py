@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from dasd_assets.declare import declared, materialized
 from dasd_assets.partitions import QUESTION_SHARD, benchmarks, question_shards
+from dasd_assets.pools import CURATION_POOL
 from dasd_assets.profile import Profile
 from dasd_assets.questions.curation import curated
 from dasd_assets.questions.drops import layout_of, read_drop
@@ -84,7 +85,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         partitions_def=question_shards,
         deps=[raw_questions, dg.AssetDep(benchmark_questions,
                                          partition_mapping=dg.AllPartitionMapping())],
-        **declared(GROUP, profile.compute.data.model_copy(update={"pool": "question_curation"}),
+        **declared(GROUP, profile.compute.data.model_copy(update={"pool": CURATION_POOL}),
                    "2", settings.decontamination_ngram_words, settings.near_duplicate_jaccard,
                    settings.near_duplicate_shingle_words, settings.near_duplicate_permutations,
                    kinds={"duckdb"}, table="questions"),

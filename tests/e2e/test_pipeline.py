@@ -42,6 +42,14 @@ def test_one_command_makes_everything(finished: Finished) -> None:
     assert sum(n for name, n in names.items() if name.startswith("evaluation/")) == 4
 
 
+def test_drops_are_curated_in_their_order(finished: Finished) -> None:
+    """Else it would be chance which of two keeps a question that both have."""
+    lake = finished[0].lake
+    for drop, place in (("drop-01", 1), ("drop-02", 2)):
+        signatures = lake.read("question_signatures", {"question_shard": drop})
+        assert set(signatures["curation_order"].to_pylist()) == {place}
+
+
 def test_the_terminal_shows_progress_stage_table_and_funnel(finished: Finished) -> None:
     _, result = finished
     assert re.search(r"teacher_responses \[drop-01\|low\]: \d+/\d+ responses, [\d,]+ tokens/s",
