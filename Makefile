@@ -27,10 +27,10 @@ compare-policies: $(SETUP)  ## what each selection policy would choose, without 
 	$(BIN)/dasd compare-policies
 
 ablation: demo  ## the paper's claims tried in small, in about an hour; writes docs/results.md
-	$(BIN)/dasd ablation --out docs/results.md
+	$(BIN)/python -W ignore -m tools.ablation --out docs/results.md
 
 rehearse: $(SETUP)  ## the data path at the paper's number of rows, without a model; two sizes
-	$(BIN)/python -W ignore -m benchmarks.rehearsal
+	$(BIN)/python -W ignore -m tools.rehearsal
 
 # Threads that wait for each other leave the cores to the other tests: GOMP_SPINCOUNT.
 test: $(SETUP)  ## unit, property and end-to-end tests, side by side
@@ -40,6 +40,7 @@ test: $(SETUP)  ## unit, property and end-to-end tests, side by side
 lint: $(SETUP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 types: $(SETUP)
 	$(BIN)/mypy
@@ -48,11 +49,10 @@ validate: $(SETUP)  ## load the definitions the way Dagster does
 	$(BIN)/dagster definitions validate
 
 reference: $(SETUP)  ## write docs/reference and docs/cli.md anew from the code
-	$(BIN)/python -W ignore -m dasd_assets.reference
-	$(BIN)/python -W ignore -m dasd_assets.cli.reference
+	$(BIN)/python -W ignore -m tools.reference
 
 tiny-world: $(SETUP)  ## rebuild the tiny questions, tokenizers and models from scratch
-	$(BIN)/python -m training.tiny_world.build --out tiny_world --seed 0
+	$(BIN)/python -m tools.tiny_world.build --out tiny_world --seed 0
 
 requirements: $(VENV)/bin/uv  ## resolve requirements/cpu.txt anew from pyproject.toml
 	rm -f requirements/cpu.txt

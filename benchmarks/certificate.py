@@ -19,6 +19,7 @@ import numpy as np
 from transformers import AutoTokenizer
 
 from dasd_assets.profile import PROJECT_ROOT
+from formats.student_tokens import encode_prompt
 from training.batch_checks import (
     batch_fault,
     end_token_trained,
@@ -27,7 +28,6 @@ from training.batch_checks import (
     nothing_cut,
 )
 from training.dataset import NO_LOSS, PackedDataset, Samples, collate
-from training.encoding import encode_prompt
 from training.packing import pack
 
 

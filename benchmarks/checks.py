@@ -23,8 +23,8 @@ from benchmarks.provenance import make
 from checks.expectations import judge
 from checks.logprobs import logprob_checks
 from checks.tables import Tables
-from dasd_assets.check_settings import CheckSettings
-from resources.lake import Lake
+from dasd_assets.profile.check_settings import CheckSettings
+from resources.lake.lake import Lake
 
 OURS, PLAIN = "summary", "row per token"
 MEAN = (-20.0, 0.0)

@@ -24,13 +24,13 @@ import numpy as np
 import pyarrow as pa
 
 from dasd_assets.profile import Questions
-from dasd_assets.questions.curation import curated
-from dasd_assets.questions.near_duplicates import comparables, jaccard
-from dasd_assets.questions.normalisation import normalise, normalised_question_id, words
-from dasd_assets.questions.stored_shards import shard_to_curate
-from resources.compute import Compute
-from resources.contracts import BENCHMARK_QUESTIONS, QUESTIONS, RAW_QUESTIONS
-from resources.lake import Lake
+from dasd_assets.questions.curation.curate import curated
+from dasd_assets.questions.curation.near_duplicates import comparables, jaccard
+from dasd_assets.questions.curation.normalisation import normalise, normalised_question_id, words
+from dasd_assets.questions.curation.stored_shards import shard_to_curate
+from resources.compute.declared import Compute
+from resources.lake.contracts import BENCHMARK_QUESTIONS, QUESTIONS, RAW_QUESTIONS
+from resources.lake.lake import Lake
 
 SETTINGS = Questions(inbox="inbox")
 HELD_OUT = 2_000

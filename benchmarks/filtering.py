@@ -20,9 +20,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from dasd_assets.evaluation.graders import grade
 from dasd_assets.profile import load_profile
 from dasd_assets.response_filtering.rules import RULES, Response
+from dasd_assets.verification.graders import grade
 
 REPETITION = ("repeated_paragraph", "repeated_sentence", "repeated_ngram", "repeated_characters")
 SETTINGS = load_profile("dasd-4b").response_filtering

@@ -35,9 +35,9 @@ import pyarrow as pa
 
 from dasd_assets.divergence_sampling.provenance_run import write_provenance
 from dasd_assets.divergence_sampling.sentences import Segmenter, segmenter_named
-from dasd_assets.response_filtering.student_format import part_spans, student_text
-from resources.contracts import FILTERED_RESPONSES, STUDENT_SCORES
-from resources.lake import Lake
+from formats.student_text import part_spans, student_text
+from resources.lake.contracts import FILTERED_RESPONSES, STUDENT_SCORES
+from resources.lake.lake import Lake
 
 RATIO = 2.0
 PAPER_ANSWERS = 435_000

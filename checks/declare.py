@@ -10,10 +10,10 @@ from checks.drift import Summary, drift
 from checks.expectations import Measured, Verdict, judge
 from checks.schema import contract_problems, table_checks
 from checks.tables import Tables
-from dasd_assets.data_contracts import CONTRACTS, DRIFT, Contract
 from dasd_assets.partitions import response_partition
 from dasd_assets.profile import Profile
-from resources.lake import Lake
+from dasd_assets.profile.data_contracts import CONTRACTS, DRIFT, Contract
+from resources.lake.lake import Lake
 
 Measure = Callable[[Tables], Iterable[Measured | Summary]]
 """Measures what the contract of an asset names beside the checks that every table has, and gives

@@ -16,8 +16,8 @@ from typing import Any
 
 from checks.expectations import Measured
 from checks.tables import Tables
-from dasd_assets.data_contracts import DRIFT
 from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE
+from dasd_assets.profile.data_contracts import DRIFT
 
 FEWEST_ROWS = 20
 """Means and shares of fewer rows say little."""

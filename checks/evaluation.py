@@ -10,11 +10,11 @@ from checks.declare import Measure, asset_checks
 from checks.drift import Summary
 from checks.expectations import Measured
 from checks.tables import Tables
-from dasd_assets.evaluation.answering import UNUSABLE_REFERENCE
 from dasd_assets.evaluation.assets import CHECKPOINT_ASSETS
-from dasd_assets.evaluation.metrics import NO_FINAL_ANSWER
+from dasd_assets.evaluation.evaluate import UNUSABLE_REFERENCE
 from dasd_assets.partitions import benchmarks
 from dasd_assets.profile import Profile
+from dasd_assets.reporting.metrics import NO_FINAL_ANSWER
 
 _ANSWER = "question_id || ':' || sample_index"
 

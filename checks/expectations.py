@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from dasd_assets.check_settings import CheckSettings
+from dasd_assets.profile.check_settings import CheckSettings
 
 if TYPE_CHECKING:
     from great_expectations.core.batch_definition import BatchDefinition

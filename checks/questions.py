@@ -105,7 +105,7 @@ def _curated(ngram_words: int) -> Measure:
 
 def _contaminated(data: Tables, ngram_words: int) -> list[str]:
     """Stored questions that share an n-gram with an evaluation question, with the n-gram."""
-    from dasd_assets.questions.decontamination import EvaluationGrams
+    from dasd_assets.questions.curation.decontamination import EvaluationGrams
 
     held_out = data.lake.read_partitions("benchmark_questions", ["question", "benchmark"])
     grams = EvaluationGrams(data.connection.cursor(), held_out, ngram_words)

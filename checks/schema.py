@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 
 from checks.expectations import Measured
 from checks.tables import Tables, texts
-from dasd_assets.data_contracts import MATCHES_CONTRACT, NO_NULLS, UNIQUE_IDS
-from resources.contracts import SCHEMAS
+from dasd_assets.profile.data_contracts import MATCHES_CONTRACT, NO_NULLS, UNIQUE_IDS
+from resources.lake.contracts import SCHEMAS
 
 IDS: dict[str, tuple[str, ...]] = {
     "raw_questions": ("drop", "line"),

@@ -8,8 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from resources.contracts import SCHEMAS, ContractError
-from resources.lake import Lake, Partition
+from resources.lake.contracts import SCHEMAS, ContractError
+from resources.lake.lake import Lake, Partition
 
 if TYPE_CHECKING:
     import duckdb

@@ -14,8 +14,8 @@ from dagster._core.definitions.data_version import (
     StaleStatus,
 )
 
-from dasd_assets.automation import PROPOSE
-from dasd_assets.out_of_date import Loading
+from dasd_assets.declaring.automation import PROPOSE
+from dasd_assets.declaring.out_of_date import Loading
 from dasd_assets.profile import Profile
 
 CHECK = "trained_on_current_sample"

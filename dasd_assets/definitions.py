@@ -9,7 +9,7 @@ from __future__ import annotations
 import dagster as dg
 
 from dasd_assets.graph import build_definitions
-from dasd_assets.home import active_profile, home
+from dasd_assets.profile.home import active_profile, home
 
 
 def definitions() -> dg.Definitions:

@@ -8,24 +8,24 @@ from pathlib import Path
 import dagster as dg
 
 import checks
-from dasd_assets import automation, jobs
+from dasd_assets.declaring import automation, jobs
+from dasd_assets.declaring.cost import with_prices
 from dasd_assets.divergence_sampling import assets as divergence_sampling
 from dasd_assets.evaluation import assets as evaluation
-from dasd_assets.local_executor import local_executor
-from dasd_assets.measured import with_prices
 from dasd_assets.mixed_policy_distillation import assets as mixed_policy_distillation
 from dasd_assets.models import assets as models
-from dasd_assets.open_lake import open_lake
 from dasd_assets.profile import Model, Profile, ProfileError
+from dasd_assets.profile.open_lake import open_lake
 from dasd_assets.questions import assets as questions
-from dasd_assets.questions import sensors
+from dasd_assets.questions.inbox import sensors
 from dasd_assets.release import assets as release
 from dasd_assets.response_filtering import assets as response_filtering
+from dasd_assets.running.local_executor import local_executor
 from dasd_assets.teacher_responses import assets as teacher_responses
 from dasd_assets.temperature_scheduled_learning import assets as temperature_scheduled_learning
-from resources.compute import Compute
-from resources.inference import InferenceModel
-from resources.training import TrainingLauncher
+from resources.compute.declared import Compute
+from resources.compute.training_launcher import TrainingLauncher
+from resources.engines.inference import InferenceModel
 
 BOXES = (
     models,
@@ -94,7 +94,7 @@ def executor() -> dg.ExecutorDefinition:
 
             return k8s_job_executor
         case "ray":
-            from dasd_assets.ray_executor import ray_executor
+            from dasd_assets.running.ray_executor import ray_executor
 
             return ray_executor
         case chosen:

@@ -11,8 +11,8 @@ import typer
 
 from dasd_assets.cli.main import app
 from dasd_assets.profile import PROJECT_ROOT
-from dasd_assets.reference.__main__ import FOLDER, pages
-from dasd_assets.reference.settings import groups
+from tools.reference.__main__ import FOLDER, pages
+from tools.reference.settings import groups
 
 PAGES = [
     PROJECT_ROOT / "README.md",

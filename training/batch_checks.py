@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from formats.student_tokens import encode_prompt
 from training.dataset import NO_LOSS, Samples
-from training.encoding import encode_prompt
 
 Sequences = Sequence[npt.NDArray[np.int64]]
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from formats.checkpoint_folder import CERTIFICATE
 from training.batch_checks import (
     Check,
     Sequences,
@@ -26,7 +27,6 @@ from training.batch_checks import (
     order_fault,
 )
 from training.certificate_page import render, shown_sample
-from training.checkpoint import CERTIFICATE
 from training.dataset import Samples
 from training.errors import TrainingError
 from training.isolation import Isolation, measure_isolation, measured_rows

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from dasd_assets.pages import environment
+from formats.pages import environment
 from training.dataset import NO_LOSS, Samples
 
 TEMPLATES: Final = Path(__file__).parent / "templates"

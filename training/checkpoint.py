@@ -18,30 +18,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from formats.checkpoint_folder import ERROR, LOCK, partial_folder, restart_folder
 from resources.durable import sync
 from training.errors import TrainingError
 
-CERTIFICATE = "certificate.json"
-LOG = "training_log.jsonl"
-ERROR = "error.txt"
 RUN = "run.json"
 """What shapes the weights: settings, hashes of the rows and of the starting model."""
 
-LOCK = "lock"
-"""In the folder of restart points: held by the one process that may write there."""
-
 MANIFEST = "manifest.json"
 """In a restart point, written last: the size of each of its files."""
-
-
-def partial_folder(output_dir: Path) -> Path:
-    """Where a checkpoint is written until it is complete."""
-    return output_dir.with_name(output_dir.name + ".partial")
-
-
-def restart_folder(output_dir: Path) -> Path:
-    """Where the restart points of a run are."""
-    return output_dir.with_name(output_dir.name + ".restart")
 
 
 def writing_folder(output_dir: Path) -> Path:

@@ -6,7 +6,7 @@ import fcntl
 from pathlib import Path
 from typing import Any
 
-from dasd_assets.profile import Training
+from training.settings import Training
 
 
 def deepspeed_config(training: Training) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 
-from resources.gpu_lease import lease_gpus
+from resources.compute.gpu_lease import lease_gpus
 
 SECONDS_TO_END = 10.0
 

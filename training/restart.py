@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
-from dasd_assets.profile import Restart
-from training.checkpoint import LOG, partial_folder, publish_restart_point, writing_folder
+from formats.checkpoint_folder import LOG, partial_folder
+from training.checkpoint import publish_restart_point, writing_folder
 from training.errors import TrainingError
+from training.settings import Restart
 
 
 class RestartPoints(TrainerCallback):

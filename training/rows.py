@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from dasd_assets.response_filtering.student_format import split_student_text
-from resources.engines.byte_offsets import TokenBytes
+from formats.student_text import THINK_OPEN, split_student_text
+from formats.student_tokens import encode_all, opens_thinking, prompt_text
+from formats.token_bytes import TokenBytes
 from training.dataset import SampleError, Samples
-from training.encoding import THINK_OPEN, encode_all, opens_thinking, prompt_text
 
 ROWS_AT_ONCE = 512
 

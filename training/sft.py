@@ -37,12 +37,11 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from dasd_assets.profile import Training
+from formats.checkpoint_folder import LOG, partial_folder
+from resources.compute.gpu_lease import keep_leased_gpus
 from resources.engines.model_folder import inspect_model
-from resources.gpu_lease import keep_leased_gpus
 from training.certificate import certify
 from training.checkpoint import (
-    LOG,
     check_same_run,
     finish,
     forget_restart_points,
@@ -50,7 +49,6 @@ from training.checkpoint import (
     newest_restart_point,
     note_error,
     only_writer,
-    partial_folder,
     start_partial,
     step_of,
     writing_folder,
@@ -63,6 +61,7 @@ from training.packing import pack
 from training.progress import Report, reporting
 from training.restart import RestartPoints, cannot_write
 from training.rows import load_samples
+from training.settings import Training
 from training.step_log import StepLog
 
 

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
+from formats.student_text import THINK_OPEN
+from formats.student_tokens import opens_thinking, prompt_text
 from training.batch_checks import Check
 from training.dataset import NO_LOSS, Samples
-from training.encoding import THINK_OPEN, opens_thinking, prompt_text
 
 TORN = "\N{REPLACEMENT CHARACTER}"
 """What a decoder writes for a character of which it has only some bytes."""

@@ -15,8 +15,8 @@ from dasd_assets.cli.completion import layouts
 from dasd_assets.cli.drop_check import DropCheck, check_drop
 from dasd_assets.cli.exits import refusing
 from dasd_assets.cli.prepare import quiet_dagster
-from dasd_assets.home import active_profile, home
 from dasd_assets.profile import Profile, ProfileError
+from dasd_assets.profile.home import active_profile, home
 from resources.durable import sync
 
 
@@ -49,9 +49,9 @@ def add_questions(
     shard has already. Nothing is added if one of the drops cannot be: an unreadable file, no new
     question, or a name that is taken.
     """
-    from dasd_assets.questions.inbox import InboxError, inbox_at, list_inbox
-    from dasd_assets.questions.partition_keys import InvalidPartitionKeyError
-    from dasd_assets.questions.rows import DropError
+    from dasd_assets.questions.inbox.listing import InboxError, inbox_at, list_inbox
+    from dasd_assets.questions.inbox.partition_keys import InvalidPartitionKeyError
+    from dasd_assets.questions.reading.rows import DropError
 
     with refusing(
         ProfileError, RefusedDropError, InboxError, InvalidPartitionKeyError, DropError, OSError
@@ -97,7 +97,7 @@ def _target(drop: Path, name: str | None, layout: str | None, profile: Profile) 
     Raises:
         RefusedDropError: the profile has no such layout, or the name belongs to another one.
     """
-    from dasd_assets.questions.partition_keys import DROP_SUFFIXES
+    from dasd_assets.questions.inbox.partition_keys import DROP_SUFFIXES
 
     ends = () if drop.is_dir() else DROP_SUFFIXES
     suffix = next((end for end in ends if drop.name.endswith(end)), "")
@@ -131,8 +131,8 @@ def _free_shard(target: str, profile: Profile, taken: set[str]) -> str:
     Raises:
         RefusedDropError: there is one already, in the inbox or in the lake.
     """
-    from dasd_assets.open_lake import open_lake
-    from dasd_assets.questions.partition_keys import question_shard_of
+    from dasd_assets.profile.open_lake import open_lake
+    from dasd_assets.questions.inbox.partition_keys import question_shard_of
 
     shard = question_shard_of(target)
     lake = open_lake(profile)
@@ -151,8 +151,8 @@ def _check(drop: Path, shard: str, profile: Profile, others: dict[str, Path]) ->
     Raises:
         RefusedDropError: it has no question that is new.
     """
-    from dasd_assets.open_lake import open_lake
-    from dasd_assets.questions.drops import layout_of
+    from dasd_assets.profile.open_lake import open_lake
+    from dasd_assets.questions.reading.drops import layout_of
 
     lake = open_lake(profile)
     stored = {

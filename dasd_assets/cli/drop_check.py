@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dasd_assets.profile import Layout, Questions
-from dasd_assets.questions.data_files import data_files
-from dasd_assets.questions.drops import layout_of, read_drop
-from dasd_assets.questions.normalisation import question_id
+from dasd_assets.questions.curation.normalisation import question_id
+from dasd_assets.questions.reading.data_files import data_files
+from dasd_assets.questions.reading.drops import layout_of, read_drop
 
 MAX_EXAMPLES = 5
 

@@ -61,6 +61,5 @@ EXAMPLES = {
         "`dasd compare-policies`: all temperatures",
         "`dasd compare-policies --temperature high --page policies.html`",
     ),
-    "ablation": _lines("`dasd ablation --seeds 3`: on the data of a finished `dasd run`"),
     "boosted": _lines("`dasd boosted --answers 50`: of the first 50 answers of each shard"),
 }

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dasd_assets import this_process
-from dasd_assets.cli.ablation import ablation
 from dasd_assets.cli.add_questions import add_questions
 from dasd_assets.cli.boosted import boosted
 from dasd_assets.cli.compare_policies import compare_policies
@@ -28,12 +26,13 @@ from dasd_assets.cli.sql import sql
 from dasd_assets.cli.status import status
 from dasd_assets.cli.trace import trace
 from dasd_assets.cli.verify_release import verify_release
-from dasd_assets.home import DEFAULT_PROFILE
 from dasd_assets.profile import PROJECT_ROOT, Profile, ProfileError
-from resources.gpus import TooFewGpusError
+from dasd_assets.profile.home import DEFAULT_PROFILE
+from dasd_assets.running import this_process
+from resources.compute.gpus import TooFewGpusError
 
 if TYPE_CHECKING:
-    from dasd_assets.cli.local_runner import Outcome, Work
+    from dasd_assets.running.local_runner import Outcome, Work
 
 app = typer.Typer(
     cls=Commands,
@@ -109,7 +108,7 @@ class BadInputError(Exception):
 
 
 def _check_inbox(profile: Profile) -> None:
-    from dasd_assets.questions.inbox import InboxError, inbox_at, list_inbox
+    from dasd_assets.questions.inbox.listing import InboxError, inbox_at, list_inbox
 
     try:
         listing = list_inbox(inbox_at(profile.questions.inbox))
@@ -123,8 +122,8 @@ def _check_inbox(profile: Profile) -> None:
 def _set_pool_limits() -> None:
     import dagster as dg
 
+    from dasd_assets.declaring.pools import set_pool_limits
     from dasd_assets.definitions import defs
-    from dasd_assets.pools import set_pool_limits
 
     with dg.DagsterInstance.get() as instance:
         set_pool_limits(instance, defs)
@@ -133,11 +132,11 @@ def _set_pool_limits() -> None:
 def _run(profile: Profile, folder: Path, workers: int, select: str) -> list[Outcome]:
     import dagster as dg
 
-    from dasd_assets.cli.local_runner import LocalRunner, SelectionError
     from dasd_assets.cli.progress import ProgressPrinter
     from dasd_assets.cli.summary import print_summary
-    from dasd_assets.local_run_launcher import end_killed_runs
-    from dasd_assets.questions.sensors import register_drops
+    from dasd_assets.questions.inbox.sensors import register_drops
+    from dasd_assets.running.local_run_launcher import end_killed_runs
+    from dasd_assets.running.local_runner import LocalRunner, SelectionError
     from resources.engines.model_folder import ModelFolderError
 
     for name, model in (("teacher", profile.teacher), ("base_student", profile.base_student)):
@@ -181,7 +180,7 @@ def _run(profile: Profile, folder: Path, workers: int, select: str) -> list[Outc
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Start": (init, doctor, plan, add_questions, run),
     "Look": (status, ui, report, trace, sql, verify_release),
-    "Analyse": (pictures, compare_policies, ablation, boosted),
+    "Analyse": (pictures, compare_policies, boosted),
 }
 """Commands as `dasd --help` groups them, in the order that they are first needed in."""
 

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from dasd_assets.cli.exits import refusing
-from dasd_assets.home import active_profile
 from dasd_assets.profile import ProfileError
+from dasd_assets.profile.home import active_profile
 
 
 def pictures(
@@ -19,12 +19,12 @@ def pictures(
 
     What has not been made yet is an empty picture.
     """
-    from dasd_assets.evaluation.collect import funnel_steps, stage_rows, training_logs
-    from dasd_assets.evaluation.figures import to_png
-    from dasd_assets.evaluation.pictures import run_pictures
-    from dasd_assets.open_lake import open_lake
-    from resources.contracts import ContractError
-    from resources.warehouse import open_warehouse
+    from dasd_assets.profile.open_lake import open_lake
+    from dasd_assets.reporting.collect import funnel_steps, stage_rows, training_logs
+    from dasd_assets.reporting.figures import to_png
+    from dasd_assets.reporting.pictures import run_pictures
+    from resources.lake.contracts import ContractError
+    from resources.lake.warehouse import open_warehouse
 
     with refusing(ProfileError, ContractError, OSError):
         profile = active_profile()

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from dasd_assets.cli.completion import profiles
 from dasd_assets.cli.exits import EXIT_FAILED, refusing
-from dasd_assets.home import active_profile, home
 from dasd_assets.profile import PlanSettings, Profile, ProfileError, load_profile
+from dasd_assets.profile.home import active_profile, home
 
 if TYPE_CHECKING:
     from dasd_assets.plan.measured import Totals
@@ -122,11 +122,11 @@ def _sizes(profile: Profile, n_questions: int | None) -> Sizes:
 
 
 def _shards(profile: Profile) -> list[Shard]:
-    from dasd_assets.open_lake import open_lake
     from dasd_assets.plan.sizes import Shard
-    from dasd_assets.questions.drops import layout_of, read_drop
-    from dasd_assets.questions.inbox import InboxError, inbox_at, list_inbox
-    from dasd_assets.questions.rows import DropError
+    from dasd_assets.profile.open_lake import open_lake
+    from dasd_assets.questions.inbox.listing import InboxError, inbox_at, list_inbox
+    from dasd_assets.questions.reading.drops import layout_of, read_drop
+    from dasd_assets.questions.reading.rows import DropError
 
     settings = profile.questions
     lake = open_lake(profile)
@@ -159,9 +159,9 @@ def _n_rows(file: Path) -> int | None:
 
 def _n_benchmark(profile: Profile, name: str) -> int | None:
     """Questions of an evaluation set: in the lake, else in its files if they are here."""
-    from dasd_assets.open_lake import open_lake
-    from dasd_assets.questions.evaluation_sets import read_benchmark
-    from resources.contracts import ContractError
+    from dasd_assets.profile.open_lake import open_lake
+    from dasd_assets.questions.benchmarks.evaluation_sets import read_benchmark
+    from resources.lake.contracts import ContractError
 
     lake = open_lake(profile)
     stored = _n_rows(lake.path("benchmark_questions", {"benchmark": name}))

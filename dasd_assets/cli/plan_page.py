@@ -14,7 +14,7 @@ from dasd_assets.cli.tables import print_table
 from dasd_assets.plan.asset_plan import AssetPlan
 from dasd_assets.plan.figures import Figure
 from dasd_assets.plan.pipeline import Plan
-from resources.compute import GIB
+from resources.compute.declared import GIB
 
 LEAST_WIDTH = 124
 HEADERS = (

@@ -6,8 +6,8 @@ import os
 import warnings
 from pathlib import Path
 
-from dasd_assets.home import LAKE, active_profile, home, lake_address
 from dasd_assets.profile import PROJECT_ROOT, Profile
+from dasd_assets.profile.home import LAKE, active_profile, home, lake_address
 
 
 def prepare() -> tuple[Profile, Path]:

@@ -13,10 +13,10 @@ import dagster as dg
 import psutil
 import typer
 
-from dasd_assets.cli.local_runner import INVOCATION_TAG
+from dasd_assets.running.local_runner import INVOCATION_TAG
 
 if TYPE_CHECKING:
-    from dasd_assets.cli.local_runner import Outcome
+    from dasd_assets.running.local_runner import Outcome
 
 SECONDS_BETWEEN_LOOKS = 1.0
 LOOKS_BETWEEN_WEIGHINGS = 5

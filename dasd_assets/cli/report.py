@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from dasd_assets.cli.exits import EXIT_FAILED, refusing
-from dasd_assets.home import active_profile
 from dasd_assets.profile import ProfileError
+from dasd_assets.profile.home import active_profile
 
 REPORT = "stage_report.html"
 
@@ -27,7 +27,7 @@ def report(
 
     The asset `stage_report` writes it: `dasd run` does so whenever something it shows has changed.
     """
-    from dasd_assets.open_lake import open_lake
+    from dasd_assets.profile.open_lake import open_lake
 
     with refusing(ProfileError, NoReportError, OSError):
         page = open_lake(active_profile()).file(REPORT)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dasd_assets.cli.exits import refusing
-from dasd_assets.home import active_profile, home, lake_folder
 from dasd_assets.profile import ProfileError
+from dasd_assets.profile.home import active_profile, home, lake_folder
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
@@ -53,8 +53,8 @@ def sql(
     """
     import duckdb
 
-    from resources.contracts import ContractError
-    from resources.warehouse import open_warehouse
+    from resources.lake.contracts import ContractError
+    from resources.lake.warehouse import open_warehouse
 
     with refusing(ProfileError, ContractError, duckdb.Error, OutputError, OSError):
         if as_csv + as_json + (parquet is not None) > 1:

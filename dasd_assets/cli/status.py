@@ -97,8 +97,8 @@ def statuses(instance: dg.DagsterInstance, only: str | None = None) -> list[Asse
     import dagster as dg
     from dagster._core.definitions.data_version import CachingStaleStatusResolver
 
-    from dasd_assets.cli.local_runner import Loading
     from dasd_assets.definitions import defs
+    from dasd_assets.running.local_runner import Loading
 
     graph = defs.resolve_asset_graph()
     keys = [key for level in graph.toposorted_asset_keys_by_level for key in sorted(level)]
@@ -201,7 +201,7 @@ def _names(subset: Any) -> set[str]:
 
 def _not_registered(profile: Profile, instance: dg.DagsterInstance) -> list[str]:
     from dasd_assets.partitions import QUESTION_SHARD
-    from dasd_assets.questions.inbox import InboxError, inbox_at, list_inbox
+    from dasd_assets.questions.inbox.listing import InboxError, inbox_at, list_inbox
 
     try:
         drops = list_inbox(inbox_at(profile.questions.inbox)).drops

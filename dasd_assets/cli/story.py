@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resources.bucket_folder import content_of, written_at
+from resources.lake.bucket_folder import content_of, written_at
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -9,7 +9,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from dasd_assets.cli.story import Answer, Row, Story
-from dasd_assets.evaluation.report import printable
+from dasd_assets.reporting.report import printable
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -28,7 +28,7 @@ def _rendered(model: Model, asked: dict[str, Any], template_settings: dict[str, 
     """The prompt; or, where the model's tokenizer is not on this machine, why there is none."""
     from transformers import AutoTokenizer
 
-    from dasd_assets.teacher_responses.sampling import chat
+    from formats.chat import chat
     from resources.engines.model_folder import ModelFolderError, inspect_model
     from resources.engines.prompts import render_chat
 

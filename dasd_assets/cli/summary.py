@@ -6,11 +6,11 @@ from pathlib import Path
 
 import typer
 
-from dasd_assets.evaluation.collect import funnel_steps, stage_rows
-from dasd_assets.evaluation.funnel import render_funnel
-from dasd_assets.evaluation.stage_table import render_answer_table, render_stage_table
-from dasd_assets.open_lake import open_lake
 from dasd_assets.profile import Profile
+from dasd_assets.profile.open_lake import open_lake
+from dasd_assets.reporting.collect import funnel_steps, stage_rows
+from dasd_assets.reporting.funnel import render_funnel
+from dasd_assets.reporting.stage_table import render_answer_table, render_stage_table
 
 
 def print_summary(profile: Profile, folder: Path) -> None:

@@ -12,14 +12,14 @@ import typer
 from dasd_assets.cli.completion import sample_ids
 from dasd_assets.cli.exits import refusing
 from dasd_assets.cli.story import Story, UnknownIdError, tell
-from dasd_assets.home import active_profile, home, lake_folder
 from dasd_assets.profile import Profile, ProfileError
+from dasd_assets.profile.home import active_profile, home, lake_folder
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from dasd_assets.cli.story_page import Page
-    from dasd_assets.evaluation.graded_answers import BenchmarkStory
+    from dasd_assets.reporting.graded_answers import BenchmarkStory
 
 WIDTH_WITHOUT_TERMINAL = 120
 
@@ -54,9 +54,9 @@ def trace(
 
     from dasd_assets.cli.benchmark_page import BenchmarkPage
     from dasd_assets.cli.story_page import Page
-    from dasd_assets.evaluation.graded_answers import benchmark_story
-    from resources.contracts import ContractError
-    from resources.warehouse import open_warehouse
+    from dasd_assets.reporting.graded_answers import benchmark_story
+    from resources.lake.contracts import ContractError
+    from resources.lake.warehouse import open_warehouse
 
     with refusing(ProfileError, ContractError, UnknownIdError, duckdb.Error, OSError):
         profile = active_profile()
@@ -86,9 +86,9 @@ def _html(
     warehouse: DuckDBPyConnection, benchmark: BenchmarkStory | None, story: Story | None, name: str
 ) -> tuple[str, int]:
     """The page about an evaluation question, or about a training question; answers in it."""
-    from dasd_assets.evaluation.examples import example_answers
-    from dasd_assets.evaluation.graded_answers import render_answers
-    from dasd_assets.evaluation.provenance_viewer import render_viewer
+    from dasd_assets.reporting.examples import example_answers
+    from dasd_assets.reporting.graded_answers import render_answers
+    from dasd_assets.reporting.provenance_viewer import render_viewer
 
     if benchmark is not None:
         return render_answers(warehouse, benchmark), len(benchmark.answers)

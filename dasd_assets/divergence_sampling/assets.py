@@ -4,13 +4,12 @@ from pathlib import Path
 
 import dagster as dg
 
-from dasd_assets.declare import as_metadata, declared, log_progress, materialized
+from dasd_assets.declaring.declare import as_metadata, declared, log_progress, materialized
 from dasd_assets.divergence_sampling.provenance_run import write_provenance
 from dasd_assets.divergence_sampling.sample import sample_of, scored_shards, summary
 from dasd_assets.divergence_sampling.selection import select
 from dasd_assets.divergence_sampling.sentences import segmenter_named
 from dasd_assets.divergence_sampling.student_scoring import TEXT_COLUMNS, score_responses
-from dasd_assets.evaluation.pictures import provenance_pictures, sample_page, sample_pictures
 from dasd_assets.partitions import (
     QUESTION_SHARD,
     TEMPERATURE,
@@ -20,8 +19,9 @@ from dasd_assets.partitions import (
     temperatures,
 )
 from dasd_assets.profile import Profile
-from resources.inference import InferenceModel
-from resources.lake import Lake
+from dasd_assets.reporting.pictures import provenance_pictures, sample_page, sample_pictures
+from resources.engines.inference import InferenceModel
+from resources.lake.lake import Lake
 
 GROUP = "divergence_sampling"
 

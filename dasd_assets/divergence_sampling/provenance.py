@@ -25,8 +25,8 @@ from dasd_assets.divergence_sampling.sentence_tokens import (
     tokens_by_sentence,
 )
 from dasd_assets.divergence_sampling.sentences import Segmenter, SentenceSpans, sentence_spans
-from dasd_assets.response_filtering.student_format import THINK_CLOSE, THINK_OPEN
-from resources.contracts import RESPONSE_PROVENANCE, SENTENCE_PROVENANCE
+from formats.student_text import THINK_CLOSE, THINK_OPEN
+from resources.lake.contracts import RESPONSE_PROVENANCE, SENTENCE_PROVENANCE
 
 TEACHER, STUDENT, SHARED, UNSCORED = "teacher", "student", "shared", "unscored"
 _CLASSES = (TEACHER, STUDENT, SHARED, UNSCORED)

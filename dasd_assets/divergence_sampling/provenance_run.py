@@ -16,10 +16,10 @@ from dasd_assets.divergence_sampling.provenance import (
 )
 from dasd_assets.divergence_sampling.read_ahead import read_ahead
 from dasd_assets.divergence_sampling.sentences import Segmenter
-from resources.contracts import RESPONSE_PROVENANCE, ContractError
+from resources.lake.contracts import RESPONSE_PROVENANCE, ContractError
 
 if TYPE_CHECKING:
-    from resources.lake import Lake, Partition, Written
+    from resources.lake.lake import Lake, Partition, Written
 
 
 def write_provenance(

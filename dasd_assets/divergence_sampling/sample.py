@@ -14,10 +14,10 @@ import pyarrow.compute as pc
 
 from dasd_assets.divergence_sampling.ordered_texts import OrderedTexts
 from dasd_assets.profile import DivergenceSampling
-from resources.contracts import DIVERGENCE_SAMPLE, ContractError
+from resources.lake.contracts import DIVERGENCE_SAMPLE, ContractError
 
 if TYPE_CHECKING:
-    from resources.lake import Lake
+    from resources.lake.lake import Lake
 
 TEXT_COLUMNS = ["response_id", "question", "response_text"]
 

@@ -19,7 +19,7 @@ from dasd_assets.divergence_sampling.quotas import (
     within,
 )
 from dasd_assets.profile import DivergenceSampling
-from resources.contracts import DIVERGENCE_CANDIDATES, ContractError
+from resources.lake.contracts import DIVERGENCE_CANDIDATES, ContractError
 
 SELECTED = "selected"
 OVER_ANSWERS_PER_QUESTION = "over_answers_per_question"

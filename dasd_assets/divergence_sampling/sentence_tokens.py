@@ -13,8 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dasd_assets.divergence_sampling.sentences import Integers, SentenceSpans
-from dasd_assets.response_filtering.student_format import TEMPLATE
-from resources.contracts import ContractError
+from formats.student_text import TEMPLATE
+from resources.lake.contracts import ContractError
 
 Floats = npt.NDArray[np.float64]
 

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dasd_assets.divergence_sampling.reasoning_segmenter import ReasoningSegmenter
-from dasd_assets.response_filtering.student_format import THINK_CLOSE, THINK_OPEN
-from resources.contracts import ContractError
+from formats.student_text import THINK_CLOSE, THINK_OPEN
+from resources.lake.contracts import ContractError
 
 if TYPE_CHECKING:
     from dasd_assets.profile import SegmenterName

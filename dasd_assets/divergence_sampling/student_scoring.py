@@ -9,17 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dasd_assets.response_filtering.student_format import (
-    THINK_OPEN,
-    student_text,
-    student_token_starts,
-)
-from dasd_assets.teacher_responses.sampling import chat
-from resources.contracts import STUDENT_SCORES, TOKEN_IDS, ContractError
-from resources.engines.byte_offsets import TokenBytes, TokenizerError
+from formats.chat import chat
+from formats.student_text import THINK_OPEN, student_text, student_token_starts
+from formats.student_tokens import encode_response
+from formats.token_bytes import TokenBytes, TokenizerError
 from resources.engines.protocol import InferenceEngine, Progress, ScoringRequest, TokenScores
-from resources.parquet_layout import row_groups
-from training.encoding import encode_response
+from resources.lake.contracts import STUDENT_SCORES, TOKEN_IDS, ContractError
+from resources.lake.parquet_layout import row_groups
 
 TEXT_COLUMNS = ["response_id", "question", "reasoning", "answer", "response_text"]
 

@@ -2,15 +2,15 @@
 
 import dagster as dg
 
-from dasd_assets.declare import declared, log_progress, materialized
-from dasd_assets.evaluation.answering import EARLIER, evaluate_checkpoint
-from dasd_assets.evaluation.collect import answer_summary
-from dasd_assets.evaluation.graders import require_sandbox
+from dasd_assets.declaring.declare import declared, log_progress, materialized
+from dasd_assets.evaluation.evaluate import EARLIER, evaluate_checkpoint
 from dasd_assets.evaluation.stage_report import write_stage_report
 from dasd_assets.partitions import benchmarks
 from dasd_assets.profile import Profile
-from resources.inference import InferenceModel
-from resources.lake import Lake
+from dasd_assets.reporting.collect import answer_summary
+from dasd_assets.verification.graders import require_sandbox
+from resources.engines.inference import InferenceModel
+from resources.lake.lake import Lake
 
 GROUP = "evaluation"
 

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 
 import dagster as dg
 
-from dasd_assets.evaluation.report import AssetCost
+from dasd_assets.reporting.report import AssetCost
 
 
 def asset_costs(
     materializations: Iterable[dg.AssetMaterialization], groups: Mapping[dg.AssetKey, str]
 ) -> list[AssetCost]:
-    """Cost of every asset, summed over the materializations (see `dasd_assets.measured.took`).
+    """Cost of every asset, summed over the materializations (see `declaring.cost.took`).
 
     Args:
         materializations: the newest of every partition.

@@ -12,26 +12,26 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import yaml
 
-from dasd_assets.declare import as_metadata
-from dasd_assets.evaluation.collect import funnel_steps, stage_rows, training_logs
+from dasd_assets.declaring.cost import took
+from dasd_assets.declaring.declare import as_metadata
 from dasd_assets.evaluation.costs import asset_costs
-from dasd_assets.evaluation.examples import best_ranked, example_answers
-from dasd_assets.evaluation.figures import to_svg
-from dasd_assets.evaluation.graded_answers import graded_examples
-from dasd_assets.evaluation.pictures import run_pictures
-from dasd_assets.evaluation.report import (
+from dasd_assets.profile import Profile
+from dasd_assets.reporting.code_version import code_version
+from dasd_assets.reporting.collect import funnel_steps, stage_rows, training_logs
+from dasd_assets.reporting.examples import best_ranked, example_answers
+from dasd_assets.reporting.figures import to_svg
+from dasd_assets.reporting.graded_answers import graded_examples
+from dasd_assets.reporting.pictures import run_pictures
+from dasd_assets.reporting.report import (
     ExampleAnswer,
     Lineage,
     ReportData,
     ReportPlot,
     render_report,
 )
-from dasd_assets.evaluation.stage_table import StageRow, markdown_stage_table, render_answer_table
-from dasd_assets.measured import took
-from dasd_assets.profile import Profile
-from dasd_assets.release.code_version import code_version
-from resources.lake import Lake
-from resources.warehouse import open_warehouse
+from dasd_assets.reporting.stage_table import StageRow, markdown_stage_table, render_answer_table
+from resources.lake.lake import Lake
+from resources.lake.warehouse import open_warehouse
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -4,22 +4,22 @@ from pathlib import Path
 
 import dagster as dg
 
-from dasd_assets.declare import as_metadata, declared, log_progress, materialized
-from dasd_assets.evaluation.funnel import render_funnel
-from dasd_assets.evaluation.pictures import rollout_pictures
-from dasd_assets.evaluation.plots import funnel_bars
+from dasd_assets.answering.earlier import SAMPLED
+from dasd_assets.declaring.declare import as_metadata, declared, log_progress, materialized
 from dasd_assets.mixed_policy_distillation.continuations import continue_rollouts, read_to_continue
-from dasd_assets.mixed_policy_distillation.funnel import mixed_policy_steps, rollout_counts
 from dasd_assets.mixed_policy_distillation.rollouts import chosen_questions, sample_rollouts
 from dasd_assets.mixed_policy_distillation.write_sample import write_mixed_sample
 from dasd_assets.partitions import QUESTION_SHARD, question_shards
 from dasd_assets.profile import Profile
-from dasd_assets.teacher_responses.earlier import SAMPLED
+from dasd_assets.reporting.funnel import render_funnel
+from dasd_assets.reporting.mixed_policy_funnel import mixed_policy_steps, rollout_counts
+from dasd_assets.reporting.pictures import rollout_pictures
+from dasd_assets.reporting.plots import funnel_bars
 from dasd_assets.temperature_scheduled_learning.stage import train_stage
-from resources.inference import InferenceModel
-from resources.lake import Lake
-from resources.training import TrainingLauncher
-from resources.warehouse import open_warehouse
+from resources.compute.training_launcher import TrainingLauncher
+from resources.engines.inference import InferenceModel
+from resources.lake.lake import Lake
+from resources.lake.warehouse import open_warehouse
 
 GROUP = "mixed_policy_distillation"
 

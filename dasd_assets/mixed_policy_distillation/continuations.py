@@ -18,24 +18,19 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dasd_assets.answering.earlier import row_id
+from dasd_assets.answering.requests import complete_all, decode, request_seed, sampling_columns
 from dasd_assets.mixed_policy_distillation.prefix import Prefix, teacher_prefix
 from dasd_assets.mixed_policy_distillation.usable import whole_characters
-from dasd_assets.teacher_responses.earlier import row_id
-from dasd_assets.teacher_responses.sampling import (
-    batches,
-    chat,
-    complete_all,
-    decode,
-    request_seed,
-    sampling_columns,
-)
-from resources.contracts import STUDENT_ROLLOUTS, TEACHER_CONTINUATIONS
-from resources.engines.byte_offsets import TokenBytes
+from formats.chat import chat
+from formats.token_bytes import TokenBytes
 from resources.engines.prompts import encode_pieces
 from resources.engines.protocol import GenerationRequest, InferenceEngine, Progress
+from resources.lake.contracts import STUDENT_ROLLOUTS, TEACHER_CONTINUATIONS
+from resources.lake.row_batches import batches
 
 if TYPE_CHECKING:
-    from resources.lake import Lake, Partition
+    from resources.lake.lake import Lake, Partition
 
 ABOUT_COLUMNS = ["rollout_id", "response_id", "question_id", "domain", "question"]
 ROLLOUT_COLUMNS = [*ABOUT_COLUMNS, "token_ids", "is_truncated", "broken_rules"]

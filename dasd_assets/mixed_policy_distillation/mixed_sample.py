@@ -15,17 +15,12 @@ import pyarrow.compute as pc
 from dasd_assets.divergence_sampling.policies import random_order
 from dasd_assets.mixed_policy_distillation.prefix import ANALYSIS_OPEN, FINAL_OPEN, REASONING
 from dasd_assets.profile import ResponseFiltering
-from dasd_assets.response_filtering.harmony import HarmonyError, continued_parts
 from dasd_assets.response_filtering.judging import Judge
 from dasd_assets.response_filtering.rules import Response, broken_rules
-from dasd_assets.response_filtering.student_format import (
-    THINK_CLOSE,
-    THINK_OPEN,
-    student_text,
-    template_marks,
-)
-from resources.contracts import MIXED_POLICY_SAMPLE, REJECTED_CONTINUATIONS
-from training.encoding import encode_prompt, encode_response
+from formats.harmony import HarmonyError, continued_parts
+from formats.student_text import THINK_CLOSE, THINK_OPEN, student_text, template_marks
+from formats.student_tokens import encode_prompt, encode_response
+from resources.lake.contracts import MIXED_POLICY_SAMPLE, REJECTED_CONTINUATIONS
 
 MIXED_POLICY, OFF_POLICY = "mixed_policy", "off_policy"
 

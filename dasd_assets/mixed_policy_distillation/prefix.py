@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dasd_assets.response_filtering.student_format import THINK_CLOSE, THINK_OPEN
+from formats.student_text import THINK_CLOSE, THINK_OPEN
 
 REASONING, ANSWER = "reasoning", "answer"
 _OPEN_MARK, _CLOSE_MARK = "<think>", "</think>"

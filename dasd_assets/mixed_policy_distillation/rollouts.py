@@ -10,23 +10,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dasd_assets.answering.earlier import row_id
+from dasd_assets.answering.requests import complete_all, decode, request_seed, sampling_columns
 from dasd_assets.divergence_sampling.policies import random_order
 from dasd_assets.mixed_policy_distillation.usable import unusable
-from dasd_assets.teacher_responses.earlier import row_id
-from dasd_assets.teacher_responses.sampling import (
-    batches,
-    chat,
-    complete_all,
-    decode,
-    request_seed,
-    sampling_columns,
-)
-from resources.contracts import DIVERGENCE_SAMPLE, STUDENT_ROLLOUTS, ContractError
-from resources.engines.byte_offsets import TokenBytes
+from formats.chat import chat
+from formats.token_bytes import TokenBytes
 from resources.engines.protocol import Completion, GenerationRequest, InferenceEngine, Progress
+from resources.lake.contracts import DIVERGENCE_SAMPLE, STUDENT_ROLLOUTS, ContractError
+from resources.lake.row_batches import batches
 
 if TYPE_CHECKING:
-    from resources.lake import Lake
+    from resources.lake.lake import Lake
 
 ID_COLUMNS = ["question_id", "response_id", "question_shard"]
 QUESTION_COLUMNS = ["response_id", "question_id", "domain", "question", "n_student_tokens"]

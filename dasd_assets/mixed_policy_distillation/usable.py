@@ -6,6 +6,7 @@ import codecs
 
 import numpy as np
 
+from dasd_assets.answering.requests import CONTEXT_EXCEEDED
 from dasd_assets.profile import ResponseFiltering
 from dasd_assets.response_filtering.rules import (
     Response,
@@ -13,8 +14,7 @@ from dasd_assets.response_filtering.rules import (
     invalid_logprobs,
     stopped_by_server,
 )
-from dasd_assets.teacher_responses.sampling import CONTEXT_EXCEEDED
-from resources.engines.byte_offsets import TokenBytes
+from formats.token_bytes import TokenBytes
 from resources.engines.protocol import Completion
 
 _NO_SETTINGS = ResponseFiltering(max_student_tokens=1)

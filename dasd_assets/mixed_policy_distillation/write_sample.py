@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from dasd_assets.evaluation.graders import DEFAULT_SETTINGS
 from dasd_assets.mixed_policy_distillation.mixed_sample import (
     CONTINUATION_COLUMNS,
     OFF_POLICY_COLUMNS,
@@ -18,9 +17,10 @@ from dasd_assets.mixed_policy_distillation.mixed_sample import (
 )
 from dasd_assets.profile import ResponseFiltering, Verification
 from dasd_assets.response_filtering.judging import Judge
+from dasd_assets.verification.graders import DEFAULT_SETTINGS
 
 if TYPE_CHECKING:
-    from resources.lake import Lake, Written
+    from resources.lake.lake import Lake, Written
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 import dagster as dg
 
-from dasd_assets.declare import declared
-from dasd_assets.measured import took
+from dasd_assets.declaring.cost import took
+from dasd_assets.declaring.declare import declared
 from dasd_assets.profile import Profile
-from resources.inference import InferenceModel
+from resources.engines.inference import InferenceModel
 
 GROUP = "models"
 

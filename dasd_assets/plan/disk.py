@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from dasd_assets.profile import Training
-from resources.contracts import SCHEMAS
+from resources.lake.contracts import SCHEMAS
+from training.settings import Training
 
 CHARACTERS_PER_TOKEN = 4.0
 TEXTS = frozenset({"text", "response_text", "reasoning", "prefix_text"})

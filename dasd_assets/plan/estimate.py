@@ -14,9 +14,10 @@ from dasd_assets.plan.disk import checkpoint_bytes, row_bytes
 from dasd_assets.plan.figures import Figures
 from dasd_assets.plan.measured import ratio
 from dasd_assets.plan.sizes import Sizes
-from dasd_assets.profile import ModelShape, Profile, Training
-from resources.compute import Compute
+from dasd_assets.profile import ModelShape, Profile
+from resources.compute.declared import Compute
 from resources.engines.settings import OpenAiSettings
+from training.settings import Training
 
 CHECKPOINTS = ("base", "low_temperature", "high_temperature", "dasd")
 MEAN_CUT = 0.75

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dasd_assets.plan.measured import Measured, Totals, ratio
-from dasd_assets.profile import PlanSettings, Profile, Training
+from dasd_assets.profile import PlanSettings, Profile
 from resources.engines.settings import OpenAiSettings
+from training.settings import Training
 
 OPTION, MEASURED, PROFILE = "option", "measured", "profile"
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from dasd_assets.profile import Profile, Training
-from resources.compute import Compute
+from dasd_assets.profile import Profile
+from resources.compute.declared import Compute
 from resources.engines.settings import (
     EngineSettings,
     OpenAiSettings,
     SyntheticSettings,
     VllmSettings,
 )
+from training.settings import Training
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dasd_assets.plan.disk import OPTIMISER_BYTES, PARAMETER_BYTES
-from dasd_assets.profile import ModelShape, Training
-from resources.compute import GIB, Compute
+from dasd_assets.profile import ModelShape
+from resources.compute.declared import GIB, Compute
 from resources.engines.settings import (
     EngineSettings,
     OpenAiSettings,
     SyntheticSettings,
     VllmSettings,
 )
+from training.settings import Training
 
 CACHE_BYTES = 2
 """Of one value of the key-value cache."""

@@ -16,7 +16,7 @@ from dasd_assets.plan.memory import Finding, inference_findings, training_findin
 from dasd_assets.plan.shards import fitting_shard, shard_findings
 from dasd_assets.plan.sizes import Sizes
 from dasd_assets.profile import Model, ModelShape, PlanSettings, Profile
-from resources.compute import GIB
+from resources.compute.declared import GIB
 
 TABLES_PER_CELL = 7
 """Files of one temperature and shard: responses, filtered and rejected ones, scores, sentences,

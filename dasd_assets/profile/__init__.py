@@ -18,22 +18,24 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 
-from dasd_assets.check_settings import Checks
+from dasd_assets.profile.check_settings import Checks
 from dasd_assets.profile.divergence_sampling import DivergenceSampling, SegmenterName
 from dasd_assets.profile.evaluation import Benchmark, Evaluation
+from dasd_assets.profile.mixed_policy import MixedPolicyDistillation
 from dasd_assets.profile.plan import ModelShape, PlanSettings
 from dasd_assets.profile.questions import Layout, MappedField, Questions
 from dasd_assets.profile.release import Release
 from dasd_assets.profile.responses import ResponseFiltering, TeacherResponses, Verification
-from dasd_assets.profile.section import DOMAINS, PartitionName, Section
-from dasd_assets.profile.training import MixedPolicyDistillation, Restart, Training
-from resources.compute import Compute, TrainingCompute
+from dasd_assets.profile.section import DOMAINS, PartitionName
+from resources.compute.declared import Compute, TrainingCompute
 from resources.engines.settings import (
     WITHOUT_WEIGHTS,
     EngineSettings,
     OpenAiSettings,
     TransformersSettings,
 )
+from resources.section import Section
+from training.settings import Restart, Training
 
 if TYPE_CHECKING:
     from resources.engines.model_folder import ModelFolder

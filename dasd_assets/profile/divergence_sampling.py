@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dasd_assets.profile.section import PartitionName, Probability, Section
+from dasd_assets.profile.section import PartitionName
+from resources.section import Probability, Section
 
 SegmenterName = Literal["reasoning-rules", "sentencex"]
 

@@ -7,7 +7,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from dasd_assets.profile.section import PartitionName, Section, Temperature
+from dasd_assets.profile.section import PartitionName, Temperature
+from resources.section import Section
 
 
 class Benchmark(Section):

@@ -6,7 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from dasd_assets.profile.section import PartitionName, Section
+from dasd_assets.profile.section import PartitionName
+from resources.section import Section
 
 Positive = Annotated[float, Field(gt=0.0)]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]

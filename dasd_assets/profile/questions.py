@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from dasd_assets.profile.section import DOMAINS, Section
+from dasd_assets.profile.section import DOMAINS
+from resources.section import Section
 
 
 class MappedField(Section):

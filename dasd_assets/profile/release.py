@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from dasd_assets.profile.section import Section
+from resources.section import Section
 
 SHIPPED_LICENCE = "apache-2.0"
 """The licence whose text the project has itself."""

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from dasd_assets.profile.section import Domain, PartitionName, Section, Temperature
+from dasd_assets.profile.section import Domain, PartitionName, Temperature
+from resources.section import Section
 
 
 class TeacherResponses(Section):

@@ -1,17 +1,16 @@
-"""What all sections of a profile share: strictness, and types of settings."""
+"""Types of settings that several sections of a profile share."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 DOMAINS = ("math", "code", "science", "instruction_following")
 """Domains of questions; each has its grader."""
 
 Domain = Literal["math", "code", "science", "instruction_following"]
 PartitionName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
-Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
 MIN_TEMPERATURE = 0.01
 
@@ -26,9 +25,3 @@ def _not_raised_silently(temperature: float) -> float:
 
 
 Temperature = Annotated[float, Field(ge=0.0, le=2.0), AfterValidator(_not_raised_silently)]
-
-
-class Section(BaseModel):
-    """Base of all sections: unknown keys are errors, values cannot change after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)

@@ -7,17 +7,17 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dasd_assets.declare import declared, materialized
+from dasd_assets.declaring.declare import declared, materialized
+from dasd_assets.declaring.pools import CURATION_POOL
 from dasd_assets.partitions import QUESTION_SHARD, benchmarks, question_shards
-from dasd_assets.pools import CURATION_POOL
 from dasd_assets.profile import Profile
-from dasd_assets.questions.curation import curated
-from dasd_assets.questions.drops import layout_of, read_drop
-from dasd_assets.questions.evaluation_sets import read_benchmark
-from dasd_assets.questions.inbox import drop_of_shard, inbox_at, local_drop
-from dasd_assets.questions.stored_shards import shard_to_curate
-from resources.contracts import QUARANTINED_ROWS
-from resources.lake import Lake
+from dasd_assets.questions.benchmarks.evaluation_sets import read_benchmark
+from dasd_assets.questions.curation.curate import curated
+from dasd_assets.questions.curation.stored_shards import shard_to_curate
+from dasd_assets.questions.inbox.listing import drop_of_shard, inbox_at, local_drop
+from dasd_assets.questions.reading.drops import layout_of, read_drop
+from resources.lake.contracts import QUARANTINED_ROWS
+from resources.lake.lake import Lake
 
 GROUP = "questions"
 

@@ -2,11 +2,11 @@
 
 import dagster as dg
 
-from dasd_assets.declare import declared
+from dasd_assets.declaring.declare import declared
 from dasd_assets.evaluation.assets import CHECKPOINT_ASSETS
 from dasd_assets.profile import Profile
 from dasd_assets.release.publish import release_data, release_model
-from resources.lake import Lake
+from resources.lake.lake import Lake
 
 GROUP = "release"
 

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from dasd_assets.evaluation.metrics import OVERALL
-from dasd_assets.evaluation.stage_table import StageRow
-from dasd_assets.pages import markdown_table
 from dasd_assets.profile import PROJECT_ROOT, Profile
 from dasd_assets.release import tables
 from dasd_assets.release.data_files import SPLIT, DataFiles
 from dasd_assets.release.facts import Facts
 from dasd_assets.release.training_sets import TrainingSet
+from dasd_assets.reporting.metrics import OVERALL
+from dasd_assets.reporting.stage_table import StageRow
+from formats.pages import markdown_table
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from resources.parquet_layout import ROW_GROUP_BYTES, row_groups, writer_options
+from resources.lake.parquet_layout import ROW_GROUP_BYTES, row_groups, writer_options
 
 SPLIT = "train"
 

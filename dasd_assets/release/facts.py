@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
-from dasd_assets.evaluation.collect import funnel_steps
-from dasd_assets.evaluation.funnel import FunnelStep
 from dasd_assets.profile import PROJECT_ROOT, Profile, resolve_path
 from dasd_assets.profile.release import SHIPPED_LICENCE
-from dasd_assets.release.code_version import CodeVersion
 from dasd_assets.release.folder import ReleaseError
 from dasd_assets.release.lineage import CheckResults, Source
 from dasd_assets.release.training_sets import MIXED, STAGES
+from dasd_assets.reporting.code_version import CodeVersion
+from dasd_assets.reporting.collect import funnel_steps
+from dasd_assets.reporting.funnel import FunnelStep
 
 if TYPE_CHECKING:
-    from resources.lake import Lake
+    from resources.lake.lake import Lake
 
 NOT_NAMED = "(not named)"
 

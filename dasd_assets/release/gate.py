@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dasd_assets.evaluation.metrics import OVERALL
-from dasd_assets.evaluation.stage_table import StageRow
-from dasd_assets.questions.decontamination import EvaluationGrams
+from dasd_assets.questions.curation.decontamination import EvaluationGrams
 from dasd_assets.release.folder import ReleaseError
+from dasd_assets.reporting.metrics import OVERALL
+from dasd_assets.reporting.stage_table import StageRow
 from resources.engines.settings import SYNTHETIC
 
 if TYPE_CHECKING:
     from dasd_assets.profile import Profile
-    from resources.lake import Lake
+    from resources.lake.lake import Lake
 
 RELEASED, BASE = "dasd", "base"
 TRAINED_ON = ("divergence_sample", "mixed_policy_sample")

@@ -9,9 +9,9 @@ import dagster as dg
 from dagster._core.definitions.data_version import read_input_data_version_from_tags
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
-from dasd_assets.data_contracts import CONTRACTS
 from dasd_assets.evaluation.stage_report import DATA_VERSION_TAG, latest_materializations
 from dasd_assets.profile import Profile
+from dasd_assets.profile.data_contracts import CONTRACTS
 from dasd_assets.release.folder import ReleaseError
 from dasd_assets.release.lineage import CheckResults, Source
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
-from dasd_assets.release.code_version import CodeVersion
+from dasd_assets.reporting.code_version import CodeVersion
 
 LINEAGE = "lineage.json"
 

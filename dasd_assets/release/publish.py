@@ -7,11 +7,9 @@ from pathlib import Path
 import dagster as dg
 import yaml
 
-from dasd_assets.evaluation.collect import stage_rows
-from dasd_assets.measured import took
+from dasd_assets.declaring.cost import took
 from dasd_assets.profile import Profile
 from dasd_assets.release.cards import CARD, dataset_card, model_card
-from dasd_assets.release.code_version import code_version
 from dasd_assets.release.data_files import DataFiles, write_data_files
 from dasd_assets.release.facts import Facts, gather
 from dasd_assets.release.folder import Released, ReleaseError, publish_release, release_link
@@ -25,8 +23,10 @@ from dasd_assets.release.history import (
 from dasd_assets.release.lineage import LINEAGE, lineage_file
 from dasd_assets.release.training_sets import training_sets
 from dasd_assets.release.weights import write_model
+from dasd_assets.reporting.code_version import code_version
+from dasd_assets.reporting.collect import stage_rows
 from resources.engines.model_folder import inspect_model
-from resources.lake import Lake
+from resources.lake.lake import Lake
 
 MODEL, DATASET = "model", "dataset"
 NOT_A_SOURCE_OF_DATA = NOT_A_SOURCE | {"dasd_checkpoint", "evaluation"}

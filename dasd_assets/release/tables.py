@@ -7,13 +7,14 @@ from typing import Final
 
 import pyarrow as pa
 
-from dasd_assets.evaluation.funnel import FunnelStep, kept_share, largest_losses, previous
-from dasd_assets.evaluation.metrics import Estimate, PairedDifference, Score
-from dasd_assets.evaluation.stage_table import NOT_MEASURED, StageRow
-from dasd_assets.pages import markdown_table
-from dasd_assets.profile import Profile, Training
+from dasd_assets.profile import Profile
 from dasd_assets.release.facts import SetSize
 from dasd_assets.release.lineage import Source, by_asset
+from dasd_assets.reporting.funnel import FunnelStep, kept_share, largest_losses, previous
+from dasd_assets.reporting.metrics import Estimate, PairedDifference, Score
+from dasd_assets.reporting.stage_table import NOT_MEASURED, StageRow
+from formats.pages import markdown_table
+from training.settings import Training
 
 STAGE_NAMES: Final = {
     "base": "base student",

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dasd_assets.divergence_sampling.paired_batches import paired
-from resources.contracts import (
+from resources.lake.contracts import (
     MIXED_POLICY_SAMPLE,
     RELEASED_LOGPROBS,
     RELEASED_SAMPLE,
@@ -20,7 +20,7 @@ from resources.contracts import (
 
 if TYPE_CHECKING:
     from dasd_assets.profile import Profile
-    from resources.lake import Lake
+    from resources.lake.lake import Lake
 
 STAGES: Final = {
     "stage1_low_temperature": "low",

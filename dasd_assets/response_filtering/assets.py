@@ -4,9 +4,7 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dasd_assets.declare import as_metadata, declared, materialized
-from dasd_assets.evaluation import plots
-from dasd_assets.evaluation.graders import require_sandbox
+from dasd_assets.declaring.declare import as_metadata, declared, materialized
 from dasd_assets.partitions import (
     QUESTION_SHARD,
     TEMPERATURE,
@@ -15,10 +13,12 @@ from dasd_assets.partitions import (
     same_shard,
 )
 from dasd_assets.profile import Profile
+from dasd_assets.reporting import plots
 from dasd_assets.response_filtering.filtering import filter_responses, write_filtered
-from dasd_assets.response_filtering.funnel import funnel, funnel_table
-from resources.inference import InferenceModel
-from resources.lake import Lake
+from dasd_assets.response_filtering.outcomes import funnel, funnel_table
+from dasd_assets.verification.graders import require_sandbox
+from resources.engines.inference import InferenceModel
+from resources.lake.lake import Lake
 
 GROUP = "response_filtering"
 

@@ -12,23 +12,23 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dasd_assets.evaluation.graders import DEFAULT_SETTINGS
 from dasd_assets.profile import ResponseFiltering, Verification
-from dasd_assets.response_filtering.harmony import HarmonyAnswer, HarmonyError, parse_harmony
 from dasd_assets.response_filtering.judging import Judge, Judgement
 from dasd_assets.response_filtering.rules import Response, broken_rules
-from dasd_assets.response_filtering.student_format import student_text, template_marks
-from resources.contracts import (
+from dasd_assets.verification.graders import DEFAULT_SETTINGS
+from formats.harmony import HarmonyAnswer, HarmonyError, parse_harmony
+from formats.student_text import student_text, template_marks
+from formats.student_tokens import encode_prompt, encode_response
+from formats.token_bytes import TokenBytes
+from resources.lake.contracts import (
     FILTERED_RESPONSES,
     REJECTED_RESPONSES,
     TEACHER_RESPONSES,
     ContractError,
 )
-from resources.engines.byte_offsets import TokenBytes
-from training.encoding import encode_prompt, encode_response
 
 if TYPE_CHECKING:
-    from resources.lake import Lake, Partition, Written
+    from resources.lake.lake import Lake, Partition, Written
 
 ROWS_PER_BATCH = 64
 """Answers that are taken apart together; each can have tens of thousands of tokens."""

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dasd_assets.evaluation.graders import DEFAULT_SETTINGS, grade
 from dasd_assets.profile import ResponseFiltering, Verification
 from dasd_assets.response_filtering.rules import MAX_EVIDENCE
+from dasd_assets.verification.graders import DEFAULT_SETTINGS, grade
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
-from dasd_assets.declare import as_metadata, declared, log_progress, materialized
-from dasd_assets.evaluation.pictures import response_pictures
-from dasd_assets.measured import took
+from dasd_assets.answering.earlier import SAMPLED
+from dasd_assets.declaring.cost import took
+from dasd_assets.declaring.declare import as_metadata, declared, log_progress, materialized
 from dasd_assets.partitions import (
     QUESTION_SHARD,
     TEMPERATURE,
@@ -18,10 +18,10 @@ from dasd_assets.partitions import (
     temperatures,
 )
 from dasd_assets.profile import Profile, settings_version
-from dasd_assets.teacher_responses.earlier import SAMPLED
+from dasd_assets.reporting.pictures import response_pictures
 from dasd_assets.teacher_responses.sampling import sample_responses
-from resources.inference import InferenceModel
-from resources.lake import Lake
+from resources.engines.inference import InferenceModel
+from resources.lake.lake import Lake
 
 GROUP = "teacher_responses"
 

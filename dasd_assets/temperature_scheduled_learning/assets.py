@@ -2,13 +2,13 @@
 
 import dagster as dg
 
-from dasd_assets.declare import declared
+from dasd_assets.declaring.declare import declared
 from dasd_assets.partitions import TEMPERATURE, only
 from dasd_assets.profile import Profile
 from dasd_assets.temperature_scheduled_learning.stage import train_stage
-from resources.inference import InferenceModel
-from resources.lake import Lake
-from resources.training import TrainingLauncher
+from resources.compute.training_launcher import TrainingLauncher
+from resources.engines.inference import InferenceModel
+from resources.lake.lake import Lake
 
 GROUP = "temperature_scheduled_learning"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from dasd_assets.evaluation.figures import INK, OTHER_COLOURS
+from dasd_assets.reporting.figures import INK, OTHER_COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,13 +8,14 @@ from typing import Any
 
 import dagster as dg
 
-from dasd_assets.evaluation.figures import to_markdown
-from dasd_assets.measured import took
-from dasd_assets.profile import Training, settings_version
+from dasd_assets.declaring.cost import took
+from dasd_assets.profile import settings_version
+from dasd_assets.reporting.figures import to_markdown
 from dasd_assets.temperature_scheduled_learning.curves import stage_curves
+from resources.compute.training_launcher import TrainingLauncher
 from resources.engines.model_folder import inspect_model
-from resources.lake import Lake
-from resources.training import TrainingLauncher
+from resources.lake.lake import Lake
+from training.settings import Training
 
 PROGRAM_VERSION = "2"
 """Of what `training.sft` makes of the same settings and rows."""

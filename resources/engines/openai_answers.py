@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from resources.engines.byte_offsets import TokenBytes
+from formats.token_bytes import TokenBytes
 from resources.engines.openai_client import MalformedAnswerError
 from resources.engines.protocol import FinishReason
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+from resources.section import Section
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TransformersSettings(_Settings):
+class TransformersSettings(Section):
     """The embedded engine: a transformers model in this process."""
 
     kind: Literal["transformers"] = Field("transformers", description="which engine")
@@ -24,7 +22,7 @@ class TransformersSettings(_Settings):
     )
 
 
-class VllmSettings(_Settings):
+class VllmSettings(Section):
     """vLLM in this process."""
 
     kind: Literal["vllm"] = Field("vllm", description="which engine")
@@ -42,7 +40,7 @@ class VllmSettings(_Settings):
     )
 
 
-class OpenAiSettings(_Settings):
+class OpenAiSettings(Section):
     """Any OpenAI-compatible server; the model's folder need only hold config and tokenizer."""
 
     # A bad value may hold a secret.
@@ -99,7 +97,7 @@ class OpenAiSettings(_Settings):
         return self
 
 
-class SyntheticSettings(_Settings):
+class SyntheticSettings(Section):
     """Answers and probabilities that are made up at once, for a rehearsal (docs/rehearsal.md)."""
 
     kind: Literal["synthetic"] = Field("synthetic", description="which engine")

@@ -9,9 +9,9 @@ from playwright.sync_api import Page, expect
 from support.browser import FAILED_SHARD, MISSING_SHARD, Shoot, closed, left, line_of, opened
 from support.pipeline import Pipeline
 
+from dasd_assets.declaring.jobs import JOBS
 from dasd_assets.graph import BOXES
-from dasd_assets.jobs import JOBS
-from resources.contracts import SCHEMAS
+from resources.lake.contracts import SCHEMAS
 
 ASSET = "teacher_responses"
 CELL = "drop-02|high"

@@ -10,9 +10,9 @@ import pytest
 from support.checked_lake import CELL, Spoil, good_rows, small_profile, spoilt
 
 import checks
-from dasd_assets.check_settings import Checks
 from dasd_assets.partitions import responses
-from resources.lake import Lake
+from dasd_assets.profile.check_settings import Checks
+from resources.lake.lake import Lake
 
 
 def positive(rows: dict[str, Any]) -> None:

@@ -19,8 +19,8 @@ from support.checked_lake import (
     spoilt,
 )
 
-from dasd_assets.data_contracts import CONTRACTS
-from resources.lake import Lake
+from dasd_assets.profile.data_contracts import CONTRACTS
+from resources.lake.lake import Lake
 
 NAN, INFINITY = float("nan"), float("inf")
 

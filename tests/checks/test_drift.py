@@ -9,8 +9,8 @@ from support.checked_lake import CELL, Rows, evaluate, failed, fill, good_rows, 
 
 from checks.drift import Summary, drift
 from checks.tables import Tables
-from dasd_assets.data_contracts import CONTRACTS
-from resources.lake import Lake
+from dasd_assets.profile.data_contracts import CONTRACTS
+from resources.lake.lake import Lake
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from checks.expectations import Measured, judge
-from dasd_assets.check_settings import CheckSettings
+from dasd_assets.profile.check_settings import CheckSettings
 
 
 def limits(low: float | None, high: float | None) -> CheckSettings:
@@ -46,7 +46,7 @@ def test_a_suite_prints_nothing_and_connects_to_nothing() -> None:
     program = (
         "import socket\n"
         "from checks.expectations import Measured, judge\n"
-        "from dasd_assets.check_settings import CheckSettings\n"
+        "from dasd_assets.profile.check_settings import CheckSettings\n"
         "def refuse(*_): raise AssertionError('a connection')\n"
         "socket.socket.connect = socket.getaddrinfo = refuse\n"
         "settings = CheckSettings(severity='error', min=0, max=1)\n"

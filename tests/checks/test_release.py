@@ -15,8 +15,8 @@ from support.checked_lake import evaluate, failed
 from support.release_lake import RELEASES, make_release_lake, put_benchmark, release
 from support.small_lake import filled
 
-from dasd_assets.data_contracts import CONTRACTS
-from resources.lake import Lake
+from dasd_assets.profile.data_contracts import CONTRACTS
+from resources.lake.lake import Lake
 
 Spoil = Callable[[Path, Lake], object]
 

@@ -11,9 +11,9 @@ from support.checked_lake import CELL, evaluate, failed, fill, good_rows, partit
 
 from checks.schema import contract_problems, table_checks
 from checks.tables import Tables
-from resources.contracts import SCHEMAS
-from resources.lake import Lake
-from resources.parquet_layout import writer_options
+from resources.lake.contracts import SCHEMAS
+from resources.lake.lake import Lake
+from resources.lake.parquet_layout import writer_options
 
 ASSET_TABLES = {
     "raw_questions": ("raw_questions", "quarantined_rows"),

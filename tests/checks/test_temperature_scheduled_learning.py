@@ -12,8 +12,8 @@ import pytest
 from checks import temperature_scheduled_learning
 from checks.expectations import Measured
 from checks.tables import Tables
-from dasd_assets.data_contracts import CONTRACTS
-from resources.lake import Lake
+from dasd_assets.profile.data_contracts import CONTRACTS
+from resources.lake.lake import Lake
 
 SOUND = {"name": "loss_mask", "passed": True, "cause": ""}
 BROKEN = {"name": "end_token_trained", "passed": False, "cause": "sample.parquet, row 3: no end"}

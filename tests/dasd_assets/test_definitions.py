@@ -8,17 +8,18 @@ from typing import Any
 import dagster as dg
 import pytest
 from pydantic import TypeAdapter
+from support.fresh_python import printed
 
 from dasd_assets.graph import build_definitions, inference_model
 from dasd_assets.profile import Layout, Model, Profile, ProfileError, load_profile
-from resources.compute import Compute, TrainingCompute
+from resources.compute.declared import Compute, TrainingCompute
+from resources.engines.inference import InferenceModel
 from resources.engines.settings import (
     EngineSettings,
     OpenAiSettings,
     TransformersSettings,
     VllmSettings,
 )
-from resources.inference import InferenceModel
 
 TINY = load_profile("tiny")
 
@@ -155,3 +156,12 @@ def test_machines_of_training_and_an_executor_that_chooses_machines_exclude_each
     monkeypatch.setenv("DASD_EXECUTOR", "ray")
     with pytest.raises(ProfileError, match=r"which DASD_EXECUTOR=ray chooses anew"):
         build_definitions(TINY.model_copy(update={"compute": compute}), Path("/nowhere"))
+
+
+def test_definitions_load_no_model_library() -> None:
+    program = (
+        "import sys, dasd_assets.definitions\n"
+        "heavy = {'torch', 'transformers', 'vllm', 'deepspeed', 'matplotlib'} & set(sys.modules)\n"
+        "print(sorted(heavy))"
+    )
+    assert printed(program) == "[]"

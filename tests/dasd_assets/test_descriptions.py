@@ -7,16 +7,22 @@ import psutil
 import pytest
 from support.small_lake import filled
 
-from dasd_assets.declare import OWNERS, column_lineage, declared, log_progress, materialized
+from dasd_assets.declaring.cost import BY_A_MODEL, TOKEN_COLUMNS, tokens_of, with_prices
+from dasd_assets.declaring.declare import (
+    OWNERS,
+    column_lineage,
+    declared,
+    log_progress,
+    materialized,
+)
 from dasd_assets.evaluation.costs import asset_costs
 from dasd_assets.graph import build_definitions
-from dasd_assets.measured import BY_A_MODEL, TOKEN_COLUMNS, tokens_of, with_prices
 from dasd_assets.profile import load_profile
-from resources.column_lineage import COLUMN_LINEAGE
-from resources.compute import Compute
-from resources.contracts import SCHEMAS
+from resources.compute.declared import Compute
 from resources.engines.protocol import Progress
-from resources.lake import Lake
+from resources.lake.column_lineage import COLUMN_LINEAGE
+from resources.lake.contracts import SCHEMAS
+from resources.lake.lake import Lake
 
 TINY = load_profile("tiny")
 DEFINITIONS = build_definitions(TINY, Path("/nowhere"))

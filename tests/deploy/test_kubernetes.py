@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from dasd_assets.graph import build_definitions, executor
 from dasd_assets.profile import ProfileError, load_profile
-from resources.compute import Compute
+from resources.compute.declared import Compute
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

@@ -23,7 +23,7 @@ from support.object_store import ENVIRONMENT, ObjectStore
 from support.pipeline import Pipeline
 from support.postgres import PASSWORD, PostgresServer
 
-from dasd_assets.local_run_launcher import process_of
+from dasd_assets.running.local_run_launcher import process_of
 
 SHARDS = [f"s{number:02}" for number in range(25)]
 BUCKET = "step-output"

@@ -27,9 +27,9 @@ from support.ray_location import GPUS
 from support.sampling_children import CELL, N_REQUESTS
 
 from dasd_assets.profile import PROJECT_ROOT
-from dasd_assets.ray_executor import asked_of_node, fits, refusal
-from resources.compute import GIB, Compute
-from resources.lake import Lake
+from dasd_assets.running.ray_executor import asked_of_node, fits, refusal
+from resources.compute.declared import GIB, Compute
+from resources.lake.lake import Lake
 
 NODE_GPUS = (1, 4)
 DURABLE_BEFORE_THE_KILL = 100

@@ -7,10 +7,10 @@ import sys
 import time
 from pathlib import Path
 
-from dasd_assets.ablation.arms import ARMS
-from dasd_assets.ablation.steps import Step
-from dasd_assets.cli.ablation import run_ablation
 from dasd_assets.profile import load_profile
+from tools.ablation.arms import ARMS
+from tools.ablation.command import run_ablation
+from tools.ablation.steps import Step
 
 FEW_ARMS = [arm for arm in ARMS if arm.name in ("low", "low_to_high", "mixed_policy")]
 SEEDS = [0, 1]

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 
 from support.stub_engine import StubEngine
 
-from resources import bucket_journal
-from resources.bucket_lake import BucketLake
 from resources.engines.journal import finish_requests
 from resources.engines.protocol import Completion, GenerationRequest, ProgressCallback, Prompt
+from resources.lake import bucket_journal
+from resources.lake.bucket_lake import BucketLake
 
 CELL = {"temperature": "high", "question_shard": "drop-01"}
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from resources.contracts import RESPONSE_PROVENANCE, SCHEMAS
-from resources.lake import Lake
+from resources.lake.contracts import RESPONSE_PROVENANCE, SCHEMAS
+from resources.lake.lake import Lake
 
 WITH_SHARD = RESPONSE_PROVENANCE.append(pa.field("question_shard", pa.string(), nullable=False))
 DOMAINS = ("math", "math", "code")

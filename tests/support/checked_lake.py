@@ -11,8 +11,8 @@ import pyarrow as pa
 
 import checks
 from dasd_assets.profile import DOMAINS, Profile, load_profile
-from resources.contracts import SCHEMAS
-from resources.lake import Lake
+from resources.lake.contracts import SCHEMAS
+from resources.lake.lake import Lake
 
 Rows = dict[str, list[dict[str, Any]]]
 """Table -> rows of its one partition."""

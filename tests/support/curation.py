@@ -11,10 +11,10 @@ from typing import Any
 import pyarrow as pa
 
 from dasd_assets.profile import Questions
-from dasd_assets.questions.curation import curated
-from dasd_assets.questions.shards import OtherShard, Shard
-from resources.compute import Compute
-from resources.contracts import (
+from dasd_assets.questions.curation.curate import curated
+from dasd_assets.questions.curation.shards import OtherShard, Shard
+from resources.compute.declared import Compute
+from resources.lake.contracts import (
     BENCHMARK_QUESTIONS,
     QUESTION_SIGNATURES,
     QUESTIONS,

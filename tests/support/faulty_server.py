@@ -119,7 +119,7 @@ class FaultyServer:
         return {"model": self.answers_as, "choices": [choice], "usage": usage}
 
     def _bytes_of(self, index: int) -> bytes:
-        from resources.engines.byte_offsets import TokenBytes
+        from formats.token_bytes import TokenBytes
 
         raw = TokenBytes(self._tokenizer).decode(np.array([index]))
         return raw or self._tokenizer.decode([index]).encode()

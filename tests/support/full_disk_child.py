@@ -12,7 +12,7 @@ from support.stub_engine import IDENTITY, StubEngine
 
 from resources.engines.journal import Journal, finish_requests
 from resources.engines.protocol import GenerationRequest, Prompt
-from resources.lake import Lake
+from resources.lake.lake import Lake
 
 N_REQUESTS = 400
 LEFT_BYTES = 256 * 1024

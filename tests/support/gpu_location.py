@@ -13,11 +13,11 @@ from pathlib import Path
 
 import dagster as dg
 
-from dasd_assets.declare import declared
-from dasd_assets.local_executor import local_executor
+from dasd_assets.declaring.declare import declared
 from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE, question_shards
-from resources.compute import Compute
-from resources.gpu_lease import lease_gpus
+from dasd_assets.running.local_executor import local_executor
+from resources.compute.declared import Compute
+from resources.compute.gpu_lease import lease_gpus
 
 FOLDER = Path(os.environ.get("GPU_LOCATION", "."))
 TEACHER = Compute(gpus=2, pool="teacher")

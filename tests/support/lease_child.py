@@ -9,8 +9,8 @@ import os
 import subprocess
 import sys
 
-from resources.gpu_lease import keep_leased_gpus, lease_gpus
-from resources.gpus import TooFewGpusError
+from resources.compute.gpu_lease import keep_leased_gpus, lease_gpus
+from resources.compute.gpus import TooFewGpusError
 
 
 def say(line: str) -> None:

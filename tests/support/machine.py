@@ -15,7 +15,7 @@ from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from support.daemon import Daemon, until
 from support.gpu_location import defs
 
-from dasd_assets.pools import set_pool_limits
+from dasd_assets.declaring.pools import set_pool_limits
 
 GPUS = 3
 SAMPLED, SCORED = dg.AssetKey("sampled"), dg.AssetKey("scored")

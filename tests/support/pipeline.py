@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dasd_assets.profile import PROJECT_ROOT
-from resources.lake import Lake
+from resources.lake.lake import Lake
 
 TINY_WORLD = PROJECT_ROOT / "tiny_world"
 QUESTIONS_PER_DROP = 24

@@ -13,9 +13,9 @@ from pathlib import Path
 import dagster as dg
 from support import sampling_children
 
-from dasd_assets.declare import declared
-from dasd_assets.ray_executor import ray_executor
-from resources.compute import Compute
+from dasd_assets.declaring.declare import declared
+from dasd_assets.running.ray_executor import ray_executor
+from resources.compute.declared import Compute
 
 FOLDER = Path(os.environ.get("RAY_LOCATION", "."))
 SECONDS = 4.0

@@ -12,7 +12,7 @@ from support.training_rows import STUDENT
 import checks
 from dasd_assets.profile import Profile, load_profile
 from dasd_assets.release import assets
-from resources.lake import Lake
+from resources.lake.lake import Lake
 
 PROFILE = load_profile("tiny")
 KEY = "0123abcdef"

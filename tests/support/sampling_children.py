@@ -20,9 +20,9 @@ import pyarrow as pa
 from support.stub_engine import IDENTITY, StubEngine, answer
 
 from dasd_assets.teacher_responses.sampling import sample_responses
-from resources.contracts import QUESTIONS
 from resources.engines.protocol import Completion, GenerationRequest, ProgressCallback
-from resources.lake import Lake
+from resources.lake.contracts import QUESTIONS
+from resources.lake.lake import Lake
 
 CELL = {"temperature": "high", "question_shard": "drop-01"}
 N_QUESTIONS, N_SAMPLES = 260, 4

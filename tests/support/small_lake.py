@@ -13,8 +13,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from resources.contracts import SCHEMAS
-from resources.lake import Lake
+from resources.lake.contracts import SCHEMAS
+from resources.lake.lake import Lake
 
 Row = dict[str, Any]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dasd_assets.evaluation.metrics import OVERALL, Estimate, Score
-from dasd_assets.evaluation.stage_table import StageRow
+from dasd_assets.reporting.metrics import OVERALL, Estimate, Score
+from dasd_assets.reporting.stage_table import StageRow
 
 
 def score(checkpoint: str, value: float) -> Score:

@@ -19,8 +19,8 @@ from support.pipeline import TINY_WORLD
 
 from dasd_assets.graph import build_definitions
 from dasd_assets.profile import PROFILE_FOLDER, Profile
+from resources.engines.inference import InferenceModel
 from resources.engines.protocol import GenerationRequest, InferenceEngine
-from resources.inference import InferenceModel
 
 QUESTIONS_PER_DROP = 6
 Made = Counter[tuple[str, str | None]]

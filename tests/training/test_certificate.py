@@ -24,11 +24,11 @@ from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments
 
 from dasd_assets.profile import PROJECT_ROOT
+from formats.checkpoint_folder import LOG, partial_folder
 from training import sft
 from training.batch_checks import batch_fault, order_fault
 from training.certificate import CertificateError, certify
 from training.certificate_page import render, visible
-from training.checkpoint import LOG, partial_folder
 from training.dataset import NO_LOSS, PackedDataset, Samples, collate
 from training.packing import pack
 from training.rows import load_samples

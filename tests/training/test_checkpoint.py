@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from formats.checkpoint_folder import restart_folder
 from training.checkpoint import (
     MANIFEST,
     check_same_run,
     newest_restart_point,
     only_writer,
     publish_restart_point,
-    restart_folder,
     start_partial,
     step_of,
     writing_folder,

@@ -22,11 +22,13 @@ from support.vllm_server import VllmServer
 from torch.utils.cpp_extension import _get_build_directory
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from dasd_assets.profile import PROJECT_ROOT, Restart
-from resources.training import launcher
-from training.checkpoint import LOG, is_complete, newest_restart_point, step_of
+from dasd_assets.profile import PROJECT_ROOT
+from formats.checkpoint_folder import LOG
+from formats.student_tokens import encode_prompt
+from resources.compute.training_launcher import launcher
+from training.checkpoint import is_complete, newest_restart_point, step_of
 from training.deepspeed import deepspeed_config
-from training.encoding import encode_prompt
+from training.settings import Restart
 from training.sft import SftConfig, train
 
 SECONDS_TO_TRAIN = 400

@@ -12,7 +12,7 @@ from support.training_rows import STUDENT
 from transformers import AutoTokenizer
 
 from dasd_assets.profile import PROJECT_ROOT
-from training.checkpoint import partial_folder
+from formats.checkpoint_folder import partial_folder
 from training.expected_model import ExpectedModelError, check_same_kind
 from training.sft import SftConfig, train
 

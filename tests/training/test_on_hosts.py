@@ -16,7 +16,7 @@ import pytest
 from support.daemon import until
 from support.ssh_hosts import AWAY, OTHER, other_machine
 
-from training.checkpoint import ERROR, LOG, partial_folder
+from formats.checkpoint_folder import ERROR, LOG, partial_folder
 from training.on_hosts import on_other_machine
 from training.sft import SftConfig, train
 

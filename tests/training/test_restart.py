@@ -20,16 +20,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from dasd_assets.profile import PROJECT_ROOT, Restart
-from training.checkpoint import (
-    LOG,
-    is_complete,
-    newest_restart_point,
-    partial_folder,
-    restart_folder,
-    writing_folder,
-)
+from dasd_assets.profile import PROJECT_ROOT
+from formats.checkpoint_folder import LOG, partial_folder, restart_folder
+from training.checkpoint import is_complete, newest_restart_point, writing_folder
 from training.errors import TrainingError
+from training.settings import Restart
 from training.sft import SftConfig, check_devices, train
 
 SAVED_EVERY = 3

@@ -13,10 +13,10 @@ import pytest
 from support.training_rows import STUDENT, row
 from transformers import AutoTokenizer
 
+from formats.student_tokens import encode_all, encode_prompt, encode_response, prompt_text
 from training import rows
 from training.batch_checks import nothing_cut
 from training.dataset import NO_LOSS, SampleError, Samples
-from training.encoding import encode_all, encode_prompt, encode_response, prompt_text
 from training.rows import load_samples
 
 Write = Callable[..., Path]

@@ -12,7 +12,8 @@ import torch
 from safetensors.numpy import load_file
 from support.training_rows import STUDENT
 
-from training.checkpoint import is_complete, partial_folder
+from formats.checkpoint_folder import partial_folder
+from training.checkpoint import is_complete
 from training.sft import SftConfig, train
 
 

@@ -10,7 +10,7 @@ from support.small_lake import make_small_lake
 from typer.testing import CliRunner
 
 from dasd_assets.cli.main import app
-from resources.lake import Lake
+from resources.lake.lake import Lake
 
 
 @pytest.fixture

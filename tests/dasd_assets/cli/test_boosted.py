@@ -15,11 +15,11 @@ from dasd_assets.cli.main import app
 from dasd_assets.divergence_sampling.provenance_run import write_provenance
 from dasd_assets.divergence_sampling.sentences import segmenter_named
 from dasd_assets.divergence_sampling.student_scoring import TEXT_COLUMNS, score_responses
-from dasd_assets.response_filtering.student_format import student_text
-from resources.contracts import FILTERED_RESPONSES
+from formats.student_text import student_text
 from resources.engines.settings import TransformersSettings
 from resources.engines.transformers_engine import TransformersEngine
-from resources.lake import Lake
+from resources.lake.contracts import FILTERED_RESPONSES
+from resources.lake.lake import Lake
 
 CELL = {"temperature": "high", "question_shard": "drop-1"}
 SYSTEM_PROMPT = "You are a helpful assistant."

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from dasd_assets.cli.main import app
 from dasd_assets.divergence_sampling.policies import POLICIES
-from resources.lake import Lake
+from resources.lake.lake import Lake
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from typer.testing import CliRunner, Result
 
 from dasd_assets.cli.init import Base
 from dasd_assets.cli.main import app
-from dasd_assets.home import home
 from dasd_assets.profile import PROFILE_FOLDER, PROJECT_ROOT, load_profile
-from dasd_assets.questions.drops import read_whole_drop
+from dasd_assets.profile.home import home
+from dasd_assets.questions.reading.drops import read_whole_drop
 
 
 def init(*arguments: str) -> Result:

@@ -18,7 +18,7 @@ from dasd_assets.cli import report as report_module
 from dasd_assets.cli.examples import EXAMPLES
 from dasd_assets.cli.main import app
 from dasd_assets.profile import PROJECT_ROOT
-from resources.lake import Lake
+from resources.lake.lake import Lake
 
 GROUP: Any = typer.main.get_command(app)
 COMMANDS = sorted(GROUP.commands)
@@ -181,7 +181,7 @@ def test_completion_can_be_installed() -> None:
 
 
 def test_documents_are_in_step_with_the_commands() -> None:
-    from dasd_assets.cli.reference import reference
+    from tools.reference.commands import reference
 
     text = (PROJECT_ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-    assert text.endswith(reference()), "run `python -m dasd_assets.cli.reference`"
+    assert text.endswith(reference()), "run `python -m tools.reference.commands`"

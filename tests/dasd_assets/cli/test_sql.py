@@ -15,8 +15,8 @@ from typer.testing import CliRunner, Result
 
 from dasd_assets.cli import sql as module
 from dasd_assets.cli.main import app
-from resources.lake import Lake
-from resources.warehouse import open_warehouse
+from resources.lake.lake import Lake
+from resources.lake.warehouse import open_warehouse
 
 
 def dasd_sql(*arguments: str, typed: str = "") -> Result:

@@ -10,7 +10,7 @@ from support.small_lake import DROP_01, HOSTILE, filled
 from typer.testing import CliRunner, Result
 
 from dasd_assets.cli.main import app
-from resources.lake import Lake
+from resources.lake.lake import Lake
 
 
 def trace(*arguments: str) -> Result:

@@ -12,8 +12,8 @@ import pytest
 from dasd_assets.divergence_sampling.boosted import BOOSTED_SENTENCES, boosted, boosted_sentences
 from dasd_assets.divergence_sampling.provenance import sentence_provenance
 from dasd_assets.divergence_sampling.sentences import segmenter_named
-from dasd_assets.response_filtering.student_format import student_text
-from resources.contracts import (
+from formats.student_text import student_text
+from resources.lake.contracts import (
     FILTERED_RESPONSES,
     SENTENCE_PROVENANCE,
     STUDENT_SCORES,

@@ -21,8 +21,8 @@ from dasd_assets.divergence_sampling.provenance import (
     sentence_provenance,
 )
 from dasd_assets.divergence_sampling.reasoning_segmenter import ReasoningSegmenter
-from dasd_assets.response_filtering.student_format import student_text
-from resources.contracts import (
+from formats.student_text import student_text
+from resources.lake.contracts import (
     FILTERED_RESPONSES,
     RESPONSE_PROVENANCE,
     SENTENCE_PROVENANCE,

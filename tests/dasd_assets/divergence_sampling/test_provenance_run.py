@@ -12,9 +12,9 @@ import pytest
 from dasd_assets.divergence_sampling.provenance_run import write_provenance
 from dasd_assets.divergence_sampling.read_ahead import read_ahead
 from dasd_assets.divergence_sampling.sentences import segmenter_named
-from dasd_assets.response_filtering.student_format import student_text
-from resources.contracts import FILTERED_RESPONSES, STUDENT_SCORES, ContractError
-from resources.lake import Lake
+from formats.student_text import student_text
+from resources.lake.contracts import FILTERED_RESPONSES, STUDENT_SCORES, ContractError
+from resources.lake.lake import Lake
 
 CELL = {"temperature": "low", "question_shard": "drop-1"}
 RULES = segmenter_named("reasoning-rules")

@@ -15,7 +15,7 @@ from dasd_assets.divergence_sampling.sentences import (
     segmenter_named,
     sentence_spans,
 )
-from dasd_assets.response_filtering.student_format import THINK_CLOSE, THINK_OPEN, student_text
+from formats.student_text import THINK_CLOSE, THINK_OPEN, student_text
 
 SEGMENTERS = [segmenter_named("reasoning-rules"), segmenter_named("sentencex")]
 RULES = SEGMENTERS[0]

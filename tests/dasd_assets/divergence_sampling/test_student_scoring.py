@@ -13,11 +13,11 @@ from support.training_rows import STUDENT
 
 from dasd_assets.divergence_sampling import student_scoring
 from dasd_assets.divergence_sampling.student_scoring import score_responses
-from dasd_assets.response_filtering.student_format import student_text
-from resources.contracts import STUDENT_SCORES, ContractError
+from formats.student_text import student_text
 from resources.engines.protocol import Progress, ScoringRequest, TokenScores
 from resources.engines.settings import TransformersSettings
 from resources.engines.transformers_engine import TransformersEngine
+from resources.lake.contracts import STUDENT_SCORES, ContractError
 
 PARTS = [("3 + 4 = 7.", "It is 7."), ("Größe, 数学 🙂: 2 * 2 = 4. " * 6, "4"), ("One.", "1")]
 SYSTEM_PROMPT = "You are a helpful assistant."

@@ -16,9 +16,9 @@ from support.writing_engine import Writes
 from dasd_assets.evaluation.assets import build
 from dasd_assets.profile import Profile, load_profile
 from dasd_assets.verification.sandbox import SandboxError
-from resources.contracts import BENCHMARK_QUESTIONS
-from resources.inference import InferenceModel
-from resources.lake import Lake
+from resources.engines.inference import InferenceModel
+from resources.lake.contracts import BENCHMARK_QUESTIONS
+from resources.lake.lake import Lake
 
 RIGHT = "<think>\nOnes.\n</think>\n\n\\boxed{3}"
 HANGS = "<think>\nOnes.\n</think>\n\n\\boxed{9^{9^{9^{9}}}}"

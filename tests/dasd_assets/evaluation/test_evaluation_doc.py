@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from dasd_assets.profile import PROJECT_ROOT, Benchmark, Evaluation, Verification
-from dasd_assets.questions.benchmark_formats import FORMATS
-from dasd_assets.questions.evaluation_sets import read_benchmark
-from resources.contracts import BENCHMARK_QUESTIONS
+from dasd_assets.questions.benchmarks.benchmark_formats import FORMATS
+from dasd_assets.questions.benchmarks.evaluation_sets import read_benchmark
+from resources.lake.contracts import BENCHMARK_QUESTIONS
 
 TEXT = (PROJECT_ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
 ROWS = dict(re.findall(r"### `(\w+)`.*?```json\n(.*?)\n```", TEXT, re.DOTALL))

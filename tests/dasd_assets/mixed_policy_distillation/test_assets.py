@@ -13,10 +13,10 @@ from support.training_rows import STUDENT
 
 from dasd_assets.mixed_policy_distillation import assets as mixed_policy
 from dasd_assets.profile import Profile, load_profile
+from resources.compute.training_launcher import TrainingLauncher
+from resources.engines.inference import InferenceModel
 from resources.engines.protocol import GenerationRequest
-from resources.inference import InferenceModel
-from resources.lake import Lake
-from resources.training import TrainingLauncher
+from resources.lake.lake import Lake
 
 THOUGHT = encode("student", "<think>\n" + "So we add the ones and then the tens of both. " * 9)
 FINAL = "<|end|><|start|>assistant<|channel|>final<|message|>It is 3.<|return|>"

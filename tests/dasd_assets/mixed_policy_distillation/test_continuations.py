@@ -19,9 +19,9 @@ from dasd_assets.mixed_policy_distillation.continuations import (
     cut_rollout,
     read_to_continue,
 )
-from resources.contracts import STUDENT_ROLLOUTS, TEACHER_CONTINUATIONS
-from resources.engines.byte_offsets import TokenBytes
-from resources.lake import Lake
+from formats.token_bytes import TokenBytes
+from resources.lake.contracts import STUDENT_ROLLOUTS, TEACHER_CONTINUATIONS
+from resources.lake.lake import Lake
 
 ANALYSIS = "<|channel|>analysis<|message|>"
 SAID = "d them. Ok<|return|>"

@@ -16,7 +16,7 @@ from dasd_assets.mixed_policy_distillation.mixed_sample import (
 )
 from dasd_assets.mixed_policy_distillation.prefix import teacher_prefix
 from dasd_assets.profile import load_profile
-from resources.contracts import (
+from resources.lake.contracts import (
     DIVERGENCE_SAMPLE,
     MIXED_POLICY_SAMPLE,
     REJECTED_CONTINUATIONS,

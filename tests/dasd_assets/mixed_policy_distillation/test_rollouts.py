@@ -16,9 +16,9 @@ from dasd_assets.mixed_policy_distillation.rollouts import (
     sample_rollout_questions,
     sample_rollouts,
 )
-from resources.contracts import DIVERGENCE_SAMPLE, STUDENT_ROLLOUTS, ContractError
 from resources.engines.protocol import GenerationRequest
-from resources.lake import Lake
+from resources.lake.contracts import DIVERGENCE_SAMPLE, STUDENT_ROLLOUTS, ContractError
+from resources.lake.lake import Lake
 
 
 def sample(questions: range, answers: int = 2, shard: str = "s", temperature: str = "") -> pa.Table:

@@ -18,8 +18,8 @@ from support.small_lake import filled
 from dasd_assets.mixed_policy_distillation.mixed_sample import finish_continuations, mix
 from dasd_assets.mixed_policy_distillation.prefix import teacher_prefix
 from dasd_assets.profile import load_profile
+from formats.student_tokens import encode_prompt, encode_response
 from training.dataset import NO_LOSS, PackedDataset, collate
-from training.encoding import encode_prompt, encode_response
 from training.packing import pack
 from training.rows import load_samples
 

@@ -9,7 +9,7 @@ import pytest
 from support.scripted_engine import encode, tokenizer
 
 from dasd_assets.mixed_policy_distillation.usable import unusable, whole_characters
-from resources.engines.byte_offsets import TokenBytes
+from formats.token_bytes import TokenBytes
 from resources.engines.protocol import Completion
 
 TEXT = encode("student", "<think>\nWe add 木")

@@ -12,13 +12,13 @@ import pytest
 from support.scripted_engine import tokenizer
 from support.small_lake import filled
 
-from dasd_assets.mixed_policy_distillation.funnel import mixed_policy_steps, rollout_counts
 from dasd_assets.mixed_policy_distillation.mixed_sample import finish_continuations, mix
 from dasd_assets.mixed_policy_distillation.write_sample import MixedSample, write_mixed_sample
 from dasd_assets.profile import load_profile
-from resources import lake as lake_module
-from resources.lake import Lake
-from resources.warehouse import open_warehouse
+from dasd_assets.reporting.mixed_policy_funnel import mixed_policy_steps, rollout_counts
+from resources.lake import lake as lake_module
+from resources.lake.lake import Lake
+from resources.lake.warehouse import open_warehouse
 
 FINAL = "<|end|><|start|>assistant<|channel|>final<|message|>"
 SETTINGS = load_profile("tiny").response_filtering

@@ -15,14 +15,15 @@ from dasd_assets.plan.memory import (
     training_findings,
     weight_bytes,
 )
-from dasd_assets.profile import ModelShape, Restart, Training, load_profile
-from resources.compute import GIB, Compute
+from dasd_assets.profile import ModelShape, load_profile
+from resources.compute.declared import GIB, Compute
 from resources.engines.settings import (
     OpenAiSettings,
     SyntheticSettings,
     TransformersSettings,
     VllmSettings,
 )
+from training.settings import Restart, Training
 
 QWEN3_4B = ModelShape(
     parameters=4e9, layers=36, kv_heads=8, head_dim=128, hidden_size=2560, vocab_size=151_936

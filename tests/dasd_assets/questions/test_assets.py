@@ -13,8 +13,8 @@ import pytest
 from dasd_assets.partitions import QUESTION_SHARD
 from dasd_assets.profile import Benchmark, Layout, Profile, load_profile
 from dasd_assets.questions.assets import build
-from dasd_assets.questions.rows import DropError
-from resources.lake import Lake
+from dasd_assets.questions.reading.rows import DropError
+from resources.lake.lake import Lake
 
 TABLES = ("raw_questions", "quarantined_rows", "questions", "rejected_questions",
           "question_signatures")  # fmt: skip

@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 from support.release_lake import RELEASES, make_release_lake, release
 
-from resources.lake import Lake
+from resources.lake.lake import Lake
 
 
 @pytest.fixture(scope="session")

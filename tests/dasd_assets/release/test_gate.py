@@ -10,9 +10,9 @@ import pytest
 from support.release_lake import PROFILE, failure, put_benchmark, release
 from support.small_lake import filled
 
-from dasd_assets.check_settings import Checks
+from dasd_assets.profile.check_settings import Checks
 from resources.engines.model_folder import inspect_model
-from resources.lake import Lake
+from resources.lake.lake import Lake
 
 
 def nothing_released(lake: Lake) -> bool:

@@ -17,10 +17,10 @@ from support.vllm_server import VllmServer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from dasd_assets.release import publish
-from dasd_assets.release.code_version import CodeVersion
 from dasd_assets.release.folder import SUMS
 from dasd_assets.release.weights import write_model
-from resources.lake import Lake
+from dasd_assets.reporting.code_version import CodeVersion
+from resources.lake.lake import Lake
 
 MESSAGES = [
     {"role": "system", "content": PROFILE.system_prompt},

@@ -13,8 +13,8 @@ from dasd_assets.release.training_sets import (
     sentence_lists,
     training_sets,
 )
-from resources.contracts import RELEASED_LOGPROBS, RELEASED_SAMPLE, ContractError
-from resources.lake import Lake
+from resources.lake.contracts import RELEASED_LOGPROBS, RELEASED_SAMPLE, ContractError
+from resources.lake.lake import Lake
 
 LOW = {"temperature": "low"}
 CELL = {"temperature": "low", "question_shard": "drop-01"}

@@ -23,15 +23,15 @@ from dasd_assets.response_filtering.filtering import (
     filter_responses,
     write_filtered,
 )
-from dasd_assets.response_filtering.funnel import funnel
+from dasd_assets.response_filtering.outcomes import funnel
 from dasd_assets.verification.sandbox import SandboxError
-from resources.contracts import (
+from resources.lake.contracts import (
     FILTERED_RESPONSES,
     REJECTED_RESPONSES,
     TEACHER_RESPONSES,
     ContractError,
 )
-from resources.lake import Lake
+from resources.lake.lake import Lake
 
 MODELS = PROJECT_ROOT / "tiny_world" / "models"
 ANALYSIS = "<|channel|>analysis<|message|>"

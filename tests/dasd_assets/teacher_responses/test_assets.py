@@ -11,8 +11,8 @@ from support.stub_engine import StubEngine
 
 from dasd_assets.profile import load_profile
 from dasd_assets.teacher_responses import assets
-from resources.inference import InferenceModel
-from resources.lake import Lake
+from resources.engines.inference import InferenceModel
+from resources.lake.lake import Lake
 
 ENGINES: list[StubEngine] = []
 

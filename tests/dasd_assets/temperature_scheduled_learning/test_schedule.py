@@ -13,9 +13,9 @@ from support.training_rows import STUDENT
 from dasd_assets.mixed_policy_distillation import assets as mixed_policy
 from dasd_assets.profile import Profile, load_profile
 from dasd_assets.temperature_scheduled_learning import assets as scheduled
-from resources.inference import InferenceModel
-from resources.lake import Lake
-from resources.training import TrainingLauncher, TrainingResult
+from resources.compute.training_launcher import TrainingLauncher, TrainingResult
+from resources.engines.inference import InferenceModel
+from resources.lake.lake import Lake
 
 CHECKPOINTS = ["low_temperature_checkpoint", "high_temperature_checkpoint", "dasd_checkpoint"]
 LOG = {

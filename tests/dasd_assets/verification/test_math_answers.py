@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dasd_assets.evaluation.graders import grade
 from dasd_assets.profile import Verification
 from dasd_assets.verification import math_workers
+from dasd_assets.verification.graders import grade
 from dasd_assets.verification.math_answers import grade_math, last_boxed, plain_number
 from dasd_assets.verification.math_workers import compare_expressions
 

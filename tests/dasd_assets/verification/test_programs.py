@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from dasd_assets.evaluation.graders import grade
 from dasd_assets.profile import Verification
+from dasd_assets.verification.graders import grade
 from dasd_assets.verification.programs import grade_code, last_code_block, same_output
 from dasd_assets.verification.sandbox import Limits
 

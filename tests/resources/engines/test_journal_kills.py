@@ -17,7 +17,7 @@ from support import sampling_children as children
 
 from dasd_assets.profile import PROJECT_ROOT
 from resources.engines.journal import Journal
-from resources.lake import Lake
+from resources.lake.lake import Lake
 
 KILLS_WHILE_SAMPLING, KILLS_WHILE_WRITING = 22, 3
 SEED = 2601_09088

@@ -21,6 +21,7 @@ from support.training_rows import STUDENT
 from transformers import AutoTokenizer
 
 from resources.engines import openai_client
+from resources.engines.inference import InferenceModel
 from resources.engines.journal import Journal, generate_with_journal
 from resources.engines.model_folder import ModelFolderError, inspect_model
 from resources.engines.openai_budget import BudgetExceededError
@@ -35,7 +36,6 @@ from resources.engines.protocol import (
     ScoringRequest,
 )
 from resources.engines.settings import OpenAiSettings
-from resources.inference import InferenceModel
 
 PASSWORD = "hunter" + "2"
 KEY = "sk-very-secret-0123456789"

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from dasd_assets.profile import PROJECT_ROOT
-from dasd_assets.response_filtering.harmony import parse_harmony
-from resources.engines.byte_offsets import TokenBytes
+from formats.harmony import parse_harmony
+from formats.token_bytes import TokenBytes
+from resources.engines.inference import InferenceModel
 from resources.engines.load import load_engine
 from resources.engines.protocol import (
     Completion,
@@ -22,7 +23,6 @@ from resources.engines.protocol import (
     ScoringRequest,
 )
 from resources.engines.settings import SyntheticSettings
-from resources.inference import InferenceModel
 
 MODELS = PROJECT_ROOT / "tiny_world" / "models"
 SETTINGS = SyntheticSettings(mean_tokens=100, max_model_len=4_096)

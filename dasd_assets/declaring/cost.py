@@ -1,0 +1,105 @@
+"""What a materialization took: tokens, time, and the declared compute that it held meanwhile."""
+
+from __future__ import annotations
+
+import resource
+import time
+from typing import Any, Final
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dasd_assets.profile import Profile
+from resources.lake.lake import Lake, Partition
+
+TOKEN_COLUMNS: Final = {
+    "teacher_responses": "token_ids",
+    "filtered_responses": "n_student_tokens",
+    "student_scores": "token_ids",
+    "sentence_provenance": "n_student_tokens",
+    "divergence_sample": "n_student_tokens",
+    "student_rollouts": "token_ids",
+    "teacher_continuations": "token_ids",
+    "mixed_policy_sample": "n_student_tokens",
+    "evaluation": "n_tokens",
+}
+"""Main table -> the column whose tokens are counted: their list, or their number."""
+
+BY_A_MODEL: Final = frozenset(
+    {
+        "teacher_responses",
+        "student_scores",
+        "student_rollouts",
+        "teacher_continuations",
+        "evaluation",
+    }
+)
+"""Tables whose tokens a model samples or scores: its own rate is told by `log_progress`."""
+
+PRICE_PER_GPU_HOUR: Final = "compute/price_per_gpu_hour"
+
+
+def tokens_of(lake: Lake, table: str, partition: Partition | None) -> int | None:
+    """Tokens of one partition, read a row group at a time; None if the rows have none."""
+    column = TOKEN_COLUMNS.get(table)
+    if column is None:
+        return None
+    counted = 0
+    for batch in lake.batches(table, partition, [column]):
+        values = batch.column(0)
+        lengths = pc.list_value_length(values) if pa.types.is_list(values.type) else values
+        counted += pc.sum(lengths).as_py() or 0
+    return counted
+
+
+def took(table: str | None = None, n_tokens: int | None = None) -> dict[str, Any]:
+    """Metadata about what the step that is running has taken up to now.
+
+    GPU- and core-hours are the step's time on the clock x what its asset declares, as that is what
+    a machine is held for; money is GPU-hours x the profile's price, where it has one. Peak memory
+    is that of the step's process, without those it started, to be held against what is declared.
+
+    Args:
+        table: main table, if the asset has one.
+        n_tokens: tokens that were made or worked on, if any.
+    """
+    context = dg.AssetExecutionContext.get()
+    execution = context.get_step_execution_context()
+    stats = context.instance.get_run_step_stats(context.run.run_id, [execution.step.key])
+    declared = context.assets_def.metadata_by_key[context.assets_def.key]
+    metadata: dict[str, Any] = {} if n_tokens is None else {"n_tokens": n_tokens}
+    # What a model's rate was is known already; told here, it is shown beside the tokens.
+    metadata |= execution.get_asset_metadata(context.assets_def.key) or {}
+    if not stats or stats[0].start_time is None:
+        return metadata
+    seconds = time.time() - stats[0].start_time
+    if n_tokens is not None and table is not None and table not in BY_A_MODEL:
+        metadata["tokens_per_second"] = round(n_tokens / seconds, 1)
+    metadata["cost/seconds"] = round(seconds, 3)
+    gpu_hours = declared.get("compute/gpus", 0) * seconds / 3_600
+    metadata["cost/gpu_hours"] = _readable(gpu_hours)
+    metadata["cost/core_hours"] = _readable(declared.get("compute/cpus", 0.0) * seconds / 3_600)
+    # Linux tells it in KiB. A step is a process of its own, so that nothing else is in it.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+    metadata["cost/peak_memory_gib"] = _readable(peak)
+    if PRICE_PER_GPU_HOUR in declared:
+        metadata["cost/money"] = _readable(gpu_hours * declared[PRICE_PER_GPU_HOUR])
+    return metadata
+
+
+def _readable(value: float) -> float:
+    """The number with four significant digits: more are noise in what a clock measured."""
+    return float(f"{value:.4g}")
+
+
+def with_prices(asset: dg.AssetsDefinition, profile: Profile) -> dg.AssetsDefinition:
+    """The asset with the profile's price of the GPUs that it declares."""
+    price = profile.plan.price_per_gpu_hour
+
+    def priced(spec: dg.AssetSpec) -> dg.AssetSpec:
+        if price is None or not spec.metadata["compute/gpus"]:
+            return spec
+        return spec.merge_attributes(metadata={PRICE_PER_GPU_HOUR: price})
+
+    return asset.map_asset_specs(priced)

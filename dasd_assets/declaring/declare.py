@@ -1,0 +1,185 @@
+"""What every asset of the graph declares, in one place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import pyarrow as pa
+
+from dasd_assets.declaring.cost import tokens_of, took
+from dasd_assets.profile import settings_version
+from formats.pages import markdown_table
+from resources.compute.declared import Compute
+from resources.engines.protocol import Progress
+from resources.lake.column_lineage import COLUMN_LINEAGE
+from resources.lake.contracts import SCHEMAS
+from resources.lake.lake import Lake, Partition, Written
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+OWNERS = ["team:data-engineering"]
+PREVIEW_ROWS = 5
+PREVIEW_CHARACTERS = 160
+SECONDS_BETWEEN_PROGRESS_LINES = 5.0
+
+
+def declared(
+    group: str,
+    compute: Compute,
+    code: str,
+    *settings: Any,
+    kinds: set[str],
+    table: str | None = None,
+) -> dict[str, Any]:
+    """Arguments of `@dg.asset` that all assets share.
+
+    Args:
+        group: asset group, the name of the box in the paper's figure.
+        compute: what a materialization asks for.
+        code: version of the code that makes the data; raise it when the same settings would
+            now give other data.
+        settings: settings that shape the data; a change makes every partition stale.
+        kinds: technologies, shown as icons.
+        table: lake table whose columns the asset declares.
+    """
+    metadata = compute.metadata()
+    if table:
+        metadata["dagster/column_schema"] = column_schema(SCHEMAS[table])
+        metadata["dagster/table_name"] = table
+    return {
+        "group_name": group,
+        "owners": OWNERS,
+        "kinds": kinds,
+        "code_version": f"{code}-{settings_version(*settings)}",
+        "op_tags": compute.op_tags(),
+        "pool": compute.pool,
+        "metadata": metadata,
+    }
+
+
+def column_schema(schema: pa.Schema) -> dg.TableSchema:
+    """An Arrow schema as the UI shows it."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=field.name,
+                type=str(field.type),
+                description=field.metadata[b"description"].decode(),
+                constraints=dg.TableColumnConstraints(nullable=field.nullable),
+            )
+            for field in schema
+        ]
+    )
+
+
+def materialized(
+    lake: Lake, written: Written, partition: Partition | None = None, **metadata: Any
+) -> dg.MaterializeResult:
+    """Result of an asset whose main table has been written: all that the UI shows of its data.
+
+    In the order in which they are shown: counts of rows and tokens, rate and cost; what the asset
+    tells of itself, its pictures among it; the first rows, column lineage, where it is stored. The
+    data version is the hash of the partition's content, so that a re-run that made the same rows
+    leaves everything below up to date.
+    """
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(written.data_version),
+        metadata={
+            "dagster/row_count": written.n_rows,
+            **took(written.table, tokens_of(lake, written.table, partition)),
+            **metadata,
+            "preview": dg.MetadataValue.md(preview(lake, written.table, partition)),
+            **column_lineage(written.table),
+            "bytes": written.n_bytes,
+            "dagster/uri": written.uri,
+        },
+    )
+
+
+def column_lineage(table: str) -> dict[str, dg.TableColumnLineage | dg.MarkdownMetadataValue]:
+    """Which columns of other assets each column is made from; nothing for what is delivered.
+
+    Twice: the open-source UI keeps `dagster/column_lineage` but shows it nowhere, so that a person
+    reads the same as a Markdown table.
+    """
+    if table not in COLUMN_LINEAGE:
+        return {}
+    return {
+        "column_lineage": dg.MetadataValue.md(_lineage_table(table)),
+        "dagster/column_lineage": dg.TableColumnLineage(
+            {
+                column: [
+                    dg.TableColumnDep(dg.AssetKey(source.asset), source.column)
+                    for source in sources
+                ]
+                for column, sources in COLUMN_LINEAGE[table].items()
+            }
+        ),
+    }
+
+
+def as_metadata(figures: Mapping[str, Figure]) -> dict[str, dg.MetadataValue]:
+    """Figures as pictures that the UI shows with an asset, by name."""
+    from dasd_assets.reporting.figures import to_markdown
+
+    return {name: dg.MetadataValue.md(to_markdown(figure)) for name, figure in figures.items()}
+
+
+def _lineage_table(table: str) -> str:
+    origins = {
+        column: ", ".join(f"`{source.asset}.{source.column}`" for source in sources)
+        for column, sources in COLUMN_LINEAGE[table].items()
+    }
+    names = SCHEMAS[table].names
+    return markdown_table(
+        ["column", "made from"], [[name, origins.get(name, "set by this asset")] for name in names]
+    )
+
+
+def preview(lake: Lake, table: str, partition: Partition | None) -> str:
+    """The first rows of a partition side by side as a Markdown table; long values are cut.
+
+    A line is a column of the table: of twenty columns beside each other a screen shows but a few.
+    """
+    batch = next(lake.batches(table, partition), None)
+    rows = [] if batch is None else batch.slice(0, PREVIEW_ROWS).to_pylist()
+    return markdown_table(
+        ["column", *(f"row {number}" for number in range(1, len(rows) + 1))],
+        [[name, *(_cell(row[name]) for row in rows)] for name in SCHEMAS[table].names],
+    )
+
+
+def _cell(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    short = text if len(text) <= PREVIEW_CHARACTERS else text[:PREVIEW_CHARACTERS] + "…"
+    return short.replace("\n", "⏎").replace("<", "&lt;")
+
+
+def log_progress(context: dg.AssetExecutionContext, unit: str) -> Callable[[Progress], None]:
+    """A callback that logs done/total, tokens/s and time left every few seconds.
+
+    The rate at the end becomes metadata. It is the model's own: what a journal or an earlier
+    materialization had already counts as done, and not into it.
+    """
+    last = 0.0
+
+    def log(progress: Progress) -> None:
+        nonlocal last
+        finished = progress.done == progress.total
+        if not finished and progress.seconds - last < SECONDS_BETWEEN_PROGRESS_LINES:
+            return
+        last = progress.seconds
+        rate = progress.n_tokens / max(progress.seconds, 1e-9)
+        line = f"progress: {progress.done}/{progress.total} {unit}, {rate:,.0f} tokens/s"
+        if finished:
+            context.add_asset_metadata({"tokens_per_second": round(rate, 1)})
+        elif progress.done:
+            left = progress.seconds * (progress.total - progress.done) / progress.done
+            line += f", {left:.0f} s left"
+        context.log.info(line)
+
+    return log

@@ -1,0 +1,48 @@
+"""Slots of the pools that the assets' compute names, set on the instance of one machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import dagster as dg
+
+from resources.compute.declared import GPUS_HERE
+from resources.compute.gpus import gpus_present, pool_limits
+
+CURATION_POOL = "question_curation"
+"""Of one slot: of shards that hold the same question, the one that is curated first keeps it."""
+
+
+def asked_of_pools(assets: Iterable[dg.AssetsDefinition]) -> dict[str, int]:
+    """Pool -> GPUs of this machine that the largest step that waits for it holds."""
+    asked: dict[str, int] = {}
+    for asset in assets:
+        for spec in asset.specs:
+            if asset.op.pool is not None:
+                gpus = int(spec.metadata.get(GPUS_HERE, spec.metadata.get("compute/gpus", 0)))
+                asked[asset.op.pool] = max(gpus, asked.get(asset.op.pool, 0))
+    return asked
+
+
+def set_pool_limits(
+    instance: dg.DagsterInstance, definitions: dg.Definitions, gpus: int | None = None
+) -> dict[str, int]:
+    """Set the pools with GPUs to what this machine has; the limits that were set.
+
+    Other pools keep what `dagster instance concurrency set` or dagster.yaml's default says. On a
+    machine without a GPU nothing is set: it may be one that only starts steps elsewhere.
+
+    Args:
+        gpus: GPUs of the machine; None: those that are found or declared.
+
+    Raises:
+        TooFewGpusError: the pools cannot run side by side on it.
+    """
+    present = gpus_present() if gpus is None else gpus
+    if not present:
+        return {}
+    assets = (one for one in definitions.assets or [] if isinstance(one, dg.AssetsDefinition))
+    limits = pool_limits(asked_of_pools(assets), present)
+    for pool, slots in limits.items():
+        instance.event_log_storage.set_concurrency_slots(pool, slots)
+    return limits

@@ -1,0 +1,171 @@
+"""Answers of one checkpoint to one evaluation set, graded one by one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+
+from dasd_assets.answering.earlier import row_id
+from dasd_assets.answering.requests import complete_all, request_seed
+from dasd_assets.profile import Evaluation, Verification
+from dasd_assets.reporting.metrics import NO_FINAL_ANSWER
+from dasd_assets.verification.graders import DEFAULT_SETTINGS, grade
+from formats.chat import chat
+from formats.student_text import OPEN_MARK, split_student_text
+from resources.engines.protocol import GenerationRequest, InferenceEngine, Progress, Prompt
+from resources.lake.contracts import EVALUATION
+from resources.lake.row_batches import batches
+
+EARLIER: Final = ("answer_id", "token_ids", "finish_reason")
+"""Columns of an earlier evaluation of the partition that its answers are taken from."""
+
+UNUSABLE_REFERENCE: Final = "unusable_reference"
+_PROMPT_END_TOKENS: Final = 16
+
+
+def evaluate_checkpoint(
+    questions: pa.Table,
+    engine: InferenceEngine,
+    *,
+    checkpoint: str,
+    settings: Evaluation,
+    system_prompt: str,
+    seed: int,
+    journal: Path,
+    on_progress: Callable[[Progress], None] | None = None,
+    verification: Verification = DEFAULT_SETTINGS,
+    earlier: Iterable[pa.RecordBatch] = (),
+    threads: int = 1,
+) -> Iterator[pa.RecordBatch]:
+    """Ask one evaluation set k times and grade every answer (paper section 7.3).
+
+    The seeds do not depend on the checkpoint, so that checkpoints are compared on the same draws.
+    An answer that was cut off or has no final part is wrong, never left out. All are sampled when
+    this returns; as batches are taken, the answers to one question at a time are read from the
+    journal and graded.
+
+    Args:
+        questions: rows with the schema BENCHMARK_QUESTIONS, all of one evaluation set.
+        verification: limits of the graders.
+        earlier: the columns `EARLIER` of the partition as it was: answers to the same requests
+            are graded again and not asked for.
+        threads: answers that are graded at once.
+
+    Returns:
+        Batches with the schema EVALUATION, ordered by question, then sample index.
+
+    Raises:
+        ValueError: a question is beyond the context; nothing has been sampled then.
+    """
+    requests: list[GenerationRequest] = []
+    shown = ("benchmark", "question_id", "prompt")
+    for question in questions.select(shown).to_pylist():
+        # Rendered once for all its answers.
+        prompt = engine.render(chat(system_prompt, question["prompt"]))
+        asked = [
+            GenerationRequest(
+                prompt=prompt,
+                temperature=settings.temperature,
+                top_p=settings.top_p,
+                max_tokens=settings.benchmarks[question["benchmark"]].max_tokens,
+                seed=request_seed(seed, "evaluation", question["question_id"], index),
+            )
+            for index in range(settings.samples_per_question)
+        ]
+        if problem := engine.check(asked[0]):
+            raise ValueError(
+                f"{question['benchmark']}: question {question['question_id']} cannot be asked of "
+                f"{checkpoint}: {problem}"
+            )
+        requests += asked
+    completions = zip(
+        requests, complete_all(engine, requests, journal, on_progress, earlier), strict=True
+    )
+
+    def rows() -> Iterator[dict[str, Any]]:
+        with ThreadPoolExecutor(threads) as pool:
+            for question in _one_by_one(questions):
+                judge = partial(_judged, question, json.loads(question["answer"]), verification)
+                answers = [
+                    _answer(engine, checkpoint, question, index, request, completion)
+                    for index, (request, completion) in enumerate(
+                        islice(completions, settings.samples_per_question)
+                    )
+                ]
+                yield from pool.map(judge, answers)
+
+    return batches(rows(), EVALUATION)
+
+
+def _one_by_one(questions: pa.Table) -> Iterator[dict[str, Any]]:
+    """Rows as dictionaries, one at a time: the tests of a program can take 100 MB."""
+    for batch in questions.to_batches(max_chunksize=1):
+        yield from batch.to_pylist()
+
+
+def _answer(
+    engine: InferenceEngine,
+    checkpoint: str,
+    question: dict[str, Any],
+    index: int,
+    request: GenerationRequest,
+    completion: Any,
+) -> dict[str, Any]:
+    """A row of EVALUATION without the verdict, and `final`, the text that is judged."""
+    text = str(engine.tokenizer.decode(completion.token_ids, skip_special_tokens=True))
+    return {
+        "answer_id": row_id("a", engine, request),
+        "checkpoint": checkpoint,
+        "benchmark": question["benchmark"],
+        "question_id": question["question_id"],
+        "domain": question["domain"],
+        "sample_index": index,
+        "seed": request.seed,
+        "max_tokens": request.max_tokens,
+        "finish_reason": completion.finish_reason,
+        "n_tokens": len(completion.token_ids),
+        "token_ids": completion.token_ids,
+        "text": text,
+        "final": _final(engine, request.prompt, text, completion.finish_reason),
+    }
+
+
+def _final(engine: InferenceEngine, prompt: Prompt, text: str, finish_reason: str) -> str | None:
+    """The final part of an answer; None if it has none.
+
+    A model that never learnt to think first, as the paper's base student, answers without the
+    marks: then all of its text is the answer, if it came to its end.
+    """
+    parts = split_student_text(text)
+    if parts.answer is not None or text.lstrip().startswith(OPEN_MARK) or finish_reason != "stop":
+        return parts.answer
+    before = str(engine.tokenizer.decode(list(prompt.token_ids[-_PROMPT_END_TOKENS:])))
+    has_begun_to_think = before.rstrip().endswith(OPEN_MARK)
+    return None if has_begun_to_think else (text.strip() or None)
+
+
+def _judged(
+    question: dict[str, Any], reference: Any, verification: Verification, answer: dict[str, Any]
+) -> dict[str, Any]:
+    """The row with its verdict; a reference that fails its grader spoils no other answer."""
+    final = answer.pop("final")
+    row = answer | {"is_correct": False, "extracted": None, "detail": None}
+    if final is None:
+        return row | {"verdict": NO_FINAL_ANSWER}
+    try:
+        found = grade(question["domain"], final, reference, verification)
+    except ValueError as error:
+        return row | {"verdict": UNUSABLE_REFERENCE, "detail": str(error)}
+    return row | {
+        "is_correct": found.is_correct,
+        "verdict": found.reason,
+        "extracted": found.extracted,
+        "detail": found.detail or None,
+    }

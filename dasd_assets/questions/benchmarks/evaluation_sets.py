@@ -1,0 +1,112 @@
+"""Evaluation sets: read like question drops, but without tolerance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from dasd_assets.profile import Benchmark
+from dasd_assets.questions.benchmarks.benchmark_files import MAX_ROW_BYTES, benchmark_rows
+from dasd_assets.questions.benchmarks.benchmark_formats import FORMATS, BenchmarkQuestion
+from dasd_assets.questions.benchmarks.livecodebench import contest_day
+from dasd_assets.questions.curation.normalisation import normalise, question_id
+from dasd_assets.questions.reading.rows import DropError, UnusableRowError, standard_layout, usable
+from dasd_assets.verification.graders import check_reference
+from resources.lake.contracts import BENCHMARK_QUESTIONS, ContractError
+from resources.lake.row_batches import batches
+
+
+def read_benchmark(benchmark: Benchmark, name: str, seed: int = 0) -> Iterator[pa.RecordBatch]:
+    """Questions of one evaluation set, in the order of its files.
+
+    An evaluation set with a bad row would give a wrong score, so nothing is quarantined. A
+    reference that its grader cannot use is found here, before any answer is sampled.
+
+    Args:
+        benchmark: where it lies and in which format.
+        name: of the evaluation set.
+        seed: gives the order of options, where a question has some.
+
+    Returns:
+        Batches with the schema BENCHMARK_QUESTIONS; of bounded size, as the hidden tests of
+        programs can take gigabytes.
+
+    Raises:
+        ContractError: nothing is there, or a row cannot be used; names the file and the row.
+    """
+    try:
+        yield from batches(_questions(benchmark, name, seed), BENCHMARK_QUESTIONS)
+    except (DropError, OSError, pa.ArrowException) as error:
+        raise ContractError(f"the evaluation set {name!r} cannot be read: {error}") from error
+
+
+def _questions(benchmark: Benchmark, name: str, seed: int) -> Iterator[dict[str, Any]]:
+    bad: list[str] = []
+    seen: dict[str, str] = {}
+    for file, (number, content) in benchmark_rows(benchmark.path, benchmark.files):
+        place = f"{file}: row {number}"
+        try:
+            if isinstance(content, UnusableRowError):
+                raise content
+            if not _is_in_window(content, benchmark):
+                continue
+            row = _row(content, benchmark, name, seed)
+            earlier = seen.setdefault(row["question_id"], place)
+            if earlier != place:
+                raise UnusableRowError("duplicate_question", f"the question of {earlier}")
+            yield row
+        except UnusableRowError as error:
+            bad.append(f"{place}: {error.reason} ({error.evidence[:200]})")
+    if bad:
+        raise ContractError(
+            f"the evaluation set {name!r}: {len(bad)} row(s) cannot be used as "
+            f"{benchmark.format}; the first is {bad[0]}"
+        )
+    if not seen:
+        window = f" from {benchmark.since} to {benchmark.before}"
+        raise ContractError(
+            f"{benchmark.path}: the evaluation set {name!r} has no questions"
+            f"{window if benchmark.since or benchmark.before else ''}"
+        )
+
+
+def _row(content: dict[str, Any], benchmark: Benchmark, name: str, seed: int) -> dict[str, Any]:
+    question = _question(content, benchmark, seed)
+    try:
+        check_reference(question.domain, question.answer)
+    except ValueError as error:
+        raise UnusableRowError("unusable_reference", str(error)) from None
+    try:
+        return {
+            "question_id": question_id(question.domain, question.question),
+            "benchmark": name,
+            "domain": question.domain,
+            "question": normalise(question.question),
+            "prompt": normalise(question.prompt),
+            # As ASCII where it need not be: half a surrogate pair has no UTF-8.
+            "answer": json.dumps(question.answer, sort_keys=True),
+        }
+    except UnicodeEncodeError:
+        raise UnusableRowError("invalid_utf8", "a lone surrogate") from None
+
+
+def _question(content: dict[str, Any], benchmark: Benchmark, seed: int) -> BenchmarkQuestion:
+    if benchmark.format != "questions":
+        return FORMATS[benchmark.format](content, seed)
+    row = usable(content, standard_layout(), MAX_ROW_BYTES)
+    return BenchmarkQuestion(
+        row["domain"], row["question"], row["question"], json.loads(row["answer"])
+    )
+
+
+def _is_in_window(content: dict[str, Any], benchmark: Benchmark) -> bool:
+    """Whether a problem's contest is one of those that are asked; tests need not be read for it."""
+    if not (benchmark.since or benchmark.before):
+        return True
+    day = contest_day(content)
+    return (benchmark.since is None or benchmark.since <= day) and (
+        benchmark.before is None or day < benchmark.before
+    )

@@ -1,0 +1,190 @@
+"""Curation: normalised, once in all shards, and in no evaluation set (paper section 6.1).
+
+The rows of a shard are passed over a few times in small batches; what is to be compared between
+them lies in DuckDB tables, which go to disk where they do not fit into memory.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from dasd_assets.profile import Questions
+from dasd_assets.questions.curation.decontamination import EvaluationGrams
+from dasd_assets.questions.curation.near_rejection import MEMBERS_SQL, reject_near
+from dasd_assets.questions.curation.normalisation import normalised_question_id
+from dasd_assets.questions.curation.shards import BATCH_ROWS, OtherShard, Shard, in_parts, insert
+from resources.compute.declared import Compute
+from resources.lake.contracts import QUESTION_SIGNATURES, QUESTIONS, REJECTED_QUESTIONS
+
+if TYPE_CHECKING:
+    import duckdb
+
+DUCKDB_SHARE_OF_MEMORY = 0.5
+
+
+class Curated:
+    """A curated shard, to be read before its scratch folder is gone."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, shard: Shard, settings: str) -> None:
+        self._connection = connection
+        self._shard = shard
+        self._settings = settings
+        counts = connection.execute("select reason, count(*) from rejected group by 1 order by 1")
+        self.n_rejected: dict[str, int] = dict(counts.fetchall())
+        """Rejected questions by reason."""
+
+    def questions(self) -> Iterator[pa.RecordBatch]:
+        """Questions that stay, in the order of the drop; schema QUESTIONS."""
+        ((n_rows,),) = self._connection.execute("select count(*) from rows").fetchall()
+        stays = np.ones(n_rows, bool)
+        stays[self._connection.sql("select row from rejected").fetchnumpy()["row"]] = False
+        for part in in_parts(self._shard.rows):
+            kept = np.flatnonzero(stays[part.first : part.first + part.raw.num_rows]).tolist()
+            rows = part.raw.take(pa.array(kept, pa.int64()))
+            columns = {name: rows[name] for name in QUESTIONS.names if name in rows.schema.names}
+            texts = part.questions(kept)
+            ids = map(normalised_question_id, part.domains(kept), texts)
+            columns |= {
+                "question": pa.array(texts, pa.string()),
+                "question_id": pa.array(ids, pa.string()),
+            }
+            yield pa.RecordBatch.from_arrays(
+                [columns[name] for name in QUESTIONS.names], schema=QUESTIONS
+            )
+
+    def rejected(self) -> Iterator[pa.RecordBatch]:
+        """Questions that do not stay, in the order of the drop; schema REJECTED_QUESTIONS."""
+        yield from self._stream(
+            "select question_id, drop, line, reason, evidence from rejected order by row",
+            REJECTED_QUESTIONS,
+        )
+
+    def signatures(self) -> Iterator[pa.RecordBatch]:
+        """Band keys of the questions that stay; schema QUESTION_SIGNATURES."""
+        yield from self._stream(
+            f"""select question_id, {self._shard.order}::int as curation_order,
+                       $settings as settings, band_keys
+                from members where place = 0 and row not in (select row from rejected)
+                order by row""",
+            QUESTION_SIGNATURES,
+            settings=self._settings,
+        )
+
+    def _stream(self, sql: str, schema: pa.Schema, **values: str) -> Iterator[pa.RecordBatch]:
+        result = self._connection.cursor().sql(sql, params=values or None)
+        for batch in result.to_arrow_reader(BATCH_ROWS):
+            yield from pa.Table.from_batches([batch]).cast(schema).to_batches()
+
+
+@contextmanager
+def curated(
+    shard: Shard,
+    others: list[OtherShard],
+    benchmark_questions: pa.Table,
+    settings: Questions,
+    compute: Compute,
+    scratch: Path,
+) -> Iterator[Curated]:
+    """Normalise, deduplicate and decontaminate the rows of one shard.
+
+    Of equal questions in the drop the first stays; one that another shard has already does not.
+    Then evaluation questions are looked for, and near-duplicates in what is left (see
+    `near_duplicates` and `buckets`). Every row is in exactly one of the two tables.
+
+    Args:
+        shard: the shard to curate.
+        others: all other shards that have been curated.
+        benchmark_questions: rows with the schema BENCHMARK_QUESTIONS.
+        settings: n-gram length and the settings of near-duplicates.
+        compute: cores, and memory, half of which DuckDB may use.
+        scratch: folder for what does not fit into memory; emptied before and after.
+    """
+    import duckdb
+
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": f"{compute.memory_gib * DUCKDB_SHARE_OF_MEMORY}GiB",
+        "threads": max(int(compute.cpus), 1),
+        "temp_directory": str(scratch),
+    }
+    try:
+        with duckdb.connect(config=config) as connection:
+            _reject_exact(connection, shard, others, benchmark_questions, settings)
+            connection.execute(MEMBERS_SQL)
+            name = ""
+            if settings.near_duplicate_jaccard is not None:
+                name = reject_near(connection, shard, others, settings)
+            yield Curated(connection, shard, name)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+_ROWS_SQL = """
+create table rows (
+    row bigint, question_id varchar, drop varchar, line bigint, contamination varchar
+);
+create table taken (question_id varchar, shard varchar);
+"""
+
+_REJECTED_SQL = """
+create table rejected as
+with firsts as (
+    select question_id, min(row) as row from rows group by question_id
+), holders as (
+    select question_id, min(shard) as shard from taken group by question_id
+), judged as (
+    select rows.*, firsts.row as first_row, holders.shard as shard
+    from rows join firsts using (question_id) left join holders using (question_id)
+)
+select judged.row, judged.question_id, judged.drop, judged.line,
+    case when judged.row > first_row then 'duplicate_in_drop'
+         when shard is not null then 'duplicate_of_shard'
+         else 'contaminated' end as reason,
+    case when judged.row > first_row
+         then case when first.drop = judged.drop then '' else first.drop || ' ' end
+              || 'line ' || first.line
+         when shard is not null then shard
+         else judged.contamination end as evidence
+from judged join rows as first on first.row = first_row
+where judged.row > first_row or shard is not null or judged.contamination is not null
+"""
+
+
+def _reject_exact(
+    connection: duckdb.DuckDBPyConnection,
+    shard: Shard,
+    others: list[OtherShard],
+    benchmark_questions: pa.Table,
+    settings: Questions,
+) -> None:
+    """Fill `rejected` with duplicates and contaminated questions."""
+    connection.execute(_ROWS_SQL)
+    grams = EvaluationGrams(connection, benchmark_questions, settings.decontamination_ngram_words)
+    for part in in_parts(shard.rows):
+        indices = range(part.raw.num_rows)
+        questions = part.questions(indices)
+        contamination = grams.matches(questions)
+        rows = pa.table(
+            {
+                "row": range(part.first, part.first + len(indices)),
+                "question_id": list(map(normalised_question_id, part.domains(indices), questions)),
+                "drop": part.raw["drop"],
+                "line": part.raw["line"],
+                "contamination": pa.array(map(contamination.get, indices), pa.string()),
+            }
+        )
+        insert(connection, "rows", rows)
+    for other in others:
+        for ids in other.questions():
+            names = pa.array([other.name] * ids.num_rows, pa.string())
+            taken = pa.table({"question_id": ids["question_id"], "shard": names})
+            insert(connection, "taken", taken)
+    connection.execute(_REJECTED_SQL)

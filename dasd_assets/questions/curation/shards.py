@@ -1,0 +1,81 @@
+"""Shards of questions as curation sees them: rows that can be streamed more than once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import pyarrow as pa
+
+from dasd_assets.questions.curation.normalisation import normalise
+
+if TYPE_CHECKING:
+    import duckdb
+
+Batches = Callable[[], Iterable[pa.RecordBatch]]
+
+BATCH_ROWS = 8_192
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The shard to curate.
+
+    Attributes:
+        rows: RAW_QUESTIONS.
+        order: the how many-th shard it was to be curated first, from 1.
+    """
+
+    rows: Batches
+    order: int
+
+
+@dataclass(frozen=True)
+class OtherShard:
+    """A shard that has been curated.
+
+    Attributes:
+        name: the question_shard.
+        order: as of Shard; 0: from before this was recorded.
+        questions: its rows; question_id, domain and question of QUESTIONS.
+        signatures: its QUESTION_SIGNATURES, in the order of the questions.
+    """
+
+    name: str
+    order: int
+    questions: Batches
+    signatures: Batches
+
+
+class Rows(NamedTuple):
+    """Some rows of a shard, with columns `domain` and `question`, and the first one's number."""
+
+    raw: pa.RecordBatch
+    first: int
+
+    def domains(self, indices: Sequence[int]) -> list[str]:
+        """Domains of some of the rows."""
+        return list(self.raw["domain"].take(pa.array(indices, pa.int64())).to_pylist())
+
+    def questions(self, indices: Sequence[int]) -> list[str]:
+        """Normalised questions of some of the rows."""
+        texts = self.raw["question"].take(pa.array(indices, pa.int64())).to_pylist()
+        return [normalise(text) for text in texts]
+
+
+def in_parts(rows: Batches) -> Iterator[Rows]:
+    """The rows of a shard, at most BATCH_ROWS at a time."""
+    first = 0
+    for batch in rows():
+        for start in range(0, batch.num_rows, BATCH_ROWS):
+            part = batch.slice(start, BATCH_ROWS)
+            yield Rows(part, first)
+            first += part.num_rows
+
+
+def insert(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> None:
+    """Add rows to a DuckDB table that has their columns."""
+    connection.register("inserted", rows)
+    connection.execute(f"insert into {table} by name select * from inserted")
+    connection.unregister("inserted")

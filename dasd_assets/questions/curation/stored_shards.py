@@ -1,0 +1,44 @@
+"""The shards that are in the lake, as curation compares with them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dasd_assets.questions.curation.shards import OtherShard, Shard
+
+if TYPE_CHECKING:
+    from resources.lake.lake import Lake, Partition
+
+
+def shard_to_curate(lake: Lake, shard: Partition) -> tuple[Shard, list[OtherShard]]:
+    """The raw rows of a shard with its place in the order, and all other curated shards.
+
+    A shard keeps the place it got when it was first curated; a new one stands behind all others.
+    """
+    others = [
+        OtherShard(
+            name=next(iter(other.values())),
+            order=_order(lake, other),
+            questions=lambda other=other: lake.batches(  # type: ignore[misc]
+                "questions", other, ["question_id", "domain", "question"]
+            ),
+            signatures=lambda other=other: (  # type: ignore[misc]
+                lake.batches("question_signatures", other)
+                if lake.exists("question_signatures", other)
+                else ()
+            ),
+        )
+        for other in lake.partitions("questions")
+        if other != dict(shard)
+    ]
+    order = _order(lake, shard) or 1 + max((other.order for other in others), default=0)
+    return Shard(lambda: lake.batches("raw_questions", shard), order), others
+
+
+def _order(lake: Lake, shard: Partition) -> int:
+    """The place of a shard; 0 if it is not recorded."""
+    if not lake.exists("question_signatures", shard):
+        return 0
+    batches = lake.batches("question_signatures", shard, ["curation_order"])
+    first = next((batch for batch in batches if batch.num_rows), None)
+    return 0 if first is None else int(first["curation_order"][0].as_py())

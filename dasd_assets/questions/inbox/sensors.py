@@ -1,0 +1,137 @@
+"""The inbox sensor: a new drop becomes a question shard, and just its partitions are asked for.
+
+What was seen of a drop is kept in the instance as an observation of `question_drops`, with the
+hash of the content as data version: a changed drop makes `raw_questions` of its shard stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from dasd_assets.declaring.jobs import read_questions
+from dasd_assets.partitions import QUESTION_SHARD, question_shards
+from dasd_assets.profile import Profile
+from dasd_assets.questions.inbox.listing import InboxError, inbox_at, list_inbox
+from dasd_assets.questions.inbox.observed_drops import InboxChanges, Seen, inbox_changes
+
+SECONDS_BETWEEN_TICKS = 30
+QUESTION_DROPS = dg.AssetKey("question_drops")
+RAW_QUESTIONS, QUESTIONS = dg.AssetKey("raw_questions"), dg.AssetKey("questions")
+DATA_VERSION_TAG = "dagster/data_version"
+OBSERVATIONS_AT_ONCE = 1_000
+
+
+def question_drops(profile: Profile) -> dg.AssetSpec:
+    """The inbox as an asset that Dagster does not make, but sees change."""
+    return dg.AssetSpec(
+        QUESTION_DROPS,
+        partitions_def=question_shards,
+        group_name="questions",
+        kinds={"file"},
+        owners=["team:data-engineering"],
+        description="Drops of questions in the inbox, one per question_shard, as the sensor "
+        "`new_question_drops` and `dasd run` last saw them.\n\n"
+        "```text\ndata version = hash of the drop's content\n```",
+        metadata={"inbox": profile.questions.inbox},
+    )
+
+
+def build(profile: Profile) -> dg.SensorDefinition:
+    """The sensor of one profile; it is off until somebody switches it on in the UI."""
+    inbox = inbox_at(profile.questions.inbox)
+
+    @dg.sensor(
+        job=read_questions(),
+        minimum_interval_seconds=SECONDS_BETWEEN_TICKS,
+        description="Registers every new drop of the inbox as a question_shard and asks for its "
+        "questions. A drop whose content changed is read again. One that is gone, that has the "
+        "same content as another, or whose name cannot be used is told here, with what to do.",
+    )
+    def new_question_drops(
+        context: dg.SensorEvaluationContext,
+    ) -> dg.SensorResult | dg.SkipReason:
+        instance = context.instance
+        try:
+            listing = list_inbox(inbox)
+        except InboxError as error:
+            return dg.SkipReason(str(error))
+        registered = set(instance.get_dynamic_partitions(QUESTION_SHARD))
+        seen = seen_drops(instance)
+        changes = inbox_changes(listing, seen, registered)
+        for warning in changes.warnings:
+            context.log.warning(warning)
+        never_read = registered & listing.drops.keys() & seen.keys()
+        never_read -= instance.get_materialized_partitions(RAW_QUESTIONS)
+        asked = sorted({*changes.new, *changes.changed, *never_read})
+        if not asked and not changes.seen:
+            return dg.SkipReason("\n".join(changes.warnings) or "no new and no changed drop")
+        return dg.SensorResult(
+            # The key holds the drop's state: the same drop is asked for once, by whatever tick.
+            run_requests=[
+                dg.RunRequest(
+                    run_key=f"{shard}@{(changes.seen.get(shard) or seen[shard]).state}",
+                    partition_key=shard,
+                    # Conditions see by it that both were made in the same run.
+                    asset_selection=[RAW_QUESTIONS, QUESTIONS],
+                )
+                for shard in asked
+            ],
+            dynamic_partitions_requests=(
+                [question_shards.build_add_request(changes.new)] if changes.new else []
+            ),
+            asset_events=list(observations(changes)),
+        )
+
+    return new_question_drops
+
+
+def register_drops(
+    instance: dg.DagsterInstance, profile: Profile, settled_seconds: float = 0
+) -> InboxChanges:
+    """Do once, without runs, what the sensor does at a tick.
+
+    Raises:
+        InboxError: the inbox is no folder.
+    """
+    registered = set(instance.get_dynamic_partitions(QUESTION_SHARD))
+    changes = inbox_changes(
+        list_inbox(inbox_at(profile.questions.inbox)),
+        seen_drops(instance),
+        registered,
+        settled_seconds,
+    )
+    instance.add_dynamic_partitions(QUESTION_SHARD, changes.new)
+    for observation in observations(changes):
+        instance.report_runless_asset_event(observation)
+    return changes
+
+
+def seen_drops(instance: dg.DagsterInstance) -> dict[str, Seen]:
+    """Shard -> its drop as it was last seen."""
+    seen: dict[str, Seen] = {}
+    cursor, has_more = None, True
+    while has_more:
+        page = instance.fetch_observations(QUESTION_DROPS, OBSERVATIONS_AT_ONCE, cursor)
+        for record in page.records:
+            observation = record.asset_observation
+            if observation is not None and observation.partition is not None:
+                content, state = (observation.metadata.get(name) for name in ("content", "state"))
+                if content is not None and state is not None:
+                    seen.setdefault(
+                        observation.partition, Seen(str(content.value), str(state.value))
+                    )
+        cursor, has_more = page.cursor, page.has_more
+    return seen
+
+
+def observations(changes: InboxChanges) -> Iterator[dg.AssetObservation]:
+    """What was seen, for the instance to keep."""
+    for shard, seen in changes.seen.items():
+        yield dg.AssetObservation(
+            QUESTION_DROPS,
+            partition=shard,
+            tags={DATA_VERSION_TAG: seen.content},
+            metadata={"content": seen.content, "state": seen.state},
+        )

@@ -1,0 +1,132 @@
+"""Reading a drop of questions: good rows are kept, bad ones quarantined with their reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from dasd_assets.profile import Layout
+from dasd_assets.questions.reading.arrow_rows import (
+    arrow_schema,
+    check_column,
+    parquet_schema,
+    read_arrow_stream,
+    read_parquet,
+)
+from dasd_assets.questions.reading.data_files import DataFile, data_files
+from dasd_assets.questions.reading.json_lines import read_json_lines
+from dasd_assets.questions.reading.rows import (
+    FIELDS,
+    DropError,
+    Row,
+    UnusableRowError,
+    standard_layout,
+    steps,
+    usable,
+)
+from resources.lake.contracts import QUARANTINED_ROWS, RAW_QUESTIONS
+
+MAX_EVIDENCE = 200
+CHUNK_ROWS = 1_000
+
+
+@dataclass(frozen=True)
+class DropContents:
+    """Usable rows (RAW_QUESTIONS) and unusable ones (QUARANTINED_ROWS) of a drop, or of a part."""
+
+    rows: pa.Table
+    quarantined: pa.Table
+
+
+def layout_of(shard: str, layouts: Mapping[str, Layout]) -> Layout | None:
+    """The first layout whose pattern fits a shard's name; None: the standard one."""
+    return next((layout for name, layout in layouts.items() if fnmatchcase(shard, name)), None)
+
+
+def read_drop(drop: Path, layout: Layout | None, max_row_bytes: int) -> Iterator[DropContents]:
+    """Read a drop in parts of at most CHUNK_ROWS rows: a JSONL or Parquet file, or a folder.
+
+    No content of a row makes this fail: a row that cannot be used is quarantined under its file
+    and line, with one of the reasons missing_field, wrong_type, empty_question, unknown_domain,
+    unmapped_value, row_too_long, invalid_utf8; of JSONL also invalid_json, not_an_object,
+    line_too_long; of Parquet also corrupt_row_group. One row group of Parquet at most is held.
+
+    Args:
+        drop: file or folder.
+        layout: which columns hold what; None: question, domain, answer and, optional, difficulty
+            and source.
+        max_row_bytes: a longer row is quarantined.
+
+    Raises:
+        DropError: a file cannot be read at all, a column that the layout names is not there, or
+            the folder has no data.
+    """
+    files = data_files(drop, layout.files if layout else "*")
+    opened = [(file, *_opened(file, layout, max_row_bytes)) for file in files]
+    for file, fields, rows in opened:
+        yield from _chunks(file, fields, rows, max_row_bytes)
+
+
+def read_whole_drop(drop: Path, layout: Layout | None, max_row_bytes: int) -> DropContents:
+    """A drop in one piece, for small ones."""
+    parts = list(read_drop(drop, layout, max_row_bytes))
+    return DropContents(
+        pa.concat_tables([RAW_QUESTIONS.empty_table(), *(part.rows for part in parts)]),
+        pa.concat_tables([QUARANTINED_ROWS.empty_table(), *(part.quarantined for part in parts)]),
+    )
+
+
+def _opened(
+    file: DataFile, layout: Layout | None, max_row_bytes: int
+) -> tuple[Layout, Iterator[Row]]:
+    """The layout of one file, checked against its schema if it has one, and its rows, unread."""
+    if ".jsonl" in file.path.suffixes:
+        return layout or standard_layout(), read_json_lines(file.path, max_row_bytes)
+    is_parquet = file.path.suffix == ".parquet"
+    schema = (parquet_schema if is_parquet else arrow_schema)(file.path)
+    try:  # names are decoded when they are first looked at
+        layout = layout or standard_layout(schema.names)
+        used = {name: getattr(layout, name).column for name in FIELDS}
+        for name, column in used.items():
+            if column is not None:
+                check_column(file.path, schema, column, name)
+    except UnicodeDecodeError as error:
+        raise DropError(f"{file.path}: damaged, a column's name is no text: {error}") from error
+    columns = sorted({str(steps(column)[0]) for column in used.values() if column is not None})
+    return layout, (read_parquet if is_parquet else read_arrow_stream)(file.path, columns)
+
+
+def _chunks(
+    file: DataFile, layout: Layout, rows: Iterator[Row], max_row_bytes: int
+) -> Iterator[DropContents]:
+    good: list[dict[str, Any]] = []
+    bad: list[dict[str, Any]] = []
+    try:
+        for line, content in rows:
+            row = {"drop": file.name, "line": line}
+            try:
+                if isinstance(content, UnusableRowError):
+                    raise content
+                good.append(row | usable(content, layout, max_row_bytes))
+            except UnusableRowError as error:
+                evidence = error.evidence[:MAX_EVIDENCE]
+                bad.append(row | {"reason": error.reason, "evidence": evidence})
+            if len(good) + len(bad) == CHUNK_ROWS:
+                yield _tables(good, bad)
+                good, bad = [], []
+    except (pa.ArrowException, OSError) as error:
+        raise DropError(f"{file.path}: damaged, cannot be read to its end: {error}") from error
+    if good or bad:
+        yield _tables(good, bad)
+
+
+def _tables(good: list[dict[str, Any]], bad: list[dict[str, Any]]) -> DropContents:
+    return DropContents(
+        pa.Table.from_pylist(good, schema=RAW_QUESTIONS),
+        pa.Table.from_pylist(bad, schema=QUARANTINED_ROWS),
+    )

@@ -1,0 +1,164 @@
+"""Rows of a drop: what makes one usable, and where its fields come from."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NamedTuple
+
+from dasd_assets.profile import DOMAINS, Layout, MappedField
+from dasd_assets.questions.curation.normalisation import normalise
+
+FIELDS = ("question", "domain", "answer", "difficulty", "source")
+INT32 = range(-(2**31), 2**31)
+_STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
+_ABSENT = object()
+
+
+class DropError(ValueError):
+    """A drop that cannot be read at all; the message names the file and what to do."""
+
+
+class UnusableRowError(ValueError):
+    """A row that goes to quarantine: one reason code, and what was found."""
+
+    def __init__(self, reason: str, evidence: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.evidence = evidence
+
+
+class Row(NamedTuple):
+    """A row as a reader found it: its columns by name, or why it has none."""
+
+    line: int
+    content: dict[str, Any] | UnusableRowError
+
+
+def steps(column: str) -> list[str | int]:
+    """A column's path: `messages[0].content` -> ["messages", 0, "content"]."""
+    return [int(index) if index else name for index, name in _STEP.findall(column)]
+
+
+def standard_layout(columns: list[str] | None = None) -> Layout:
+    """The layout of a drop for which the profile has none.
+
+    Args:
+        columns: columns of the file; `difficulty` and `source` may be missing. None: rows tell
+            for themselves.
+    """
+    optional = [name for name in ("difficulty", "source") if columns is None or name in columns]
+    return Layout(
+        question=MappedField(column="question"),
+        domain=MappedField(column="domain"),
+        answer=MappedField(column="answer"),
+        **{name: MappedField(column=name, optional=True) for name in optional},
+    )
+
+
+def usable(content: dict[str, Any], layout: Layout, max_row_bytes: int) -> dict[str, Any]:
+    """The fields of a question from a row's columns.
+
+    Returns:
+        question, domain, answer (as JSON), difficulty and source.
+
+    Raises:
+        UnusableRowError: a field is missing, has the wrong type, or a value that is not allowed.
+    """
+    found = {name: _mapped(name, getattr(layout, name), content) for name in FIELDS}
+    question = _typed("question", found["question"], str)
+    domain = _typed("domain", found["domain"], str)
+    if not normalise(question):
+        raise UnusableRowError("empty_question", repr(question))
+    if domain not in DOMAINS:
+        raise UnusableRowError("unknown_domain", f"{domain!r}; known: {', '.join(DOMAINS)}")
+    row = {
+        "question": _text("question", question),
+        "domain": domain,
+        "answer": _text("answer", _reference(found["answer"])),
+        "difficulty": _difficulty(found["difficulty"]),
+        "source": None
+        if found["source"] is None
+        else _text("source", _typed("source", found["source"], str)),
+    }
+    n_bytes = len(row["question"].encode()) + len(row["answer"].encode())
+    if n_bytes > max_row_bytes:
+        raise UnusableRowError("row_too_long", f"{n_bytes} bytes of question and answer")
+    return row
+
+
+def _mapped(name: str, field: MappedField, content: dict[str, Any]) -> Any:
+    if field.column is None:
+        return field.value
+    value = _follow(name, field.column, content)
+    if value is _ABSENT or value is None:
+        if field.optional:
+            return None
+        raise UnusableRowError(
+            "missing_field", name if field.column == name else f"{name} ({field.column})"
+        )
+    if field.values is None:
+        return value
+    if str(value) not in field.values:
+        raise UnusableRowError(
+            "unmapped_value", f"{name} ({field.column}): {value!r} is not among `values`"
+        )
+    return field.values[str(value)]
+
+
+def _follow(name: str, column: str, content: dict[str, Any]) -> Any:
+    value: Any = content
+    path = ""
+    for step in steps(column):
+        if value is None or value is _ABSENT:
+            return _ABSENT
+        kind = list if isinstance(step, int) else dict
+        if not isinstance(value, kind):
+            raise UnusableRowError(
+                "wrong_type",
+                f"{name} ({column}): expected {kind.__name__} at {path or 'the row'}, "
+                f"found {type(value).__name__}",
+            )
+        if isinstance(step, int):
+            value = value[step] if step < len(value) else _ABSENT
+            path += f"[{step}]"
+        else:
+            value = value.get(step, _ABSENT)  # type: ignore[union-attr]
+            path += f".{step}" if path else step
+    return value
+
+
+def _typed(name: str, value: Any, kind: type) -> Any:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise UnusableRowError(
+            "wrong_type", f"{name}: expected {kind.__name__}, found {type(value).__name__}"
+        )
+    return value
+
+
+def _difficulty(value: Any) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # a column of whole numbers with gaps is often stored as floats
+    if _typed("difficulty", value, int) not in INT32:
+        raise UnusableRowError("wrong_type", f"difficulty: {value} has over 32 bits")
+    return int(value)
+
+
+def _reference(answer: Any) -> str:
+    try:
+        return json.dumps(answer, ensure_ascii=False, sort_keys=True, allow_nan=False)
+    except ValueError:
+        raise UnusableRowError("wrong_type", "answer: a number that is not finite") from None
+    except TypeError as error:  # bytes, dates and decimals, which only Arrow files hold
+        raise UnusableRowError("wrong_type", f"answer: {error}") from None
+
+
+def _text(name: str, value: str) -> str:
+    r"""A string that has a UTF-8 form: JSON can spell half a surrogate pair (`\ud800`)."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise UnusableRowError("invalid_utf8", f"{name}: a lone surrogate") from None
+    return value

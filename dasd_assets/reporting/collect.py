@@ -1,0 +1,105 @@
+"""What the report and the terminal summary show, gathered from the lake."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from dasd_assets.profile import Profile
+from dasd_assets.reporting.funnel import FunnelStep, ResponseCounts, funnel
+from dasd_assets.reporting.metrics import COUNTED, Bootstrap, benchmark_scores, question_counts
+from dasd_assets.reporting.mixed_policy_funnel import mixed_policy_steps
+from dasd_assets.reporting.stage_table import CHECKPOINTS, StageRow, stage_table
+from formats.checkpoint_folder import LOG
+from resources.lake.contracts import ContractError
+from resources.lake.warehouse import open_warehouse
+
+if TYPE_CHECKING:
+    from resources.lake.lake import Lake
+
+STAGES = CHECKPOINTS[1:]
+"""Checkpoints that are trained here: all but the base student."""
+
+
+def stage_rows(lake: Lake, profile: Profile) -> list[StageRow]:
+    """The paper's Table 7 for what is in the lake: every checkpoint on every evaluation set."""
+    settings = profile.evaluation
+    return stage_table(
+        lake.read_partitions("evaluation", list(COUNTED)),
+        list(settings.benchmarks),
+        bootstrap=Bootstrap(settings.confidence, settings.bootstrap_resamples, profile.seed),
+    )
+
+
+def answer_summary(lake: Lake, partition: Mapping[str, str]) -> dict[str, float]:
+    """What the answers of one checkpoint to one evaluation set are like, in a few numbers."""
+    counts = question_counts(lake.read("evaluation", partition, list(COUNTED)))
+    (score,) = benchmark_scores(counts).values()
+    return {
+        "avg_at_k": score.avg_at_k.value,
+        "avg_at_k_low": score.avg_at_k.low,
+        "avg_at_k_high": score.avg_at_k.high,
+        **{f"pass_at_{j}": value for j, value in score.pass_at.items()},
+        "truncated_share": score.truncated_share,
+        "no_answer_share": score.no_answer_share or 0.0,
+        "mean_tokens": score.mean_tokens,
+    }
+
+
+def funnel_steps(lake: Lake, profile: Profile) -> list[FunnelStep]:
+    """Questions → responses → filtered → selected, rollouts → mixed, with what was lost and why."""
+    steps = funnel(
+        raw_questions=_n_rows(lake, "raw_questions", "line"),
+        quarantined=_count(lake, "quarantined_rows", "reason"),
+        questions=_n_rows(lake, "questions", "question_id"),
+        rejected_questions=_count(lake, "rejected_questions", "reason"),
+        responses={
+            temperature: _responses(lake, temperature)
+            for temperature in profile.teacher_responses.temperatures
+        },
+    )
+    if not lake.partitions("student_rollouts"):
+        return steps
+    return steps + mixed_policy_steps(open_warehouse(Path(lake.root)))
+
+
+def training_logs(lake: Lake) -> dict[str, list[dict[str, float]]]:
+    """Log entries of every stage that has been trained, in the order of the stages."""
+    logs = {}
+    for stage in STAGES:
+        with suppress(ContractError):
+            file = lake.checkpoint_file(stage, LOG)
+            logs[stage] = [
+                json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()
+            ]
+    return logs
+
+
+def _responses(lake: Lake, temperature: str) -> ResponseCounts:
+    where = {"temperature": temperature}
+    rejected = lake.read_partitions("rejected_responses", ["broken_rules"], **where)
+    decisions = _count(lake, "divergence_candidates", "decision", **where)
+    return ResponseCounts(
+        sampled=_n_rows(lake, "teacher_responses", "response_id", **where),
+        filtered=_n_rows(lake, "filtered_responses", "response_id", **where),
+        selected=decisions.pop("selected", 0),
+        broken_rules=Counter(
+            broken["rule"] for rules in rejected["broken_rules"].to_pylist() for broken in rules
+        ),
+        not_selected=decisions,
+    )
+
+
+def _n_rows(lake: Lake, table: str, column: str, **where: str) -> int:
+    return lake.read_partitions(table, [column], **where).num_rows
+
+
+def _count(lake: Lake, table: str, column: str, **where: str) -> dict[str, int]:
+    values: pa.ChunkedArray = lake.read_partitions(table, [column], **where)[column]
+    return {row["values"]: row["counts"] for row in values.value_counts().to_pylist()}

@@ -1,0 +1,189 @@
+"""The numbers behind the pictures, gathered by DuckDB: at most one number an answer leaves it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dasd_assets.reporting.figures import SENTENCE_CLASSES
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from duckdb import DuckDBPyConnection
+
+Numbers = NDArray[np.float64]
+Partition = Mapping[str, str]
+
+
+def likelihoods(warehouse: DuckDBPyConnection, where: Partition) -> dict[str, Numbers]:
+    """Geometric mean of the token probabilities of every answer of the teacher (Fig. 3a).
+
+    Answers that a rule rejects are among them; those without tokens are not, and those with a
+    logprob that is not finite have a likelihood that is not finite.
+
+    Args:
+        warehouse: from `open_warehouse`.
+        where: partition columns and their keys; all partitions if empty.
+
+    Returns:
+        Temperature -> one number an answer, shape (answers,).
+    """
+    return _by_name(
+        warehouse, "SELECT temperature, exp(list_avg(logprobs))", "teacher_responses",
+        where, "len(logprobs) > 0",
+    )  # fmt: skip
+
+
+def response_lengths(warehouse: DuckDBPyConnection, where: Partition) -> dict[str, Numbers]:
+    """Tokens of every answer that the teacher sampled, by temperature."""
+    return _by_name(warehouse, "SELECT temperature, len(token_ids)", "teacher_responses", where)
+
+
+def filtered_lengths(warehouse: DuckDBPyConnection, where: Partition) -> dict[str, Numbers]:
+    """Student tokens of every answer that passed the filters, by temperature."""
+    return _by_name(warehouse, "SELECT temperature, n_student_tokens", "filtered_responses", where)
+
+
+def evaluation_lengths(warehouse: DuckDBPyConnection) -> dict[str, Numbers]:
+    """Tokens of every answer to an evaluation question, by checkpoint."""
+    return _by_name(warehouse, "SELECT checkpoint, n_tokens", "evaluation", {})
+
+
+def candidates(warehouse: DuckDBPyConnection, temperature: str, column: str) -> dict[str, Numbers]:
+    """A number of every candidate of one temperature: all, the selected, the random control."""
+    rows = _rows(
+        warehouse,
+        f"SELECT {column}, is_selected, is_random_control FROM divergence_candidates",
+        {"temperature": temperature},
+    )
+    values, is_selected, is_control = (rows[index].to_numpy() for index in range(3))
+    return {
+        "all": values,
+        "selected": values[is_selected],
+        "random control": values[is_control],
+    }
+
+
+def judged_answers(warehouse: DuckDBPyConnection, where: Partition) -> dict[bool, int]:
+    """How many filtered answers are right (True) and wrong (False); no key where there are none."""
+    rows = _rows(warehouse, "SELECT is_correct FROM filtered_responses", where)["is_correct"]
+    counts = rows.drop_null().value_counts().to_pylist()
+    return {row["values"]: row["counts"] for row in counts}
+
+
+def class_shares(
+    warehouse: DuckDBPyConnection,
+    where: Partition,
+    n_bins: int = 10,
+    is_correct: bool | None = None,
+) -> dict[str, Numbers]:
+    """Share of each sentence class by relative position in the answer (paper Fig. 6).
+
+    Unscored sentences have a position, but no share.
+
+    Args:
+        warehouse: from `open_warehouse`.
+        where: partition columns and their keys; all partitions if empty.
+        n_bins: bins from the beginning of an answer to its end.
+        is_correct: of the right (wrong) answers only; None: of all, judged or not.
+
+    Returns:
+        Class -> share per bin, shape (n_bins,); NaN where a bin has no scored sentence.
+    """
+    sentences = f"(FROM sentence_provenance WHERE {in_partition(where)})"
+    if is_correct is not None:
+        answers = "(temperature, question_shard, response_id)"
+        sentences = f"""(FROM {sentences} WHERE {answers} IN (
+            SELECT {answers} FROM filtered_responses
+            WHERE {in_partition(where)} AND is_correct = {is_correct}))"""
+    rows = warehouse.sql(
+        f"""
+        WITH last AS (
+            SELECT temperature, question_shard, response_id, max(sentence_index) AS last_index
+            FROM {sentences} GROUP BY ALL
+        )
+        SELECT sentence_class, count(*) AS n,
+               least(floor((sentence_index + 0.5) / (last_index + 1) * {n_bins:d}),
+                     {n_bins:d} - 1)::INTEGER AS bin
+        FROM {sentences} JOIN last USING (temperature, question_shard, response_id)
+        GROUP BY ALL
+        """,
+        params=dict(where),
+    ).to_arrow_table()
+    counts = np.zeros((len(SENTENCE_CLASSES), n_bins))
+    for name, n, index in zip(*(column.to_pylist() for column in rows.columns), strict=True):
+        if name in SENTENCE_CLASSES:
+            counts[SENTENCE_CLASSES.index(name), index] = n
+    totals = counts.sum(axis=0)
+    shares = np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
+    return dict(zip(SENTENCE_CLASSES, shares, strict=True))
+
+
+@dataclass(frozen=True)
+class CutOffRates:
+    """Rollouts by the length of the teacher's answer, in bins of about equally many.
+
+    Attributes:
+        shortest, longest: student tokens of the teacher's answers of a bin, shape (bins,).
+        rollouts: usable rollouts of a bin.
+        share: of them, cut off by the cap; 0 to 1.
+    """
+
+    shortest: Numbers
+    longest: Numbers
+    rollouts: Numbers
+    share: Numbers
+
+
+def cut_off_rates(warehouse: DuckDBPyConnection, where: Partition, n_bins: int = 10) -> CutOffRates:
+    """How often the student's own answers hit their cap, by length (paper Fig. 7).
+
+    Rollouts that cannot be used count nowhere. Equal lengths are in one bin.
+
+    Args:
+        warehouse: from `open_warehouse`.
+        where: partition columns and their keys; all partitions if empty.
+        n_bins: bins at most.
+    """
+    rows = warehouse.sql(
+        f"""
+        WITH ranked AS (
+            SELECT n_teacher_response_tokens AS n_tokens, is_truncated,
+                   percent_rank() OVER (ORDER BY n_teacher_response_tokens) AS position
+            FROM student_rollouts
+            WHERE {in_partition(where)} AND coalesce(len(broken_rules), 0) = 0
+        )
+        SELECT min(n_tokens) AS shortest, max(n_tokens) AS longest, count(*) AS rollouts,
+               avg(is_truncated::INTEGER) AS share
+        FROM ranked GROUP BY least(floor(position * {n_bins:d}), {n_bins:d} - 1) ORDER BY shortest
+        """,
+        params=dict(where),
+    ).to_arrow_table()
+    return CutOffRates(*(column.to_numpy().astype(np.float64) for column in rows.columns))
+
+
+def _by_name(
+    warehouse: DuckDBPyConnection, select: str, table: str, where: Partition, and_also: str = "true"
+) -> dict[str, Numbers]:
+    """Two selected columns, a name and a number, as the numbers of each name."""
+    rows = _rows(warehouse, f"{select} AS number FROM {table}", where, and_also)
+    names = rows[0].combine_chunks().dictionary_encode()
+    numbers = rows["number"].to_numpy().astype(np.float64)
+    codes = names.indices.to_numpy(zero_copy_only=False)
+    return {name: numbers[codes == code] for code, name in enumerate(names.dictionary.to_pylist())}
+
+
+def _rows(
+    warehouse: DuckDBPyConnection, query: str, where: Partition, and_also: str = "true"
+) -> pa.Table:
+    condition = f"{in_partition(where)} AND {and_also}"
+    return warehouse.sql(f"{query} WHERE {condition}", params=dict(where)).to_arrow_table()
+
+
+def in_partition(where: Partition) -> str:
+    """SQL that is true of the rows of these partitions; `where` itself has its parameters."""
+    return " AND ".join(["true", *(f"{name} = ${name}" for name in where)])

@@ -1,0 +1,37 @@
+"""Steps as processes of this machine that are forked with their libraries already imported.
+
+A step is a process of its own, so that what it held of a GPU is free when it ends. Started from
+nothing, each would spend about five seconds on imports (benchmarks/backfill.py).
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import dagster as dg
+from dagster._core.execution.retries import RetryMode
+from dagster._core.executor.multiprocess import MultiprocessExecutor
+
+from dasd_assets.running import local_run
+
+
+@dg.executor(
+    name="multiprocess",
+    config_schema={
+        "max_concurrent": dg.Field(
+            int,
+            default_value=0,
+            description="Steps of one run that are executed side by side; 0: one for each CPU "
+            "core. Pools limit besides how many of all runs share a GPU.",
+        )
+    },
+    requirements=dg.multiple_process_executor_requirements(),
+)
+def local_executor(init_context: dg.InitExecutorContext) -> MultiprocessExecutor:
+    """Steps are forked from the run's process, or else from a server that the process keeps."""
+    return MultiprocessExecutor(
+        retries=RetryMode.ENABLED,
+        max_concurrent=cast(int, init_context.executor_config["max_concurrent"]),
+        start_method="fork" if local_run.is_forked() else "forkserver",
+        explicit_forkserver_preload=["dasd_assets.definitions", *local_run.LIBRARIES],
+    )

@@ -1,0 +1,126 @@
+"""Runs of Dagster in processes of this machine, forked from one that has the libraries imported.
+
+Dagster's own launcher has the code server start a Python for each run, and that one another to fork
+the steps from: some 20 seconds of CPU before the first step (benchmarks/backfill.py). A run takes
+the profile as it then is, and the project's modules: "Reload definitions" means the runs as well.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+
+import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._core.events import EngineEventData
+from dagster._core.instance.ref import InstanceRef
+from dagster._grpc.impl import core_execute_run
+from dagster._utils.hosted_user_process import recon_job_from_origin
+from dagster._utils.interrupts import capture_interrupts
+
+LIBRARIES = (
+    "accelerate", "dagster._core.executor.multiprocess", "dagster._utils.test", "duckdb",
+    "great_expectations.expectations", "matplotlib.backends.backend_agg", "matplotlib.figure",
+    "openai_harmony", "pyarrow.dataset", "pyarrow.parquet", "sympy", "torch",
+    "transformers.generation.utils", "transformers.models.gpt_oss.modeling_gpt_oss",
+    "transformers.models.qwen3.modeling_qwen3",
+)  # fmt: skip
+"""What runs and steps have imported before they start. Uses no GPU, starts no thread of Python."""
+PACKAGES = ("checks", "dasd_assets", "formats", "resources", "training")
+"""The project's own, imported besides."""
+
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
+
+_imported_at = time.time()
+_imported_by = os.getpid()
+
+
+def is_forked() -> bool:
+    """Whether this process was forked from one with the libraries, and so can fork its steps.
+
+    It has none of the threads that the server of a UI or the process of a command has, and which
+    a fork would break.
+    """
+    return os.getpid() != _imported_by
+
+
+def forking() -> ForkServerContext:
+    """Starts processes by forking one that this process keeps, with the libraries imported."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, *LIBRARIES, "dasd_assets.graph"])
+    return context
+
+
+def start(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """Start the process of a run. It goes on if this process ends."""
+    starter = forking().Process(target=_leave, args=(instance.get_ref(), run.run_id))
+    starter.start()
+    starter.join()
+
+
+def _leave(instance: InstanceRef, run_id: str) -> None:
+    # multiprocessing waits at its end for the processes it started, but not for theirs.
+    if os.fork() == 0:
+        end_steps_with_this_process()
+        forget_changed_modules()
+        execute(instance, run_id)
+
+
+def end_steps_with_this_process() -> None:
+    """Have the kernel kill the processes that this one forks from now on when it is gone.
+
+    Else a step of a killed run would wait for ever, at its end, for somebody to read its events,
+    and keep its GPUs.
+    """
+    run = os.getpid()
+
+    def die_with_the_run() -> None:
+        if os.getppid() == run:  # not what a step forks in its turn, maybe from a thread that ends
+            _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    os.register_at_fork(after_in_child=die_with_the_run)
+
+
+def forget_changed_modules() -> None:
+    """Have the project's modules imported anew if a file of theirs changed since they were."""
+    ours = {
+        name: module.__file__
+        for name, module in sys.modules.items()
+        if name.partition(".")[0] in PACKAGES and name != __name__
+    }
+    if any(file is not None and _changed(Path(file)) for file in ours.values()):
+        for name in ours:
+            del sys.modules[name]
+
+
+def _changed(file: Path) -> bool:
+    return not file.exists() or file.stat().st_mtime > _imported_at
+
+
+def execute(ref: InstanceRef, run_id: str) -> None:
+    """Execute a run in this process; what becomes of it is in Dagster's records."""
+    with capture_interrupts(), dg.DagsterInstance.from_ref(ref) as instance:
+        run = instance.get_run_by_id(run_id)
+        if run is None or (origin := run.job_code_origin) is None:
+            raise LookupError(f"Dagster's records have no run {run_id}, or not where its code is")
+        pid = os.getpid()
+        instance.report_engine_event(
+            f"Started process for run (pid: {pid}).", run, EngineEventData.in_process(pid)
+        )
+        run = instance.get_run_by_id(run_id) or run
+        if run.status == dg.DagsterRunStatus.CANCELING:
+            instance.report_run_canceled(run)
+            return
+        job = recon_job_from_origin(origin)
+        # What goes wrong is in the run's events before it is raised.
+        with suppress(Exception, DagsterExecutionInterruptedError):
+            for _ in core_execute_run(job, run, instance, inject_env_vars=False):
+                pass

@@ -1,0 +1,169 @@
+"""Steps as jobs of a Ray cluster, each with the CPUs, GPUs and memory that its asset declares.
+
+dagster-ray submits the jobs. What is added: a step that no node can hold is refused, where Ray
+would let it wait for ever, and a job that was killed is submitted again, where dagster-ray fails
+the step; the journals spare what the killed one had finished. docs/ray.md has the rest.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dagster as dg
+from dagster._core.definitions.executor_definition import multiple_process_executor_requirements
+from dagster._core.events import DagsterEvent, EngineEventData
+from dagster._core.execution.plan.objects import StepFailureData
+from dagster._core.execution.retries import RetryMode
+from dagster._core.executor.init import InitExecutorContext
+from dagster._core.executor.step_delegating import (
+    CheckStepHealthResult,
+    StepDelegatingExecutor,
+    StepHandlerContext,
+)
+from dagster._utils.error import SerializableErrorInfo
+from dagster_ray.configs import RayExecutionConfig
+from dagster_ray.core.executor import RayStepHandler
+from pydantic import Field
+
+from resources.compute.declared import GIB
+
+if TYPE_CHECKING:
+    from ray.job_submission import JobSubmissionClient
+
+AUTOSCALING = "DASD_RAY_AUTOSCALING"
+PASSED_ON = ("DAGSTER_HOME", "DASD_HOME", "DASD_PROFILE", "DASD_EXECUTOR")
+"""Environment variables that steps get from the run. The rest is the nodes' own: what is passed on
+stands in Ray's dashboard, where no password should."""
+SECONDS_BETWEEN_HEALTH_CHECKS = 5
+
+
+class RaySettings(dg.Config):
+    """Configuration of the executor."""
+
+    max_concurrent: int = Field(
+        0, ge=0, description="jobs of one run at the same time; 0: what the cluster has room for"
+    )
+    resubmissions: int = Field(
+        2, ge=0, description="how often a job that was killed is submitted again"
+    )
+    autoscaling: bool = Field(
+        bool(os.environ.get(AUTOSCALING)),
+        description="the cluster adds nodes: a step that no present node can hold waits for one; "
+        f"by default whether {AUTOSCALING} is set",
+    )
+
+
+@dg.executor(
+    name="ray",
+    config_schema=RaySettings.to_config_schema().as_field(),
+    requirements=multiple_process_executor_requirements(),
+)
+def ray_executor(init_context: InitExecutorContext) -> StepDelegatingExecutor:
+    """Steps as jobs of the Ray cluster at RAY_API_SERVER_ADDRESS."""
+    from ray.job_submission import JobSubmissionClient
+
+    settings = RaySettings.model_validate(dict(init_context.executor_config))
+    passed_on = [name for name in PASSED_ON if name in os.environ]
+    return StepDelegatingExecutor(
+        StepsAsJobs(
+            JobSubmissionClient(),
+            # The nodes have the environment at the same place, and `dagster` has to be found.
+            [*passed_on, f"PATH={Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"],
+            settings,
+        ),
+        retries=RetryMode.ENABLED,
+        max_concurrent=settings.max_concurrent or None,
+        check_step_health_interval_seconds=SECONDS_BETWEEN_HEALTH_CHECKS,
+        # A second job for a step would take the first one's start for its own and end at once.
+        should_verify_step=False,
+    )
+
+
+class StepsAsJobs(RayStepHandler):
+    """dagster-ray's handler; refuses what no node can hold, submits again what was killed."""
+
+    def __init__(
+        self, client: JobSubmissionClient, env_vars: list[str], settings: RaySettings
+    ) -> None:
+        """Start steps through a cluster's job server."""
+        super().__init__(
+            client=client, env_vars=env_vars, runtime_env=None,
+            num_cpus=None, num_gpus=None, memory=None, resources=None,
+        )  # fmt: skip
+        self._settings = settings
+        self._resubmitted: dict[str, int] = {}
+
+    def launch_step(self, step_handler_context: StepHandlerContext) -> Iterator[DagsterEvent]:
+        """Submit a step, or fail it with the reason that no node can hold it."""
+        key = self._get_step_key(step_handler_context)
+        asked = asked_of_node(step_handler_context.step_tags[key])
+        nodes = [] if self._settings.autoscaling else self._nodes()
+        if nodes and not any(fits(asked, node) for node in nodes):
+            yield DagsterEvent.step_failure_event(
+                step_handler_context.get_step_context(key),
+                StepFailureData(SerializableErrorInfo(refusal(key, asked, nodes), [], None), None),
+            )
+            return
+        yield from super().launch_step(step_handler_context)
+
+    def check_step_health(self, step_handler_context: StepHandlerContext) -> CheckStepHealthResult:
+        """Whether a step's job lives or ended by itself; a killed one is submitted again."""
+        found = super().check_step_health(step_handler_context)
+        key = self._get_step_key(step_handler_context)
+        again = self._resubmitted.get(key, 0) + 1
+        if found.is_healthy or again > self._settings.resubmissions:
+            return found
+        DagsterEvent.engine_event(
+            step_handler_context.get_step_context(key),
+            f"Submitting {key} again ({again} of {self._settings.resubmissions}): "
+            f"{found.unhealthy_reason}",
+            EngineEventData(),
+        )
+        self._resubmitted[key] = again
+        list(super().launch_step(step_handler_context))
+        return CheckStepHealthResult.healthy()
+
+    def _get_ray_job_submission_id(self, step_handler_context: StepHandlerContext) -> str:
+        name = super()._get_ray_job_submission_id(step_handler_context)
+        again = self._resubmitted.get(self._get_step_key(step_handler_context), 0)
+        return f"{name}-again-{again}" if again else name
+
+    def _nodes(self) -> list[Mapping[str, float]]:
+        from ray.util.state import list_nodes
+
+        found = list_nodes(address=self.client.get_address(), limit=10_000)
+        return [node.resources_total for node in found if node.state == "ALIVE"]
+
+
+def asked_of_node(tags: Mapping[str, str]) -> dict[str, float]:
+    """What a step's tags ask for, under Ray's names of resources; memory in bytes."""
+    config = RayExecutionConfig.from_tags(tags)
+    return {
+        "GPU": config.num_gpus or 0,
+        "CPU": config.num_cpus or 0,
+        "memory": config.memory or 0,
+    }
+
+
+def fits(asked: Mapping[str, float], node: Mapping[str, float]) -> bool:
+    """Whether an empty node could hold a step."""
+    return all(node.get(resource, 0) >= amount for resource, amount in asked.items())
+
+
+def refusal(step: str, asked: Mapping[str, float], nodes: list[Mapping[str, float]]) -> str:
+    """Why no node can hold a step, and what to change."""
+    largest = max(nodes, key=lambda node: [node.get(resource, 0) for resource in asked])
+    return (
+        f"{step} asks for {_told(asked)}; no node of the Ray cluster has that, the largest of "
+        f"{len(nodes)} has {_told(largest)}. Lower this `compute` section of the profile, add a "
+        f"node, or set {AUTOSCALING}=1 where the cluster adds nodes by itself."
+    )
+
+
+def _told(of: Mapping[str, float]) -> str:
+    gib = of.get("memory", 0) / GIB
+    return f"{of.get('GPU', 0):g} GPU(s), {of.get('CPU', 0):g} CPU core(s) and {gib:.1f} GiB"

@@ -1,0 +1,21 @@
+"""Names in and beside a checkpoint folder, for who writes it and who looks into it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+CERTIFICATE = "certificate.json"
+LOG = "training_log.jsonl"
+ERROR = "error.txt"
+LOCK = "lock"
+"""In the folder of restart points: held by the one process that may write there."""
+
+
+def partial_folder(output_dir: Path) -> Path:
+    """Where a checkpoint is written until it is complete."""
+    return output_dir.with_name(output_dir.name + ".partial")
+
+
+def restart_folder(output_dir: Path) -> Path:
+    """Where the restart points of a run are."""
+    return output_dir.with_name(output_dir.name + ".restart")

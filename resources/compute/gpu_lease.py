@@ -1,0 +1,136 @@
+"""Which GPUs of this machine a step uses: a lock file for each, held as long as the step lives.
+
+Pools count GPUs, they do not name them: two steps of one GPU each would both take the first. A step
+therefore holds the lock files of its GPUs, and CUDA shows it only these. The kernel frees a lock
+when its process ends, however it ends. Whoever waits holds the queue's lock, so that a step that
+needs all GPUs is not passed for ever by steps that need one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from resources.compute.gpus import DECLARED, VISIBLE, TooFewGpusError, usable_gpus
+
+LEASED = "DASD_LEASED_GPUS"
+"""Environment variable: lock files that the programs a step starts have to hold as well."""
+LOCKS = "DASD_GPU_LOCKS"
+"""Environment variable: folder of the lock files; containers that share GPUs have to share it."""
+SECONDS_BETWEEN_TRIES = 0.5
+
+_held: dict[str, int] = {}
+"""GPU -> open lock file of this process."""
+
+
+def lease_gpus(gpus: int, work: str, waiting: Callable[[str], None]) -> list[str]:
+    """Hold so many GPUs until this process ends, and show CUDA no other; waits until they are free.
+
+    CUDA keeps the GPUs that it has seen first: call it before anything uses one; a second call in a
+    process gets what the first one got. Where no GPU is known nothing is held.
+
+    Args:
+        gpus: how many; 0 holds none.
+        work: what asks for them, for the message.
+        waiting: is told once when others hold them.
+
+    Returns:
+        The GPUs as CUDA_VISIBLE_DEVICES names them; empty where none is asked for or known.
+
+    Raises:
+        TooFewGpusError: there are not so many.
+    """
+    known = list(_held) or usable_gpus()
+    if not gpus or not known:
+        return []
+    if gpus > len(known):
+        raise TooFewGpusError(
+            f"{work} asks for {gpus} GPU(s), this {'process' if _held else 'machine'} has "
+            f"{len(known)} ({VISIBLE} and {DECLARED} may say fewer than there are). Lower "
+            "`compute.….gpus` in the profile, or run it where there are more."
+        )
+    if not _held:
+        _wait_for(gpus, known, waiting)
+    return list(_held)
+
+
+def keep_leased_gpus() -> None:
+    """Hold the GPUs of the step that started this program too, in case that the step is killed."""
+    for file in os.environ.get(LEASED, "").split(os.pathsep):
+        if file:
+            fcntl.flock(_open(Path(file)), fcntl.LOCK_SH)
+
+
+def _wait_for(gpus: int, known: list[str], waiting: Callable[[str], None]) -> None:
+    folder = _folder()
+    queue = _open(folder / "queue.lock")
+    try:
+        if not _locked(queue):
+            waiting("progress: waiting behind another step for free GPUs")
+            fcntl.flock(queue, fcntl.LOCK_EX)
+        told = False
+        while not _take(gpus, known, folder):
+            if not told:
+                waiting(f"progress: waiting for {gpus} free GPU(s) of {len(known)}")
+                told = True
+            time.sleep(SECONDS_BETWEEN_TRIES)
+    finally:
+        os.close(queue)
+    os.environ[VISIBLE] = ",".join(_held)
+    os.environ[LEASED] = os.pathsep.join(str(folder / _file_name(gpu)) for gpu in _held)
+
+
+def _take(gpus: int, known: list[str], folder: Path) -> bool:
+    """Lock so many of the known GPUs, all or none."""
+    taken: dict[str, int] = {}
+    for gpu in known:
+        if len(taken) == gpus:
+            break
+        lock = _open(folder / _file_name(gpu))
+        if _locked(lock):
+            taken[gpu] = lock
+        else:
+            os.close(lock)
+    if len(taken) < gpus:
+        for lock in taken.values():
+            os.close(lock)
+        return False
+    for lock in taken.values():
+        # Shared from now on, with the programs that this process starts; nobody else can come
+        # between, as only the holder of the queue's lock tries.
+        fcntl.flock(lock, fcntl.LOCK_SH)
+    _held.update(taken)
+    return True
+
+
+def _locked(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _folder() -> Path:
+    """Where the lock files are: one place for all data folders and users of this machine."""
+    folder = Path(os.environ.get(LOCKS) or Path(tempfile.gettempdir()) / "dasd-gpus")
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o1777)
+    return folder
+
+
+def _file_name(gpu: str) -> str:
+    return f"{gpu.replace('/', '_')}.lock"
+
+
+def _open(file: Path) -> int:
+    """Open for locking; made where it is missing, readable for every user of the machine."""
+    try:
+        return os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return os.open(file, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)

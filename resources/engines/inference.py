@@ -1,0 +1,76 @@
+"""Inference models as Dagster resources: what is configured now, loaded when first used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from pydantic import Field
+
+from resources.compute.gpu_lease import lease_gpus
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from resources.engines.model_folder import ModelFolder
+    from resources.engines.protocol import InferenceEngine
+
+
+class InferenceModel(dg.ConfigurableResource):
+    """A model and the engine that runs it. No weights are read before `open`."""
+
+    path: str = Field(description="folder in Hugging Face layout, or id in the local hub cache")
+    revision: str | None = Field(None, description="hub revision; a folder is hashed instead")
+    engine: dict[str, Any] = Field(
+        description="how the model is run: the engine settings of the profile"
+    )
+    threads: int = Field(1, description="CPU threads of the embedded engines")
+    gpus: int = Field(0, description="of this machine that a loaded model holds")
+
+    def inspect(self) -> ModelFolder:
+        """Check the model's files without loading weights; a server's model needs none here.
+
+        Raises:
+            ModelFolderError: the folder is missing, incomplete or inconsistent.
+        """
+        from resources.engines.model_folder import inspect_model
+        from resources.engines.settings import WITHOUT_WEIGHTS
+
+        has_weights = self.engine.get("kind") not in WITHOUT_WEIGHTS
+        return inspect_model(self.path, self.revision, weights=has_weights)
+
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The model's tokenizer alone; no weights are read."""
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(self.inspect().path)
+
+    @contextmanager
+    def open(self, path: str | None = None) -> Iterator[InferenceEngine]:
+        """Load the model (or, with the same settings, the one at `path`) until the block ends.
+
+        The process holds the GPUs it is loaded on until it ends (`resources/compute/gpu_lease.py`).
+        """
+        from pydantic import TypeAdapter
+
+        from resources.engines.load import load_engine
+        from resources.engines.settings import WITHOUT_WEIGHTS, EngineSettings
+
+        settings: EngineSettings = TypeAdapter(EngineSettings).validate_python(self.engine)
+        if settings.kind not in WITHOUT_WEIGHTS:
+            lease_gpus(self.gpus, self.path, dg.get_dagster_logger().info)
+        _use_threads(self.threads)
+        engine = load_engine(path or self.path, settings, None if path else self.revision)
+        try:
+            yield engine
+        finally:
+            engine.close()
+
+
+def _use_threads(threads: int) -> None:
+    """Keep to the declared CPU cores: several steps share a machine."""
+    import torch
+
+    torch.set_num_threads(threads)

@@ -1,0 +1,246 @@
+"""The lake in a bucket: objects are what there is, the local folder has copies and scratch.
+
+Layout below the prefix as in a local lake: `<table>/<dimension>=<key>/…/data.parquet`. What a step
+reads is copied to the local folder once, under the hash of its content, so that a copy is never
+stale; what is written is uploaded before anybody sees it, here or elsewhere.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+from pydantic import Field, PrivateAttr
+
+from resources.lake.bucket import Bucket, Stored, make_room
+from resources.lake.bucket_errors import ObjectStoreError
+from resources.lake.bucket_journal import BucketJournal
+from resources.lake.bucket_owner import require_owner
+from resources.lake.contracts import SCHEMAS, ContractError
+from resources.lake.lake import Lake, Partition, Written
+
+MANIFEST = ".manifest.json"
+"""Of a folder in the bucket, written last: it is there whole once this is."""
+
+SECONDS_IN_USE = 600.0
+"""A copy that was asked for so lately is not deleted to make room."""
+
+
+class BucketLake(Lake):
+    """Tables, checkpoints, releases and finished requests below `s3://bucket/prefix`."""
+
+    uri: str = Field(description="s3://bucket/prefix below which everything is stored")
+    owner: str = Field(description="the deployment that may write here")
+    _opened: Bucket | None = PrivateAttr(default=None)
+
+    @property
+    def bucket(self) -> Bucket:
+        """The bucket; the client is made in the process that needs it."""
+        if self._opened is None:
+            self._opened = Bucket(self.uri)
+        return self._opened
+
+    def path(self, table: str, partition: Partition | None = None) -> Path:
+        """A local copy of the partition as it is now; a file that is not there if it is not.
+
+        Raises:
+            ObjectStoreError: the store cannot be read, or the copy does not fit on the disk.
+        """
+        key = _key(table, partition)
+        stored = self.bucket.stored(key)
+        if stored is None:
+            return self._local(table, partition)
+        copy = self._local(table, partition).with_name(f"{stored.version}.parquet")
+        if copy.is_file():
+            copy.touch()
+        else:
+            self._download(key, stored, copy)
+        return copy
+
+    def address(self, table: str, partition: Partition | None = None) -> str:
+        """The partition's address in the bucket."""
+        return f"{self.uri}/{_key(table, partition)}"
+
+    def write(
+        self,
+        table: str,
+        rows: pa.Table | Iterable[pa.RecordBatch],
+        partition: Partition | None = None,
+    ) -> Written:
+        """Write a partition to a local file, then make it an object; readers see old or new.
+
+        Raises:
+            ContractError: a batch does not have the schema, or a required column has nulls.
+            ObjectStoreError: another deployment owns the lake, the store refuses, the disk is full.
+        """
+        require_owner(self.bucket, self.owner)
+        try:
+            return super().write(table, rows, partition)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise ObjectStoreError(
+                f"{self.root}: the disk is full, where {_key(table, partition)} is written before "
+                "it is uploaded. Set DASD_HOME to a larger disk or delete what is below it but "
+                "dagster/; then run the step again"
+            ) from error
+
+    def _publish_partition(self, temporary: Path, target: Path) -> tuple[Path, str]:
+        key = target.relative_to(self.root).as_posix()
+        version = self.bucket.upload(temporary, key)[:16]
+        copy = target.with_name(f"{version}.parquet")
+        temporary.replace(copy)
+        _forget_others(copy)
+        return copy, version
+
+    def version(self, table: str, partition: Partition | None = None) -> str:
+        """The hash of the partition's content."""
+        stored = self.bucket.stored(_key(table, partition))
+        if stored is None:
+            raise FileNotFoundError(f"{self.address(table, partition)}: not in the lake")
+        return stored.version
+
+    def exists(self, table: str, partition: Partition | None = None) -> bool:
+        """Whether the partition has been written."""
+        return self.bucket.stored(_key(table, partition)) is not None
+
+    def partitions(self, table: str, **where: str) -> list[dict[str, str]]:
+        """Partitions of a table that are in the bucket, sorted, optionally with given keys."""
+        found = []
+        for key in self.bucket.keys(f"{table}/"):
+            *dimensions, name = key.split("/")[1:]
+            keys = dict(part.split("=", 1) for part in dimensions)
+            if name == "data.parquet" and all(keys.get(n) == k for n, k in where.items()):
+                found.append(keys)
+        return found
+
+    def journal(self, asset: str, partition: Partition | None = None) -> Path:
+        """Local file for the finished requests of a partition; copies of it go to the bucket."""
+        require_owner(self.bucket, self.owner)
+        file = super().journal(asset, partition)
+        return BucketJournal.at(file, self.bucket, f"_journals/{file.stem}")
+
+    def checkpoint_folder(self, checkpoint: str, key: str) -> Path:
+        """Local folder of a checkpoint; one that is finished is copied here if it is not."""
+        folder = super().checkpoint_folder(checkpoint, key)
+        if not folder.is_dir():
+            self._fetch_folder(f"checkpoints/{checkpoint}/{key}", folder)
+        return folder
+
+    def checkpoint_file(self, checkpoint: str, name: str) -> Path:
+        """One file of the current checkpoint, without the others."""
+        key = self._current_key(checkpoint)
+        folder = super().checkpoint_folder(checkpoint, key)
+        if folder.is_dir():
+            return folder / name
+        content = self.bucket.get(f"checkpoints/{checkpoint}/{key}/{name}")
+        if content is None:
+            raise ContractError(f"{checkpoint}: {self.uri} has no {name} of it")
+        return super().publish_file(f"_checkpoint_files/{checkpoint}/{key}/{name}", content)
+
+    def publish_folder(self, name: str) -> None:
+        """Upload a finished folder below the root; others see it once its last file is there."""
+        require_owner(self.bucket, self.owner)
+        if self.bucket.get(f"{name}/{MANIFEST}") is not None:
+            return  # its name is the hash of what it holds, or of what shaped it
+        folder = Path(self.root, name)
+        files = sorted(file for file in folder.rglob("*") if file.is_file())
+        sums = {
+            file.relative_to(folder).as_posix(): self.bucket.upload(
+                file, f"{name}/{file.relative_to(folder).as_posix()}"
+            )
+            for file in files
+        }
+        self.bucket.put(f"{name}/{MANIFEST}", json.dumps(sums, indent=1).encode())
+
+    def file(self, name: str) -> Path:
+        """Local copy of a published file; it does not exist if nothing was published."""
+        content = self.bucket.get(name)
+        if content is None:
+            return Path(self.root, name)
+        return super().publish_file(name, content)
+
+    def publish_file(self, name: str, content: bytes) -> Path:
+        """Write one file (a report, a pointer) to the bucket, and here."""
+        require_owner(self.bucket, self.owner)
+        self.bucket.put(name, content)
+        return super().publish_file(name, content)
+
+    def try_out(self) -> None:
+        """Do once all that a lake needs to be allowed, and leave nothing behind.
+
+        Raises:
+            ObjectStoreError: something is not allowed, or another deployment owns the lake.
+        """
+        key = f"_tried/{uuid.uuid4().hex}"
+        require_owner(self.bucket, self.owner)
+        self.bucket.put(key, b"dasd")
+        is_listed = key in self.bucket.keys("_tried/")
+        is_read = self.bucket.get(key) == b"dasd"
+        self.bucket.delete([key])
+        if not (is_listed and is_read):
+            raise ObjectStoreError(
+                f"{self.uri}: an object that was just written cannot be "
+                f"{'read' if is_listed else 'listed'}; a lake needs a store that is consistent"
+            )
+
+    def _fetch_folder(self, name: str, folder: Path) -> None:
+        content = self.bucket.get(f"{name}/{MANIFEST}")
+        if content is None:
+            return
+        partial = folder.with_name(f".{uuid.uuid4().hex}.tmp")
+        try:
+            for file, sha256 in json.loads(content).items():
+                stored = self.bucket.stored(f"{name}/{file}")
+                if stored is None or stored.sha256 != sha256:
+                    raise ObjectStoreError(
+                        f"{self.uri}/{name}/{file}: is gone or changed. Bring the object back from "
+                        f"a backup, or delete {name}/ in the bucket and make it again"
+                    )
+                self._download(f"{name}/{file}", stored, partial / file)
+            if not folder.is_dir():
+                partial.rename(folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+    def _download(self, key: str, stored: Stored, target: Path) -> None:
+        root = Path(self.root)
+        root.mkdir(parents=True, exist_ok=True)
+        make_room(root, stored.n_bytes, self._unused_copies())
+        self.bucket.download(key, stored, target)
+        if target.suffix == ".parquet":
+            _forget_others(target)
+
+    def _unused_copies(self) -> Iterator[Path]:
+        """Copies of partitions that nothing has asked for lately, the oldest first."""
+        copies = [
+            (file.stat().st_mtime, file)
+            for table in SCHEMAS
+            for file in Path(self.root, table).rglob("*.parquet")
+        ]
+        for asked_for, file in sorted(copies):
+            if not _is_in_use(asked_for):
+                yield file
+
+
+def _key(table: str, partition: Partition | None) -> str:
+    return "/".join(
+        [table, *(f"{name}={key}" for name, key in (partition or {}).items()), "data.parquet"]
+    )
+
+
+def _forget_others(copy: Path) -> None:
+    """Delete the copies of earlier versions, but what another step may be about to open."""
+    for other in copy.parent.glob("*.parquet"):
+        if other != copy and not _is_in_use(other.stat().st_mtime):
+            other.unlink(missing_ok=True)
+
+
+def _is_in_use(asked_for: float) -> bool:
+    return asked_for >= time.time() - SECONDS_IN_USE

@@ -1,0 +1,216 @@
+"""The warehouse: every table of the lake as a DuckDB view, and a few views that join them.
+
+DuckDB reads the lake through Arrow datasets and itself may open no file, so that no query, however
+it is worded, can write into the lake. Filters on the partition columns leave out whole files.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pyarrow as pa
+
+from resources.lake.bucket_folder import bucket_of
+from resources.lake.contracts import SCHEMAS, ContractError
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
+    from duckdb import DuckDBPyConnection
+    from pyarrow.fs import FileSystem
+
+_CELL = ("temperature", "question_shard")
+_SHARD = ("question_shard",)
+
+DIMENSIONS: Final[dict[str, tuple[str, ...]]] = {
+    "raw_questions": _SHARD,
+    "quarantined_rows": _SHARD,
+    "questions": _SHARD,
+    "rejected_questions": _SHARD,
+    "question_signatures": _SHARD,
+    "benchmark_questions": ("benchmark",),
+    "teacher_responses": _CELL,
+    "filtered_responses": _CELL,
+    "rejected_responses": _CELL,
+    "student_scores": _CELL,
+    "sentence_provenance": _CELL,
+    "response_provenance": _CELL,
+    "divergence_candidates": ("temperature",),
+    "divergence_sample": ("temperature",),
+    "student_rollouts": _SHARD,
+    "teacher_continuations": _SHARD,
+    "mixed_policy_sample": (),
+    "rejected_continuations": (),
+    "evaluation": ("checkpoint", "benchmark"),
+}
+"""Partition columns of each table, in path order."""
+
+RENAMED: Final = {"temperature": "sampling_temperature"}
+"""Columns that mean something else than the partition column of that name."""
+
+JOINED: Final[dict[str, str]] = {
+    "rejects": """
+        SELECT response_id, question_id, temperature, question_shard, domain, sample_index,
+               broken.rule, broken.evidence
+        FROM (SELECT *, unnest(broken_rules) AS broken FROM rejected_responses)
+    """,
+    "samples": """
+        SELECT r.response_id, r.question_id, r.temperature, r.question_shard, r.domain,
+               r.sample_index, r.question, q.answer AS reference_answer, q.source,
+               q."drop", q.line, r.sampling_temperature, r.finish_reason,
+               CASE WHEN x.response_id IS NOT NULL THEN 'rejected'
+                    WHEN f.response_id IS NOT NULL THEN 'kept' END AS verdict,
+               x.broken_rules, f.is_correct, f.reasoning, f.answer, f.response_text,
+               f.n_teacher_tokens, f.n_student_tokens,
+               p.n_sentences, p.n_teacher_sentences, p.n_student_sentences, p.n_shared_sentences,
+               p.teacher_sentence_share, p.p_teacher, p.p_student, p.mean_student_rank,
+               c.policy, c.score, c.rank, c.length_stratum, c.decision,
+               c.is_selected, c.is_random_control
+        FROM teacher_responses r
+        LEFT JOIN questions q USING (question_id, question_shard)
+        LEFT JOIN rejected_responses x USING (response_id, temperature, question_shard)
+        LEFT JOIN filtered_responses f USING (response_id, temperature, question_shard)
+        LEFT JOIN response_provenance p USING (response_id, temperature, question_shard)
+        LEFT JOIN divergence_candidates c USING (response_id, temperature)
+    """,
+    "sentences": """
+        SELECT s.*, f.question_id, f.domain,
+               decode(array_slice(encode(f.response_text), s.start_byte + 1, s.end_byte))
+                   AS sentence
+        FROM sentence_provenance s
+        JOIN filtered_responses f USING (response_id, temperature, question_shard)
+    """,
+    "training_samples": """
+        SELECT temperature || '_temperature' AS checkpoint, 'off_policy' AS policy,
+               response_id AS sample_id, response_id, question_id, domain, n_student_tokens
+        FROM divergence_sample WHERE temperature IN ('low', 'high')
+        UNION ALL
+        SELECT 'dasd', m.policy, m.sample_id, coalesce(t.response_id, m.sample_id),
+               m.question_id, m.domain, m.n_student_tokens
+        FROM mixed_policy_sample m
+        LEFT JOIN teacher_continuations t ON t.continuation_id = m.sample_id
+    """,
+}
+"""Views over several tables: answers with all that became of them, broken rules one per row,
+sentences with their text, and which rows trained which checkpoint."""
+
+
+def open_warehouse(root: Path) -> DuckDBPyConnection:
+    """A DuckDB connection over a lake; what is not in the lake is an empty view.
+
+    The partition columns of a view are named as in the lake's paths. Where a table has a column
+    `temperature` of its own, the value that was sampled at, it is `sampling_temperature` here.
+
+    Args:
+        root: the lake's root folder; of a lake in a bucket, its folder on this machine. The tables
+            are then read where they are, over the network, and only what a query needs of them.
+
+    Raises:
+        ContractError: there is no lake, or a path in it has not the table's dimensions.
+        ObjectStoreError: the bucket cannot be read.
+    """
+    import duckdb
+
+    if not root.is_dir():
+        raise ContractError(f"{root}: there is no lake; `dasd run` makes it")
+    connection = duckdb.connect(
+        config={
+            "enable_external_access": "false",
+            # What does not fit into memory; each user has a folder, as nobody else may write there.
+            "temp_directory": str(Path(tempfile.gettempdir(), f"dasd-warehouse-{os.getuid()}")),
+        }
+    )
+    place = _place(root)
+    for table, schema in SCHEMAS.items():
+        columns = [
+            duckdb.ColumnExpression(name).alias(shown)
+            for name, shown in _columns(table, schema).items()
+        ]
+        connection.from_arrow(_dataset(place, table)).select(*columns).create_view(table)
+        for field in schema:
+            shown = RENAMED.get(field.name, field.name)
+            description = field.metadata[b"description"].decode().replace("'", "''")
+            connection.execute(f"COMMENT ON COLUMN {table}.\"{shown}\" IS '{description}'")
+    for name, query in JOINED.items():
+        connection.execute(f"CREATE VIEW {name} AS {query}")
+    connection.execute("SET lock_configuration = true")
+    return connection
+
+
+def _columns(table: str, schema: pa.Schema) -> dict[str, str]:
+    """Columns of a table's dataset, by the names they are shown under."""
+    dimensions = DIMENSIONS[table]
+    columns = {name: RENAMED.get(name, name) for name in schema.names if name not in dimensions}
+    columns |= {name: RENAMED[name] for name in RENAMED if name in schema.names}
+    return columns | {_partition_column(name): name for name in dimensions}
+
+
+def _partition_column(dimension: str) -> str:
+    """Name inside the dataset, where the file may have a column of the dimension's name."""
+    return f"partition:{dimension}"
+
+
+class _Folder:
+    """A lake in a folder."""
+
+    def __init__(self, root: Path) -> None:
+        from pyarrow.fs import LocalFileSystem
+
+        self.files: FileSystem = LocalFileSystem()
+        self._root = root
+
+    def partitions(self, table: str) -> Iterator[tuple[list[str], str]]:
+        """Folders between the table and each of its files, and the path of the file."""
+        for file in sorted((self._root / table).rglob("data.parquet")):
+            yield list(file.relative_to(self._root / table).parts[:-1]), str(file)
+
+
+class _Bucket:
+    """A lake in a bucket."""
+
+    def __init__(self, uri: str) -> None:
+        from resources.lake.bucket import Bucket
+
+        self._bucket = Bucket(uri)
+        self.files: FileSystem = self._bucket.filesystem()
+
+    def partitions(self, table: str) -> Iterator[tuple[list[str], str]]:
+        """The same of objects."""
+        for key in self._bucket.keys(f"{table}/"):
+            *folders, name = key.split("/")[1:]
+            if name == "data.parquet":
+                yield folders, self._bucket.path(key)
+
+
+def _place(root: Path) -> _Folder | _Bucket:
+    uri = bucket_of(root)
+    return _Bucket(uri) if uri else _Folder(root)
+
+
+def _dataset(place: _Folder | _Bucket, table: str) -> ds.Dataset:
+    """The partitions of a table that are in the lake, with their keys as columns.
+
+    A column that a file of an older version has not is null there.
+    """
+    import pyarrow.dataset as ds
+
+    layout = ds.ParquetFileFormat()
+    keys = [pa.field(_partition_column(name), pa.string()) for name in DIMENSIONS[table]]
+    fragments = []
+    for folders, path in place.partitions(table):
+        parts = [part.partition("=") for part in folders]
+        if tuple(name for name, _, _ in parts) != DIMENSIONS[table]:
+            raise ContractError(
+                f"{path}: expected partitions {'/'.join(DIMENSIONS[table]) or '(none)'} of {table}"
+            )
+        conditions = [ds.field(_partition_column(name)) == key for name, _, key in parts]
+        condition = ds.scalar(True)
+        for next_condition in conditions:
+            condition = condition & next_condition
+        fragments.append(layout.make_fragment(path, place.files, condition))
+    # Nullable throughout: old files may lack a column, and nobody writes through the warehouse.
+    columns = [field.with_nullable(True) for field in SCHEMAS[table]]
+    return ds.FileSystemDataset(fragments, pa.schema([*columns, *keys]), layout, place.files)

@@ -1,0 +1,97 @@
+"""What an earlier materialization has is not asked for again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from support.stub_engine import StubEngine
+
+from dasd_assets.answering.earlier import SAMPLED
+from dasd_assets.teacher_responses.sampling import sample_responses
+from resources.lake.contracts import QUESTIONS
+from resources.lake.lake import Lake
+
+CELL = {"temperature": "high", "question_shard": "s1"}
+
+
+def questions(*texts: str) -> pa.Table:
+    rows = [
+        {
+            "question_id": f"q-{text}", "drop": "d.jsonl", "line": line, "domain": "math",
+            "question": text, "answer": "1", "difficulty": None, "source": None,
+        }
+        for line, text in enumerate(texts)
+    ]  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=QUESTIONS)
+
+
+def materialize(lake: Lake, engine: Any, *texts: str, seed: int = 0) -> pa.Table:
+    journal = lake.journal("teacher_responses", CELL)
+    rows = sample_responses(
+        questions(*texts), engine, temperature_name="high", temperature=1.0,
+        samples_per_question=3, top_p=1.0, max_tokens=100, system_prompt="s",
+        reasoning_effort="high", seed=seed, journal=journal,
+        earlier=lake.earlier("teacher_responses", CELL, ["response_id", *SAMPLED]),
+    )  # fmt: skip
+    lake.write("teacher_responses", rows, CELL)
+    journal.unlink()
+    return lake.read("teacher_responses", CELL)
+
+
+def n_not_whole(rows: pa.Table) -> int:
+    """Answers that are empty or lack a finite logprob: those are asked for again."""
+    return sum(
+        not row["token_ids"]
+        or len(row["token_ids"]) != len(row["logprobs"])
+        or not np.isfinite(row["logprobs"]).all()
+        for row in rows.to_pylist()
+    )
+
+
+def assert_same(found: pa.Table, expected: pa.Table) -> None:
+    """Equal, NaN included."""
+    assert repr(found.to_pylist()) == repr(expected.to_pylist())
+
+
+def test_only_what_is_new_edited_or_broken_is_asked_for(tmp_path: Path) -> None:
+    lake = Lake(root=str(tmp_path / "lake"))
+    texts = [f"question {n}" for n in range(40)]
+    first = materialize(lake, StubEngine(), *texts)
+    broken = n_not_whole(first)
+    assert 0 < broken < 40
+
+    engine = StubEngine()
+    assert_same(materialize(lake, engine, *texts), first)
+    assert len(engine.asked) == broken
+
+    edited = ["new", *reversed(texts[1:]), "question 0?"]
+    engine = StubEngine()
+    rows = materialize(lake, engine, *edited)
+    of_kept = first.filter([row != "question 0" for row in first["question"].to_pylist()])
+    assert len(engine.asked) == 2 * 3 + n_not_whole(of_kept)
+    fresh = Lake(root=str(tmp_path / "fresh"))
+    assert_same(rows, materialize(fresh, StubEngine(), *edited))
+
+
+def test_other_settings_ask_for_everything(tmp_path: Path) -> None:
+    lake = Lake(root=str(tmp_path))
+    materialize(lake, StubEngine(), "a", "b")
+    engine = StubEngine()
+    materialize(lake, engine, "a", "b", seed=1)
+    assert len(engine.asked) == 6
+
+
+def test_a_file_of_another_schema_has_nothing_to_take_over(tmp_path: Path) -> None:
+    lake = Lake(root=str(tmp_path))
+    rows = materialize(lake, StubEngine(), "a", "b")
+    pq.write_table(
+        rows.rename_columns([*rows.column_names[:-1], "old"]),
+        lake.path("teacher_responses", CELL),
+    )
+    engine = StubEngine()
+    assert_same(materialize(lake, engine, "a", "b"), rows)
+    assert len(engine.asked) == 6

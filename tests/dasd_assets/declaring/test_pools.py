@@ -1,0 +1,48 @@
+"""The pools of one machine hold what the assets declare, and are set on the instance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from support.gpu_location import defs
+
+from dasd_assets.declaring.declare import declared
+from dasd_assets.declaring.pools import asked_of_pools, set_pool_limits
+from resources.compute.declared import TrainingCompute
+from resources.compute.gpus import TooFewGpusError
+
+
+def test_the_largest_step_of_a_pool_counts() -> None:
+    assets = [asset for asset in defs.assets or [] if isinstance(asset, dg.AssetsDefinition)]
+    assert asked_of_pools(assets) == {"student": 1, "teacher": 2}
+
+
+def test_of_training_over_several_machines_those_of_the_first_count() -> None:
+    training = TrainingCompute(gpus=16, hosts={"node-0": 8, "node-1": 8}, pool="training")
+
+    @dg.asset(**declared("g", training, "1", kinds={"x"}))
+    def checkpoint() -> None: ...
+
+    assert asked_of_pools([checkpoint]) == {"training": 8}
+
+
+@pytest.mark.parametrize(
+    ("gpus", "slots"),
+    [(3, {"student": 1, "teacher": 1}), (8, {"student": 4, "teacher": 2}), (0, {})],
+)
+def test_slots_are_set_where_there_are_gpus(
+    gpus: int, slots: dict[str, int], tmp_path: Path
+) -> None:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        assert set_pool_limits(instance, defs, gpus) == slots
+        told = instance.event_log_storage.get_pool_limits()
+        assert {pool.name: pool.limit for pool in told} == slots
+
+
+def test_too_few_gpus_are_refused_before_anything_is_set(tmp_path: Path) -> None:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        with pytest.raises(TooFewGpusError, match=r"student \(1\), teacher \(2\).*there are 2"):
+            set_pool_limits(instance, defs, 2)
+        assert not instance.event_log_storage.get_pool_limits()

@@ -1,0 +1,188 @@
+"""Curation: every row in exactly one table, once in all shards, in no evaluation set."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dasd_assets.questions.curation.normalisation import normalise, question_id, words
+from resources.lake.contracts import BENCHMARK_QUESTIONS, QUESTIONS, RAW_QUESTIONS
+from tests.support.curation import Result, curate, settings_of
+
+NGRAM = 4
+EXACT = settings_of(decontamination_ngram_words=NGRAM, near_duplicate_jaccard=None)
+
+
+def raw(*questions: str, domain: str = "math", first_line: int = 1) -> pa.Table:
+    rows = [
+        {"drop": "d.jsonl", "line": line, "question": q, "domain": domain, "answer": "1"}
+        for line, q in enumerate(questions, first_line)
+    ]
+    return pa.Table.from_pylist(rows, schema=RAW_QUESTIONS)
+
+
+def benchmark(*questions: str) -> pa.Table:
+    rows = [
+        {"question_id": "b", "benchmark": "aime", "domain": "math", "question": q, "answer": "1"}
+        for q in questions
+    ]
+    return pa.Table.from_pylist(rows, schema=BENCHMARK_QUESTIONS)
+
+
+def elsewhere(**shard_of: str) -> dict[str, pa.Table]:
+    """Questions of other shards: shard -> table, from question_id -> shard."""
+    return {
+        shard: pa.Table.from_pylist(
+            [
+                {"question_id": i, "domain": "math", "question": i, "answer": "1", "drop": "o",
+                 "line": 1}
+                for i, name in shard_of.items() if name == shard
+            ],
+            schema=QUESTIONS,
+        )
+        for shard in sorted(set(shard_of.values()))
+    }  # fmt: skip
+
+
+def curated(
+    rows: pa.Table, others: dict[str, pa.Table] | None = None, held_out: pa.Table | None = None
+) -> Result:
+    return curate(rows, EXACT, others=others, held_out=held_out)
+
+
+def verdicts(result: Result) -> list[tuple[int, str, str]]:
+    return [(r["line"], r["reason"], r["evidence"]) for r in result.rejected.to_pylist()]
+
+
+@pytest.mark.parametrize(
+    "other", ["what is É ?", "What\n is\u00a0\tE\u0301\u3000?", "  WHAT IS é ?\n", "What is É ?"]
+)
+def test_case_white_space_and_composition_do_not_make_another_question(other: str) -> None:
+    assert question_id("math", "What is é ?") == question_id("math", other)
+
+
+def test_domain_and_words_make_another_question() -> None:
+    ids = [("math", "a b"), ("code", "a b"), ("math", "ab"), ("math", "a b?")]
+    assert len({question_id(*each) for each in ids}) == len(ids)
+
+
+def test_questions_are_trimmed_and_composed_but_keep_their_case_and_inner_space() -> None:
+    (kept,) = curated(raw(" Was ist  E\u0301?\n")).questions["question"].to_pylist()
+    assert kept == "Was ist  \u00c9?" == normalise(kept)
+
+
+def test_of_equal_questions_the_first_stays_and_is_the_evidence() -> None:
+    result = curated(raw("one?", "two?", " ONE? ", "three?", "one?", first_line=5))
+    assert result.questions["line"].to_pylist() == [5, 6, 8]
+    assert verdicts(result) == [
+        (7, "duplicate_in_drop", "line 5"),
+        (9, "duplicate_in_drop", "line 5"),
+    ]
+
+
+def test_equal_words_in_two_domains_are_two_questions() -> None:
+    both = pa.concat_tables([raw("one?"), raw("one?", domain="science", first_line=2)])
+    assert curated(both).questions.num_rows == 2
+
+
+def test_a_question_of_another_shard_is_rejected_and_the_shard_named() -> None:
+    others = elsewhere(**{question_id("math", "one?"): "drop-07"})
+    result = curated(raw("One?", "two?", "one?"), others)
+    assert result.questions["line"].to_pylist() == [2]
+    assert verdicts(result) == [
+        (1, "duplicate_of_shard", "drop-07"),
+        (3, "duplicate_in_drop", "line 1"),
+    ]
+
+
+def test_shared_ngrams_are_contamination_and_the_evidence() -> None:
+    held_out = benchmark("Compute the sum of all primes below ten.")
+    result = curated(
+        raw(
+            "Now: THE sum, of all! But of evens.",
+            "the sum of evens of all primes",
+            "sum of the all primes below ten",
+        ),
+        held_out=held_out,
+    )
+    assert result.questions["line"].to_pylist() == [2]
+    assert verdicts(result) == [
+        (1, "contaminated", "the sum of all (aime)"),
+        (3, "contaminated", "all primes below ten (aime)"),
+    ]
+
+
+def test_a_question_shorter_than_the_ngram_is_compared_whole() -> None:
+    held_out = benchmark("What is six?")
+    result = curated(raw("what is SIX", "what is six times two", "is six?"), held_out=held_out)
+    assert result.questions["line"].to_pylist() == [2, 3]
+    assert verdicts(result) == [(1, "contaminated", "what is six (aime)")]
+
+
+def test_a_short_question_with_another_operator_is_another_question() -> None:
+    held_out = benchmark("Is 3 - 4?", "Six?")
+    result = curated(raw("Is 3 + 4?", "IS 3 -4", "seven?"), held_out=held_out)
+    assert verdicts(result) == [(2, "contaminated", "is 3 - 4 (aime)")]
+
+
+def test_a_question_of_exactly_the_ngrams_length_is_found_inside_a_longer_one() -> None:
+    held_out = benchmark("Tell me: what is 3 - 4? Quickly.")
+    result = curated(raw("What is 3 + 4?"), held_out=held_out)
+    assert verdicts(result) == [(1, "contaminated", "what is 3 4 (aime)")]
+
+
+def test_a_question_without_words_has_nothing_in_common_with_another() -> None:
+    result = curated(raw("∑ ∫ ?", "+"), held_out=benchmark("→ ∞ !"))
+    assert result.questions.num_rows == 2
+
+
+def test_no_rows_and_no_evaluation_set_are_fine() -> None:
+    assert curated(raw(), held_out=benchmark("a b c d")).questions.num_rows == 0
+    assert curated(raw("a b c d")).questions.num_rows == 1
+
+
+VOCABULARY = st.sampled_from(["a", "B", "b", "é", "e\u0301", "7", "?"])
+QUESTION = st.lists(VOCABULARY, min_size=1, max_size=7).map(" ".join)
+
+
+def shares_ngram(question: str, held_out: list[str]) -> bool:
+    def grams(text: str) -> set[tuple[str, ...]]:
+        found = words(normalise(text))
+        size = min(len(found), NGRAM)
+        return {tuple(found[i : i + size]) for i in range(len(found) - size + 1)} - {()}
+
+    return any(grams(question) & grams(other) for other in held_out)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    questions=st.lists(QUESTION, max_size=6),
+    others=st.lists(QUESTION, max_size=2),
+    held_out=st.lists(QUESTION, max_size=2),
+)
+def test_every_row_is_in_exactly_one_table_for_a_reason_that_holds(
+    questions: list[str], others: list[str], held_out: list[str]
+) -> None:
+    taken = {question_id("math", q): "other" for q in others}
+    result = curated(raw(*questions), elsewhere(**taken), benchmark(*held_out))
+    kept, rejected = result.questions["line"].to_pylist(), result.rejected["line"].to_pylist()
+    assert kept == sorted(kept)
+    assert rejected == sorted(rejected)
+    assert sorted(kept + rejected) == list(range(1, len(questions) + 1))
+    seen: set[str] = set()
+    for line, question in enumerate(questions, 1):
+        identity = question_id("math", question)
+        reason = (
+            "duplicate_in_drop"
+            if identity in seen
+            else "duplicate_of_shard"
+            if identity in taken
+            else "contaminated"
+            if shares_ngram(question, held_out)
+            else None
+        )
+        seen.add(identity)
+        assert (line in kept) == (reason is None)
+        assert reason in (None, *(r for at, r, _ in verdicts(result) if at == line))

@@ -1,0 +1,126 @@
+"""Pictures and pages of a run: what there is, how large it is, and that an empty lake has them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.small_lake import make_small_lake
+from typer.testing import CliRunner
+
+from dasd_assets.cli.main import app
+from dasd_assets.declaring.declare import as_metadata
+from dasd_assets.profile import load_profile
+from dasd_assets.reporting import pictures
+from dasd_assets.reporting.collect import training_logs
+from dasd_assets.reporting.examples import best_ranked, example_answers, last_ranked
+from resources.lake.contracts import ContractError
+from resources.lake.lake import Lake
+from resources.lake.warehouse import open_warehouse
+
+CELL = {"temperature": "low", "question_shard": "drop-01"}
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    lake = Lake(root=str(tmp_path / "home" / "lake"))
+    make_small_lake(lake)
+    return lake
+
+
+def test_assets_get_pictures_that_are_small_enough_for_the_event_log(lake: Lake) -> None:
+    root = Path(lake.root)
+    for figures, names in (
+        (pictures.response_pictures(root, CELL), {"likelihood_density", "lengths"}),
+        (
+            pictures.provenance_pictures(root, CELL),
+            {
+                "classes_by_position",
+                "classes_by_position_right",
+                "classes_by_position_wrong",
+                "along_one_answer",
+            },
+        ),
+        (pictures.sample_pictures(root, "low"), {"scores", "lengths"}),
+        (
+            pictures.rollout_pictures(open_warehouse(root), {"question_shard": "drop-01"}),
+            {"cut_off_rate_by_length"},
+        ),
+    ):
+        assert set(figures) == names
+        for shown in as_metadata(figures).values():
+            text = str(shown.value)
+            assert text.startswith("![")
+            assert 1_000 < len(text) < 100_000
+
+
+def test_the_score_is_named_by_its_policy(lake: Lake) -> None:
+    figure = pictures.sample_pictures(Path(lake.root), "low")["scores"]
+    assert figure.axes[0].get_xlabel() == "divergence score"
+
+
+def test_the_answer_that_is_drawn_has_the_most_of_all_classes(lake: Lake) -> None:
+    found = pictures._varied_answer(open_warehouse(Path(lake.root)), {})
+    assert [row["sentence_class"] for row in found] == ["teacher", "student"]  # r4
+
+
+def test_training_logs_are_those_of_the_trained_stages(lake: Lake) -> None:
+    assert list(training_logs(lake)) == ["low_temperature", "high_temperature"]
+
+
+def test_an_empty_lake_has_empty_pictures(tmp_path: Path) -> None:
+    warehouse = open_warehouse(tmp_path)
+    made = list(pictures.run_pictures([], [], {}, warehouse, load_profile("tiny")))
+    assert "along-one-answer" not in {picture.name for picture in made}
+    assert len({picture.name for picture in made}) == len(made) > 6
+    assert set(pictures.provenance_pictures(tmp_path, CELL)) == {
+        "classes_by_position", "along_one_answer"
+    }  # fmt: skip
+
+
+def test_examples_are_chosen_per_domain_and_shown_in_order(lake: Lake) -> None:
+    warehouse = open_warehouse(Path(lake.root))
+    assert best_ranked(warehouse, "low") == ["r1"]
+    assert best_ranked(warehouse, "high") == []
+    assert last_ranked(warehouse, "low") == ["r2"]
+    first, second = example_answers(warehouse, ["r2", "no such id", "r1", "r3"])
+    assert (first.response_id, second.response_id) == ("r2", "r1")
+    assert second.about["decision"] == "selected"
+    assert second.about["Teacher Sentences"] == "1 of 2"
+    assert second.sentences.num_rows == 2
+    assert second.picture.startswith("<svg")
+    assert example_answers(warehouse, ["r1"], "high") == []
+
+
+def test_the_page_of_a_sample_has_the_best_and_the_last(lake: Lake) -> None:
+    page = pictures.sample_page(Path(lake.root), "low")
+    assert page.count("<article") == 2
+    assert page.index("r1") < page.index("r2")
+
+
+def test_a_page_needs_no_teacher_responses_and_says_which_answer_is_gone(lake: Lake) -> None:
+    lake.path("teacher_responses", CELL).unlink()
+    assert pictures.sample_page(Path(lake.root), "low").count("<article") == 2
+    lake.path("filtered_responses", CELL).unlink()
+    with pytest.raises(ContractError, match="filtered_responses low/drop-01: the answer r"):
+        pictures.sample_page(Path(lake.root), "low")
+
+
+def test_dasd_pictures_writes_png_files(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DASD_PROFILE", "tiny")
+    monkeypatch.setenv("DASD_HOME", str(tmp_path / "home"))
+    folder = tmp_path / "docs" / "images"
+    result = CliRunner().invoke(app, ["pictures", str(folder)])
+    assert result.exit_code == 0, result.output
+    files = {file.stem: file.read_bytes() for file in folder.iterdir()}
+    assert {"stages", "funnel", "likelihood-density", "class-share-by-position", "scores-low",
+            "along-one-answer", "filtered-lengths", "training",
+            "cut-off-rate"} <= set(files)  # fmt: skip
+    for content in files.values():
+        assert content.startswith(b"\x89PNG\r\n\x1a\n")
+    monkeypatch.setenv("DASD_HOME", str(tmp_path / "nothing"))
+    refused = CliRunner().invoke(app, ["pictures", str(folder)])
+    assert refused.exit_code == 2
+    assert "`dasd run` makes it" in refused.stderr

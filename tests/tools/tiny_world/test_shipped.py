@@ -1,0 +1,77 @@
+"""What is shipped in `tiny_world/` is what the generator makes and what the manifest says."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tools.tiny_world.build import MANIFEST, file_hashes, write_questions
+from tools.tiny_world.measuring import sample, summary
+from tools.tiny_world.questions import DOMAINS, evaluation_problems
+
+SHIPPED = Path(__file__).parents[3] / "tiny_world"
+MAX_MODEL_BYTES = 10_000_000
+
+
+@pytest.fixture(scope="module")
+def manifest() -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((SHIPPED / MANIFEST).read_text(encoding="utf-8"))
+    return content
+
+
+def test_files_are_those_of_the_manifest(manifest: dict[str, Any]) -> None:
+    assert file_hashes(SHIPPED) == manifest["files"]
+    models = {name: f for name, f in manifest["files"].items() if name.startswith("models/")}
+    assert sum(f["bytes"] for f in models.values()) <= MAX_MODEL_BYTES
+    assert any(name.endswith(".safetensors") for name in models)
+
+
+def test_questions_regenerate_byte_for_byte(manifest: dict[str, Any], tmp_path: Path) -> None:
+    write_questions(tmp_path, manifest["seed"])
+    made = {
+        path.relative_to(tmp_path).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in tmp_path.rglob("*.jsonl")
+    }
+    shipped = {
+        name: f["sha256"] for name, f in manifest["files"].items() if name.endswith(".jsonl")
+    }
+    assert made == shipped
+
+
+def test_recorded_accuracy_is_what_the_demo_needs(manifest: dict[str, Any]) -> None:
+    teacher, student = manifest["measured"]["teacher"], manifest["measured"]["student"]
+    assert teacher["0.6"]["accuracy"] >= student["1.0"]["accuracy"] + 0.20
+    assert teacher["1.0"]["accuracy"] <= teacher["0.6"]["accuracy"] - 0.05
+    assert student["1.0"]["accuracy"] < 0.50
+    assert {"loop", "tool_call", "no_final"} <= set(teacher["1.0"]["flaw_rates"])
+    for measured in (teacher["0.6"], teacher["1.0"], student["1.0"]):
+        assert measured["n"] >= 500
+        assert set(measured["accuracy_per_domain"]) == set(DOMAINS)
+
+
+def test_the_teacher_is_right_on_nine_of_ten_questions(manifest: dict[str, Any]) -> None:
+    assert manifest["measured"]["teacher"]["0.6"]["accuracy"] >= 0.90
+
+
+@pytest.mark.parametrize(("name", "temperature"), [("teacher", 0.6), ("student", 1.0)])
+def test_accuracy_measured_again_is_near_the_recorded(
+    manifest: dict[str, Any], name: str, temperature: float
+) -> None:
+    folder = SHIPPED / "models" / name
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert model.config.vocab_size == len(tokenizer)
+    assert model.num_parameters() == manifest["parameters"][name]
+    # Other questions than the first of each domain are left to the build: this is a spot check.
+    problems = [p for group in evaluation_problems(manifest["seed"]).values() for p in group[:12]]
+    again = summary(sample(model, tokenizer, problems, temperature, seed=1))
+    recorded = manifest["measured"][name][str(temperature)]["accuracy"]
+    # Four standard errors of this small sample.
+    bound = 4 * math.sqrt(recorded * (1 - recorded) / len(problems))
+    assert abs(again["accuracy"] - recorded) <= bound

@@ -1,0 +1,233 @@
+"""The page docs/results.md, written from the numbers; its last section is a person's."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from dasd_assets.profile import Profile
+from dasd_assets.reporting.figures import to_png, words
+from tools.ablation.arms import BASE, CLAIMS, LOOKED_INTO, STAGES, Arm
+from tools.ablation.findings import VERDICTS, finding, interval, p_text, points, summary
+from tools.ablation.plots import arm_dots, difference_dots, right_share_dots, stage_bars
+from tools.ablation.results import ArmResult, Compared, arm_results, compared
+from tools.ablation.statistics import Effect, difference
+from tools.ablation.steps import Step, record
+
+if TYPE_CHECKING:
+    from resources.lake.lake import Lake
+
+HAND_WRITTEN: Final = "<!-- Below this line a person writes; `tools.ablation` leaves it alone. -->"
+NOTHING_YET: Final = "\n\n## Why\n\nNobody has looked into it yet.\n"
+
+
+def write_page(
+    out: Path, store: Lake, profile: Profile, steps: Sequence[Step], arms: Sequence[Arm]
+) -> list[str]:
+    """Write the page and its pictures; what a person wrote at the end of an older one is kept.
+
+    Args:
+        steps: of all seeds, all of them finished.
+
+    Returns:
+        The findings, a line each.
+    """
+    settings = profile.evaluation
+    results = arm_results(store, steps, arms, list(settings.benchmarks), settings.confidence)
+    claims = compared(results, CLAIMS, settings.confidence)
+    looked_into = compared(results, LOOKED_INTO, settings.confidence)
+    stages = [results[name] for name in STAGES if name in results]
+    images = out.parent / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    labels = {name: result.label for name, result in results.items()}
+    for name, figure in {
+        "results-arms": arm_dots(list(results.values())),
+        "results-differences": difference_dots(claims, labels),
+        "results-right-share": right_share_dots(list(results.values())),
+        "results-stages": stage_bars(stages),
+    }.items():
+        (images / f"{name}.png").write_bytes(to_png(figure))
+    generated = render(
+        results, claims, looked_into, stages, arms, profile, runs=_runs(store, steps),
+        n_seeds=len({step.seed for step in steps}),
+    )  # fmt: skip
+    out.write_text(generated + HAND_WRITTEN + by_hand(out), encoding="utf-8")
+    return [*map(finding, [*claims, *looked_into]), "", summary(claims)]
+
+
+def render(
+    results: Mapping[str, ArmResult],
+    claims: Sequence[Compared],
+    looked_into: Sequence[Compared],
+    stages: Sequence[ArmResult],
+    arms: Sequence[Arm],
+    profile: Profile,
+    *,
+    runs: str,
+    n_seeds: int,
+) -> str:
+    """The generated part of the page."""
+    settings = profile.evaluation
+    n_questions = sum(values.shape[1] for values in results[BASE].accuracies.values())
+    labels = {name: result.label for name, result in results.items()}
+    return f"""# The paper's claims, tried in small
+
+Written by `make ablation` (--seeds {n_seeds}) as found; only the last section
+is written by a person. Profile `{profile.name}`, {n_seeds} seeds, {n_questions} questions in
+{len(settings.benchmarks)} evaluation sets with {settings.samples_per_question} answers each at
+T = {settings.temperature:g} and each seed. {runs}
+
+The models are tiny and know a handful of kinds of questions. What shows here need not show at 4B
+parameters, and what does not show here is no evidence against the paper.
+
+## Findings
+
+{summary(claims)} The p-values are not corrected for the number of comparisons.
+
+{_findings("the paper says", claims, labels)}
+
+![Paired differences](images/results-differences.png)
+
+Not in the paper, but looked into:
+
+{_findings("it might be that", looked_into, labels)}
+
+![Accuracy by right answers in the sample](images/results-right-share.png)
+
+## Arms
+
+{_arms(results, arms, labels)}
+
+Means over the seeds. *Right* is the share of the sample's answers that their grader finds right
+(the paper has no such rule, and nothing here filters by it), *Teacher Sentences* the mean share of
+them in an answer. Accuracy is the mean over the evaluation sets with its
+{settings.confidence:.0%} interval.
+
+![Accuracy of every arm](images/results-arms.png)
+
+## Stages
+
+{_stages(stages, settings.confidence)}
+
+Right answers in %; below the mean over the sets, the gain over the row above in points.
+
+![Accuracy after each stage](images/results-stages.png)
+
+## What is compared with what
+
+- A seed is added to the profile's seeds of selection (random draws, and which of equally ranked
+  answers go first), training (order of the samples), rollouts, cuts, continuations and evaluation.
+  Within a seed all arms answer the same questions with the same request seeds, and arms that share
+  a stage share its checkpoint.
+- *At random* is the random control of `divergence_sample`: drawn from the same candidates with as
+  many tokens in each domain.
+- *High* and *low* have the profile's budgets; where they are compared with each other, the high
+  sample is a divergence-aware one with as many tokens as the low one.
+- *Double high* is one training on one divergence-aware sample of the high temperature, with as many
+  tokens as the low and the high sample together: as many as *low → high* sees in its two stages.
+- *Off-policy only* goes on from the same checkpoint as *mixed*, with the same settings and as many
+  tokens, all of them from the two divergence-aware samples.
+- *Masked* takes no loss on the student's own prefix; the tokens are the same.
+
+## How chance is measured
+
+Seeds and questions are both drawn, and crossed. The squared standard error of a mean, or of a
+paired difference, is the one over seeds plus the one over questions (within each evaluation set).
+That is Clark's min F' (1973) with Satterthwaite's degrees of freedom, and errs on the wide side.
+*p* is for other seeds and other questions; *p seeds* (a paired t test over the seeds) takes the
+questions as given, *p questions* (over the questions' means) takes the seeds as given.
+A claim is called shown when its interval lies above 0, and by no other rule.
+
+"""
+
+
+def _findings(first: str, comparisons: Iterable[Compared], labels: Mapping[str, str]) -> str:
+    rows = [
+        (
+            each.comparison.claim,
+            f"{labels[each.comparison.better]} − {labels[each.comparison.worse]}",
+            points(each.effect.value), interval(each.effect), p_text(each.effect.p_value),
+            p_text(each.effect.p_seeds), p_text(each.effect.p_questions),
+            VERDICTS[each.effect.verdict],
+        )
+        for each in comparisons
+    ]  # fmt: skip
+    headers = (first, "compared", "points", "interval", "p", "p seeds", "p questions",
+               "in small")  # fmt: skip
+    return _table(headers, rows)
+
+
+def _arms(results: Mapping[str, ArmResult], arms: Sequence[Arm], labels: Mapping[str, str]) -> str:
+    starts = {arm.name: labels[arm.starts_from] for arm in arms}
+    rows = [
+        (
+            result.label,
+            starts.get(name, "–"),
+            _mean(result, "n_samples", ",.0f"),
+            _mean(result, "n_tokens", ",.0f"),
+            _mean(result, "right_share", ".1%"),
+            _mean(result, "teacher_sentence_share", ".1%"),
+            _mean(result, "steps", ",.0f"),
+            _accuracy(result.mean),
+            f"{result.mean_tokens:.0f}",
+            f"{result.truncated_share:.1%}",
+        )
+        for name, result in results.items()
+    ]
+    headers = ("arm", "starts from", "samples", "tokens", "right", "Teacher Sentences", "steps",
+               "accuracy", "tokens per answer", "cut off")  # fmt: skip
+    return _table(headers, rows)
+
+
+def _mean(result: ArmResult, name: str, form: str) -> str:
+    return format(result.training[name], form) if name in result.training else "–"
+
+
+def _stages(stages: Sequence[ArmResult], confidence: float) -> str:
+    rows = []
+    for before, stage in zip([None, *stages], stages, strict=False):
+        gain = difference(stage.accuracies, before.accuracies, confidence) if before else None
+        rows.append(
+            (
+                stage.label,
+                *(f"{100 * found.value:.1f}" for found in stage.by_benchmark.values()),
+                _accuracy(stage.mean),
+                f"{points(gain.value)} ({interval(gain)}, p {p_text(gain.p_value)})"
+                if gain
+                else "–",
+            )
+        )
+    names = [words(name) for name in stages[0].by_benchmark]
+    return _table(("checkpoint", *names, "mean", "gain"), rows)
+
+
+def _accuracy(found: Effect) -> str:
+    return f"{100 * found.value:.1f} ({100 * found.low:.1f} to {100 * found.high:.1f})"
+
+
+def _table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [headers, ["---"] * len(headers), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _runs(store: Lake, steps: Sequence[Step]) -> str:
+    """Commit, libraries, processor time: as the steps noted them."""
+    records = [record(store, step) or {} for step in steps]
+    commits = " and ".join(sorted({f"`{made['commit']}`" for made in records}))
+    libraries = sorted({f"{name} {version}" for made in records
+                        for name, version in made["libraries"].items()})  # fmt: skip
+    hours = sum(made["seconds"] for made in records) / 3600
+    return (
+        f"Commit {commits}; Python {platform.python_version()}, {', '.join(libraries)}; "
+        f"{len(records)} steps of one core each, {hours:.1f} hours together, "
+        f"on {os.cpu_count()} cores."
+    )
+
+
+def by_hand(out: Path) -> str:
+    """What a person wrote at the end of an older page."""
+    text = out.read_text(encoding="utf-8") if out.is_file() else ""
+    return text.partition(HAND_WRITTEN)[2] or NOTHING_YET

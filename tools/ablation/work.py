@@ -1,0 +1,156 @@
+"""One step of the ablation, done: trained and evaluated, or sampled; nothing is done twice."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+
+from dasd_assets.evaluation.evaluate import EARLIER, evaluate_checkpoint
+from dasd_assets.profile import Profile
+from formats.checkpoint_folder import LOG
+from tools.ablation.arms import MIXED_POLICY, OFF_POLICY, ROLLOUT_STUDENT, Arm
+from tools.ablation.mixed import write_mixed_samples
+from tools.ablation.samples import sample_place
+from tools.ablation.steps import (
+    MIXED_SAMPLES,
+    Step,
+    checkpoint_folder,
+    evaluation_place,
+    record,
+    training_of,
+    write_record,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from resources.engines.inference import InferenceModel
+    from resources.lake.lake import Lake
+
+LIBRARIES: Final = ("torch", "transformers", "accelerate", "numpy", "pyarrow")
+
+
+def do_step(
+    step: Step,
+    *,
+    store: Lake,
+    profile: Profile,
+    student: InferenceModel,
+    teacher: InferenceModel,
+    questions: Mapping[str, pa.Table],
+    references: Mapping[str, str],
+    commit: str,
+) -> None:
+    """Do a step, unless a process that outlived its launcher has done it or is at it.
+
+    Args:
+        questions: evaluation set -> rows with the schema BENCHMARK_QUESTIONS.
+        references: question_id of the training questions -> reference answer as JSON.
+        commit: what is running, for the record.
+    """
+    with _only_one(store, step):
+        if record(store, step) is not None:
+            return
+        started = time.monotonic()
+        if step.name == MIXED_SAMPLES:
+            checkpoint = checkpoint_folder(store, step.seed, ROLLOUT_STUDENT, step.start_key)
+            write_mixed_samples(
+                store, profile, step.seed, checkpoint=checkpoint, student=student,
+                teacher=teacher, references=references,
+            )  # fmt: skip
+            made: dict[str, Any] = {}
+        else:
+            base = student.inspect().path
+            folder = base if step.arm is None else _trained(step, step.arm, store, profile, base)
+            n_correct, n_answers = _evaluated(step, folder, store, profile, student, questions)
+            made = {"accuracy": n_correct / n_answers}
+            if step.arm is not None:
+                made |= _of_training(folder)
+        write_record(
+            store, step,
+            {
+                **made,
+                "seconds": round(time.monotonic() - started, 1),
+                "commit": commit,
+                "libraries": {name: version(name) for name in LIBRARIES},
+            },
+        )  # fmt: skip
+
+
+def _trained(step: Step, arm: Arm, store: Lake, profile: Profile, base: Path) -> Path:
+    """The arm's checkpoint; a killed training goes on from its restart point."""
+    from training.sft import SftConfig, train
+
+    start = base
+    if step.start_key:
+        start = checkpoint_folder(store, step.seed, arm.starts_from, step.start_key)
+    is_mixed = arm.sample in (MIXED_POLICY, OFF_POLICY)
+    table = "mixed_policy_sample" if is_mixed else "divergence_sample"
+    folder = checkpoint_folder(store, step.seed, arm.name, step.key)
+    config = SftConfig(
+        **training_of(arm, profile, step.seed).model_dump(),
+        model_path=str(start),
+        samples=[str(store.path(table, sample_place(step.seed, arm.sample)))],
+        system_prompt=profile.system_prompt,
+        output_dir=str(folder),
+        mask_student_prefix=arm.mask_student_prefix,
+        expected_model_path=str(base),
+    )
+    train(config, print)
+    return folder
+
+
+def _evaluated(
+    step: Step,
+    folder: Path,
+    store: Lake,
+    profile: Profile,
+    student: InferenceModel,
+    questions: Mapping[str, pa.Table],
+) -> tuple[int, int]:
+    """Answer every evaluation set; returns right answers and answers."""
+    n_correct = n_answers = 0
+    with student.open(str(folder)) as engine:
+        for benchmark, rows in questions.items():
+            place = evaluation_place(step, benchmark)
+            journal = store.journal("evaluation", place)
+            answers = evaluate_checkpoint(
+                rows, engine,
+                checkpoint=step.name,
+                settings=profile.evaluation,
+                system_prompt=profile.system_prompt,
+                seed=profile.seed + step.seed,
+                journal=journal,
+                verification=profile.verification,
+                earlier=store.earlier("evaluation", place, list(EARLIER)),
+            )  # fmt: skip
+            store.write("evaluation", answers, place)
+            journal.unlink(missing_ok=True)
+            verdicts = store.read("evaluation", place, ["is_correct"])["is_correct"].to_pylist()
+            n_correct += sum(verdicts)
+            n_answers += len(verdicts)
+    return n_correct, n_answers
+
+
+def _of_training(folder: Path) -> dict[str, Any]:
+    lines = (folder / LOG).read_text(encoding="utf-8").splitlines()
+    last = json.loads(lines[-1])
+    return {"steps": last["step"], "final_loss": last["loss"], "training_seconds": last["seconds"]}
+
+
+@contextmanager
+def _only_one(store: Lake, step: Step) -> Iterator[None]:
+    """Wait until no other process is at the same step."""
+    file = Path(store.root, "_locks", f"seed-{step.seed}-{step.name}")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

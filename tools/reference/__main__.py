@@ -1,0 +1,37 @@
+"""Write docs/reference and docs/cli.md anew."""
+
+from __future__ import annotations
+
+from dasd_assets.profile import PROJECT_ROOT, load_profile
+from tools.reference.assets import assets_page
+from tools.reference.checks import checks_page
+from tools.reference.commands import write_commands
+from tools.reference.settings import setting_paths, settings_page
+from tools.reference.shaped_by import shaped_by
+from tools.reference.tables import tables_page
+
+FOLDER = PROJECT_ROOT / "docs" / "reference"
+
+
+def pages() -> dict[str, str]:
+    """File name -> text of every page."""
+    profile = load_profile("tiny")
+    shaped = shaped_by(profile, setting_paths())
+    return {
+        "assets.md": assets_page(profile, shaped),
+        "tables.md": tables_page(),
+        "settings.md": settings_page(shaped),
+        "checks.md": checks_page(),
+    }
+
+
+def main() -> None:
+    """Write all pages."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name, text in pages().items():
+        (FOLDER / name).write_text(text, encoding="utf-8")
+    write_commands()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""The page of all tables of the lake."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from resources.lake.column_lineage import COLUMN_LINEAGE
+from resources.lake.contracts import RELEASED_LOGPROBS, RELEASED_SAMPLE, SCHEMAS
+from resources.lake.warehouse import DIMENSIONS
+from tools.reference.markdown import codes, page, table
+
+SIDE_TABLES = {
+    "quarantined_rows": "raw_questions",
+    "rejected_questions": "questions",
+    "question_signatures": "questions",
+    "rejected_responses": "filtered_responses",
+    "response_provenance": "sentence_provenance",
+    "divergence_candidates": "divergence_sample",
+    "rejected_continuations": "mixed_policy_sample",
+}
+"""Table -> the asset that writes it beside its main table, which has the asset's name."""
+
+INTRODUCTION = """\
+One table is `<DASD_HOME>/lake/<table>/<dimension>=<key>/…/data.parquet`, one file per partition.
+`dasd sql` has a view of each, in which the partition columns are columns too, and some that join
+them ([Look at the data](../look-at-the-data.md)). Types are Arrow's. A column is required unless it
+may be null. Logprobs are natural logarithms; names with `p_` are probabilities; offsets are bytes
+of UTF-8."""
+
+RELEASED = {
+    "A released training set": (
+        "Rows of `stage1_low_temperature` and `stage2_high_temperature` in the data sets that "
+        "`dataset_release` writes; those of `stage3_mixed_policy` are as in "
+        "[mixed_policy_sample](#mixed_policy_sample). See [Releasing](../release.md).",
+        RELEASED_SAMPLE,
+    ),
+    "A released companion": (
+        "Rows of `…_logprobs`: what the provenance of the answers was found from.",
+        RELEASED_LOGPROBS,
+    ),
+}
+
+
+def tables_page() -> str:
+    """Every table with its partitions and columns."""
+    parts = [INTRODUCTION]
+    for name, schema in SCHEMAS.items():
+        asset = SIDE_TABLES.get(name, name)
+        dimensions = DIMENSIONS[name]
+        said = f"partitioned by {codes(dimensions)}" if dimensions else "one file"
+        parts += [
+            f"## {name}",
+            f"Written by the asset [{asset}](assets.md#{asset}), {said}.",
+            _columns(schema, name),
+        ]
+    for title, (description, schema) in RELEASED.items():
+        parts += [f"## {title}", description, _columns(schema, None)]
+    return page("Tables", *parts)
+
+
+def _columns(schema: pa.Schema, name: str | None) -> str:
+    lineage = COLUMN_LINEAGE.get(name or "", {})
+    rows = [
+        (
+            f"`{field.name}`",
+            _type(field.type),
+            "yes" if field.nullable else "",
+            field.metadata[b"description"].decode(),
+            codes(f"{source.asset}.{source.column}" for source in lineage.get(field.name, ())),
+        )
+        for field in schema
+    ]
+    header = ["column", "type", "may be null", "what it is", "made from"]
+    if not lineage:
+        return table(header[:-1], [row[:-1] for row in rows])
+    return table(header, rows)
+
+
+def _type(kind: pa.DataType) -> str:
+    """Arrow's name; lists and structs without the names and marks that say nothing."""
+    if pa.types.is_list(kind):
+        return f"list of {_type(kind.value_type)}"
+    if pa.types.is_struct(kind):
+        return "{" + ", ".join(f"{field.name}: {_type(field.type)}" for field in kind) + "}"
+    return str(kind)

@@ -1,0 +1,74 @@
+"""Settings of a training stage: what the profile says of it, and what the program is given."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from resources.section import Probability, Section
+
+
+class Restart(Section):
+    """When a training run saves its whole state, to go on from it after a kill."""
+
+    every_steps: int = Field(0, ge=0, description="save after every so many steps; 0: not by steps")
+    every_minutes: float = Field(
+        15.0, ge=0.0, description="save when so many minutes have passed; 0: not by time"
+    )
+    keep: int = Field(2, ge=1, description="restart points kept; one of 4B parameters has ~56 GB")
+
+
+class Training(Section):
+    """Supervised fine-tuning settings (paper section 6.4.1 and the authors' training YAMLs)."""
+
+    epochs: int = Field(6, ge=1, description="passes over the samples")
+    learning_rate: float = Field(5e-5, gt=0.0, description="peak learning rate")
+    min_learning_rate: float = Field(1e-5, ge=0.0, description="end of the cosine")
+    warmup_ratio: Probability = Field(0.1, description="share of the steps with linear warm-up")
+    adam_beta1: float = Field(0.9, ge=0.0, lt=1.0, description="of AdamW")
+    adam_beta2: float = Field(0.95, ge=0.0, lt=1.0, description="of AdamW")
+    adam_epsilon: float = Field(1e-8, gt=0.0, description="of AdamW")
+    weight_decay: float = Field(0.1, ge=0.0, description="of AdamW")
+    max_grad_norm: float = Field(1.0, gt=0.0, description="gradients are clipped to this norm")
+    global_batch_size: int = Field(64, ge=1, description="packed sequences per optimiser step")
+    micro_batch_size: int = Field(1, ge=1, description="packed sequences per device and pass")
+    max_length: int = Field(65_536, ge=8, description="tokens of one packed sequence")
+    dtype: Literal["float32", "bfloat16"] = Field("bfloat16", description="compute precision")
+    attention: Literal["sdpa", "flash_attention_2", "flash_attention_3"] = Field(
+        "sdpa",
+        description="attention kernels; `sdpa` needs nothing but torch, and a mask of max_length x "
+        "max_length that keeps packed samples apart; the others need a GPU, the package "
+        "`flash-attn` (3: `flash-attn-3`), bfloat16 and micro_batch_size 1",
+    )
+    gradient_checkpointing: bool = Field(True, description="recompute activations")
+    liger_kernel: bool = Field(False, description="fused Triton kernels (GPU only)")
+    deepspeed_zero_stage: Literal[0, 2, 3] = Field(0, description="0: no DeepSpeed")
+    processes: int = Field(1, ge=1, description="training processes (one per GPU)")
+    seed: int = Field(42, ge=0, description="of the order of the samples")
+    restart: Restart = Field(default_factory=Restart, description="shapes no weights")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Training:
+        if self.min_learning_rate > self.learning_rate:
+            raise ValueError(
+                f"min_learning_rate ({self.min_learning_rate}) is above learning_rate "
+                f"({self.learning_rate})"
+            )
+        if self.global_batch_size % (self.micro_batch_size * self.processes):
+            raise ValueError(
+                f"global_batch_size ({self.global_batch_size}) is no multiple of "
+                f"micro_batch_size x processes ({self.micro_batch_size} x {self.processes})"
+            )
+        if self.attention != "sdpa" and (self.micro_batch_size, self.dtype) != (1, "bfloat16"):
+            raise ValueError(
+                f"attention {self.attention} keeps packed samples apart in batches of one sequence "
+                f"in bfloat16; micro_batch_size is {self.micro_batch_size}, dtype {self.dtype}"
+            )
+        return self
+
+
+class OneEpoch(Training):
+    """The third stage's settings: as the others', but one epoch unless said (paper 6.4.2)."""
+
+    epochs: int = Field(1, ge=1, description="passes over the samples")
