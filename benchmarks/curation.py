@@ -29,8 +29,8 @@ from dasd_assets.questions.curation.near_duplicates import comparables, jaccard
 from dasd_assets.questions.curation.normalisation import normalise, normalised_question_id, words
 from dasd_assets.questions.curation.stored_shards import shard_to_curate
 from resources.compute.declared import Compute
-from resources.lake.contracts import BENCHMARK_QUESTIONS, QUESTIONS, RAW_QUESTIONS
 from resources.lake.lake import Lake
+from resources.lake.tables.questions import BENCHMARK_QUESTIONS, QUESTIONS, RAW_QUESTIONS
 
 SETTINGS = Questions(inbox="inbox")
 HELD_OUT = 2_000

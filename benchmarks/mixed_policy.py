@@ -33,8 +33,9 @@ from dasd_assets.mixed_policy_distillation.rollouts import (
 )
 from dasd_assets.mixed_policy_distillation.write_sample import write_mixed_sample
 from dasd_assets.profile import PROJECT_ROOT, load_profile
-from resources.lake.contracts import DIVERGENCE_SAMPLE, TEACHER_CONTINUATIONS
 from resources.lake.lake import Lake
+from resources.lake.tables.divergence_sampling import DIVERGENCE_SAMPLE
+from resources.lake.tables.mixed_policy_distillation import TEACHER_CONTINUATIONS
 
 STUDENT = PROJECT_ROOT / "tiny_world" / "models" / "student"
 SHARD = {"question_shard": "drop-0"}

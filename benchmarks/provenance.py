@@ -36,8 +36,9 @@ import pyarrow as pa
 from dasd_assets.divergence_sampling.provenance_run import write_provenance
 from dasd_assets.divergence_sampling.sentences import Segmenter, segmenter_named
 from formats.student_text import part_spans, student_text
-from resources.lake.contracts import FILTERED_RESPONSES, STUDENT_SCORES
 from resources.lake.lake import Lake
+from resources.lake.tables.divergence_sampling import STUDENT_SCORES
+from resources.lake.tables.response_filtering import FILTERED_RESPONSES
 
 RATIO = 2.0
 PAPER_ANSWERS = 435_000

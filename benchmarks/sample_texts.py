@@ -27,8 +27,9 @@ from benchmarks.selection import synthetic
 from dasd_assets.divergence_sampling.sample import TEXT_COLUMNS, sample_of, scored_shards
 from dasd_assets.divergence_sampling.selection import select
 from dasd_assets.profile import DivergenceSampling
-from resources.lake.contracts import DIVERGENCE_SAMPLE, FILTERED_RESPONSES, RESPONSE_PROVENANCE
 from resources.lake.lake import Lake
+from resources.lake.tables.divergence_sampling import DIVERGENCE_SAMPLE, RESPONSE_PROVENANCE
+from resources.lake.tables.response_filtering import FILTERED_RESPONSES
 
 LOW = {"temperature": "low"}
 ROWS_PER_BATCH = 500

@@ -24,7 +24,7 @@ import pyarrow as pa
 from dasd_assets.divergence_sampling.quotas import shared_out
 from dasd_assets.divergence_sampling.selection import select
 from dasd_assets.profile import DivergenceSampling
-from resources.lake.contracts import RESPONSE_PROVENANCE
+from resources.lake.tables.divergence_sampling import RESPONSE_PROVENANCE
 
 DOMAINS = ("code", "instruction_following", "math", "science")
 ANSWERS_PER_QUESTION = 4

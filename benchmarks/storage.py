@@ -22,8 +22,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dasd_assets.profile import PROJECT_ROOT
-from resources.lake.contracts import LOGPROBS, TOKEN_IDS
 from resources.lake.parquet_layout import row_groups, writer_options
+from resources.lake.table import LOGPROBS, TOKEN_IDS
 
 SCHEMA = pa.schema([("token_ids", TOKEN_IDS), ("logprobs", LOGPROBS)])
 IDS, LPS = "token_ids.list.element", "logprobs.list.element"

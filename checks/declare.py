@@ -14,6 +14,7 @@ from dasd_assets.partitions import response_partition
 from dasd_assets.profile import Profile
 from dasd_assets.profile.data_contracts import CONTRACTS, DRIFT, Contract
 from resources.lake.lake import Lake
+from resources.lake.tables import tables_of
 
 Measure = Callable[[Tables], Iterable[Measured | Summary]]
 """Measures what the contract of an asset names beside the checks that every table has, and gives
@@ -24,7 +25,7 @@ def asset_checks(
     profile: Profile,
     asset: str | dg.AssetKey,
     measure: Measure,
-    *tables: str,
+    *,
     partitions_def: dg.PartitionsDefinition | None = None,
     dimension: str | None = None,
     **fixed: str,
@@ -33,13 +34,13 @@ def asset_checks(
 
     Args:
         asset: asset key; its first part names the contract.
-        tables: lake tables of the asset, the main one first.
         dimension: what the partition key stands for; unset with the temperature x shard grid.
         fixed: dimensions of the lake's path that are no partition of the asset.
     """
     key = dg.AssetKey.from_coercible(asset)
     contract = CONTRACTS[key.path[0]]
     settings = profile.checks.of(key.path[0])
+    tables = tables_of(key.path[0])
 
     @dg.multi_asset_check(
         name="_".join([*key.path, "checks"]),

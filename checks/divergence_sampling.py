@@ -34,15 +34,14 @@ def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
     grid = responses(profile)
     return [
         asset_checks(
-            profile, "student_scores", _scores, "student_scores", partitions_def=grid
+            profile, "student_scores", _scores, partitions_def=grid
         ),
         asset_checks(
             profile, "sentence_provenance", _provenance,
-            "sentence_provenance", "response_provenance", partitions_def=grid,
+            partitions_def=grid,
         ),
         asset_checks(
             profile, "divergence_sample", _sample(profile),
-            "divergence_sample", "divergence_candidates",
             partitions_def=temperatures(profile), dimension=TEMPERATURE,
         ),
     ]  # fmt: skip

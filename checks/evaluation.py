@@ -24,7 +24,7 @@ def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
     return [
         asset_checks(
             profile, dg.AssetKey(["evaluation", checkpoint]),
-            _answers(profile.evaluation.samples_per_question), "evaluation",
+            _answers(profile.evaluation.samples_per_question),
             partitions_def=benchmarks(profile), dimension="benchmark", checkpoint=checkpoint,
         )
         for checkpoint in CHECKPOINT_ASSETS

@@ -26,16 +26,15 @@ def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
     settings = profile.mixed_policy_distillation
     return [
         asset_checks(
-            profile, "student_rollouts", _rollouts(settings.cap_ratio), "student_rollouts",
+            profile, "student_rollouts", _rollouts(settings.cap_ratio),
             partitions_def=question_shards, dimension=QUESTION_SHARD,
         ),
         asset_checks(
             profile, "teacher_continuations", _continuations(settings.min_cut_fraction),
-            "teacher_continuations", partitions_def=question_shards, dimension=QUESTION_SHARD,
+            partitions_def=question_shards, dimension=QUESTION_SHARD,
         ),
         asset_checks(
             profile, "mixed_policy_sample", _sample(profile),
-            "mixed_policy_sample", "rejected_continuations",
         ),
         checkpoint_checks(profile, "dasd_checkpoint", "dasd"),
     ]  # fmt: skip

@@ -18,16 +18,15 @@ def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
     """Checks of the box for one profile."""
     return [
         asset_checks(
-            profile, "raw_questions", _raw, "raw_questions", "quarantined_rows",
+            profile, "raw_questions", _raw,
             partitions_def=question_shards, dimension=QUESTION_SHARD,
         ),
         asset_checks(
-            profile, "benchmark_questions", _benchmark, "benchmark_questions",
+            profile, "benchmark_questions", _benchmark,
             partitions_def=benchmarks(profile), dimension="benchmark",
         ),
         asset_checks(
             profile, "questions", _curated(profile.questions.decontamination_ngram_words),
-            "questions", "rejected_questions", "question_signatures",
             partitions_def=question_shards, dimension=QUESTION_SHARD,
         ),
     ]  # fmt: skip

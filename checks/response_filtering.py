@@ -24,7 +24,7 @@ def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
     return [
         asset_checks(
             profile, "filtered_responses", _filtered(profile.response_filtering.max_student_tokens),
-            "filtered_responses", "rejected_responses", partitions_def=responses(profile),
+            partitions_def=responses(profile),
         )
     ]  # fmt: skip
 

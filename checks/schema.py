@@ -10,29 +10,7 @@ import pyarrow.parquet as pq
 from checks.expectations import Measured
 from checks.tables import Tables, texts
 from dasd_assets.profile.data_contracts import MATCHES_CONTRACT, NO_NULLS, UNIQUE_IDS
-from resources.lake.contracts import SCHEMAS
-
-IDS: dict[str, tuple[str, ...]] = {
-    "raw_questions": ("drop", "line"),
-    "quarantined_rows": ("drop", "line"),
-    "benchmark_questions": ("question_id",),
-    "questions": ("question_id",),
-    "rejected_questions": ("drop", "line"),
-    "teacher_responses": ("response_id",),
-    "filtered_responses": ("response_id",),
-    "rejected_responses": ("response_id",),
-    "student_scores": ("response_id",),
-    "sentence_provenance": ("response_id", "sentence_index"),
-    "response_provenance": ("response_id",),
-    "divergence_candidates": ("response_id",),
-    "divergence_sample": ("response_id",),
-    "student_rollouts": ("rollout_id",),
-    "teacher_continuations": ("continuation_id",),
-    "mixed_policy_sample": ("sample_id",),
-    "rejected_continuations": ("continuation_id",),
-    "evaluation": ("question_id", "sample_index"),
-}
-"""Table -> what identifies a row within its partition."""
+from resources.lake.tables import TABLES
 
 NEVER_BLANK = {
     "question_id", "response_id", "rollout_id", "continuation_id", "sample_id", "domain",
@@ -59,7 +37,7 @@ def _differences(data: Tables, table: str) -> list[str]:
         found = pq.read_schema(file)
     except (pa.ArrowException, OSError) as error:
         return [f"no Parquet file: {error}"]
-    expected = SCHEMAS[table]
+    expected = TABLES[table].schema
     differing = [
         f"{field.name}: expected {_type(field)}, found "
         + (_type(found.field(field.name)) if field.name in found.names else "no such column")
@@ -85,8 +63,8 @@ def table_checks(data: Tables, tables: tuple[str, ...]) -> Iterator[Measured]:
         counts = _nulls(data, table)
         nulls[table] = sum(counts.values())
         columns += [f"{table}.{name}: {count}" for name, count in counts.items() if count]
-        if table in IDS:
-            ids = ", ".join(f'"{name}"' for name in IDS[table])
+        if TABLES[table].ids:
+            ids = ", ".join(f'"{name}"' for name in TABLES[table].ids)
             repeated[table], names = data.broken(
                 f"select concat_ws(':', {ids}) from {table} group by {ids} having count(*) > 1"
             )
@@ -100,7 +78,7 @@ def _nulls(data: Tables, table: str) -> dict[str, int]:
 
     The footer knows the nulls of all columns but those of floating point (see `parquet_layout`).
     """
-    schema = SCHEMAS[table]
+    schema = TABLES[table].schema
     required = [field for field in schema if not field.nullable]
     in_footer = {field.name for field in required if not pa.types.is_floating(field.type)}
     counts: dict[str, int] = {}

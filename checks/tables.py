@@ -8,8 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from resources.lake.contracts import SCHEMAS, ContractError
 from resources.lake.lake import Lake, Partition
+from resources.lake.table import ContractError
+from resources.lake.tables import TABLES
 
 if TYPE_CHECKING:
     import duckdb
@@ -104,7 +105,7 @@ class Tables:
         if names:
             relation = self.connection.read_parquet(names, hive_partitioning=False)
         else:
-            relation = self.connection.from_arrow(SCHEMAS[table].empty_table())
+            relation = self.connection.from_arrow(TABLES[table].schema.empty_table())
         relation.create_view(name or table, replace=True)
 
     def row(self, sql: str, **values: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
     """Checks of the box for one profile."""
     return [
         asset_checks(
-            profile, "teacher_responses", _answers(profile), "teacher_responses",
+            profile, "teacher_responses", _answers(profile),
             partitions_def=responses(profile),
         )
     ]  # fmt: skip

@@ -34,7 +34,7 @@ def boosted(
     """
     from dasd_assets.profile.open_lake import open_lake
     from resources.engines.model_folder import ModelFolderError
-    from resources.lake.contracts import ContractError
+    from resources.lake.table import ContractError
 
     with refusing(ProfileError, ContractError, ModelFolderError, OSError):
         profile = active_profile()
@@ -62,7 +62,7 @@ def _judged(
     from dasd_assets.divergence_sampling.sentences import segmenter_named
     from dasd_assets.divergence_sampling.student_scoring import TEXT_COLUMNS, score_responses
     from dasd_assets.graph import inference_model
-    from resources.lake.contracts import ContractError
+    from resources.lake.table import ContractError
 
     cells = lake.partitions("sentence_provenance", temperature=temperature)
     if not cells:

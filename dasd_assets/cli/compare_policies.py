@@ -44,7 +44,7 @@ def compare_policies(
     """
     from dasd_assets.divergence_sampling.policy_page import render_policy_page
     from dasd_assets.profile.open_lake import open_lake
-    from resources.lake.contracts import ContractError
+    from resources.lake.table import ContractError
 
     with refusing(ProfileError, ContractError, NotThereYetError, OSError):
         profile = active_profile()

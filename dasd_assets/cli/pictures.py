@@ -23,7 +23,7 @@ def pictures(
     from dasd_assets.reporting.collect import funnel_steps, stage_rows, training_logs
     from dasd_assets.reporting.figures import to_png
     from dasd_assets.reporting.pictures import run_pictures
-    from resources.lake.contracts import ContractError
+    from resources.lake.table import ContractError
     from resources.lake.warehouse import open_warehouse
 
     with refusing(ProfileError, ContractError, OSError):

@@ -161,7 +161,7 @@ def _n_benchmark(profile: Profile, name: str) -> int | None:
     """Questions of an evaluation set: in the lake, else in its files if they are here."""
     from dasd_assets.profile.open_lake import open_lake
     from dasd_assets.questions.benchmarks.evaluation_sets import read_benchmark
-    from resources.lake.contracts import ContractError
+    from resources.lake.table import ContractError
 
     lake = open_lake(profile)
     stored = _n_rows(lake.path("benchmark_questions", {"benchmark": name}))

@@ -53,7 +53,7 @@ def sql(
     """
     import duckdb
 
-    from resources.lake.contracts import ContractError
+    from resources.lake.table import ContractError
     from resources.lake.warehouse import open_warehouse
 
     with refusing(ProfileError, ContractError, duckdb.Error, OutputError, OSError):

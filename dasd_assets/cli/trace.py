@@ -55,7 +55,7 @@ def trace(
     from dasd_assets.cli.benchmark_page import BenchmarkPage
     from dasd_assets.cli.story_page import Page
     from dasd_assets.reporting.graded_answers import benchmark_story
-    from resources.lake.contracts import ContractError
+    from resources.lake.table import ContractError
     from resources.lake.warehouse import open_warehouse
 
     with refusing(ProfileError, ContractError, UnknownIdError, duckdb.Error, OSError):

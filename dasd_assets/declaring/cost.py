@@ -12,37 +12,14 @@ import pyarrow.compute as pc
 
 from dasd_assets.profile import Profile
 from resources.lake.lake import Lake, Partition
-
-TOKEN_COLUMNS: Final = {
-    "teacher_responses": "token_ids",
-    "filtered_responses": "n_student_tokens",
-    "student_scores": "token_ids",
-    "sentence_provenance": "n_student_tokens",
-    "divergence_sample": "n_student_tokens",
-    "student_rollouts": "token_ids",
-    "teacher_continuations": "token_ids",
-    "mixed_policy_sample": "n_student_tokens",
-    "evaluation": "n_tokens",
-}
-"""Main table -> the column whose tokens are counted: their list, or their number."""
-
-BY_A_MODEL: Final = frozenset(
-    {
-        "teacher_responses",
-        "student_scores",
-        "student_rollouts",
-        "teacher_continuations",
-        "evaluation",
-    }
-)
-"""Tables whose tokens a model samples or scores: its own rate is told by `log_progress`."""
+from resources.lake.tables import TABLES
 
 PRICE_PER_GPU_HOUR: Final = "compute/price_per_gpu_hour"
 
 
 def tokens_of(lake: Lake, table: str, partition: Partition | None) -> int | None:
     """Tokens of one partition, read a row group at a time; None if the rows have none."""
-    column = TOKEN_COLUMNS.get(table)
+    column = TABLES[table].token_column
     if column is None:
         return None
     counted = 0
@@ -74,7 +51,7 @@ def took(table: str | None = None, n_tokens: int | None = None) -> dict[str, Any
     if not stats or stats[0].start_time is None:
         return metadata
     seconds = time.time() - stats[0].start_time
-    if n_tokens is not None and table is not None and table not in BY_A_MODEL:
+    if n_tokens is not None and table is not None and not TABLES[table].is_by_a_model:
         metadata["tokens_per_second"] = round(n_tokens / seconds, 1)
     metadata["cost/seconds"] = round(seconds, 3)
     gpu_hours = declared.get("compute/gpus", 0) * seconds / 3_600

@@ -14,9 +14,8 @@ from dasd_assets.profile import settings_version
 from formats.pages import markdown_table
 from resources.compute.declared import Compute
 from resources.engines.protocol import Progress
-from resources.lake.column_lineage import COLUMN_LINEAGE
-from resources.lake.contracts import SCHEMAS
 from resources.lake.lake import Lake, Partition, Written
+from resources.lake.tables import TABLES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,7 +47,7 @@ def declared(
     """
     metadata = compute.metadata()
     if table:
-        metadata["dagster/column_schema"] = column_schema(SCHEMAS[table])
+        metadata["dagster/column_schema"] = column_schema(TABLES[table].schema)
         metadata["dagster/table_name"] = table
     return {
         "group_name": group,
@@ -106,7 +105,8 @@ def column_lineage(table: str) -> dict[str, dg.TableColumnLineage | dg.MarkdownM
     Twice: the open-source UI keeps `dagster/column_lineage` but shows it nowhere, so that a person
     reads the same as a Markdown table.
     """
-    if table not in COLUMN_LINEAGE:
+    lineage = TABLES[table].lineage
+    if not lineage:
         return {}
     return {
         "column_lineage": dg.MetadataValue.md(_lineage_table(table)),
@@ -116,7 +116,7 @@ def column_lineage(table: str) -> dict[str, dg.TableColumnLineage | dg.MarkdownM
                     dg.TableColumnDep(dg.AssetKey(source.asset), source.column)
                     for source in sources
                 ]
-                for column, sources in COLUMN_LINEAGE[table].items()
+                for column, sources in lineage.items()
             }
         ),
     }
@@ -132,9 +132,9 @@ def as_metadata(figures: Mapping[str, Figure]) -> dict[str, dg.MetadataValue]:
 def _lineage_table(table: str) -> str:
     origins = {
         column: ", ".join(f"`{source.asset}.{source.column}`" for source in sources)
-        for column, sources in COLUMN_LINEAGE[table].items()
+        for column, sources in TABLES[table].lineage.items()
     }
-    names = SCHEMAS[table].names
+    names = TABLES[table].schema.names
     return markdown_table(
         ["column", "made from"], [[name, origins.get(name, "set by this asset")] for name in names]
     )
@@ -149,7 +149,7 @@ def preview(lake: Lake, table: str, partition: Partition | None) -> str:
     rows = [] if batch is None else batch.slice(0, PREVIEW_ROWS).to_pylist()
     return markdown_table(
         ["column", *(f"row {number}" for number in range(1, len(rows) + 1))],
-        [[name, *(_cell(row[name]) for row in rows)] for name in SCHEMAS[table].names],
+        [[name, *(_cell(row[name]) for row in rows)] for name in TABLES[table].schema.names],
     )
 
 

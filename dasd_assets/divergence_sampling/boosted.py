@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 from dasd_assets.divergence_sampling.provenance import SHARED, sentence_provenance
 from dasd_assets.divergence_sampling.sentence_tokens import Floats
 from dasd_assets.divergence_sampling.sentences import Segmenter
-from resources.lake.contracts import SENTENCE_PROVENANCE, ContractError
+from resources.lake.table import ContractError
+from resources.lake.tables.divergence_sampling import SENTENCE_PROVENANCE
 
 BOOSTED = "boosted"
 

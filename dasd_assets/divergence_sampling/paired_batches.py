@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from resources.lake.contracts import ContractError
+from resources.lake.table import ContractError
 
 Pair = tuple[pa.RecordBatch, pa.RecordBatch]
 

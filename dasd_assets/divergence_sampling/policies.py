@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from resources.lake.contracts import ContractError
+from resources.lake.table import ContractError
 
 Scores = npt.NDArray[np.float64]
 Policy = Callable[[pa.Table, int], Scores]

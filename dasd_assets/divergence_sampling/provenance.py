@@ -26,7 +26,7 @@ from dasd_assets.divergence_sampling.sentence_tokens import (
 )
 from dasd_assets.divergence_sampling.sentences import Segmenter, SentenceSpans, sentence_spans
 from formats.student_text import THINK_CLOSE, THINK_OPEN
-from resources.lake.contracts import RESPONSE_PROVENANCE, SENTENCE_PROVENANCE
+from resources.lake.tables.divergence_sampling import RESPONSE_PROVENANCE, SENTENCE_PROVENANCE
 
 TEACHER, STUDENT, SHARED, UNSCORED = "teacher", "student", "shared", "unscored"
 _CLASSES = (TEACHER, STUDENT, SHARED, UNSCORED)

@@ -16,7 +16,8 @@ from dasd_assets.divergence_sampling.provenance import (
 )
 from dasd_assets.divergence_sampling.read_ahead import read_ahead
 from dasd_assets.divergence_sampling.sentences import Segmenter
-from resources.lake.contracts import RESPONSE_PROVENANCE, ContractError
+from resources.lake.table import ContractError
+from resources.lake.tables.divergence_sampling import RESPONSE_PROVENANCE
 
 if TYPE_CHECKING:
     from resources.lake.lake import Lake, Partition, Written

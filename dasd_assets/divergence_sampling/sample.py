@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 
 from dasd_assets.divergence_sampling.ordered_texts import OrderedTexts
 from dasd_assets.profile import DivergenceSampling
-from resources.lake.contracts import DIVERGENCE_SAMPLE, ContractError
+from resources.lake.table import ContractError
+from resources.lake.tables.divergence_sampling import DIVERGENCE_SAMPLE
 
 if TYPE_CHECKING:
     from resources.lake.lake import Lake

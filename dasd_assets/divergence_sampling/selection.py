@@ -19,7 +19,8 @@ from dasd_assets.divergence_sampling.quotas import (
     within,
 )
 from dasd_assets.profile import DivergenceSampling
-from resources.lake.contracts import DIVERGENCE_CANDIDATES, ContractError
+from resources.lake.table import ContractError
+from resources.lake.tables.divergence_sampling import DIVERGENCE_CANDIDATES
 
 SELECTED = "selected"
 OVER_ANSWERS_PER_QUESTION = "over_answers_per_question"

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from dasd_assets.divergence_sampling.sentences import Integers, SentenceSpans
 from formats.student_text import TEMPLATE
-from resources.lake.contracts import ContractError
+from resources.lake.table import ContractError
 
 Floats = npt.NDArray[np.float64]
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from dasd_assets.divergence_sampling.reasoning_segmenter import ReasoningSegmenter
 from formats.student_text import THINK_CLOSE, THINK_OPEN
-from resources.lake.contracts import ContractError
+from resources.lake.table import ContractError
 
 if TYPE_CHECKING:
     from dasd_assets.profile import SegmenterName

@@ -14,8 +14,9 @@ from formats.student_text import THINK_OPEN, student_text, student_token_starts
 from formats.student_tokens import encode_response
 from formats.token_bytes import TokenBytes, TokenizerError
 from resources.engines.protocol import InferenceEngine, Progress, ScoringRequest, TokenScores
-from resources.lake.contracts import STUDENT_SCORES, TOKEN_IDS, ContractError
 from resources.lake.parquet_layout import row_groups
+from resources.lake.table import TOKEN_IDS, ContractError
+from resources.lake.tables.divergence_sampling import STUDENT_SCORES
 
 TEXT_COLUMNS = ["response_id", "question", "reasoning", "answer", "response_text"]
 

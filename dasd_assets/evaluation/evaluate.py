@@ -20,8 +20,8 @@ from dasd_assets.verification.graders import DEFAULT_SETTINGS, grade
 from formats.chat import chat
 from formats.student_text import OPEN_MARK, split_student_text
 from resources.engines.protocol import GenerationRequest, InferenceEngine, Progress, Prompt
-from resources.lake.contracts import EVALUATION
 from resources.lake.row_batches import batches
+from resources.lake.tables.evaluation import EVALUATION
 
 EARLIER: Final = ("answer_id", "token_ids", "finish_reason")
 """Columns of an earlier evaluation of the partition that its answers are taken from."""

@@ -26,8 +26,8 @@ from formats.chat import chat
 from formats.token_bytes import TokenBytes
 from resources.engines.prompts import encode_pieces
 from resources.engines.protocol import GenerationRequest, InferenceEngine, Progress
-from resources.lake.contracts import STUDENT_ROLLOUTS, TEACHER_CONTINUATIONS
 from resources.lake.row_batches import batches
+from resources.lake.tables.mixed_policy_distillation import STUDENT_ROLLOUTS, TEACHER_CONTINUATIONS
 
 if TYPE_CHECKING:
     from resources.lake.lake import Lake, Partition

@@ -20,7 +20,10 @@ from dasd_assets.response_filtering.rules import Response, broken_rules
 from formats.harmony import HarmonyError, continued_parts
 from formats.student_text import THINK_CLOSE, THINK_OPEN, student_text, template_marks
 from formats.student_tokens import encode_prompt, encode_response
-from resources.lake.contracts import MIXED_POLICY_SAMPLE, REJECTED_CONTINUATIONS
+from resources.lake.tables.mixed_policy_distillation import (
+    MIXED_POLICY_SAMPLE,
+    REJECTED_CONTINUATIONS,
+)
 
 MIXED_POLICY, OFF_POLICY = "mixed_policy", "off_policy"
 

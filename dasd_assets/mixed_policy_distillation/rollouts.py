@@ -17,8 +17,10 @@ from dasd_assets.mixed_policy_distillation.usable import unusable
 from formats.chat import chat
 from formats.token_bytes import TokenBytes
 from resources.engines.protocol import Completion, GenerationRequest, InferenceEngine, Progress
-from resources.lake.contracts import DIVERGENCE_SAMPLE, STUDENT_ROLLOUTS, ContractError
 from resources.lake.row_batches import batches
+from resources.lake.table import ContractError
+from resources.lake.tables.divergence_sampling import DIVERGENCE_SAMPLE
+from resources.lake.tables.mixed_policy_distillation import STUDENT_ROLLOUTS
 
 if TYPE_CHECKING:
     from resources.lake.lake import Lake

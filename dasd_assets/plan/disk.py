@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from resources.lake.contracts import SCHEMAS
+from resources.lake.tables import TABLES
 from training.settings import Training
 
 CHARACTERS_PER_TOKEN = 4.0
@@ -25,7 +25,7 @@ def row_bytes(table: str, prompt_tokens: float, answer_tokens: float) -> float:
     other columns count four bytes.
     """
     total = 0.0
-    for field in SCHEMAS[table]:
+    for field in TABLES[table].schema:
         if field.type in TOKEN_LISTS:
             total += 4 * answer_tokens
         elif field.name in TEXTS:

@@ -17,10 +17,11 @@ from dasd_assets.plan.shards import fitting_shard, shard_findings
 from dasd_assets.plan.sizes import Sizes
 from dasd_assets.profile import Model, ModelShape, PlanSettings, Profile
 from resources.compute.declared import GIB
+from resources.lake.table import CELL, SHARD
+from resources.lake.tables import TABLES
 
-TABLES_PER_CELL = 7
-"""Files of one temperature and shard: responses, filtered and rejected ones, scores, sentences,
-provenance of the responses, and the summary for drift."""
+SUMMARIES_PER_CELL = 1
+"""Files for drift beside the tables of one temperature and shard."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,10 @@ def plan_pipeline(
     fitting = fitting_shard(profile, figures, sizes.questions)
     n_shards = len(sizes.shards) or math.ceil(sizes.questions / (fitting or sizes.questions))
     assets = list(Estimate(profile, sizes, figures, student, n_shards).assets())
-    n_files = n_shards * (3 + TABLES_PER_CELL * len(profile.teacher_responses.temperatures) + 2)
+    dimensions = [table.dimensions for table in TABLES.values()]
+    per_cell = dimensions.count(CELL) + SUMMARIES_PER_CELL
+    n_temperatures = len(profile.teacher_responses.temperatures)
+    n_files = n_shards * (dimensions.count(SHARD) + per_cell * n_temperatures)
     restart = 0.0
     if student is not None:
         stages = (

@@ -43,8 +43,7 @@ def _warns(
 
 MATCHES_CONTRACT = _stops(
     "matches_contract",
-    "Columns of each table whose name, type or nullability is not that of "
-    "resources/lake/contracts.py.",
+    "Columns of each table whose name, type or nullability is not that of resources/lake/tables.",
 )
 NO_NULLS = _stops(
     "no_nulls", "Nulls in required columns, and columns of ids or texts that have an empty value."

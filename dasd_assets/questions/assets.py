@@ -16,8 +16,8 @@ from dasd_assets.questions.curation.curate import curated
 from dasd_assets.questions.curation.stored_shards import shard_to_curate
 from dasd_assets.questions.inbox.listing import drop_of_shard, inbox_at, local_drop
 from dasd_assets.questions.reading.drops import layout_of, read_drop
-from resources.lake.contracts import QUARANTINED_ROWS
 from resources.lake.lake import Lake
+from resources.lake.tables.questions import QUARANTINED_ROWS
 
 GROUP = "questions"
 

@@ -11,12 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dasd_assets.divergence_sampling.paired_batches import paired
-from resources.lake.contracts import (
-    MIXED_POLICY_SAMPLE,
-    RELEASED_LOGPROBS,
-    RELEASED_SAMPLE,
-    ContractError,
-)
+from resources.lake.table import ContractError
+from resources.lake.tables.mixed_policy_distillation import MIXED_POLICY_SAMPLE
+from resources.lake.tables.release import RELEASED_LOGPROBS, RELEASED_SAMPLE
 
 if TYPE_CHECKING:
     from dasd_assets.profile import Profile

@@ -17,7 +17,7 @@ from dasd_assets.reporting.metrics import COUNTED, Bootstrap, benchmark_scores, 
 from dasd_assets.reporting.mixed_policy_funnel import mixed_policy_steps
 from dasd_assets.reporting.stage_table import CHECKPOINTS, StageRow, stage_table
 from formats.checkpoint_folder import LOG
-from resources.lake.contracts import ContractError
+from resources.lake.table import ContractError
 from resources.lake.warehouse import open_warehouse
 
 if TYPE_CHECKING:

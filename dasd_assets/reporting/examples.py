@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dasd_assets.reporting.data_plots import probabilities_along_answer
 from dasd_assets.reporting.figures import to_svg
 from dasd_assets.reporting.report import ExampleAnswer
-from resources.lake.contracts import ContractError
+from resources.lake.table import ContractError
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

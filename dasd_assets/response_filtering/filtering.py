@@ -20,12 +20,9 @@ from formats.harmony import HarmonyAnswer, HarmonyError, parse_harmony
 from formats.student_text import student_text, template_marks
 from formats.student_tokens import encode_prompt, encode_response
 from formats.token_bytes import TokenBytes
-from resources.lake.contracts import (
-    FILTERED_RESPONSES,
-    REJECTED_RESPONSES,
-    TEACHER_RESPONSES,
-    ContractError,
-)
+from resources.lake.table import ContractError
+from resources.lake.tables.response_filtering import FILTERED_RESPONSES, REJECTED_RESPONSES
+from resources.lake.tables.teacher_responses import TEACHER_RESPONSES
 
 if TYPE_CHECKING:
     from resources.lake.lake import Lake, Partition, Written

@@ -16,8 +16,8 @@ from resources.engines.protocol import (
     InferenceEngine,
     Progress,
 )
-from resources.lake.contracts import TEACHER_RESPONSES
 from resources.lake.row_batches import batches
+from resources.lake.tables.teacher_responses import TEACHER_RESPONSES
 
 
 def sample_responses(

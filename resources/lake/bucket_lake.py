@@ -22,8 +22,9 @@ from resources.lake.bucket import Bucket, Stored, make_room
 from resources.lake.bucket_errors import ObjectStoreError
 from resources.lake.bucket_journal import BucketJournal
 from resources.lake.bucket_owner import require_owner
-from resources.lake.contracts import SCHEMAS, ContractError
 from resources.lake.lake import Lake, Partition, Written
+from resources.lake.table import ContractError
+from resources.lake.tables import TABLES
 
 MANIFEST = ".manifest.json"
 """Of a folder in the bucket, written last: it is there whole once this is."""
@@ -221,7 +222,7 @@ class BucketLake(Lake):
         """Copies of partitions that nothing has asked for lately, the oldest first."""
         copies = [
             (file.stat().st_mtime, file)
-            for table in SCHEMAS
+            for table in TABLES
             for file in Path(self.root, table).rglob("*.parquet")
         ]
         for asked_for, file in sorted(copies):

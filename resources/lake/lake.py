@@ -2,7 +2,7 @@
 
 Layout: `<root>/<table>/<dimension>=<key>/…/data.parquet` (Hive style, so DuckDB and any other
 reader find the partition columns in the path). Every write and read is checked against the
-table's Arrow schema in `resources.lake.contracts`.
+table's schema in `resources.lake.tables`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from resources.durable import sync, told_when_full
-from resources.lake.contracts import SCHEMAS, ContractError
 from resources.lake.parquet_layout import row_groups, writer_options
+from resources.lake.table import ContractError
+from resources.lake.tables import TABLES
 
 Partition = Mapping[str, str]
 
@@ -76,7 +77,7 @@ class Lake(dg.ConfigurableResource):
             ContractError: a batch does not have the schema, or a required column has nulls.
             DiskFullError: the partition is as it was.
         """
-        schema = SCHEMAS[table]
+        schema = TABLES[table].schema
         target = self._local(table, partition)
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
@@ -124,7 +125,7 @@ class Lake(dg.ConfigurableResource):
         Raises:
             ContractError: the partition is missing or does not have the schema.
         """
-        schema = SCHEMAS[table]
+        schema = TABLES[table].schema
         file = self.path(table, partition)
         if not file.is_file():
             raise ContractError(
@@ -149,7 +150,7 @@ class Lake(dg.ConfigurableResource):
     ) -> Iterator[pa.RecordBatch]:
         """What the partition held so far; nothing if it is new or was written to another schema."""
         file = self.path(table, partition)
-        if file.is_file() and pq.read_schema(file).equals(SCHEMAS[table]):
+        if file.is_file() and pq.read_schema(file).equals(TABLES[table].schema):
             yield from self.batches(table, partition, columns)
 
     def read(
@@ -159,7 +160,7 @@ class Lake(dg.ConfigurableResource):
         columns: list[str] | None = None,
     ) -> pa.Table:
         """One partition as a table, in the order it was written."""
-        schema = SCHEMAS[table]
+        schema = TABLES[table].schema
         wanted = pa.schema([schema.field(name) for name in columns or schema.names])
         return pa.Table.from_batches(self.batches(table, partition, columns), wanted)
 
@@ -189,7 +190,7 @@ class Lake(dg.ConfigurableResource):
                     rows = rows.append_column(pa.field(name, pa.string(), nullable=False), values)
             tables.append(rows)
         if not tables:
-            schema = SCHEMAS[table]
+            schema = TABLES[table].schema
             return pa.schema([schema.field(n) for n in columns or schema.names]).empty_table()
         return pa.concat_tables(tables)
 

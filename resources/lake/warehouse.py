@@ -15,38 +15,13 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 
 from resources.lake.bucket_folder import bucket_of
-from resources.lake.contracts import SCHEMAS, ContractError
+from resources.lake.table import ContractError, Table
+from resources.lake.tables import TABLES
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
     from duckdb import DuckDBPyConnection
     from pyarrow.fs import FileSystem
-
-_CELL = ("temperature", "question_shard")
-_SHARD = ("question_shard",)
-
-DIMENSIONS: Final[dict[str, tuple[str, ...]]] = {
-    "raw_questions": _SHARD,
-    "quarantined_rows": _SHARD,
-    "questions": _SHARD,
-    "rejected_questions": _SHARD,
-    "question_signatures": _SHARD,
-    "benchmark_questions": ("benchmark",),
-    "teacher_responses": _CELL,
-    "filtered_responses": _CELL,
-    "rejected_responses": _CELL,
-    "student_scores": _CELL,
-    "sentence_provenance": _CELL,
-    "response_provenance": _CELL,
-    "divergence_candidates": ("temperature",),
-    "divergence_sample": ("temperature",),
-    "student_rollouts": _SHARD,
-    "teacher_continuations": _SHARD,
-    "mixed_policy_sample": (),
-    "rejected_continuations": (),
-    "evaluation": ("checkpoint", "benchmark"),
-}
-"""Partition columns of each table, in path order."""
 
 RENAMED: Final = {"temperature": "sampling_temperature"}
 """Columns that mean something else than the partition column of that name."""
@@ -124,13 +99,12 @@ def open_warehouse(root: Path) -> DuckDBPyConnection:
         }
     )
     place = _place(root)
-    for table, schema in SCHEMAS.items():
+    for table, declared in TABLES.items():
         columns = [
-            duckdb.ColumnExpression(name).alias(shown)
-            for name, shown in _columns(table, schema).items()
+            duckdb.ColumnExpression(name).alias(shown) for name, shown in _columns(declared).items()
         ]
         connection.from_arrow(_dataset(place, table)).select(*columns).create_view(table)
-        for field in schema:
+        for field in declared.schema:
             shown = RENAMED.get(field.name, field.name)
             description = field.metadata[b"description"].decode().replace("'", "''")
             connection.execute(f"COMMENT ON COLUMN {table}.\"{shown}\" IS '{description}'")
@@ -140,11 +114,11 @@ def open_warehouse(root: Path) -> DuckDBPyConnection:
     return connection
 
 
-def _columns(table: str, schema: pa.Schema) -> dict[str, str]:
+def _columns(table: Table) -> dict[str, str]:
     """Columns of a table's dataset, by the names they are shown under."""
-    dimensions = DIMENSIONS[table]
-    columns = {name: RENAMED.get(name, name) for name in schema.names if name not in dimensions}
-    columns |= {name: RENAMED[name] for name in RENAMED if name in schema.names}
+    names, dimensions = table.schema.names, table.dimensions
+    columns = {name: RENAMED.get(name, name) for name in names if name not in dimensions}
+    columns |= {name: RENAMED[name] for name in RENAMED if name in names}
     return columns | {_partition_column(name): name for name in dimensions}
 
 
@@ -198,13 +172,14 @@ def _dataset(place: _Folder | _Bucket, table: str) -> ds.Dataset:
     import pyarrow.dataset as ds
 
     layout = ds.ParquetFileFormat()
-    keys = [pa.field(_partition_column(name), pa.string()) for name in DIMENSIONS[table]]
+    dimensions = TABLES[table].dimensions
+    keys = [pa.field(_partition_column(name), pa.string()) for name in dimensions]
     fragments = []
     for folders, path in place.partitions(table):
         parts = [part.partition("=") for part in folders]
-        if tuple(name for name, _, _ in parts) != DIMENSIONS[table]:
+        if tuple(name for name, _, _ in parts) != dimensions:
             raise ContractError(
-                f"{path}: expected partitions {'/'.join(DIMENSIONS[table]) or '(none)'} of {table}"
+                f"{path}: expected partitions {'/'.join(dimensions) or '(none)'} of {table}"
             )
         conditions = [ds.field(_partition_column(name)) == key for name, _, key in parts]
         condition = ds.scalar(True)
@@ -212,5 +187,5 @@ def _dataset(place: _Folder | _Bucket, table: str) -> ds.Dataset:
             condition = condition & next_condition
         fragments.append(layout.make_fragment(path, place.files, condition))
     # Nullable throughout: old files may lack a column, and nobody writes through the warehouse.
-    columns = [field.with_nullable(True) for field in SCHEMAS[table]]
+    columns = [field.with_nullable(True) for field in TABLES[table].schema]
     return ds.FileSystemDataset(fragments, pa.schema([*columns, *keys]), layout, place.files)

@@ -11,7 +11,7 @@ from support.pipeline import Pipeline
 
 from dasd_assets.declaring.jobs import JOBS
 from dasd_assets.graph import BOXES
-from resources.lake.contracts import SCHEMAS
+from resources.lake.tables import TABLES
 
 ASSET = "teacher_responses"
 CELL = "drop-02|high"
@@ -64,7 +64,7 @@ def test_an_asset_says_what_it_is_whose_and_what_it_needs(
     expect(page.get_by_text("Hugging Face")).to_be_visible()
     for name, value in (("compute/gpus", "0"), ("compute/cpus", "1"), ("compute/memory_gib", "2")):
         expect(line_of(page, name)).to_contain_text(value)
-    for field in SCHEMAS[ASSET]:
+    for field in TABLES[ASSET].schema:
         column = page.get_by_role("row").filter(has=page.get_by_text(field.name, exact=True)).first
         expect(column).to_contain_text(str(field.type))
         expect(column).to_contain_text(field.metadata[b"description"].decode())

@@ -7,7 +7,7 @@ import psutil
 import pytest
 from support.small_lake import filled
 
-from dasd_assets.declaring.cost import BY_A_MODEL, TOKEN_COLUMNS, tokens_of, with_prices
+from dasd_assets.declaring.cost import tokens_of, with_prices
 from dasd_assets.declaring.declare import (
     OWNERS,
     column_lineage,
@@ -20,9 +20,8 @@ from dasd_assets.graph import build_definitions
 from dasd_assets.profile import load_profile
 from resources.compute.declared import Compute
 from resources.engines.protocol import Progress
-from resources.lake.column_lineage import COLUMN_LINEAGE
-from resources.lake.contracts import SCHEMAS
 from resources.lake.lake import Lake
+from resources.lake.tables import TABLES
 
 TINY = load_profile("tiny")
 DEFINITIONS = build_definitions(TINY, Path("/nowhere"))
@@ -74,18 +73,19 @@ def test_the_definition_says_who_what_with_and_where(name: str) -> None:
 def test_tables_describe_every_column() -> None:
     for table, spec in main_tables().items():
         columns = spec.metadata["dagster/column_schema"].columns
-        assert [column.name for column in columns] == SCHEMAS[table].names
+        assert [column.name for column in columns] == TABLES[table].schema.names
         assert all(column.description and column.type for column in columns)
 
 
 def test_every_table_of_the_graph_has_tokens_and_column_lineage_or_is_delivered() -> None:
-    tables = set(main_tables())
-    assert set(COLUMN_LINEAGE) == set(TOKEN_COLUMNS) | {"questions"}
-    assert {table for table in tables if table not in COLUMN_LINEAGE} <= DELIVERED
-    assert set(TOKEN_COLUMNS) >= BY_A_MODEL
+    with_lineage = {name for name, table in TABLES.items() if table.lineage}
+    with_tokens = {name for name, table in TABLES.items() if table.token_column}
+    assert with_lineage == with_tokens | {"questions"}
+    assert set(main_tables()) - with_lineage <= DELIVERED
+    assert with_tokens >= {name for name, table in TABLES.items() if table.is_by_a_model}
 
 
-@pytest.mark.parametrize("table", sorted(COLUMN_LINEAGE))
+@pytest.mark.parametrize("table", [name for name in TABLES if TABLES[name].lineage])
 def test_column_lineage_names_columns_that_are_upstream(table: str) -> None:
     upstream = set()
     todo = [spec.key for spec in [main_tables()[table]]]
@@ -94,12 +94,12 @@ def test_column_lineage_names_columns_that_are_upstream(table: str) -> None:
             if dep.asset_key in ASSETS and dep.asset_key not in upstream:
                 upstream.add(dep.asset_key)
                 todo.append(dep.asset_key)
-    for column, sources in COLUMN_LINEAGE[table].items():
-        assert column in SCHEMAS[table].names
+    for column, sources in TABLES[table].lineage.items():
+        assert column in TABLES[table].schema.names
         assert sources
         for source in sources:
             assert dg.AssetKey(source.asset) in upstream
-            assert source.column in SCHEMAS[source.asset].names
+            assert source.column in TABLES[source.asset].schema.names
 
 
 def materialize(lake: Lake) -> dg.AssetMaterialization:
@@ -137,7 +137,7 @@ def test_a_materialization_shows_rows_tokens_rate_cost_samples_and_lineage(tmp_p
     header, _, *lines = str(shown["preview"]).splitlines()
     assert header == "| column | row 1 | row 2 |"
     assert [line.split(" | ")[0] for line in lines] == [
-        f"| {n}" for n in SCHEMAS["evaluation"].names
+        f"| {n}" for n in TABLES["evaluation"].schema.names
     ]
     assert "| n_tokens | 5 | 7 |" in lines
     assert "| text | `benchmark_questions.prompt` |" in str(shown["column_lineage"])

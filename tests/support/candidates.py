@@ -7,8 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from resources.lake.contracts import RESPONSE_PROVENANCE, SCHEMAS
 from resources.lake.lake import Lake
+from resources.lake.tables import TABLES
+from resources.lake.tables.divergence_sampling import RESPONSE_PROVENANCE
 
 WITH_SHARD = RESPONSE_PROVENANCE.append(pa.field("question_shard", pa.string(), nullable=False))
 DOMAINS = ("math", "math", "code")
@@ -51,7 +52,7 @@ def put_into_lake(lake: Lake, rows: list[dict[str, Any]], temperature: str) -> N
         for table in (
             "teacher_responses", "filtered_responses", "sentence_provenance", "response_provenance",
         ):  # fmt: skip
-            lake.write(table, pa.Table.from_pylist(mine, schema=SCHEMAS[table]), cell)
+            lake.write(table, pa.Table.from_pylist(mine, schema=TABLES[table].schema), cell)
 
 
 def _with_response(row: dict[str, Any]) -> dict[str, Any]:

@@ -11,8 +11,8 @@ import pyarrow as pa
 
 import checks
 from dasd_assets.profile import DOMAINS, Profile, load_profile
-from resources.lake.contracts import SCHEMAS
 from resources.lake.lake import Lake
+from resources.lake.tables import TABLES
 
 Rows = dict[str, list[dict[str, Any]]]
 """Table -> rows of its one partition."""
@@ -54,7 +54,7 @@ def small_profile() -> Profile:
 
 def put(lake: Lake, table: str, partition: dict[str, str] | None, *rows: dict[str, Any]) -> None:
     """Write rows to the lake; columns that are not given have a plain value."""
-    schema = SCHEMAS[table]
+    schema = TABLES[table].schema
     full = [
         {field.name: row.get(field.name, _DEFAULTS.get(field.type, [])) for field in schema}
         for row in rows

@@ -14,7 +14,7 @@ from dasd_assets.profile import Questions
 from dasd_assets.questions.curation.curate import curated
 from dasd_assets.questions.curation.shards import OtherShard, Shard
 from resources.compute.declared import Compute
-from resources.lake.contracts import (
+from resources.lake.tables.questions import (
     BENCHMARK_QUESTIONS,
     QUESTION_SIGNATURES,
     QUESTIONS,

@@ -21,8 +21,8 @@ from support.stub_engine import IDENTITY, StubEngine, answer
 
 from dasd_assets.teacher_responses.sampling import sample_responses
 from resources.engines.protocol import Completion, GenerationRequest, ProgressCallback
-from resources.lake.contracts import QUESTIONS
 from resources.lake.lake import Lake
+from resources.lake.tables.questions import QUESTIONS
 
 CELL = {"temperature": "high", "question_shard": "drop-01"}
 N_QUESTIONS, N_SAMPLES = 260, 4

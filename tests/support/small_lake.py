@@ -13,8 +13,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from resources.lake.contracts import SCHEMAS
 from resources.lake.lake import Lake
+from resources.lake.tables import TABLES
 
 Row = dict[str, Any]
 
@@ -27,9 +27,9 @@ DROP_01, DROP_02 = {"question_shard": "drop-01"}, {"question_shard": "drop-02"}
 def filled(table: str, *rows: Row) -> pa.Table:
     """Rows of a table; a column that is not said has a plain value of its type."""
     return pa.Table.from_pylist(
-        [{field.name: row.get(field.name, _plain(field.type)) for field in SCHEMAS[table]}
+        [{field.name: row.get(field.name, _plain(field.type)) for field in TABLES[table].schema}
          for row in rows],
-        schema=SCHEMAS[table],
+        schema=TABLES[table].schema,
     )  # fmt: skip
 
 

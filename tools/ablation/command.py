@@ -57,7 +57,7 @@ def ablation(
     the same command again does only what is missing, and a larger number of seeds adds to it.
     """
     from resources.engines.model_folder import ModelFolderError
-    from resources.lake.contracts import ContractError
+    from resources.lake.table import ContractError
     from tools.ablation.page import write_page
     from tools.ablation.side_by_side import StepFailedError
 

@@ -18,7 +18,7 @@ from dasd_assets.divergence_sampling.selection import select
 from dasd_assets.profile import DivergenceSampling, Profile, Verification
 from dasd_assets.verification.graders import grade
 from formats.student_text import split_student_text
-from resources.lake.contracts import DIVERGENCE_SAMPLE
+from resources.lake.tables.divergence_sampling import DIVERGENCE_SAMPLE
 from tools.ablation.arms import ABLATION_SEED, Draw
 
 if TYPE_CHECKING:

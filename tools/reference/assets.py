@@ -8,10 +8,9 @@ import dagster as dg
 from dasd_assets.graph import build_definitions
 from dasd_assets.profile import ComputePlan, Profile
 from dasd_assets.profile.data_contracts import CONTRACTS
-from resources.lake.contracts import SCHEMAS
+from resources.lake.tables import tables_of
 from tools.reference.markdown import codes, page, table
 from tools.reference.settings import Shaped, shape_all
-from tools.reference.tables import SIDE_TABLES
 
 INTRODUCTION = """\
 Every asset, in the order of the data's way, as the profile `tiny` has it. **Read from** names what
@@ -40,7 +39,7 @@ def assets_page(profile: Profile, shaped: Shaped) -> str:
         facts = {
             "partitions": _partitions(spec.partitions_def),
             "read from": ", ".join(map(_dependency, spec.deps)),
-            "tables": _links("tables.md", _tables(spec.key)),
+            "tables": _links("tables.md", tables_of(spec.key.path[0])),
             "shaped by": _settings(name, shaped),
             "made without asking": (condition.get_label() or "yes") if condition else "",
             "compute": f"`compute.{compute[name]}`" if name in compute else "",
@@ -84,13 +83,6 @@ def _dependency(dep: dg.AssetDep) -> str:
     elif isinstance(mapping, dg.MultiToSingleDimensionPartitionMapping):
         which = f" (same {mapping.partition_dimension_name})"
     return f"`{dep.asset_key.to_user_string()}`{which}"
-
-
-def _tables(asset: dg.AssetKey) -> list[str]:
-    """The asset's tables, the main one first."""
-    main = asset.path[0]
-    beside = [name for name, writer in SIDE_TABLES.items() if writer == main]
-    return [*([main] if main in SCHEMAS else []), *beside]
 
 
 def _links(target: str, names: Sequence[str]) -> str:

@@ -4,21 +4,10 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from resources.lake.column_lineage import COLUMN_LINEAGE
-from resources.lake.contracts import RELEASED_LOGPROBS, RELEASED_SAMPLE, SCHEMAS
-from resources.lake.warehouse import DIMENSIONS
+from resources.lake.table import Lineage
+from resources.lake.tables import TABLES
+from resources.lake.tables.release import RELEASED_LOGPROBS, RELEASED_SAMPLE
 from tools.reference.markdown import codes, page, table
-
-SIDE_TABLES = {
-    "quarantined_rows": "raw_questions",
-    "rejected_questions": "questions",
-    "question_signatures": "questions",
-    "rejected_responses": "filtered_responses",
-    "response_provenance": "sentence_provenance",
-    "divergence_candidates": "divergence_sample",
-    "rejected_continuations": "mixed_policy_sample",
-}
-"""Table -> the asset that writes it beside its main table, which has the asset's name."""
 
 INTRODUCTION = """\
 One table is `<DASD_HOME>/lake/<table>/<dimension>=<key>/…/data.parquet`, one file per partition.
@@ -44,22 +33,20 @@ RELEASED = {
 def tables_page() -> str:
     """Every table with its partitions and columns."""
     parts = [INTRODUCTION]
-    for name, schema in SCHEMAS.items():
-        asset = SIDE_TABLES.get(name, name)
-        dimensions = DIMENSIONS[name]
-        said = f"partitioned by {codes(dimensions)}" if dimensions else "one file"
+    for name, declared in TABLES.items():
+        asset = declared.written_with or name
+        said = f"partitioned by {codes(declared.dimensions)}" if declared.dimensions else "one file"
         parts += [
             f"## {name}",
             f"Written by the asset [{asset}](assets.md#{asset}), {said}.",
-            _columns(schema, name),
+            _columns(declared.schema, declared.lineage),
         ]
     for title, (description, schema) in RELEASED.items():
-        parts += [f"## {title}", description, _columns(schema, None)]
+        parts += [f"## {title}", description, _columns(schema, {})]
     return page("Tables", *parts)
 
 
-def _columns(schema: pa.Schema, name: str | None) -> str:
-    lineage = COLUMN_LINEAGE.get(name or "", {})
+def _columns(schema: pa.Schema, lineage: Lineage) -> str:
     rows = [
         (
             f"`{field.name}`",

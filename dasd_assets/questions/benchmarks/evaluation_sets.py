@@ -15,8 +15,9 @@ from dasd_assets.questions.benchmarks.livecodebench import contest_day
 from dasd_assets.questions.curation.normalisation import normalise, question_id
 from dasd_assets.questions.reading.rows import DropError, UnusableRowError, standard_layout, usable
 from dasd_assets.verification.graders import check_reference
-from resources.lake.contracts import BENCHMARK_QUESTIONS, ContractError
 from resources.lake.row_batches import batches
+from resources.lake.table import ContractError
+from resources.lake.tables.questions import BENCHMARK_QUESTIONS
 
 
 def read_benchmark(benchmark: Benchmark, name: str, seed: int = 0) -> Iterator[pa.RecordBatch]:

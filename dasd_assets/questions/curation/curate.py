@@ -21,7 +21,7 @@ from dasd_assets.questions.curation.near_rejection import MEMBERS_SQL, reject_ne
 from dasd_assets.questions.curation.normalisation import normalised_question_id
 from dasd_assets.questions.curation.shards import BATCH_ROWS, OtherShard, Shard, in_parts, insert
 from resources.compute.declared import Compute
-from resources.lake.contracts import QUESTION_SIGNATURES, QUESTIONS, REJECTED_QUESTIONS
+from resources.lake.tables.questions import QUESTION_SIGNATURES, QUESTIONS, REJECTED_QUESTIONS
 
 if TYPE_CHECKING:
     import duckdb

@@ -29,7 +29,7 @@ from dasd_assets.questions.reading.rows import (
     steps,
     usable,
 )
-from resources.lake.contracts import QUARANTINED_ROWS, RAW_QUESTIONS
+from resources.lake.tables.questions import QUARANTINED_ROWS, RAW_QUESTIONS
 
 MAX_EVIDENCE = 200
 CHUNK_ROWS = 1_000

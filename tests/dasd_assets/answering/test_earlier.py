@@ -12,8 +12,8 @@ from support.stub_engine import StubEngine
 
 from dasd_assets.answering.earlier import SAMPLED
 from dasd_assets.teacher_responses.sampling import sample_responses
-from resources.lake.contracts import QUESTIONS
 from resources.lake.lake import Lake
+from resources.lake.tables.questions import QUESTIONS
 
 CELL = {"temperature": "high", "question_shard": "s1"}
 

@@ -18,8 +18,8 @@ from dasd_assets.divergence_sampling.student_scoring import TEXT_COLUMNS, score_
 from formats.student_text import student_text
 from resources.engines.settings import TransformersSettings
 from resources.engines.transformers_engine import TransformersEngine
-from resources.lake.contracts import FILTERED_RESPONSES
 from resources.lake.lake import Lake
+from resources.lake.tables.response_filtering import FILTERED_RESPONSES
 
 CELL = {"temperature": "high", "question_shard": "drop-1"}
 SYSTEM_PROMPT = "You are a helpful assistant."

@@ -13,12 +13,9 @@ from dasd_assets.divergence_sampling.boosted import BOOSTED_SENTENCES, boosted, 
 from dasd_assets.divergence_sampling.provenance import sentence_provenance
 from dasd_assets.divergence_sampling.sentences import segmenter_named
 from formats.student_text import student_text
-from resources.lake.contracts import (
-    FILTERED_RESPONSES,
-    SENTENCE_PROVENANCE,
-    STUDENT_SCORES,
-    ContractError,
-)
+from resources.lake.table import ContractError
+from resources.lake.tables.divergence_sampling import SENTENCE_PROVENANCE, STUDENT_SCORES
+from resources.lake.tables.response_filtering import FILTERED_RESPONSES
 
 RATIO = 2.0
 RULES = segmenter_named("reasoning-rules")

@@ -12,7 +12,7 @@ import pytest
 
 from dasd_assets.divergence_sampling.policies import POLICIES, random_order, scored
 from dasd_assets.profile import PROJECT_ROOT, DivergenceSampling
-from resources.lake.contracts import ContractError
+from resources.lake.table import ContractError
 
 RESPONSES = pa.table(
     {

@@ -22,13 +22,13 @@ from dasd_assets.divergence_sampling.provenance import (
 )
 from dasd_assets.divergence_sampling.reasoning_segmenter import ReasoningSegmenter
 from formats.student_text import student_text
-from resources.lake.contracts import (
-    FILTERED_RESPONSES,
+from resources.lake.table import ContractError
+from resources.lake.tables.divergence_sampling import (
     RESPONSE_PROVENANCE,
     SENTENCE_PROVENANCE,
     STUDENT_SCORES,
-    ContractError,
 )
+from resources.lake.tables.response_filtering import FILTERED_RESPONSES
 
 RATIO = 2.0
 SEGMENTER = ReasoningSegmenter()

@@ -13,8 +13,10 @@ from dasd_assets.divergence_sampling.provenance_run import write_provenance
 from dasd_assets.divergence_sampling.read_ahead import read_ahead
 from dasd_assets.divergence_sampling.sentences import segmenter_named
 from formats.student_text import student_text
-from resources.lake.contracts import FILTERED_RESPONSES, STUDENT_SCORES, ContractError
 from resources.lake.lake import Lake
+from resources.lake.table import ContractError
+from resources.lake.tables.divergence_sampling import STUDENT_SCORES
+from resources.lake.tables.response_filtering import FILTERED_RESPONSES
 
 CELL = {"temperature": "low", "question_shard": "drop-1"}
 RULES = segmenter_named("reasoning-rules")

@@ -16,8 +16,9 @@ from dasd_assets.divergence_sampling.sample import sample_of, scored_shards, sum
 from dasd_assets.divergence_sampling.selection import select
 from dasd_assets.partitions import QUESTION_SHARD
 from dasd_assets.profile import DivergenceSampling, load_profile
-from resources.lake.contracts import DIVERGENCE_SAMPLE, ContractError
 from resources.lake.lake import Lake
+from resources.lake.table import ContractError
+from resources.lake.tables.divergence_sampling import DIVERGENCE_SAMPLE
 
 ROWS = candidate_rows(60)
 SETTINGS = DivergenceSampling(budget_samples={"low": 20})

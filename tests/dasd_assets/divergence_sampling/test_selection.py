@@ -16,7 +16,8 @@ from support.candidates import candidate, candidate_rows, candidate_table
 from dasd_assets.divergence_sampling.policies import POLICIES
 from dasd_assets.divergence_sampling.selection import DECISIONS, select
 from dasd_assets.profile import DivergenceSampling
-from resources.lake.contracts import DIVERGENCE_CANDIDATES, ContractError
+from resources.lake.table import ContractError
+from resources.lake.tables.divergence_sampling import DIVERGENCE_CANDIDATES
 
 ANY_SPEED = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 LONGEST = 5 * 39 + 2

@@ -17,7 +17,8 @@ from formats.student_text import student_text
 from resources.engines.protocol import Progress, ScoringRequest, TokenScores
 from resources.engines.settings import TransformersSettings
 from resources.engines.transformers_engine import TransformersEngine
-from resources.lake.contracts import STUDENT_SCORES, ContractError
+from resources.lake.table import ContractError
+from resources.lake.tables.divergence_sampling import STUDENT_SCORES
 
 PARTS = [("3 + 4 = 7.", "It is 7."), ("Größe, 数学 🙂: 2 * 2 = 4. " * 6, "4"), ("One.", "1")]
 SYSTEM_PROMPT = "You are a helpful assistant."

@@ -17,8 +17,8 @@ from dasd_assets.evaluation.assets import build
 from dasd_assets.profile import Profile, load_profile
 from dasd_assets.verification.sandbox import SandboxError
 from resources.engines.inference import InferenceModel
-from resources.lake.contracts import BENCHMARK_QUESTIONS
 from resources.lake.lake import Lake
+from resources.lake.tables.questions import BENCHMARK_QUESTIONS
 
 RIGHT = "<think>\nOnes.\n</think>\n\n\\boxed{3}"
 HANGS = "<think>\nOnes.\n</think>\n\n\\boxed{9^{9^{9^{9}}}}"

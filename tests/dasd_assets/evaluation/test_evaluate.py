@@ -15,7 +15,8 @@ from dasd_assets.evaluation import evaluate as answering
 from dasd_assets.evaluation.evaluate import EARLIER, evaluate_checkpoint
 from dasd_assets.profile import Benchmark, Evaluation, Verification
 from resources.engines.protocol import Completion, FinishReason
-from resources.lake.contracts import BENCHMARK_QUESTIONS, EVALUATION
+from resources.lake.tables.evaluation import EVALUATION
+from resources.lake.tables.questions import BENCHMARK_QUESTIONS
 
 RIGHT = "<think>\nOnes.\n</think>\n\n\\boxed{3}"
 

@@ -13,7 +13,7 @@ import yaml
 from dasd_assets.profile import PROJECT_ROOT, Benchmark, Evaluation, Verification
 from dasd_assets.questions.benchmarks.benchmark_formats import FORMATS
 from dasd_assets.questions.benchmarks.evaluation_sets import read_benchmark
-from resources.lake.contracts import BENCHMARK_QUESTIONS
+from resources.lake.tables.questions import BENCHMARK_QUESTIONS
 
 TEXT = (PROJECT_ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
 ROWS = dict(re.findall(r"### `(\w+)`.*?```json\n(.*?)\n```", TEXT, re.DOTALL))

@@ -20,8 +20,8 @@ from dasd_assets.mixed_policy_distillation.continuations import (
     read_to_continue,
 )
 from formats.token_bytes import TokenBytes
-from resources.lake.contracts import STUDENT_ROLLOUTS, TEACHER_CONTINUATIONS
 from resources.lake.lake import Lake
+from resources.lake.tables.mixed_policy_distillation import STUDENT_ROLLOUTS, TEACHER_CONTINUATIONS
 
 ANALYSIS = "<|channel|>analysis<|message|>"
 SAID = "d them. Ok<|return|>"

@@ -16,8 +16,8 @@ from dasd_assets.mixed_policy_distillation.mixed_sample import (
 )
 from dasd_assets.mixed_policy_distillation.prefix import teacher_prefix
 from dasd_assets.profile import load_profile
-from resources.lake.contracts import (
-    DIVERGENCE_SAMPLE,
+from resources.lake.tables.divergence_sampling import DIVERGENCE_SAMPLE
+from resources.lake.tables.mixed_policy_distillation import (
     MIXED_POLICY_SAMPLE,
     REJECTED_CONTINUATIONS,
     TEACHER_CONTINUATIONS,

@@ -17,8 +17,10 @@ from dasd_assets.mixed_policy_distillation.rollouts import (
     sample_rollouts,
 )
 from resources.engines.protocol import GenerationRequest
-from resources.lake.contracts import DIVERGENCE_SAMPLE, STUDENT_ROLLOUTS, ContractError
 from resources.lake.lake import Lake
+from resources.lake.table import ContractError
+from resources.lake.tables.divergence_sampling import DIVERGENCE_SAMPLE
+from resources.lake.tables.mixed_policy_distillation import STUDENT_ROLLOUTS
 
 
 def sample(questions: range, answers: int = 2, shard: str = "s", temperature: str = "") -> pa.Table:

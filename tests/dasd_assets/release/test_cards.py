@@ -24,7 +24,7 @@ from dasd_assets.release.cards import (
 )
 from dasd_assets.release.facts import licence_text
 from dasd_assets.release.folder import ReleaseError
-from resources.lake.contracts import RELEASED_LOGPROBS, RELEASED_SAMPLE
+from resources.lake.tables.release import RELEASED_LOGPROBS, RELEASED_SAMPLE
 
 
 def test_the_models_metadata(model_folder: Path) -> None:

@@ -13,8 +13,9 @@ from dasd_assets.release.training_sets import (
     sentence_lists,
     training_sets,
 )
-from resources.lake.contracts import RELEASED_LOGPROBS, RELEASED_SAMPLE, ContractError
 from resources.lake.lake import Lake
+from resources.lake.table import ContractError
+from resources.lake.tables.release import RELEASED_LOGPROBS, RELEASED_SAMPLE
 
 LOW = {"temperature": "low"}
 CELL = {"temperature": "low", "question_shard": "drop-01"}

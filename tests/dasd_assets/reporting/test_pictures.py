@@ -14,8 +14,8 @@ from dasd_assets.profile import load_profile
 from dasd_assets.reporting import pictures
 from dasd_assets.reporting.collect import training_logs
 from dasd_assets.reporting.examples import best_ranked, example_answers, last_ranked
-from resources.lake.contracts import ContractError
 from resources.lake.lake import Lake
+from resources.lake.table import ContractError
 from resources.lake.warehouse import open_warehouse
 
 CELL = {"temperature": "low", "question_shard": "drop-01"}

@@ -14,8 +14,9 @@ from dasd_assets.graph import inference_model
 from dasd_assets.profile import load_profile
 from dasd_assets.response_filtering import assets
 from dasd_assets.verification.sandbox import SandboxError
-from resources.lake.contracts import QUESTIONS, TEACHER_RESPONSES
 from resources.lake.lake import Lake
+from resources.lake.tables.questions import QUESTIONS
+from resources.lake.tables.teacher_responses import TEACHER_RESPONSES
 
 ANALYSIS = "<|channel|>analysis<|message|>"
 FINAL = "<|start|>assistant<|channel|>final<|message|>"

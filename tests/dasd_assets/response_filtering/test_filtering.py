@@ -25,13 +25,10 @@ from dasd_assets.response_filtering.filtering import (
 )
 from dasd_assets.response_filtering.outcomes import funnel
 from dasd_assets.verification.sandbox import SandboxError
-from resources.lake.contracts import (
-    FILTERED_RESPONSES,
-    REJECTED_RESPONSES,
-    TEACHER_RESPONSES,
-    ContractError,
-)
 from resources.lake.lake import Lake
+from resources.lake.table import ContractError
+from resources.lake.tables.response_filtering import FILTERED_RESPONSES, REJECTED_RESPONSES
+from resources.lake.tables.teacher_responses import TEACHER_RESPONSES
 
 MODELS = PROJECT_ROOT / "tiny_world" / "models"
 ANALYSIS = "<|channel|>analysis<|message|>"

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from dasd_assets.response_filtering.outcomes import funnel, funnel_table
-from resources.lake.contracts import REJECTED_RESPONSES
+from resources.lake.tables.response_filtering import REJECTED_RESPONSES
 
 
 def kept(*domains: str) -> pa.Table:

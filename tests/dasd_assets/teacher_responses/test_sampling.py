@@ -17,8 +17,9 @@ from dasd_assets.answering.requests import complete_all
 from dasd_assets.teacher_responses import sampling
 from dasd_assets.teacher_responses.sampling import sample_responses
 from resources.engines.protocol import Completion, GenerationRequest, Prompt
-from resources.lake.contracts import QUESTIONS, TEACHER_RESPONSES
 from resources.lake.row_batches import batches
+from resources.lake.tables.questions import QUESTIONS
+from resources.lake.tables.teacher_responses import TEACHER_RESPONSES
 
 PROMPT = Prompt((1, 2, 3), (("system", "s"), ("user", "q")), (("reasoning_effort", "low"),))
 REQUEST = GenerationRequest(PROMPT, temperature=1.0, top_p=0.9, max_tokens=10, seed=1)

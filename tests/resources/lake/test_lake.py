@@ -12,8 +12,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from resources.lake.contracts import QUESTIONS, ContractError
 from resources.lake.lake import Lake
+from resources.lake.table import ContractError
+from resources.lake.tables.questions import QUESTIONS
 
 SHARD = {"question_shard": "drop-01"}
 

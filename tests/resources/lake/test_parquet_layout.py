@@ -15,9 +15,12 @@ from support.stub_engine import StubEngine
 
 from benchmarks.storage import column_bytes, synthetic_sample, teacher_sample
 from dasd_assets.teacher_responses.sampling import sample_responses
-from resources.lake.contracts import QUESTIONS, REJECTED_RESPONSES, SCHEMAS, TEACHER_RESPONSES
 from resources.lake.lake import Lake
 from resources.lake.parquet_layout import ROW_GROUP_BYTES, row_bytes, row_groups, writer_options
+from resources.lake.tables import TABLES
+from resources.lake.tables.questions import QUESTIONS
+from resources.lake.tables.response_filtering import REJECTED_RESPONSES
+from resources.lake.tables.teacher_responses import TEACHER_RESPONSES
 
 BYTES_PER_TOKEN = 6.0
 
@@ -38,12 +41,12 @@ def test_a_large_vocabulary_takes_at_most_6_bytes_per_token(is_by_frequency: boo
     assert per_token(rows) <= BYTES_PER_TOKEN
 
 
-@pytest.mark.parametrize("table", SCHEMAS)
+@pytest.mark.parametrize("table", TABLES)
 def test_numbers_in_lists_are_split_and_all_else_has_dictionaries(table: str) -> None:
-    options = writer_options(SCHEMAS[table])
+    options = writer_options(TABLES[table].schema)
     lists = {
         f"{field.name}.list.element"
-        for field in SCHEMAS[table]
+        for field in TABLES[table].schema
         if pa.types.is_list(field.type) and not pa.types.is_struct(field.type.value_type)
     }
     assert set(options["column_encoding"]) == lists

@@ -11,9 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from support.small_lake import HOSTILE, REASONING, filled, make_small_lake
 
-from resources.lake.contracts import SCHEMAS, ContractError
 from resources.lake.lake import Lake
-from resources.lake.warehouse import DIMENSIONS, JOINED, RENAMED, open_warehouse
+from resources.lake.table import ContractError
+from resources.lake.tables import TABLES
+from resources.lake.warehouse import JOINED, RENAMED, open_warehouse
 
 
 @pytest.fixture
@@ -35,27 +36,24 @@ def content(folder: Path) -> dict[str, str]:
     }
 
 
-def test_every_table_of_the_contracts_has_its_dimensions() -> None:
-    assert set(DIMENSIONS) == set(SCHEMAS)
-
-
-@pytest.mark.parametrize("table", SCHEMAS)
+@pytest.mark.parametrize("table", TABLES)
 def test_an_empty_lake_has_empty_views_with_the_right_columns(tmp_path: Path, table: str) -> None:
     warehouse = open_warehouse(tmp_path)
     found = warehouse.sql(f"FROM {table}")
-    expected = {RENAMED.get(name, name) for name in SCHEMAS[table].names} - set(DIMENSIONS[table])
-    assert set(found.columns) == expected | set(DIMENSIONS[table])
+    dimensions = set(TABLES[table].dimensions)
+    expected = {RENAMED.get(name, name) for name in TABLES[table].schema.names} - dimensions
+    assert set(found.columns) == expected | dimensions
     assert found.fetchall() == []
     types = dict(zip(found.columns, map(str, found.types), strict=True))
-    for field in SCHEMAS[table]:
+    for field in TABLES[table].schema:
         if str(field.type) == "list<item: float>":
             assert types[field.name] == "FLOAT[]"
     described = warehouse.sql(
         f"SELECT column_name, comment FROM duckdb_columns() WHERE table_name = '{table}'"
     ).fetchall()
     for name, comment in described:
-        if name in SCHEMAS[table].names and name not in RENAMED.values():
-            text = SCHEMAS[table].field(name).metadata[b"description"].decode()
+        if name in TABLES[table].schema.names and name not in RENAMED.values():
+            text = TABLES[table].schema.field(name).metadata[b"description"].decode()
             assert comment == text or name in RENAMED
 
 
@@ -71,8 +69,8 @@ def test_a_view_has_the_rows_of_the_lake(lake: Lake, table: str) -> None:
     found = rows(lake, f"FROM {table} ORDER BY {by}")
     assert expected
     for row, wanted in zip(found, expected, strict=True):
-        for name in SCHEMAS[table].names:
-            if name not in DIMENSIONS[table]:
+        for name in TABLES[table].schema.names:
+            if name not in TABLES[table].dimensions:
                 assert row[RENAMED.get(name, name)] == wanted[name]
 
 

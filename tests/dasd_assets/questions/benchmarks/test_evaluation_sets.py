@@ -16,7 +16,8 @@ import pytest
 from dasd_assets.profile import Benchmark
 from dasd_assets.questions.benchmarks.evaluation_sets import read_benchmark
 from dasd_assets.questions.curation.normalisation import question_id
-from resources.lake.contracts import BENCHMARK_QUESTIONS, ContractError
+from resources.lake.table import ContractError
+from resources.lake.tables.questions import BENCHMARK_QUESTIONS
 
 GOOD = {"question": " Wie groß ist e\u0301? ", "domain": "math", "answer": 2}
 AIME = [{"id": n, "problem": f"Find {n}.", "solution": "…", "answer": f"{n:03}"} for n in (60, 61)]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from dasd_assets.profile import DOMAINS
 from dasd_assets.questions.reading.drops import read_whole_drop
-from resources.lake.contracts import BENCHMARK_QUESTIONS
+from resources.lake.tables.questions import BENCHMARK_QUESTIONS
 from tests.support.curation import curate, settings_of
 
 SETTINGS = settings_of(

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dasd_assets.questions.curation.normalisation import normalise, question_id, words
-from resources.lake.contracts import BENCHMARK_QUESTIONS, QUESTIONS, RAW_QUESTIONS
+from resources.lake.tables.questions import BENCHMARK_QUESTIONS, QUESTIONS, RAW_QUESTIONS
 from tests.support.curation import Result, curate, settings_of
 
 NGRAM = 4

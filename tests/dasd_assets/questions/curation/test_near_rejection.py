@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from dasd_assets.questions.curation import buckets, shards
 from dasd_assets.questions.curation.near_duplicates import comparables, jaccard
 from dasd_assets.questions.curation.normalisation import question_id
-from resources.lake.contracts import BENCHMARK_QUESTIONS, RAW_QUESTIONS
+from resources.lake.tables.questions import BENCHMARK_QUESTIONS, RAW_QUESTIONS
 from tests.support.curation import Result, curate, settings_of
 
 NEAR = settings_of(near_duplicate_jaccard=0.6, near_duplicate_shingle_words=2)

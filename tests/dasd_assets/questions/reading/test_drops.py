@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dasd_assets.profile import DOMAINS
 from dasd_assets.questions.reading.drops import MAX_EVIDENCE, DropContents, read_whole_drop
-from resources.lake.contracts import QUARANTINED_ROWS, RAW_QUESTIONS
+from resources.lake.tables.questions import QUARANTINED_ROWS, RAW_QUESTIONS
 
 MAX_ROW_BYTES = 10_000
 

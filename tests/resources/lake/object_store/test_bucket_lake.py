@@ -24,8 +24,8 @@ from resources.lake import bucket as bucket_module
 from resources.lake.bucket import Bucket
 from resources.lake.bucket_errors import ObjectStoreError
 from resources.lake.bucket_lake import BucketLake
-from resources.lake.contracts import ContractError
 from resources.lake.lake import Lake
+from resources.lake.table import ContractError
 from resources.lake.warehouse import open_warehouse
 
 Machine = Callable[..., BucketLake]
