@@ -12,7 +12,8 @@ import pytest
 
 from dasd_assets.partitions import QUESTION_SHARD
 from dasd_assets.profile import Profile, load_profile
-from dasd_assets.questions.inbox.listing import inbox_at, sensors
+from dasd_assets.questions.inbox import sensors
+from dasd_assets.questions.inbox.listing import inbox_at
 from dasd_assets.questions.inbox.observed_drops import Seen
 
 
