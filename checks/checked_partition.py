@@ -20,7 +20,7 @@ THREADS = 2
 MAX_EXAMPLES = 5
 
 
-class Tables:
+class CheckedPartition:
     """One asset's partition and what is upstream of it; row groups are streamed.
 
     A context manager. `partition` has the partition's keys in the order of the lake's paths.
@@ -32,7 +32,7 @@ class Tables:
         self._spill = tempfile.TemporaryDirectory(prefix="dasd-checks-")
         self._connection: duckdb.DuckDBPyConnection | None = None
 
-    def __enter__(self) -> Tables:
+    def __enter__(self) -> CheckedPartition:
         return self
 
     def __exit__(
