@@ -15,7 +15,7 @@ TEST_PROCESSES ?= 2
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test ui compare-policies ablation rehearse lint types validate reference tiny-world requirements clean
+.PHONY: demo test ui compare-policies ablation rehearse lint types validate newest-dagster reference tiny-world requirements clean
 
 demo: $(SETUP)  ## run the whole pipeline on tiny models, then print what each stage gained
 	$(BIN)/dasd run
@@ -47,6 +47,17 @@ types: $(SETUP)
 
 validate: $(SETUP)  ## load the definitions the way Dagster does
 	$(BIN)/dagster definitions validate
+
+# Beside the environment: what goes with Dagster, such as dagster-aws, asks for its very version.
+NEWEST := .newest-dagster
+newest-dagster: $(SETUP)  ## the same, and what is used from inside Dagster, with its newest release
+	rm -rf $(NEWEST)
+	sed -n 's/^    "\(dagster[<>=][^"]*\)",$$/\1/p' pyproject.toml | $(BIN)/uv pip compile --quiet \
+		--python-version 3.11 --no-header --no-annotate - | grep '^dagster' \
+		| $(BIN)/uv pip install --quiet --no-deps --target $(NEWEST) --requirements -
+	PYTHONPATH=$(NEWEST) $(BIN)/python -c "import dagster; print('dagster', dagster.__version__)"
+	PYTHONPATH=$(NEWEST) $(BIN)/dagster definitions validate
+	PYTHONPATH=$(NEWEST) $(BIN)/python -m pytest -q tests/dasd_assets/test_dagster_internals.py
 
 reference: $(SETUP)  ## write docs/reference and docs/cli.md anew from the code
 	$(BIN)/python -W ignore -m tools.reference

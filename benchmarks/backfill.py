@@ -21,13 +21,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import dagster as dg
 import yaml
-from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from transformers import AutoTokenizer
 
+from dasd_assets.dagster_internals import graph_view, start_backfill
 from dasd_assets.profile import PROFILE_FOLDER, PROJECT_ROOT
 from tests.support.daemon import Daemon, until
 from tests.support.faulty_server import FaultyServer
@@ -155,14 +154,10 @@ def make_by_backfill(home: Path, environment: dict[str, str]) -> None:
     from dasd_assets.definitions import definitions
 
     with dg.DagsterInstance.from_config(str(home)) as instance:
-        backfill = PartitionBackfill.from_asset_partitions(
-            backfill_id=uuid4().hex[:8], asset_graph=definitions().resolve_asset_graph(),
-            asset_selection=[ASSET], partition_names=None, all_partitions=True,
-            backfill_timestamp=time.time(), tags={}, dynamic_partitions_store=instance,
-            title=None, description=None, run_config=None,
-        )  # fmt: skip
-        instance.add_backfill(backfill)
-        until(lambda: ended(instance, backfill.backfill_id), 3600)
+        view = graph_view(definitions().resolve_asset_graph(), instance)
+        subsets = [view.get_full_subset(key=ASSET)]
+        backfill_id = start_backfill(instance, subsets, "benchmark", "")
+        until(lambda: ended(instance, backfill_id), 3600)
 
 
 def ended(instance: dg.DagsterInstance, backfill_id: str) -> bool:
@@ -173,9 +168,9 @@ def ended(instance: dg.DagsterInstance, backfill_id: str) -> bool:
     """
     backfill = instance.get_backfill(backfill_id)
     assert backfill is not None
-    if backfill.status in (BulkActionStatus.FAILED, BulkActionStatus.COMPLETED_FAILED):
+    if backfill.status.value in ("FAILED", "COMPLETED_FAILED"):
         raise RuntimeError(f"the backfill ended as {backfill.status.value}: {backfill.error}")
-    return backfill.status == BulkActionStatus.COMPLETED_SUCCESS
+    return backfill.status.value == "COMPLETED_SUCCESS"
 
 
 def measured(environment: dict[str, str], began: float) -> Found:

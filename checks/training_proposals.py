@@ -8,14 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.data_version import (
-    CachingStaleStatusResolver,
-    StaleCause,
-    StaleStatus,
-)
 
 from dasd_assets.declaring.automation import PROPOSE
-from dasd_assets.declaring.out_of_date import Loading
+from dasd_assets.declaring.out_of_date import Staleness, State
 from dasd_assets.profile import Profile
 
 CHECK = "trained_on_current_sample"
@@ -43,16 +38,15 @@ def _check(asset: str, temperature: str) -> dg.AssetChecksDefinition:
         automation_condition=PROPOSE,
     )
     def trained_on_current_sample(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        graph = context.repository_def.asset_graph
-        resolver = CachingStaleStatusResolver(context.instance, graph, Loading(context.instance))
-        status = resolver.get_status(key)
-        reasons = [_said(cause) for cause in resolver.get_stale_causes(key)]
+        staleness = Staleness(context.repository_def.asset_graph, context.instance)
+        is_fresh = staleness.state(key) == State.FRESH
+        reasons = [str(cause) for cause in staleness.causes(key)]
         trained = context.instance.get_latest_materialization_event(key)
         before = trained.timestamp if trained else None
         return dg.AssetCheckResult(
-            passed=status == StaleStatus.FRESH,
+            passed=is_fresh,
             severity=dg.AssetCheckSeverity.WARN,
-            description=None if status == StaleStatus.FRESH else APPROVE,
+            description=None if is_fresh else APPROVE,
             metadata=proposal(
                 reasons if trained else ["never trained"],
                 _latest(context.instance, SAMPLE, temperature),
@@ -84,14 +78,6 @@ def proposal(reasons: list[str], now: Metadata, then: Metadata, training: Metada
         if name in training:
             told[f"would_take_{name.split('/')[-1]}"] = round(training[name] * scale, 3)
     return told
-
-
-def _said(cause: StaleCause) -> str:
-    about = cause.dependency
-    if about is None:
-        return cause.reason
-    partition = f" [{about.partition_key}]" if about.partition_key else ""
-    return f"{cause.reason}: {about.asset_key.to_user_string()}{partition}"
 
 
 def _latest(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +19,8 @@ from dasd_assets.profile import Profile, ProfileError
 
 if TYPE_CHECKING:
     import dagster as dg
+
+    from dasd_assets.declaring.out_of_date import Staleness
 
 FRESH, STALE, MISSING, FAILED, RUNNING = "up to date", "stale", "missing", "failed", "running"
 STATES = (FRESH, STALE, MISSING, FAILED, RUNNING)
@@ -95,73 +98,91 @@ def statuses(instance: dg.DagsterInstance, only: str | None = None) -> list[Asse
         UnknownAssetError: there is no asset of that name.
     """
     import dagster as dg
-    from dagster._core.definitions.data_version import CachingStaleStatusResolver
 
+    from dasd_assets.declaring.out_of_date import Staleness
     from dasd_assets.definitions import defs
-    from dasd_assets.running.local_runner import Loading
 
     graph = defs.resolve_asset_graph()
     keys = [key for level in graph.toposorted_asset_keys_by_level for key in sorted(level)]
     names = [key.to_user_string() for key in keys]
     if only is not None and only not in names:
         raise UnknownAssetError(f"no asset {only!r}; there are {', '.join(names)}")
-    resolver = CachingStaleStatusResolver(instance, graph, Loading(instance))
+    staleness = Staleness(graph, instance)
+    shown = [key for key, name in zip(keys, names, strict=True) if only in (None, name)]
+    # All at once, where storage can: one command is not to ask some fifty times for each of these.
+    records = {record.asset_entry.asset_key: record for record in instance.get_asset_records(shown)}
+    run_ids = {record.asset_entry.last_run_id for record in records.values()} - {None}
+    found = instance.get_run_records(dg.RunsFilter(run_ids=list(run_ids))) if run_ids else []
+    runs = {record.dagster_run.run_id: record for record in found}
     with dg.partition_loading_context(dynamic_partitions_store=instance):
+        checks = {
+            check: graph.get(check).partitions_def
+            for check in graph.get_check_keys_for_assets(set(shown))
+        }
+        states = instance.event_log_storage.get_asset_check_state(list(checks.items()))
         return [
-            _status(instance, resolver, graph, key)
-            for key, name in zip(keys, names, strict=True)
-            if only in (None, name)
+            _status(instance, staleness, graph, key, records.get(key), runs, states)
+            for key in shown
         ]
 
 
-def _status(instance: dg.DagsterInstance, resolver: Any, graph: Any, key: Any) -> AssetStatus:
+def _status(
+    instance: dg.DagsterInstance,
+    staleness: Staleness,
+    graph: Any,
+    key: dg.AssetKey,
+    record: Any,
+    runs: Mapping[str, dg.RunRecord],
+    states: Mapping[dg.AssetCheckKey, Any],
+) -> AssetStatus:
     partitions_def = graph.get(key).partitions_def
-    record = next(iter(instance.get_asset_records([key])), None)
-    failed, running = _attempts(instance, key, partitions_def, record)
     keys: list[str | None] = [None]
     if partitions_def is not None:
         keys = list(partitions_def.get_partition_keys(dynamic_partitions_store=instance))
+    run = runs.get(record.asset_entry.last_run_id) if record is not None else None
+    failed, running = _attempts(instance, key, partitions_def, keys, record, run)
     partitions, causes = {}, {}
     for partition in keys:
         name = str(partition or "")
-        state = resolver.get_status(key, partition).value
-        partitions[name] = {"FRESH": FRESH, "STALE": STALE, "MISSING": MISSING}[state]
-        if state == "STALE":
-            reasons = (cause.reason for cause in resolver.get_stale_causes(key, partition))
+        partitions[name] = staleness.state(key, partition).value
+        if partitions[name] == STALE:
+            reasons = (cause.reason for cause in staleness.causes(key, partition))
             causes[name] = "; ".join(dict.fromkeys(reasons))
         if name in running:
             partitions[name] = RUNNING
         elif name in failed:
             partitions[name] = FAILED
-    run_id = record.asset_entry.last_run_id if record is not None else None
-    run = instance.get_run_record_by_id(run_id) if run_id else None
     return AssetStatus(
-        key.to_user_string(), partitions, run_id,
+        key.to_user_string(), partitions,
+        record.asset_entry.last_run_id if record is not None else None,
         run.dagster_run.status.value.lower() if run else None,
         run.update_timestamp.timestamp() if run else None,
-        _failing(instance, graph, key, failed), causes,
+        _failing(states, graph.get_check_keys_for_assets({key}), failed), causes,
     )  # fmt: skip
 
 
 def _attempts(
-    instance: dg.DagsterInstance, key: Any, partitions_def: Any, record: Any
+    instance: dg.DagsterInstance,
+    key: dg.AssetKey,
+    partitions_def: dg.PartitionsDefinition | None,
+    keys: Sequence[str | None],
+    record: Any,
+    last_run: dg.RunRecord | None,
 ) -> tuple[set[str], set[str]]:
     """Partitions whose last attempt failed, and those that are being made."""
-    from dagster._core.storage.partition_status_cache import (
-        build_failed_and_in_progress_partition_subset,
-        get_last_planned_storage_id,
-    )
+    import dagster as dg
 
     if record is None:
         return set(), set()
-    entry = record.asset_entry
     if partitions_def is not None:
-        failed, running, _ = build_failed_and_in_progress_partition_subset(
-            instance, key, partitions_def, get_last_planned_storage_id(instance, key, record)
+        found = instance.get_status_by_partition(key, [*map(str, keys)], partitions_def) or {}
+        attempts = (dg.AssetPartitionStatus.FAILED, dg.AssetPartitionStatus.IN_PROGRESS)
+        failed, running = (
+            {name for name, status in found.items() if status == attempt} for attempt in attempts
         )
-        return set(failed.get_partition_keys()), set(running.get_partition_keys())
-    made = entry.last_materialization_record
-    run = instance.get_run_by_id(entry.last_run_id) if entry.last_run_id else None
+        return failed, running
+    made = record.asset_entry.last_materialization_record
+    run = last_run.dagster_run if last_run is not None else None
     if run is None or (made is not None and made.run_id == run.run_id):
         return set(), set()
     if run.is_finished:
@@ -170,23 +191,14 @@ def _attempts(
 
 
 def _failing(
-    instance: dg.DagsterInstance, graph: Any, key: Any, failed: set[str]
+    states: Mapping[dg.AssetCheckKey, Any], checks: Iterable[dg.AssetCheckKey], failed: set[str]
 ) -> dict[str, int]:
     """Check -> partitions in which it fails, without those that failed before they were checked."""
-    from dagster._core.storage.asset_check_execution_record import (
-        AssetCheckExecutionResolvedStatus as Status,
-    )
-
-    checks = {
-        check: graph.get(check).partitions_def for check in graph.get_check_keys_for_assets({key})
-    }
-    states = instance.event_log_storage.get_asset_check_state(list(checks.items()))
     failing = {}
     for check in checks:
-        state = states.get(check)
-        subsets = state.subsets if state else {}
-        found = _names(subsets.get(Status.FAILED))
-        found |= _names(subsets.get(Status.EXECUTION_FAILED)) - failed
+        subsets = {status.value: subset for status, subset in states[check].subsets.items()}
+        found = _names(subsets.get("FAILED"))
+        found |= _names(subsets.get("EXECUTION_FAILED")) - failed
         if found:
             failing[check.name] = len(found)
     return failing

@@ -10,14 +10,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import dagster as dg
-from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
-from dagster._core.execution.backfill import PartitionBackfill
-from dagster._core.utils import make_new_backfill_id
-from dagster._time import get_current_timestamp
 from pydantic import Field
 
-from dasd_assets.declaring.out_of_date import OutOfDate, Subset, out_of_date
+from dasd_assets.dagster_internals import Subset, start_backfill
+from dasd_assets.declaring.out_of_date import OutOfDate, Staleness
 from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE, question_shards, temperatures
 from dasd_assets.profile import Profile
 
@@ -87,13 +83,12 @@ JOBS: Final = (
 )  # fmt: skip
 
 
-def read_questions() -> UnresolvedAssetJobDefinition:
-    """What the inbox sensor runs for each new or changed drop."""
-    return dg.define_asset_job(
-        "read_questions",
-        dg.AssetSelection.assets("raw_questions", "questions"),
-        description="Read the drop of one question_shard and curate its questions.",
-    )
+READ_QUESTIONS: Final = dg.define_asset_job(
+    "read_questions",
+    dg.AssetSelection.assets("raw_questions", "questions"),
+    description="Read the drop of one question_shard and curate its questions.",
+)
+"""What the inbox sensor runs for each new or changed drop."""
 
 
 def build(profile: Profile) -> list[dg.JobDefinition]:
@@ -107,7 +102,7 @@ def _job(wanted: Wanted, profile: Profile) -> dg.JobDefinition:
         description="Starts one backfill of what is out of date; the log names its partitions.",
         out=dg.Out(dg.Nothing),
     )
-    def start_backfill(context: dg.OpExecutionContext, config: Scope) -> None:
+    def start(context: dg.OpExecutionContext, config: Scope) -> None:
         graph = context.repository_def.asset_graph
         selection = dg.AssetSelection.groups(*wanted.groups).resolve(graph)
         among = {
@@ -118,7 +113,7 @@ def _job(wanted: Wanted, profile: Profile) -> dg.JobDefinition:
             )
             if keys
         }
-        found = out_of_date(graph, context.instance, selection, among)
+        found = Staleness(graph, context.instance).out_of_date(selection, among)
         metadata: dict[str, int | str] = {
             key.to_user_string(): subset.size for key, subset in found.ready.items()
         }
@@ -126,34 +121,18 @@ def _job(wanted: Wanted, profile: Profile) -> dg.JobDefinition:
         for line in _waiting(found):
             context.log.warning(line)
         if found.ready:
-            backfill_id = start(context.instance, found, wanted.name)
+            backfill_id = start_backfill(
+                context.instance, found.ready.values(), wanted.name, _lines(found.ready)
+            )
             metadata["backfill"] = backfill_id
             context.log.info(f"started backfill {backfill_id}; see Runs → Backfills")
         context.add_output_metadata(metadata)
 
     @dg.job(name=wanted.name, description=wanted.description, executor_def=dg.in_process_executor)
     def job() -> None:
-        start_backfill()
+        start()
 
     return job
-
-
-def start(instance: dg.DagsterInstance, found: OutOfDate, title: str) -> str:
-    """Add a backfill of what can be made to the instance, for the daemon to run; its id."""
-    backfill_id = make_new_backfill_id()
-    instance.add_backfill(
-        PartitionBackfill.from_asset_graph_subset(
-            backfill_id=backfill_id,
-            backfill_timestamp=get_current_timestamp(),
-            tags={},
-            dynamic_partitions_store=instance,
-            asset_graph_subset=AssetGraphSubset.from_entity_subsets(found.ready.values()),
-            title=title,
-            description=_lines(found.ready),
-            run_config=None,
-        )
-    )
-    return backfill_id
 
 
 def _existing(

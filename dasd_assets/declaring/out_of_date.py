@@ -1,24 +1,59 @@
-"""Which partitions of some assets are missing or stale, and which of those can be made now."""
+"""What is missing or stale: one answer for `dasd run`, `dasd status`, the jobs and the proposals.
+
+It is Dagster's own, by code versions and data versions, with one thing added: Dagster compares no
+data versions over `MANY` and more partitions of one input, so a sample drawn over so many shards
+would look up to date for ever.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
 
 import dagster as dg
-from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView, TemporalContext
-from dagster._core.asset_graph_view.entity_subset import EntitySubset
-from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
-from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
-from dagster._core.definitions.events import AssetKeyPartitionKey
-from dagster._core.loader import LoadingContext
-from dagster._time import get_current_datetime
+
+from dasd_assets.dagster_internals import (
+    AssetGraph,
+    Subset,
+    graph_view,
+    keys_of,
+    stale_resolver,
+    subset_of,
+)
 
 Dimensions = Mapping[str, tuple[dg.PartitionsDefinition, Collection[str]]]
 """Dimension -> what an asset with just this dimension is partitioned by, and keys of it."""
 
-FRESH = StaleStatus.FRESH
-Subset = EntitySubset[dg.AssetKey]
+MANY: Final = 100
+"""Partitions of one input from which on Dagster compares none of their data versions."""
+DATA_VERSION_TAG: Final = "dagster/data_version"
+INPUT_POINTER_TAG: Final = "dagster/input_event_pointer/"
+"""With an input's name: the last event of that input when a partition was made of it."""
+
+
+class State(StrEnum):
+    """How a partition stands."""
+
+    FRESH = "up to date"
+    STALE = "stale"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why a partition is stale.
+
+    Attributes:
+        source: the input that is the reason, with its partition; none if it is the code.
+    """
+
+    reason: str
+    source: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.source}" if self.source else self.reason
 
 
 @dataclass(frozen=True)
@@ -31,115 +66,176 @@ class OutOfDate:
         causes: these inputs.
     """
 
-    ready: dict[dg.AssetKey, Subset]
-    waiting: dict[dg.AssetKey, Subset]
-    causes: dict[dg.AssetKey, Subset]
+    ready: dict[dg.AssetKey, Subset] = field(default_factory=dict)
+    waiting: dict[dg.AssetKey, Subset] = field(default_factory=dict)
+    causes: dict[dg.AssetKey, Subset] = field(default_factory=dict)
+
+    def partitions(self, key: dg.AssetKey) -> set[str | None]:
+        """Partitions of an asset that can be made or wait; `None` for one without partitions."""
+        parts = (self.ready.get(key), self.waiting.get(key))
+        return {one for part in parts if part is not None for one in keys_of(part)}
 
 
-class Loading(LoadingContext):
-    """What Dagster's status resolver reads the instance through."""
+class Staleness:
+    """How the partitions of a graph stand at the time when this is made: what it saw, it keeps."""
 
-    def __init__(self, instance: dg.DagsterInstance) -> None:
+    def __init__(self, graph: AssetGraph, instance: dg.DagsterInstance) -> None:
+        """Look at a graph over an instance.
+
+        Args:
+            graph: as `Definitions.resolve_asset_graph` has it, or a run's `repository_def`.
+        """
+        self._graph = graph
         self._instance = instance
-        self._loaders: dict = {}
+        self._view = graph_view(graph, instance)
+        self._resolver = stale_resolver(self._view)
 
-    @property
-    def instance(self) -> dg.DagsterInstance:
-        return self._instance
+    def state(self, key: dg.AssetKey, partition: str | None = None) -> State:
+        """How one partition stands, or an asset without partitions."""
+        found = State[self._resolver.get_status(key, partition).name]
+        if found is State.FRESH and any(self._changed_among_many(key, partition)):
+            return State.STALE
+        return found
 
-    @property
-    def loaders(self) -> dict:
-        return self._loaders
+    def causes(self, key: dg.AssetKey, partition: str | None = None) -> list[Cause]:
+        """Why one partition is stale; empty for one that is up to date or missing."""
+        causes = []
+        for cause in self._resolver.get_stale_causes(key, partition):
+            about = cause.dependency
+            source = _named(about.asset_key, about.partition_key) if about is not None else None
+            causes.append(Cause(cause.reason, source))
+        return [*causes, *self._changed_among_many(key, partition)]
 
+    def out_of_date(
+        self, selection: Collection[dg.AssetKey], among: Dimensions | None = None
+    ) -> OutOfDate:
+        """Partitions of the selected assets that are missing, stale or below one that is.
 
-def out_of_date(
-    graph: AssetGraph,
-    instance: dg.DagsterInstance,
-    selection: Collection[dg.AssetKey],
-    among: Dimensions | None = None,
-) -> OutOfDate:
-    """Partitions of the selected assets that are missing, stale or below one that is.
-
-    Args:
-        among: only these keys of these dimensions; assets that do not have the dimension, and
-            dimensions that are left out, are looked at whole.
-    """
-    view = AssetGraphView(
-        temporal_context=TemporalContext(
-            effective_dt=get_current_datetime(),
-            last_event_id=instance.event_log_storage.get_maximum_record_id(),
-        ),
-        instance=instance,
-        asset_graph=graph,
-    )
-    resolver = CachingStaleStatusResolver(instance, graph, Loading(instance))
-    found = OutOfDate({}, {}, {})
-    with dg.partition_loading_context(dynamic_partitions_store=instance):
-        for key in graph.toposorted_asset_keys:
-            node = graph.get(key)
+        Args:
+            among: only these keys of these dimensions; assets that do not have the dimension, and
+                dimensions that are left out, are looked at whole.
+        """
+        found = OutOfDate()
+        for key in self._graph.toposorted_asset_keys:
+            node = self._graph.get(key)
             if key not in selection or not node.is_materializable:
                 continue
-            wanted = _subset(view, key, _among(view.get_full_subset(key=key), among or {}))
-            stale = _subset(
-                view,
-                key,
-                {
-                    one
-                    for one in _keys(wanted)
-                    if resolver.get_status(key, one) != StaleStatus.FRESH
-                },
+            wanted = self._among(self._view.get_full_subset(key=key), among or {})
+            stale = self._subset(
+                key, {one for one in keys_of(wanted) if self.state(key, one) != State.FRESH}
             )
-            blocked = view.get_empty_subset(key=key)
-            for parent in node.parent_keys:
-                if parent in found.ready:
-                    stale = stale.compute_union(found.ready[parent].compute_child_subset(key))
-                if parent in selection:
-                    missing = found.waiting.get(parent)
-                else:
-                    missing = _missing(view, parent)
-                    below = missing.compute_child_subset(key).compute_intersection(stale)
-                    if not below.is_empty:
-                        found.causes[parent] = missing
-                if missing is not None:
-                    blocked = blocked.compute_union(missing.compute_child_subset(key))
+            for parent in sorted(node.parent_keys):
+                for above in (found.ready.get(parent), found.waiting.get(parent)):
+                    if above is not None:
+                        stale = stale.compute_union(above.compute_child_subset(key))
             stale = stale.compute_intersection(wanted)
+            if stale.is_empty:
+                continue
+            blocked = self._blocked(key, stale, selection, found)
             waiting = stale.compute_intersection(blocked)
             ready = stale.compute_difference(waiting)
             found.ready.update({} if ready.is_empty else {key: ready})
             found.waiting.update({} if waiting.is_empty else {key: waiting})
-    return found
+        return found
+
+    def _blocked(
+        self,
+        key: dg.AssetKey,
+        stale: Subset,
+        selection: Collection[dg.AssetKey],
+        found: OutOfDate,
+    ) -> Subset:
+        """Partitions with an input that waits, or that was never made and is not to be made."""
+        blocked = self._view.get_empty_subset(key=key)
+        for parent in sorted(self._graph.get(key).parent_keys):
+            if parent in selection:
+                missing = found.waiting.get(parent)
+            else:
+                missing = self._missing(parent)
+                below = missing.compute_child_subset(key).compute_intersection(stale)
+                if not below.is_empty:
+                    found.causes[parent] = missing
+            if missing is not None:
+                blocked = blocked.compute_union(missing.compute_child_subset(key))
+        return blocked
+
+    def _changed_among_many(self, key: dg.AssetKey, partition: str | None) -> Iterator[Cause]:
+        """Partitions of inputs with `MANY` of them that have another content than they had.
+
+        Two queries for each such input, where Dagster would make two for each of its partitions.
+        """
+        with dg.partition_loading_context(new_ctx=self._view.partition_loading_context):
+            many = {
+                parent: keys
+                for parent in sorted(self._graph.get(key).parent_keys)
+                if len(keys := self._partitions_read(key, partition, parent)) >= MANY
+            }
+        if not many:
+            return
+        records = self._instance.fetch_materializations(
+            dg.AssetRecordsFilter(key, asset_partitions=[partition] if partition else None), limit=1
+        ).records
+        if not records or (made := records[0].asset_materialization) is None:
+            return
+        for parent, keys in many.items():
+            pointer = (made.tags or {}).get(INPUT_POINTER_TAG + parent.to_user_string())
+            if pointer is None:
+                yield Cause(f"has a new dependency on {parent.to_user_string()}")
+                continue
+            last_event = int(pointer) if pointer.isdecimal() else 0  # NULL: there was none yet
+            now = self._data_versions(parent, after_cursor=last_event)
+            then = self._data_versions(parent, before_cursor=last_event + 1) if now else {}
+            for one in keys:
+                if one in now and now[one] != then.get(one):
+                    yield Cause("has a new dependency data version", _named(parent, one))
+
+    def _partitions_read(
+        self, key: dg.AssetKey, partition: str | None, parent: dg.AssetKey
+    ) -> Sequence[str]:
+        """Partitions of an input that one partition is made of; none where all are few."""
+        partitions_def = self._graph.get(parent).partitions_def
+        if partitions_def is None or partitions_def.get_num_partitions() < MANY:
+            return ()
+        read = self._graph.get_parent_partition_keys_for_child(partition, parent, key)
+        return list(read.partitions_subset.get_partition_keys())
+
+    def _data_versions(self, key: dg.AssetKey, **cursors: int) -> dict[str, str | None]:
+        """Partition -> its data version, of those with an event before or after a cursor."""
+        tags = self._instance.event_log_storage.get_latest_tags_by_partition(
+            key, dg.DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG], **cursors
+        )
+        return {partition: found.get(DATA_VERSION_TAG) for partition, found in tags.items()}
+
+    def _subset(self, key: dg.AssetKey, keys: Collection[str | None]) -> Subset:
+        return subset_of(self._view, key, keys)
+
+    def _among(self, subset: Subset, among: Dimensions) -> Subset:
+        """What has, in each dimension, one of the keys asked for."""
+        if not among:
+            return subset
+        partitions_def = subset.partitions_def
+
+        def is_wanted(key: str | None) -> bool:
+            if isinstance(partitions_def, dg.MultiPartitionsDefinition) and key is not None:
+                parts = partitions_def.get_partition_key_from_str(key).keys_by_dimension
+                return all(
+                    parts[name] in keys for name, (_, keys) in among.items() if name in parts
+                )
+            return all(key in keys for alone, keys in among.values() if alone == partitions_def)
+
+        return self._subset(subset.key, {key for key in keys_of(subset) if is_wanted(key)})
+
+    def _missing(self, key: dg.AssetKey) -> Subset:
+        """Partitions that were never made; of an asset that Dagster does not make, none."""
+        if not self._graph.get(key).is_materializable:
+            return self._view.get_empty_subset(key=key)
+        full = self._view.get_full_subset(key=key)
+        if full.is_partitioned:
+            made = self._instance.get_materialized_partitions(key)
+            return self._subset(key, keys_of(full) - made)
+        event = self._instance.get_latest_materialization_event(key)
+        return full if event is None else self._view.get_empty_subset(key=key)
 
 
-def _keys(subset: Subset) -> set[str | None]:
-    return {one.partition_key for one in subset.expensively_compute_asset_partitions()}
-
-
-def _subset(view: AssetGraphView, key: dg.AssetKey, keys: Collection[str | None]) -> Subset:
-    return view.get_asset_subset_from_asset_partitions(
-        key, {AssetKeyPartitionKey(key, one) for one in keys}
-    )
-
-
-def _among(subset: Subset, among: Dimensions) -> set[str | None]:
-    """Keys of a subset that have, in each dimension, one of the keys asked for."""
-    partitions_def = subset.partitions_def
-
-    def is_wanted(key: str | None) -> bool:
-        if isinstance(partitions_def, dg.MultiPartitionsDefinition) and key is not None:
-            parts = partitions_def.get_partition_key_from_str(key).keys_by_dimension
-            return all(parts[name] in keys for name, (_, keys) in among.items() if name in parts)
-        return all(key in keys for alone, keys in among.values() if alone == partitions_def)
-
-    return {key for key in _keys(subset) if is_wanted(key)}
-
-
-def _missing(view: AssetGraphView, key: dg.AssetKey) -> Subset:
-    """Partitions that were never made; of an asset that Dagster does not make, none."""
-    if not view.asset_graph.get(key).is_materializable:
-        return view.get_empty_subset(key=key)
-    made = view.instance.get_materialized_partitions(key)
-    full = view.get_full_subset(key=key)
-    if full.is_partitioned:
-        return _subset(view, key, _keys(full) - made)
-    event = view.instance.get_latest_materialization_event(key)
-    return full if event is None else view.get_empty_subset(key=key)
+def _named(key: dg.AssetKey, partition: str | None) -> str:
+    return key.to_user_string() + (f" [{partition}]" if partition else "")

@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Iterator
 
 import dagster as dg
-from dagster._core.definitions.data_version import read_input_data_version_from_tags
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from dasd_assets.evaluation.stage_report import DATA_VERSION_TAG, latest_materializations
 from dasd_assets.profile import Profile
@@ -17,6 +15,7 @@ from dasd_assets.release.lineage import CheckResults, Source
 
 CODE_VERSION_TAG = "dagster/code_version"
 CHECKPOINT = dg.AssetKey("dasd_checkpoint")
+CHECKPOINT_VERSION_TAG = f"dagster/input_data_version/{CHECKPOINT.to_user_string()}"
 EVALUATION = dg.AssetKey(["evaluation", "dasd"])
 NOT_A_SOURCE = frozenset({"stage_report", "model_release", "dataset_release"})
 MAX_EXAMPLES = 5
@@ -84,8 +83,7 @@ def require_current_evaluation(instance: dg.DagsterInstance, data_version: str) 
         event.partition or ""
         for event, *_ in latest_materializations(instance)
         if event.asset_key == EVALUATION
-        and (seen := read_input_data_version_from_tags(event.tags or {}, CHECKPOINT)) is not None
-        and seen.value != data_version
+        and (event.tags or {}).get(CHECKPOINT_VERSION_TAG, data_version) != data_version
     ]
     if stale:
         raise ReleaseError(
@@ -103,12 +101,10 @@ def _outcomes(
         for name in sorted(assets)
         for contract in CONTRACTS.get(name.split("/")[0], ())
     ]
-    ended = {
-        AssetCheckExecutionRecordStatus.SUCCEEDED: True,
-        AssetCheckExecutionRecordStatus.FAILED: False,
-    }
+    ended = {"SUCCEEDED": True, "FAILED": False}
     for info in instance.event_log_storage.get_asset_check_partition_info(keys):
-        if info.latest_execution_status in ended:
+        status = info.latest_execution_status.value
+        if status in ended:
             name = info.check_key.asset_key.to_user_string()
-            passed = ended[info.latest_execution_status]
+            passed = ended[status]
             yield name, info.check_key.name, info.partition_key, passed

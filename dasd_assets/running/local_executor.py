@@ -6,11 +6,9 @@ nothing, each would spend about five seconds on imports (benchmarks/backfill.py)
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any
 
 import dagster as dg
-from dagster._core.execution.retries import RetryMode
-from dagster._core.executor.multiprocess import MultiprocessExecutor
 
 from dasd_assets.running import local_run
 
@@ -27,11 +25,17 @@ from dasd_assets.running import local_run
     },
     requirements=dg.multiple_process_executor_requirements(),
 )
-def local_executor(init_context: dg.InitExecutorContext) -> MultiprocessExecutor:
+def local_executor(init_context: dg.InitExecutorContext) -> Any:
     """Steps are forked from the run's process, or else from a server that the process keeps."""
-    return MultiprocessExecutor(
-        retries=RetryMode.ENABLED,
-        max_concurrent=cast(int, init_context.executor_config["max_concurrent"]),
-        start_method="fork" if local_run.is_forked() else "forkserver",
-        explicit_forkserver_preload=["dasd_assets.definitions", *local_run.LIBRARIES],
-    )
+    preload = ["dasd_assets.definitions", *local_run.LIBRARIES]
+    config = {
+        "max_concurrent": init_context.executor_config["max_concurrent"],
+        "retries": {"enabled": {}},
+        # "fork" is left out of what a user may configure there, because of threads.
+        "start_method": (
+            {"fork": {}} if local_run.is_forked() else {"forkserver": {"preload_modules": preload}}
+        ),
+    }
+    create = dg.multiprocess_executor.executor_creation_fn
+    assert create is not None
+    return create(init_context._replace(executor_config=config))

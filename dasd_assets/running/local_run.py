@@ -16,17 +16,20 @@ import time
 from contextlib import suppress
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
-from dagster._core.errors import DagsterExecutionInterruptedError
-from dagster._core.events import EngineEventData
-from dagster._core.instance.ref import InstanceRef
-from dagster._grpc.impl import core_execute_run
-from dagster._utils.hosted_user_process import recon_job_from_origin
-from dagster._utils.interrupts import capture_interrupts
+
+from dasd_assets.dagster_internals import (
+    PRELOADED,
+    capture_interrupts,
+    execute_run,
+    job_of_run,
+    report_process,
+)
 
 LIBRARIES = (
-    "accelerate", "dagster._core.executor.multiprocess", "dagster._utils.test", "duckdb",
+    *PRELOADED, "accelerate", "duckdb",
     "great_expectations.expectations", "matplotlib.backends.backend_agg", "matplotlib.figure",
     "openai_harmony", "pyarrow.dataset", "pyarrow.parquet", "sympy", "torch",
     "transformers.generation.utils", "transformers.models.gpt_oss.modeling_gpt_oss",
@@ -66,7 +69,7 @@ def start(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
     starter.join()
 
 
-def _leave(instance: InstanceRef, run_id: str) -> None:
+def _leave(instance: Any, run_id: str) -> None:
     # multiprocessing waits at its end for the processes it started, but not for theirs.
     if os.fork() == 0:
         end_steps_with_this_process()
@@ -105,22 +108,18 @@ def _changed(file: Path) -> bool:
     return not file.exists() or file.stat().st_mtime > _imported_at
 
 
-def execute(ref: InstanceRef, run_id: str) -> None:
+def execute(ref: Any, run_id: str) -> None:
     """Execute a run in this process; what becomes of it is in Dagster's records."""
     with capture_interrupts(), dg.DagsterInstance.from_ref(ref) as instance:
         run = instance.get_run_by_id(run_id)
-        if run is None or (origin := run.job_code_origin) is None:
+        if run is None or (job := job_of_run(run)) is None:
             raise LookupError(f"Dagster's records have no run {run_id}, or not where its code is")
         pid = os.getpid()
-        instance.report_engine_event(
-            f"Started process for run (pid: {pid}).", run, EngineEventData.in_process(pid)
-        )
+        report_process(instance, run, pid, f"Started process for run (pid: {pid}).")
         run = instance.get_run_by_id(run_id) or run
         if run.status == dg.DagsterRunStatus.CANCELING:
             instance.report_run_canceled(run)
             return
-        job = recon_job_from_origin(origin)
         # What goes wrong is in the run's events before it is raised.
-        with suppress(Exception, DagsterExecutionInterruptedError):
-            for _ in core_execute_run(job, run, instance, inject_env_vars=False):
-                pass
+        with suppress(Exception, dg.DagsterExecutionInterruptedError):
+            execute_run(job, run, instance)

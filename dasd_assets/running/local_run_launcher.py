@@ -8,13 +8,16 @@ slot and keep its backfill from ending.
 from __future__ import annotations
 
 import signal
+from typing import Any
 
 import dagster as dg
 import psutil
-from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, WorkerStatus
-from dagster._core.remote_origin import ManagedGrpcPythonEnvCodeLocationOrigin
-from dagster._core.storage.tags import GRPC_INFO_TAG
 
+from dasd_assets.dagster_internals import (
+    GRPC_INFO_TAG,
+    is_code_of_this_environment,
+    run_process_is_there,
+)
 from dasd_assets.running import local_run
 
 KILLED = "the process that ran it was killed"
@@ -27,12 +30,9 @@ class LocalRunLauncher(dg.DefaultRunLauncher):
     launcher has it: its libraries, settings and files may be others.
     """
 
-    def launch_run(self, context: LaunchRunContext) -> None:
+    def launch_run(self, context: Any) -> None:
         """Start the process of a run whose code is in this Python environment."""
-        origin = context.dagster_run.remote_job_origin
-        if origin is not None and isinstance(
-            origin.repository_origin.code_location_origin, ManagedGrpcPythonEnvCodeLocationOrigin
-        ):
+        if is_code_of_this_environment(context.dagster_run):
             local_run.start(self._instance, context.dagster_run)
         else:
             super().launch_run(context)
@@ -60,11 +60,9 @@ class LocalRunLauncher(dg.DefaultRunLauncher):
         """Yes: the process of a run is on this machine."""
         return True
 
-    def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
+    def check_run_worker_health(self, run: dg.DagsterRun) -> Any:
         """Whether the process that executes a run still is there."""
-        if was_killed(self._instance, run):
-            return CheckRunHealthResult(WorkerStatus.FAILED, KILLED)
-        return CheckRunHealthResult(WorkerStatus.RUNNING)
+        return run_process_is_there(KILLED if was_killed(self._instance, run) else None)
 
 
 def process_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> psutil.Process | None:

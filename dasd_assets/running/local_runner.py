@@ -19,15 +19,12 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
-from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
-from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
-from dagster._core.errors import DagsterError
-from dagster._utils.error import SerializableErrorInfo
 
-from dasd_assets.declaring.out_of_date import Loading
+from dasd_assets.dagster_internals import AssetGraph, job_of_module
+from dasd_assets.declaring.out_of_date import Staleness
 from dasd_assets.declaring.pools import CURATION_POOL
 from dasd_assets.running import local_run
 
@@ -122,23 +119,14 @@ class LocalRunner:
 
     def out_of_date(self, group: Sequence[dg.AssetKey]) -> list[Work]:
         """Runs that would bring a group up to date, given that everything above it is."""
-        resolver = CachingStaleStatusResolver(self._instance, self._graph, Loading(self._instance))
+        found = Staleness(self._graph, self._instance).out_of_date(group)
+        stale = {asset: found.partitions(asset) for asset in group}
         partitions_def = self._graph.get(group[0]).partitions_def
         keys: Sequence[str | None] = [None]
         if partitions_def is not None:
             keys = partitions_def.get_partition_keys(dynamic_partitions_store=self._instance)
-        work = []
-        for partition_key in keys:
-            stale: set[dg.AssetKey] = set()
-            for asset in group:
-                if (
-                    self._graph.get(asset).parent_keys & stale
-                    or resolver.get_status(asset, partition_key) != StaleStatus.FRESH
-                ):
-                    stale.add(asset)
-            if stale:
-                work.append(Work(tuple(key for key in group if key in stale), partition_key))
-        return work
+        works = (Work(tuple(key for key in group if one in stale[key]), one) for one in keys)
+        return [work for work in works if work.assets]
 
     def run(
         self, on_plan: Callable[[list[Work]], None], on_end: Callable[[Outcome], None]
@@ -197,7 +185,7 @@ def _selected(selection: str, graph: AssetGraph) -> AbstractSet[dg.AssetKey]:
         return graph.materializable_asset_keys
     try:
         found = dg.AssetSelection.from_string(selection).resolve(graph)
-    except DagsterError:
+    except dg.DagsterError:
         found = set()
     if not found:
         raise SelectionError(
@@ -224,9 +212,8 @@ def _end_with_the_command() -> None:
 
 
 @cache
-def _all_assets_job() -> ReconstructableJob:
-    repository = ReconstructableRepository.for_module(DEFINITIONS_MODULE, "defs")
-    return repository.get_reconstructable_job(ALL_ASSETS_JOB)
+def _all_assets_job() -> Any:
+    return job_of_module(DEFINITIONS_MODULE, ALL_ASSETS_JOB)
 
 
 def _execute(work: Work, invocation: str) -> Outcome:
@@ -261,5 +248,5 @@ def cause_of(event: dg.DagsterEvent) -> str:
     return step + (error.message.strip() if error else event.message or "failed")
 
 
-def _is_dagsters(error: SerializableErrorInfo) -> bool:
+def _is_dagsters(error: Any) -> bool:
     return (error.cls_name or "").startswith("Dagster")

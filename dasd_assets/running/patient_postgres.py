@@ -10,8 +10,6 @@ import logging
 import time
 from typing import Any
 
-from dagster._core.storage.config import PostgresStorageConfig
-from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
 from dagster_postgres.utils import DagsterPostgresException
 from sqlalchemy import event
@@ -37,7 +35,7 @@ class PatientPostgresStorage(DagsterPostgresStorage):
 
     @classmethod
     def from_config_value(  # type: ignore[override]  # as the class it is of has it
-        cls, inst_data: ConfigurableClassData | None, config_value: PostgresStorageConfig
+        cls, inst_data: Any, config_value: Any
     ) -> DagsterPostgresStorage:
         """The storage, connected.
 

@@ -11,24 +11,14 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from dagster._core.definitions.executor_definition import multiple_process_executor_requirements
-from dagster._core.events import DagsterEvent, EngineEventData
-from dagster._core.execution.plan.objects import StepFailureData
-from dagster._core.execution.retries import RetryMode
-from dagster._core.executor.init import InitExecutorContext
-from dagster._core.executor.step_delegating import (
-    CheckStepHealthResult,
-    StepDelegatingExecutor,
-    StepHandlerContext,
-)
-from dagster._utils.error import SerializableErrorInfo
 from dagster_ray.configs import RayExecutionConfig
 from dagster_ray.core.executor import RayStepHandler
 from pydantic import Field
 
+from dasd_assets.dagster_internals import step_failed, steps_started_by
 from resources.compute.declared import GIB
 
 if TYPE_CHECKING:
@@ -60,26 +50,23 @@ class RaySettings(dg.Config):
 @dg.executor(
     name="ray",
     config_schema=RaySettings.to_config_schema().as_field(),
-    requirements=multiple_process_executor_requirements(),
+    requirements=dg.multiple_process_executor_requirements(),
 )
-def ray_executor(init_context: InitExecutorContext) -> StepDelegatingExecutor:
+def ray_executor(init_context: dg.InitExecutorContext) -> Any:
     """Steps as jobs of the Ray cluster at RAY_API_SERVER_ADDRESS."""
     from ray.job_submission import JobSubmissionClient
 
     settings = RaySettings.model_validate(dict(init_context.executor_config))
     passed_on = [name for name in PASSED_ON if name in os.environ]
-    return StepDelegatingExecutor(
+    return steps_started_by(
         StepsAsJobs(
             JobSubmissionClient(),
             # The nodes have the environment at the same place, and `dagster` has to be found.
             [*passed_on, f"PATH={Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"],
             settings,
         ),
-        retries=RetryMode.ENABLED,
-        max_concurrent=settings.max_concurrent or None,
-        check_step_health_interval_seconds=SECONDS_BETWEEN_HEALTH_CHECKS,
-        # A second job for a step would take the first one's start for its own and end at once.
-        should_verify_step=False,
+        settings.max_concurrent or None,
+        SECONDS_BETWEEN_HEALTH_CHECKS,
     )
 
 
@@ -97,37 +84,36 @@ class StepsAsJobs(RayStepHandler):
         self._settings = settings
         self._resubmitted: dict[str, int] = {}
 
-    def launch_step(self, step_handler_context: StepHandlerContext) -> Iterator[DagsterEvent]:
+    def launch_step(self, step_handler_context: Any) -> Iterator[dg.DagsterEvent]:
         """Submit a step, or fail it with the reason that no node can hold it."""
         key = self._get_step_key(step_handler_context)
         asked = asked_of_node(step_handler_context.step_tags[key])
         nodes = [] if self._settings.autoscaling else self._nodes()
         if nodes and not any(fits(asked, node) for node in nodes):
-            yield DagsterEvent.step_failure_event(
-                step_handler_context.get_step_context(key),
-                StepFailureData(SerializableErrorInfo(refusal(key, asked, nodes), [], None), None),
+            yield step_failed(
+                step_handler_context.get_step_context(key), refusal(key, asked, nodes)
             )
             return
         yield from super().launch_step(step_handler_context)
 
-    def check_step_health(self, step_handler_context: StepHandlerContext) -> CheckStepHealthResult:
+    def check_step_health(self, step_handler_context: Any) -> Any:
         """Whether a step's job lives or ended by itself; a killed one is submitted again."""
         found = super().check_step_health(step_handler_context)
         key = self._get_step_key(step_handler_context)
         again = self._resubmitted.get(key, 0) + 1
         if found.is_healthy or again > self._settings.resubmissions:
             return found
-        DagsterEvent.engine_event(
-            step_handler_context.get_step_context(key),
+        step_handler_context.instance.report_engine_event(
             f"Submitting {key} again ({again} of {self._settings.resubmissions}): "
             f"{found.unhealthy_reason}",
-            EngineEventData(),
+            step_handler_context.dagster_run,
+            step_key=key,
         )
         self._resubmitted[key] = again
         list(super().launch_step(step_handler_context))
-        return CheckStepHealthResult.healthy()
+        return found._replace(is_healthy=True, unhealthy_reason=None)
 
-    def _get_ray_job_submission_id(self, step_handler_context: StepHandlerContext) -> str:
+    def _get_ray_job_submission_id(self, step_handler_context: Any) -> str:
         name = super()._get_ray_job_submission_id(step_handler_context)
         again = self._resubmitted.get(self._get_step_key(step_handler_context), 0)
         return f"{name}-again-{again}" if again else name

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster._core.definitions.reconstruct import ReconstructableRepository
 
 from checks import training_proposals
 from checks.training_proposals import APPROVE, CHECK, proposal
+from dasd_assets.dagster_internals import job_of_file
 from dasd_assets.profile import load_profile
 
 N_TOKENS = dg.EnvVar("TEST_N_TOKENS")
@@ -62,11 +62,10 @@ class Location:
 
     def __init__(self, instance: dg.DagsterInstance) -> None:
         self._instance = instance
-        self._repository = ReconstructableRepository.for_file(__file__, "defs")
 
     def run(self, job: str, partition: str | None = None) -> list[dg.AssetCheckEvaluation]:
         tags = {"dagster/partition": partition} if partition else {}
-        job_of_it = self._repository.get_reconstructable_job(job)
+        job_of_it = job_of_file(Path(__file__), job)
         with dg.execute_job(job_of_it, instance=self._instance, tags=tags) as result:
             assert result.success
             return [

@@ -15,8 +15,6 @@ from pathlib import Path
 import dagster as dg
 import psutil
 import pytest
-from dagster._core.execution.backfill import BulkActionStatus
-from dagster._core.storage.tags import PARTITION_NAME_TAG
 from support.daemon import Daemon, until
 from support.machine import DONE, SAMPLED, SCORED, Machine, cells
 from support.object_store import ENVIRONMENT, ObjectStore
@@ -83,7 +81,7 @@ def processes_of_runs(instance: dg.DagsterInstance) -> list[psutil.Process]:
 def finished(instance: dg.DagsterInstance) -> set[str]:
     """Partitions whose run ended well; one that was made by a run that did not is made again."""
     runs = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.SUCCESS]))
-    return {run.tags[PARTITION_NAME_TAG] for run in runs}
+    return {run.tags["dagster/partition"] for run in runs}
 
 
 def starting(instance: dg.DagsterInstance) -> bool:
@@ -162,7 +160,7 @@ def test_a_backup_is_restored_on_an_empty_machine_and_its_backfill_goes_on(
         assert 3 <= len(done) < len(wanted)
         restored.daemon.start()
         try:
-            assert restored.wait_for(backfill) == BulkActionStatus.COMPLETED_SUCCESS
+            assert restored.wait_for(backfill) == "COMPLETED_SUCCESS"
             assert restored.instance.get_materialized_partitions(SAMPLED) == set(wanted)
             assert not {cell for _, cell in restored.made() - before} & done
         finally:

@@ -38,10 +38,8 @@ OBJECT_STORE_BYTES = 80_000_000
 
 RUN = """
 import dagster as dg
-from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
-everything = ReconstructableJob(
-    ReconstructableRepository.for_module("support.ray_location", "defs"), "everything"
-)
+from dasd_assets.dagster_internals import job_of_module
+everything = job_of_module("support.ray_location", "everything")
 with dg.DagsterInstance.get() as instance:
     dg.execute_job(everything, instance, raise_on_error=False)
 """

@@ -14,12 +14,7 @@ import yaml
 
 from dasd_assets.profile import PROJECT_ROOT
 
-PROGRAM = """
-from dagster._daemon import controller
-controller.DEFAULT_DAEMON_INTERVAL_SECONDS = 1
-from dagster._daemon.cli import main
-main()
-"""
+PROGRAM = "from dasd_assets.dagster_internals import run_daemon; run_daemon(1)"
 
 
 class Daemon:

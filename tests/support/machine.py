@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import dagster as dg
-from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from support.daemon import Daemon, until
 from support.gpu_location import defs
 
+from dasd_assets.dagster_internals import graph_view, start_backfill, subset_of
 from dasd_assets.declaring.pools import set_pool_limits
 
 GPUS = 3
 SAMPLED, SCORED = dg.AssetKey("sampled"), dg.AssetKey("scored")
-DONE = (
-    BulkActionStatus.COMPLETED_SUCCESS, BulkActionStatus.COMPLETED_FAILED,
-    BulkActionStatus.CANCELED, BulkActionStatus.FAILED,
-)  # fmt: skip
+DONE = ("COMPLETED_SUCCESS", "COMPLETED_FAILED", "CANCELED", "FAILED")
 
 
 class Machine:
@@ -43,21 +38,16 @@ class Machine:
         set_pool_limits(self.instance, defs, gpus)
 
     def backfill(self, assets: list[dg.AssetKey], partitions: list[str]) -> str:
-        backfill = PartitionBackfill.from_asset_partitions(
-            backfill_id=uuid4().hex[:8], asset_graph=defs.resolve_asset_graph(),
-            partition_names=partitions, asset_selection=assets, backfill_timestamp=time.time(),
-            tags={}, dynamic_partitions_store=self.instance, all_partitions=False, title=None,
-            description=None, run_config=None,
-        )  # fmt: skip
-        self.instance.add_backfill(backfill)
-        return backfill.backfill_id
+        view = graph_view(defs.resolve_asset_graph(), self.instance)
+        subsets = [subset_of(view, asset, partitions) for asset in assets]
+        return start_backfill(self.instance, subsets, "of a test", "")
 
-    def status(self, backfill_id: str) -> BulkActionStatus:
+    def status(self, backfill_id: str) -> str:
         backfill = self.instance.get_backfill(backfill_id)
         assert backfill is not None
-        return backfill.status
+        return backfill.status.value
 
-    def wait_for(self, backfill_id: str) -> BulkActionStatus:
+    def wait_for(self, backfill_id: str) -> str:
         until(lambda: self.status(backfill_id) in DONE)
         return self.status(backfill_id)
 

@@ -12,9 +12,6 @@ from typing import Any
 
 import dagster as dg
 import yaml
-from dagster._core.definitions.asset_checks.asset_check_evaluation import (
-    AssetCheckEvaluationTargetMaterializationData,
-)
 from support.pipeline import TINY_WORLD
 
 from dasd_assets.graph import build_definitions
@@ -168,19 +165,25 @@ class Station:
 
     def report_checks(self, asset: str, partition: str, passed: dict[str, bool]) -> None:
         """Tell results of checks without running them."""
-        event = self.instance.get_latest_materialization_event(dg.AssetKey(asset))
-        assert event is not None
-        records = self.instance.fetch_materializations(dg.AssetKey(asset), 1).records
-        target = AssetCheckEvaluationTargetMaterializationData(
-            storage_id=records[0].storage_id, run_id=event.run_id, timestamp=event.timestamp
+        parts = self.definitions.resolve_asset_graph().get(dg.AssetKey(asset)).partitions_def
+
+        @dg.multi_asset_check(
+            specs=[
+                dg.AssetCheckSpec(name, asset=asset, blocking=True, partitions_def=parts)
+                for name in passed
+            ]
         )
-        for name, success in passed.items():
-            self.instance.report_runless_asset_event(
-                dg.AssetCheckEvaluation(
-                    dg.AssetKey(asset), name, success, {}, target, blocking=True,
-                    partition=partition,
-                )
-            )  # fmt: skip
+        def told() -> Iterator[dg.AssetCheckResult]:
+            for name, success in passed.items():
+                yield dg.AssetCheckResult(passed=success, check_name=name)
+
+        job = dg.define_asset_job("told", dg.AssetSelection.all_asset_checks())
+        definitions = dg.Definitions(
+            [dg.AssetSpec(asset, partitions_def=parts)], asset_checks=[told], jobs=[job]
+        )
+        definitions.resolve_job_def("told").execute_in_process(
+            instance=self.instance, partition_key=partition
+        )
 
     def taken(self) -> tuple[Made, list[tuple[str, int]]]:
         """What was made and asked of the teacher since the last call; printed (`pytest -s`)."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from dasd_assets.declaring.jobs import read_questions
+from dasd_assets.declaring.jobs import READ_QUESTIONS
 from dasd_assets.partitions import QUESTION_SHARD, question_shards
 from dasd_assets.profile import Profile
 from dasd_assets.questions.inbox.listing import InboxError, inbox_at, list_inbox
@@ -43,7 +43,7 @@ def build(profile: Profile) -> dg.SensorDefinition:
     inbox = inbox_at(profile.questions.inbox)
 
     @dg.sensor(
-        job=read_questions(),
+        job=READ_QUESTIONS,
         minimum_interval_seconds=SECONDS_BETWEEN_TICKS,
         description="Registers every new drop of the inbox as a question_shard and asks for its "
         "questions. A drop whose content changed is read again. One that is gone, that has the "

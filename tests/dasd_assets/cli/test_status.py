@@ -7,8 +7,6 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster._core.definitions.job_base import InMemoryJob
-from dagster._core.execution.api import execute_run
 from typer.testing import CliRunner, Result
 
 from dasd_assets.cli import status as module
@@ -66,11 +64,11 @@ def make(
     instance: dg.DagsterInstance, definitions: dg.Definitions, asset: str, partition: str | None
 ) -> None:
     """As a worker does: the run is announced, then executed."""
-    keys = {dg.AssetKey(asset)}
-    job = definitions.resolve_implicit_global_asset_job_def().get_subset(asset_selection=keys)
-    tags = {"dagster/partition": partition} if partition else {}
-    run = instance.create_run_for_job(job, tags=tags, asset_selection=frozenset(keys))
-    execute_run(InMemoryJob(job), run, instance, raise_on_error=False)
+    job = definitions.resolve_implicit_global_asset_job_def()
+    job.execute_in_process(
+        instance=instance, partition_key=partition, asset_selection=[dg.AssetKey(asset)],
+        raise_on_error=False,
+    )  # fmt: skip
 
 
 def found(

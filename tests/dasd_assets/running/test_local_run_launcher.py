@@ -13,12 +13,9 @@ from pathlib import Path
 import dagster as dg
 import psutil
 import pytest
-from dagster._core.errors import DagsterUserCodeUnreachableError
-from dagster._core.events import EngineEventData
-from dagster._core.launcher import WorkerStatus
-from dagster._core.storage.tags import GRPC_INFO_TAG
 from support.daemon import until
 
+from dasd_assets.dagster_internals import GRPC_INFO_TAG, report_process
 from dasd_assets.running import local_run
 from dasd_assets.running.local_executor import local_executor
 from dasd_assets.running.local_run_launcher import LocalRunLauncher, end_killed_runs, process_of
@@ -34,7 +31,7 @@ def nothing() -> None:
 START = """
 import sys
 from dagster import deserialize_value
-from dasd_assets import local_run
+from dasd_assets.running import local_run
 local_run._leave(deserialize_value(sys.argv[1]), sys.argv[2])
 """
 """What the process that runs are forked from does, without the libraries."""
@@ -62,7 +59,7 @@ def started_run(instance: dg.DagsterInstance, *pids: int, step: str | None = Non
     """A run that noted to be executed by these processes, the first of them its own."""
     run = instance.create_run_for_job(nothing, status=STARTED)
     for pid in pids:
-        instance.report_engine_event("begins", run, EngineEventData.in_process(pid), step_key=step)
+        report_process(instance, run, pid, "begins", step)
     return run
 
 
@@ -84,24 +81,24 @@ def status(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dg.DagsterRunSta
     return found.status
 
 
-def health(instance: dg.DagsterInstance, run: dg.DagsterRun) -> WorkerStatus:
+def health(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
     launcher = launcher_of(instance)
     assert launcher.supports_check_run_worker_health
-    return launcher.check_run_worker_health(run).status
+    return launcher.check_run_worker_health(run).status.name
 
 
 def test_a_run_is_alive_as_long_as_its_own_process(instance: dg.DagsterInstance) -> None:
     gone = ended_process()
-    assert health(instance, started_run(instance, os.getpid(), gone)) == WorkerStatus.RUNNING
-    assert health(instance, started_run(instance, gone)) == WorkerStatus.FAILED
+    assert health(instance, started_run(instance, os.getpid(), gone)) == "RUNNING"
+    assert health(instance, started_run(instance, gone)) == "FAILED"
 
 
 def test_a_run_that_named_no_process_or_only_a_steps_is_left_alone(
     instance: dg.DagsterInstance,
 ) -> None:
-    assert health(instance, started_run(instance)) == WorkerStatus.RUNNING
+    assert health(instance, started_run(instance)) == "RUNNING"
     of_step = started_run(instance, ended_process(), step="one")
-    assert health(instance, of_step) == WorkerStatus.RUNNING
+    assert health(instance, of_step) == "RUNNING"
 
 
 def test_a_number_that_another_process_got_later_is_not_the_runs(
@@ -109,7 +106,7 @@ def test_a_number_that_another_process_got_later_is_not_the_runs(
 ) -> None:
     run = started_run(instance, os.getpid())
     monkeypatch.setattr("psutil.Process.create_time", lambda process: time.time() + 1)
-    assert health(instance, run) == WorkerStatus.FAILED
+    assert health(instance, run) == "FAILED"
 
 
 def test_killed_runs_are_failed_and_the_others_left(instance: dg.DagsterInstance) -> None:
@@ -125,7 +122,7 @@ def test_killed_runs_are_failed_and_the_others_left(instance: dg.DagsterInstance
 def test_a_process_that_nobody_waited_for_is_gone(instance: dg.DagsterInstance) -> None:
     unburied = subprocess.Popen([sys.executable, "-c", ""])
     os.waitid(os.P_PID, unburied.pid, os.WEXITED | os.WNOWAIT)
-    assert health(instance, started_run(instance, unburied.pid)) == WorkerStatus.FAILED
+    assert health(instance, started_run(instance, unburied.pid)) == "FAILED"
     unburied.wait()
 
 
@@ -189,5 +186,5 @@ def test_a_step_ends_with_the_killed_process_of_its_run(tmp_path: Path) -> None:
 def test_a_run_of_a_server_is_ended_by_it(instance: dg.DagsterInstance) -> None:
     run = started_run(instance)
     instance.add_run_tags(run.run_id, {GRPC_INFO_TAG: '{"host": "localhost", "port": 1}'})
-    with pytest.raises(DagsterUserCodeUnreachableError):
+    with pytest.raises(dg.DagsterError, match="reach user code server"):
         launcher_of(instance).terminate(run.run_id)

@@ -1,12 +1,17 @@
-"""What `dasd run` tells of a failed step."""
+"""What `dasd run` finds to do, and what it tells of a failed step."""
 
 import re
 import sys
+from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from dasd_assets.running.local_runner import cause_of
+from dasd_assets.dagster_internals import job_of_file
+from dasd_assets.running import local_runner
+from dasd_assets.running.local_runner import ALL_ASSETS_JOB, LocalRunner, Work, cause_of
+
+shards = dg.DynamicPartitionsDefinition(name="question_shard")
 
 
 class FullDiskError(OSError):
@@ -30,6 +35,72 @@ def plain() -> None:
 def by_dagster(context: dg.AssetExecutionContext) -> None:
     command = [sys.executable, "-c", "raise SystemExit(3)"]
     dg.PipesSubprocessClient().run(context=context, command=command)
+
+
+@dg.asset(partitions_def=shards)
+def read() -> None:
+    """Of a shard."""
+
+
+@dg.asset(partitions_def=shards, deps=[read])
+def curated() -> None:
+    """Of the same shard, in the same run."""
+
+
+@dg.asset(deps=[dg.AssetDep(curated, partition_mapping=dg.AllPartitionMapping())])
+def whole() -> None:
+    """Of all shards."""
+
+
+defs = dg.Definitions([read, curated, whole], executor=dg.in_process_executor)
+READ, CURATED, WHOLE = read.key, curated.key, whole.key
+
+
+@pytest.fixture
+def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalRunner:
+    """Over three shards that nothing was made of."""
+    job = job_of_file(Path(__file__), ALL_ASSETS_JOB)
+    monkeypatch.setattr(local_runner, "_all_assets_job", lambda: job)
+    instance = dg.DagsterInstance.ephemeral()
+    instance.add_dynamic_partitions("question_shard", ["c", "a", "b"])
+    return LocalRunner(instance, 1, tmp_path / "log")
+
+
+def make(runner: LocalRunner, work: Work) -> None:
+    defs.resolve_implicit_global_asset_job_def().execute_in_process(
+        instance=runner._instance, asset_selection=list(work.assets),
+        partition_key=work.partition_key,
+    )  # fmt: skip
+
+
+def test_group_after_group_is_made_in_the_order_of_the_shards(runner: LocalRunner) -> None:
+    of_shards, of_all = runner.groups()
+    assert (of_shards, of_all) == ([READ, CURATED], [WHOLE])
+    todo = runner.out_of_date(of_shards)
+    assert todo == [Work((READ, CURATED), shard) for shard in ("c", "a", "b")]
+    assert runner.out_of_date(of_all) == [Work((WHOLE,), None)]
+    for work in todo:
+        make(runner, work)
+    assert runner.out_of_date(of_shards) == []
+    make(runner, Work((WHOLE,), None))
+    assert runner.out_of_date(of_all) == []
+
+
+def test_what_is_below_in_the_same_run_is_made_along_and_the_next_group_by_what_came_of_it(
+    runner: LocalRunner,
+) -> None:
+    of_shards, of_all = runner.groups()
+    for shard in ("a", "b"):
+        make(runner, Work((READ, CURATED), shard))
+    make(runner, Work((WHOLE,), None))
+    assert runner.out_of_date(of_shards) == [Work((READ, CURATED), "c")]
+    assert runner.out_of_date(of_all) == [], "of what there is, until there is more"
+    make(runner, Work((READ,), "a"))
+    assert runner.out_of_date(of_shards) == [
+        Work((READ, CURATED), "c"), Work((CURATED,), "a"),
+    ]  # fmt: skip
+    make(runner, Work((CURATED,), "a"))
+    assert runner.out_of_date(of_all) == [Work((WHOLE,), None)]
 
 
 @pytest.mark.parametrize(

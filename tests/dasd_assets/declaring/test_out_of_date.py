@@ -1,0 +1,188 @@
+"""One answer to what is missing or stale, and what of it can be made now."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+
+from dasd_assets.dagster_internals import keys_of
+from dasd_assets.declaring.out_of_date import MANY, Cause, OutOfDate, Staleness, State
+from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE, question_shards
+
+temperatures = dg.StaticPartitionsDefinition(["low", "high"])
+grid = dg.MultiPartitionsDefinition({TEMPERATURE: temperatures, QUESTION_SHARD: question_shards})
+same_shard = dg.MultiToSingleDimensionPartitionMapping(QUESTION_SHARD)
+same_temperature = dg.MultiToSingleDimensionPartitionMapping(TEMPERATURE)
+
+
+@dg.asset(partitions_def=question_shards)
+def questions() -> None:
+    """As the pipeline's."""
+
+
+@dg.asset(partitions_def=grid, deps=[dg.AssetDep(questions, partition_mapping=same_shard)])
+def responses() -> None:
+    """As the pipeline's."""
+
+
+@dg.asset(
+    partitions_def=temperatures, deps=[dg.AssetDep(responses, partition_mapping=same_temperature)]
+)
+def sample() -> None:
+    """As the pipeline's, over all shards."""
+
+
+@dg.asset(
+    deps=[
+        dg.AssetDep(sample, partition_mapping=dg.SpecificPartitionsPartitionMapping(["low"])),
+        dg.AssetDep(questions, partition_mapping=dg.AllPartitionMapping()),
+    ]
+)
+def checkpoint() -> None:
+    """Has no partitions."""
+
+
+ASSETS = [questions, responses, sample, checkpoint]
+Q, R, S, C = (asset.key for asset in ASSETS)
+GRAPH = dg.Definitions(ASSETS).resolve_asset_graph()
+
+
+class Pipeline:
+    """The four assets over an instance."""
+
+    def __init__(self, shards: list[str]) -> None:
+        self.instance = dg.DagsterInstance.ephemeral()
+        self.instance.add_dynamic_partitions(QUESTION_SHARD, shards)
+        self._job = dg.Definitions(
+            ASSETS, executor=dg.in_process_executor
+        ).resolve_implicit_global_asset_job_def()
+
+    def make(self, key: dg.AssetKey, *partitions: str) -> None:
+        """In runs, so that it is known what it was made of."""
+        for partition in partitions or (None,):
+            self._job.execute_in_process(
+                instance=self.instance, asset_selection=[key], partition_key=partition
+            )
+
+    def report(self, key: dg.AssetKey, partition: str, version: str) -> None:
+        """As made with this content."""
+        tags = {"dagster/data_version": version}
+        self.instance.report_runless_asset_event(
+            dg.AssetMaterialization(key, partition=partition, tags=tags)
+        )
+
+    def make_all(self, shards: list[str]) -> None:
+        self.make(Q, *shards)
+        self.make(R, *(f"{shard}|{temperature}" for temperature in ("low", "high")
+                       for shard in shards))  # fmt: skip
+        self.make(S, "low", "high")
+        self.make(C)
+
+    def look(self) -> Staleness:
+        return Staleness(GRAPH, self.instance)
+
+
+def parts(found: OutOfDate) -> tuple[dict, dict, dict]:
+    return tuple(
+        {key.to_user_string(): keys_of(subset) for key, subset in some.items()}
+        for some in (found.ready, found.waiting, found.causes)
+    )  # type: ignore[return-value]
+
+
+@pytest.fixture
+def pipeline() -> Pipeline:
+    return Pipeline(["a", "b"])
+
+
+def test_states_and_causes(pipeline: Pipeline) -> None:
+    assert pipeline.look().state(Q, "a") == State.MISSING
+    assert pipeline.look().causes(Q, "a") == []
+    pipeline.make_all(["a", "b"])
+    now = pipeline.look()
+    assert {now.state(Q, "a"), now.state(R, "a|low"), now.state(S, "low"), now.state(C)} == {
+        State.FRESH
+    }
+    pipeline.make(S, "low")
+    changed = pipeline.look()
+    assert changed.state(C) == State.STALE
+    (cause,) = changed.causes(C)
+    assert cause.source == "sample [low]"
+    assert str(cause) == f"{cause.reason}: sample [low]"
+    assert str(Cause("has a new code version")) == "has a new code version"
+
+
+def test_all_is_ready_in_order_where_all_is_asked_for(pipeline: Pipeline) -> None:
+    found = pipeline.look().out_of_date({Q, R, S, C})
+    cells = {"a|low", "a|high", "b|low", "b|high"}
+    assert parts(found)[0] == {
+        "questions": {"a", "b"}, "responses": cells, "sample": {"low", "high"},
+        "checkpoint": {None},
+    }  # fmt: skip
+    assert list(found.ready) == [Q, R, S, C]
+    assert not found.waiting and not found.causes
+    pipeline.make_all(["a", "b"])
+    assert pipeline.look().out_of_date({Q, R, S, C}) == OutOfDate()
+
+
+def test_what_is_below_a_stale_one_is_out_of_date(pipeline: Pipeline) -> None:
+    pipeline.make_all(["a", "b"])
+    pipeline.make(Q, "a")
+    found = pipeline.look().out_of_date({R, S, C})
+    assert parts(found)[0] == {
+        "responses": {"a|low", "a|high"}, "sample": {"low", "high"}, "checkpoint": {None},
+    }  # fmt: skip
+    assert found.partitions(R) == {"a|low", "a|high"}
+    assert found.partitions(Q) == set()
+
+
+def test_what_was_never_made_above_is_waited_for(pipeline: Pipeline) -> None:
+    pipeline.make_all(["a", "b"])
+    pipeline.instance.add_dynamic_partitions(QUESTION_SHARD, ["c"])
+    found = pipeline.look().out_of_date({R, S})
+    assert parts(found) == (
+        {},
+        {"responses": {"c|low", "c|high"}, "sample": {"low", "high"}},
+        {"questions": {"c"}},
+    )
+    assert found.partitions(S) == {"low", "high"}
+
+
+def test_only_some_keys_of_some_dimensions(pipeline: Pipeline) -> None:
+    among = {
+        QUESTION_SHARD: (question_shards, ["b"]),
+        TEMPERATURE: (temperatures, ["high"]),
+    }
+    found = pipeline.look().out_of_date({Q, R, S, C}, among)
+    assert found.partitions(Q) == {"b"}
+    assert found.partitions(R) == {"b|high"}
+    assert found.partitions(S) == {"high"}
+
+
+def test_a_sample_over_many_shards_is_stale_when_one_of_them_changed() -> None:
+    """Dagster itself compares nothing there."""
+    shards = [f"s{number:03}" for number in range(MANY + 1)]
+    pipeline = Pipeline(shards)
+    for shard in shards:
+        for temperature in ("low", "high"):
+            pipeline.report(R, f"{shard}|{temperature}", "1")
+    pipeline.make(S, "low", "high")
+    assert {pipeline.look().state(S, key) for key in ("low", "high")} == {State.FRESH}
+
+    pipeline.report(R, "s007|low", "1")
+    assert pipeline.look().state(S, "low") == State.FRESH, "made again, and the same"
+
+    pipeline.report(R, "s007|low", "2")
+    now = pipeline.look()
+    assert now.state(S, "low") == State.STALE
+    assert now.state(S, "high") == State.FRESH
+    assert now.causes(S, "low") == [
+        Cause("has a new dependency data version", "responses [s007|low]")
+    ]
+    assert now.out_of_date({S}).partitions(S) == {"low"}
+    pipeline.make(S, "low")
+    assert pipeline.look().state(S, "low") == State.FRESH
+
+    pipeline.instance.add_dynamic_partitions(QUESTION_SHARD, ["new"])
+    assert pipeline.look().state(S, "high") == State.FRESH, "not made yet"
+    pipeline.report(R, "new|high", "1")
+    assert pipeline.look().state(S, "high") == State.STALE
