@@ -22,6 +22,7 @@ from support.pipeline import Pipeline
 from support.postgres import PASSWORD, PostgresServer
 
 from dasd_assets.running.local_run_launcher import process_of
+from dasd_assets.running.process_identity import Presence
 
 SHARDS = [f"s{number:02}" for number in range(25)]
 BUCKET = "step-output"
@@ -71,10 +72,10 @@ def processes_of_runs(instance: dg.DagsterInstance) -> list[psutil.Process]:
     """Processes that execute runs now."""
     processes = []
     for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
+        noted = process_of(instance, run)
         with suppress(psutil.NoSuchProcess):
-            process = process_of(instance, run)
-            if process is not None:
-                processes.append(process)
+            if noted and noted.presence() == Presence.RUNNING:
+                processes.append(psutil.Process(noted.pid))
     return processes
 
 
