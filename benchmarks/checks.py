@@ -20,9 +20,9 @@ import time
 from typing import Any
 
 from benchmarks.provenance import make
+from checks.checked_partition import CheckedPartition
 from checks.expectations import judge
 from checks.logprobs import logprob_checks
-from checks.tables import Tables
 from dasd_assets.profile.check_settings import CheckSettings
 from resources.lake.lake import Lake
 
@@ -75,7 +75,7 @@ def measured(way: str, lake: Lake, cell: dict[str, str], rounds: int) -> dict[st
 def with_summary(lake: Lake, cell: dict[str, str]) -> dict[str, float]:
     """As `checks/` does it."""
     start = time.perf_counter()
-    with Tables(lake, cell) as data:
+    with CheckedPartition(lake, cell) as data:
         data.view("filtered_responses", *cell)
         found = list(
             logprob_checks(

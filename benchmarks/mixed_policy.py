@@ -33,6 +33,7 @@ from dasd_assets.mixed_policy_distillation.rollouts import (
 )
 from dasd_assets.mixed_policy_distillation.write_sample import write_mixed_sample
 from dasd_assets.profile import PROJECT_ROOT, load_profile
+from formats.student_text import THINK_OPEN
 from resources.lake.lake import Lake
 from resources.lake.tables.divergence_sampling import DIVERGENCE_SAMPLE
 from resources.lake.tables.mixed_policy_distillation import TEACHER_CONTINUATIONS
@@ -126,7 +127,7 @@ def continuations(numbers: range, text_bytes: int, rng: np.random.Generator) -> 
             "token_ids": rng.integers(0, 500, TOKENS_PER_CONTINUATION, np.int32),
             "logprobs": -rng.random(TOKENS_PER_CONTINUATION, np.float32),
             "finish_reason": "stop", "cut_part": "reasoning",
-            "prefix_text": "<think>\n" + text(text_bytes // 2, rng),
+            "prefix_text": THINK_OPEN + text(text_bytes // 2, rng),
             "text": " " + text(text_bytes // 2, rng) + FINAL,
         }
         for i in numbers

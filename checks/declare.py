@@ -6,17 +6,17 @@ from typing import Any
 
 import dagster as dg
 
+from checks.checked_partition import CheckedPartition
 from checks.drift import Summary, drift
-from checks.expectations import Measured, Verdict, judge
+from checks.expectations import Measurement, Verdict, judge
 from checks.schema import contract_problems, table_checks
-from checks.tables import Tables
 from dasd_assets.partitions import response_partition
 from dasd_assets.profile import Profile
 from dasd_assets.profile.data_contracts import CONTRACTS, DRIFT, Contract
 from resources.lake.lake import Lake
 from resources.lake.tables import tables_of
 
-Measure = Callable[[Tables], Iterable[Measured | Summary]]
+Measure = Callable[[CheckedPartition], Iterable[Measurement | Summary]]
 """Measures what the contract of an asset names beside the checks that every table has, and gives
 the `Summary` that drift is judged by. The asset's tables are views already."""
 
@@ -63,7 +63,7 @@ def asset_checks(
             partition[dimension] = context.partition_key
         elif partitions_def is not None:
             partition |= response_partition(context.partition_key)
-        with Tables(lake, partition) as data:
+        with CheckedPartition(lake, partition) as data:
             measured = {one.check: one for one in _measured(data, tables, measure)}
         verdicts = judge([measured[c.name] for c in contract if c.name in measured], settings)
         judged = {verdict.measured.check: verdict for verdict in verdicts}
@@ -73,7 +73,9 @@ def asset_checks(
     return checks_of_asset
 
 
-def _measured(data: Tables, tables: tuple[str, ...], measure: Measure) -> Iterator[Measured]:
+def _measured(
+    data: CheckedPartition, tables: tuple[str, ...], measure: Measure
+) -> Iterator[Measurement]:
     """Everything that can be measured: of a table that breaks its contract, only that."""
     if tables:
         problems = contract_problems(data, tables)
@@ -117,7 +119,7 @@ def _result(key: dg.AssetKey, check: Contract, verdict: Verdict | None) -> dg.As
     )
 
 
-def _observed(measured: Measured) -> Any:
+def _observed(measured: Measurement) -> Any:
     """The number alone, if there is one; JSON has no infinity."""
     values = {
         subject: round(value, 6) if math.isfinite(value) else str(value)
@@ -128,6 +130,6 @@ def _observed(measured: Measured) -> Any:
     return next(iter(values.values())) if _is_one_number(measured) else values
 
 
-def _is_one_number(measured: Measured) -> bool:
+def _is_one_number(measured: Measurement) -> bool:
     """Whether there is but one subject to name; a change has to say of which metric it is."""
     return len(measured.values) == 1 and measured.check != DRIFT.name

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from checks.checked_partition import CheckedPartition, share, shares
 from checks.declare import Measure, asset_checks
 from checks.drift import Summary
-from checks.expectations import Measured
+from checks.expectations import Measurement
 from checks.logprobs import logprob_checks
 from checks.questions import domain_shares
 from checks.response_filtering import within_context
-from checks.tables import Tables, share, shares
 from checks.teacher_responses import known_questions, mean_tokens
 from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE, responses, temperatures
 from dasd_assets.profile import Profile
@@ -47,10 +47,10 @@ def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
     ]  # fmt: skip
 
 
-def _scores(data: Tables) -> Iterator[Measured | Summary]:
+def _scores(data: CheckedPartition) -> Iterator[Measurement | Summary]:
     data.view("filtered_responses", TEMPERATURE, QUESTION_SHARD)
     unequal, ids = data.broken(_SYMMETRIC.format(other="student_scores"))
-    yield Measured("every_response_scored", {data.name(): unequal}, ids)
+    yield Measurement("every_response_scored", {data.name(): unequal}, ids)
     yield from logprob_checks(
         data, "student_scores", "response_id", "len(token_ids)", "logprobs",
         also="len(ranks) <> len(token_ids) or len(token_starts) <> len(token_ids)",
@@ -60,16 +60,16 @@ def _scores(data: Tables) -> Iterator[Measured | Summary]:
            from (select response_id, list_min(ranks) as lowest from student_scores)"""
     )
     found = {} if ranks["lowest"] is None else {data.name(): ranks["lowest"]}
-    yield Measured("ranks_from_one", found, tuple(ranks["ids"] or ()))
+    yield Measurement("ranks_from_one", found, tuple(ranks["ids"] or ()))
     revisions = data.pairs(
         "select model || '@' || model_revision, count(*) from student_scores group by 1 order by 1"
     )
-    yield Measured("one_student", {data.name(): len(revisions)}, details=revisions)
+    yield Measurement("one_student", {data.name(): len(revisions)}, details=revisions)
     n_rows = data.row("select count(*) as n from student_scores")["n"]
     yield Summary(n_rows, mean_tokens(data))
 
 
-def _provenance(data: Tables) -> Iterator[Measured | Summary]:
+def _provenance(data: CheckedPartition) -> Iterator[Measurement | Summary]:
     data.view("filtered_responses", TEMPERATURE, QUESTION_SHARD)
     # NaN is asked for by name: Parquet's footers leave it out, and DuckDB skips what they exclude.
     for check, sql in {
@@ -97,12 +97,12 @@ def _provenance(data: Tables) -> Iterator[Measured | Summary]:
             ) where start_byte < end_before or end_byte <= start_byte""",
     }.items():
         n_broken, ids = data.broken(sql)
-        yield Measured(check, {data.name(): n_broken}, ids)
+        yield Measurement(check, {data.name(): n_broken}, ids)
     classes = shares(
         data.pairs("select sentence_class, count(*) from sentence_provenance group by 1 order by 1")
     )
     unscored = {data.name(): classes.get("unscored", 0.0)} if classes else {}
-    yield Measured("few_unscored", unscored, details=classes)
+    yield Measurement("few_unscored", unscored, details=classes)
     rows = data.row(
         """select count(*) as n, avg(p_teacher) as p_teacher, avg(p_student) as p_student,
                   avg(n_sentences) as sentences from response_provenance"""
@@ -114,7 +114,7 @@ def _provenance(data: Tables) -> Iterator[Measured | Summary]:
 def _sample(profile: Profile) -> Measure:
     settings = profile.divergence_sampling
 
-    def measure(data: Tables) -> Iterator[Measured | Summary]:
+    def measure(data: CheckedPartition) -> Iterator[Measurement | Summary]:
         temperature = data.partition[TEMPERATURE]
         data.view_all("filtered_responses", temperature=temperature)
         data.view_all("questions")
@@ -124,15 +124,15 @@ def _sample(profile: Profile) -> Measure:
             f"""select count(*) as n, coalesce({size}, 0) as size, avg(n_student_tokens) as mean,
                        coalesce(sum(n_student_tokens), 0) as tokens from divergence_sample"""
         )
-        yield Measured("not_empty", {data.name(): rows["n"]})
+        yield Measurement("not_empty", {data.name(): rows["n"]})
         seen = {"selected": int(rows["size"]), "budget": budget, "unit": unit}
-        yield Measured("budget_met", {data.name(): rows["size"] / budget}, details=seen)
+        yield Measurement("budget_met", {data.name(): rows["size"] / budget}, details=seen)
         over, ids = data.broken(
             """select question_id from divergence_sample
                group by question_id having count(*) > $most""",
             most=settings.max_answers_per_question,
         )
-        yield Measured("answers_per_question", {data.name(): over}, ids)
+        yield Measurement("answers_per_question", {data.name(): over}, ids)
         unknown, ids = data.broken(
             """select response_id from divergence_sample anti join filtered_responses
                using (response_id)
@@ -142,7 +142,7 @@ def _sample(profile: Profile) -> Measure:
                    using (response_id)
                where s.response_id is null or c.response_id is null"""
         )
-        yield Measured("known_responses", {data.name(): unknown}, ids)
+        yield Measurement("known_responses", {data.name(): unknown}, ids)
         yield known_questions(data, "divergence_sample", "response_id")
         yield within_context(
             data, "divergence_sample", "response_id", profile.response_filtering.max_student_tokens
@@ -151,13 +151,13 @@ def _sample(profile: Profile) -> Measure:
         wanted = settings.domain_shares or domain_shares(data, _ALLOWED, size=size)
         names = sorted({*found, *wanted}) if found else []
         gaps = {name: abs(found.get(name, 0.0) - wanted.get(name, 0.0)) for name in names}
-        yield Measured("domain_balance", gaps, details={"sample": found, "wanted": dict(wanted)})
+        yield Measurement("domain_balance", gaps, details={"sample": found, "wanted": dict(wanted)})
         control = data.row(
             """select coalesce(sum(n_student_tokens), 0) as tokens from divergence_candidates
                where is_random_control"""
         )
         ratio = {data.name(): share(control["tokens"], rows["tokens"])} if rows["tokens"] else {}
-        yield Measured("random_control_budget", ratio)
+        yield Measurement("random_control_budget", ratio)
         yield Summary(rows["n"], {"student_tokens": rows["mean"]} if rows["n"] else {}, found)
 
     return measure

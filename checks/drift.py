@@ -14,8 +14,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from checks.expectations import Measured
-from checks.tables import Tables
+from checks.checked_partition import CheckedPartition
+from checks.expectations import Measurement
 from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE
 from dasd_assets.profile.data_contracts import DRIFT
 
@@ -35,7 +35,7 @@ class Summary:
     shares: dict[str, float] = field(default_factory=dict)
 
 
-def drift(data: Tables, table: str, summary: Summary) -> Measured:
+def drift(data: CheckedPartition, table: str, summary: Summary) -> Measurement:
     """Compare with the partition's last materialization, else with partitions of its kind.
 
     The summary is kept for the next comparison. A check that runs again over the same file compares
@@ -51,7 +51,7 @@ def drift(data: Tables, table: str, summary: Summary) -> Measured:
     if previous is None:
         baseline, against = _typical(list(_peers(data, table))), "the median of other partitions"
     if baseline is None:
-        return Measured(DRIFT.name, {}, details={"now": current, "before": "nothing to compare"})
+        return Measurement(DRIFT.name, {}, details={"now": current, "before": "nothing to compare"})
     changes: dict[str, float] = {}
     if previous is not None and previous["n_rows"] >= FEWEST_ROWS:
         changes["n_rows"] = _relative(summary.n_rows, previous["n_rows"])
@@ -61,7 +61,7 @@ def drift(data: Tables, table: str, summary: Summary) -> Measured:
                 changes[name] = _relative(value, baseline["means"][name])
         for name, value in current["shares"].items():
             changes[name] = abs(value - baseline["shares"].get(name, 0.0))
-    return Measured(DRIFT.name, changes, details={"now": current, against: baseline})
+    return Measurement(DRIFT.name, changes, details={"now": current, against: baseline})
 
 
 def _finite(values: dict[str, float]) -> dict[str, float]:
@@ -78,7 +78,7 @@ def _file(table: str, partition: dict[str, str]) -> Path:
     return Path("_summaries", table, *dimensions, "summary.json")
 
 
-def _remember(data: Tables, table: str, current: dict[str, Any]) -> dict[str, Any] | None:
+def _remember(data: CheckedPartition, table: str, current: dict[str, Any]) -> dict[str, Any] | None:
     """Store the summary of what is in the lake now; gives back that of the file before."""
     name = _file(table, data.partition)
     file = data.lake.version(table, data.partition)
@@ -91,12 +91,12 @@ def _remember(data: Tables, table: str, current: dict[str, Any]) -> dict[str, An
     return previous
 
 
-def _load(data: Tables, name: Path) -> dict[str, Any] | None:
+def _load(data: CheckedPartition, name: Path) -> dict[str, Any] | None:
     file = data.lake.file(str(name))
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
-def _peers(data: Tables, table: str) -> Iterator[dict[str, Any]]:
+def _peers(data: CheckedPartition, table: str) -> Iterator[dict[str, Any]]:
     """Summaries of the other shards, at the same temperature where there are temperatures."""
     if QUESTION_SHARD not in data.partition:
         return

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from checks.checked_partition import CheckedPartition
 from checks.declare import Measure, asset_checks
 from checks.drift import Summary
-from checks.expectations import Measured
-from checks.tables import Tables
+from checks.expectations import Measurement
 from dasd_assets.evaluation.assets import CHECKPOINT_ASSETS
 from dasd_assets.evaluation.evaluate import UNUSABLE_REFERENCE
 from dasd_assets.partitions import benchmarks
@@ -32,7 +32,7 @@ def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
 
 
 def _answers(samples_per_question: int) -> Measure:
-    def measure(data: Tables) -> Iterator[Measured | Summary]:
+    def measure(data: CheckedPartition) -> Iterator[Measurement | Summary]:
         data.view("benchmark_questions", "benchmark")
         off, ids = data.broken(
             """select question_id from benchmark_questions left join
@@ -41,16 +41,16 @@ def _answers(samples_per_question: int) -> Measure:
                where coalesce(n, 0) <> $k""",
             k=samples_per_question,
         )
-        yield Measured("all_answered", {data.name(): off}, ids)
+        yield Measurement("all_answered", {data.name(): off}, ids)
         unknown, ids = data.broken(
             "select question_id from evaluation anti join benchmark_questions using (question_id)"
         )
-        yield Measured("known_questions", {data.name(): unknown}, ids)
+        yield Measurement("known_questions", {data.name(): unknown}, ids)
         ungraded, ids = data.broken(
             f"select {_ANSWER} from evaluation where verdict = $verdict",
             verdict=UNUSABLE_REFERENCE,
         )
-        yield Measured("all_graded", {data.name(): ungraded}, ids)
+        yield Measurement("all_graded", {data.name(): ungraded}, ids)
         rows = data.row(
             """select count(*) as n, avg(n_tokens) as tokens,
                       avg((finish_reason = 'length')::int) as truncated,
@@ -59,18 +59,18 @@ def _answers(samples_per_question: int) -> Measure:
             verdict=NO_FINAL_ANSWER,
         )
         if not rows["n"]:
-            yield Measured("few_truncated", {})
-            yield Measured("few_without_answer", {})
+            yield Measurement("few_truncated", {})
+            yield Measurement("few_without_answer", {})
             yield Summary(0)
             return
         _, ids = data.broken(f"select {_ANSWER} from evaluation where finish_reason = 'length'")
-        yield Measured("few_truncated", {data.name(): rows["truncated"]}, ids)
+        yield Measurement("few_truncated", {data.name(): rows["truncated"]}, ids)
         _, ids = data.broken(
             f"""select {_ANSWER} from evaluation
                 where verdict = $verdict and finish_reason <> 'length'""",
             verdict=NO_FINAL_ANSWER,
         )
-        yield Measured("few_without_answer", {data.name(): rows["silent"] or 0.0}, ids)
+        yield Measurement("few_without_answer", {data.name(): rows["silent"] or 0.0}, ids)
         measured = {name: rows[name] for name in ("truncated", "correct")}
         yield Summary(rows["n"], {"tokens": rows["tokens"]}, measured)
 

@@ -26,7 +26,7 @@ SUBJECT = "subject"
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """What was measured for one check: a number per subject, infinity if there is none to give.
 
     Without any subject there was nothing to measure, and the check passes.
@@ -44,14 +44,14 @@ class Measured:
 class Verdict:
     """Outcome of one check: what was observed against what is allowed."""
 
-    measured: Measured
+    measured: Measurement
     settings: CheckSettings
     passed: bool
     outside: tuple[str, ...]
     """Subjects whose value is not allowed, with the value."""
 
 
-def judge(measured: Sequence[Measured], settings: Mapping[str, CheckSettings]) -> list[Verdict]:
+def judge(measured: Sequence[Measurement], settings: Mapping[str, CheckSettings]) -> list[Verdict]:
     """Run the suite of one asset over what was measured; verdicts in the same order.
 
     Raises:
@@ -107,7 +107,7 @@ def _expectation(check: str, settings: CheckSettings) -> Any:
     )
 
 
-def _verdict(measured: Measured, settings: CheckSettings, result: Any) -> Verdict:
+def _verdict(measured: Measurement, settings: CheckSettings, result: Any) -> Verdict:
     if result is None:
         return Verdict(measured, settings, True, ())
     if "element_count" not in result.result:

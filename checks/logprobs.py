@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from checks.expectations import Measured
-from checks.tables import Tables
+from checks.checked_partition import CheckedPartition
+from checks.expectations import Measurement
 
 _REDUCED = """
 create or replace temp table reduced as
@@ -22,8 +22,13 @@ _COUNTED = "(n_logprobs = n_tokens and not other_counts)"
 
 
 def logprob_checks(
-    data: Tables, table: str, id_column: str, n_tokens: str, logprobs: str, also: str = "false"
-) -> Iterator[Measured]:
+    data: CheckedPartition,
+    table: str,
+    id_column: str,
+    n_tokens: str,
+    logprobs: str,
+    also: str = "false",
+) -> Iterator[Measurement]:
     """One per token, finite, not above 0, and of a plausible mean.
 
     Leaves a temporary table `reduced` with one row per answer: id, n_tokens, total (sum of the
@@ -41,7 +46,7 @@ def logprob_checks(
         f"""select count(*) filter (not {_COUNTED}) as with_other_counts,
                    count(*) filter (not {_FINITE}) as with_non_finite from reduced"""
     )
-    yield Measured(
+    yield Measurement(
         "one_logprob_per_token",
         {data.name(): unusable},
         ids,
@@ -57,4 +62,4 @@ def logprob_checks(
         ("logprobs_not_positive", finite["highest"], ids),
         ("mean_logprob", finite["mean"], ()),
     ):
-        yield Measured(check, {} if value is None else {data.name(): value}, examples)
+        yield Measurement(check, {} if value is None else {data.name(): value}, examples)

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from checks.checked_partition import CheckedPartition, share
 from checks.declare import Measure, asset_checks
 from checks.drift import Summary
-from checks.expectations import Measured
+from checks.expectations import Measurement
 from checks.questions import domain_shares
 from checks.response_filtering import REPETITIVE, within_context
-from checks.tables import Tables, share
 from checks.teacher_responses import known_questions, sampled
 from checks.temperature_scheduled_learning import checkpoint_checks
 from dasd_assets.partitions import QUESTION_SHARD, question_shards
@@ -41,7 +41,7 @@ def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
 
 
 def _rollouts(cap_ratio: float) -> Measure:
-    def measure(data: Tables) -> Iterator[Measured | Summary]:
+    def measure(data: CheckedPartition) -> Iterator[Measurement | Summary]:
         data.view_all("divergence_sample")
         over, ids = data.broken(
             """select rollout_id from student_rollouts
@@ -49,7 +49,7 @@ def _rollouts(cap_ratio: float) -> Measure:
                   or max_tokens > greatest(1, $ratio::double * n_teacher_response_tokens)""",
             ratio=cap_ratio,
         )
-        yield Measured("within_cap", {data.name(): over}, ids)
+        yield Measurement("within_cap", {data.name(): over}, ids)
         unknown, ids = data.broken(
             """select rollout_id from student_rollouts
                anti join divergence_sample as d using (response_id)
@@ -57,19 +57,19 @@ def _rollouts(cap_ratio: float) -> Measure:
                select rollout_id from student_rollouts as r join divergence_sample as d
                using (response_id) where r.n_teacher_response_tokens <> d.n_student_tokens"""
         )
-        yield Measured("known_responses", {data.name(): unknown}, ids)
+        yield Measurement("known_responses", {data.name(): unknown}, ids)
         rows = data.row(
             f"select count(*) as n, count(*) filter ({_BROKEN}) as broken from student_rollouts"
         )
         rejected = {data.name(): rows["broken"] / rows["n"]} if rows["n"] else {}
-        yield Measured("few_rejected", rejected, _broken_rollouts(data))
+        yield Measurement("few_rejected", rejected, _broken_rollouts(data))
         yield from sampled(data, "student_rollouts", "rollout_id", "truncation_rate")
 
     return measure
 
 
 def _continuations(min_cut_fraction: float) -> Measure:
-    def measure(data: Tables) -> Iterator[Measured | Summary]:
+    def measure(data: CheckedPartition) -> Iterator[Measurement | Summary]:
         data.view("student_rollouts", QUESTION_SHARD)
         off, ids = data.broken(
             f"""select coalesce(r.rollout_id, c.rollout_id) from
@@ -79,13 +79,13 @@ def _continuations(min_cut_fraction: float) -> Measure:
                    as c using (rollout_id)
                where r.rollout_id is null or coalesce(n, 0) <> 1"""
         )
-        yield Measured("every_truncated_continued", {data.name(): off}, ids)
+        yield Measurement("every_truncated_continued", {data.name(): off}, ids)
         outside, ids = data.broken(
             """select continuation_id from teacher_continuations
                where not (cut_fraction between $least::float and 1) or isnan(cut_fraction)""",
             least=min_cut_fraction,
         )
-        yield Measured("cut_in_range", {data.name(): outside}, ids)
+        yield Measurement("cut_in_range", {data.name(): outside}, ids)
         yield from sampled(data, "teacher_continuations", "continuation_id")
 
     return measure
@@ -95,7 +95,7 @@ def _sample(profile: Profile) -> Measure:
     settings = profile.mixed_policy_distillation
     n_off_policy = settings.off_policy_samples
 
-    def measure(data: Tables) -> Iterator[Measured | Summary]:
+    def measure(data: CheckedPartition) -> Iterator[Measurement | Summary]:
         data.view_all("teacher_continuations")
         data.view_all("divergence_sample")
         data.view_all("questions")
@@ -108,7 +108,7 @@ def _sample(profile: Profile) -> Measure:
                            as repetitive
                 from mixed_policy_sample"""
         )
-        yield Measured("has_mixed_policy", {data.name(): rows["mixed"]})
+        yield Measurement("has_mixed_policy", {data.name(): rows["mixed"]})
         for check, sql in {
             "prefix_within_text": """select sample_id from mixed_policy_sample
                 where policy = 'mixed_policy' and not (student_prefix_bytes > 0
@@ -124,27 +124,27 @@ def _sample(profile: Profile) -> Measure:
                     union all select response_id from divergence_sample)""",
         }.items():
             n_broken, ids = data.broken(sql)
-            yield Measured(check, {data.name(): n_broken}, ids)
+            yield Measurement(check, {data.name(): n_broken}, ids)
         again, ids = data.broken(
             """select sample_id from mixed_policy_sample where policy = 'off_policy'
                and question_id in (
                    select question_id from mixed_policy_sample where policy = 'mixed_policy')"""
         )
         twice = {data.name(): again} if settings.distinct_questions else {}
-        yield Measured("distinct_questions", twice, ids)
+        yield Measurement("distinct_questions", twice, ids)
         yield known_questions(data, "mixed_policy_sample", "sample_id")
         yield within_context(
             data, "mixed_policy_sample", "sample_id", profile.response_filtering.max_student_tokens
         )
         met = {data.name(): rows["off_policy"] / n_off_policy} if n_off_policy else {}
-        yield Measured("budget_met", met)
+        yield Measurement("budget_met", met)
         n_continued = rows["mixed"] + rows["rejected"]
         rejected = share(rows["rejected"], n_continued)
-        yield Measured("few_rejected", {data.name(): rejected}, _rejects(data))
+        yield Measurement("few_rejected", {data.name(): rejected}, _rejects(data))
         repetitive = share(rows["repetitive"], n_continued)
-        yield Measured("few_repetitive", {data.name(): repetitive}, _rejects(data, REPETITIVE))
+        yield Measurement("few_repetitive", {data.name(): repetitive}, _rejects(data, REPETITIVE))
         balance = domain_shares(data, "mixed_policy_sample", _asked(data))
-        yield Measured("domain_balance", balance)
+        yield Measurement("domain_balance", balance)
         n_rows = rows["mixed"] + rows["off_policy"]
         yield Summary(
             n_rows,
@@ -155,7 +155,7 @@ def _sample(profile: Profile) -> Measure:
     return measure
 
 
-def _broken_rollouts(data: Tables) -> tuple[str, ...]:
+def _broken_rollouts(data: CheckedPartition) -> tuple[str, ...]:
     """Some rollouts that cannot be used, with the first rule that each breaks."""
     return data.broken(
         f"""select rollout_id || ': ' || broken_rules[1].rule from student_rollouts
@@ -163,13 +163,13 @@ def _broken_rollouts(data: Tables) -> tuple[str, ...]:
     )[1]
 
 
-def _asked(data: Tables) -> tuple[str, ...]:
+def _asked(data: CheckedPartition) -> tuple[str, ...]:
     """Domains of the divergence samples: these should be in the mixture too."""
     asked = data.pairs("select domain, count(*) from divergence_sample group by 1")
     return tuple(domain for domain in DOMAINS if domain in asked)
 
 
-def _rejects(data: Tables, where: str = "true") -> tuple[str, ...]:
+def _rejects(data: CheckedPartition, where: str = "true") -> tuple[str, ...]:
     """Some rejected continuations with the first rule that each breaks."""
     return data.broken(
         f"""select continuation_id || coalesce(': ' || broken_rules[1].rule, '')

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from checks.checked_partition import CheckedPartition, share, shares
 from checks.declare import Measure, asset_checks
 from checks.drift import Summary
-from checks.expectations import Measured
-from checks.tables import Tables, share, shares
+from checks.expectations import Measurement
 from dasd_assets.partitions import QUESTION_SHARD, benchmarks, question_shards
 from dasd_assets.profile import DOMAINS, Profile
 
@@ -32,7 +32,7 @@ def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
     ]  # fmt: skip
 
 
-def _raw(data: Tables) -> Iterator[Measured | Summary]:
+def _raw(data: CheckedPartition) -> Iterator[Measurement | Summary]:
     usable = data.row("select count(*) as n from raw_questions")["n"]
     quarantined, _ = data.broken("select line from quarantined_rows")
     reasons = data.connection.sql(
@@ -40,9 +40,9 @@ def _raw(data: Tables) -> Iterator[Measured | Summary]:
            from quarantined_rows order by drop, line limit 5"""
     ).fetchall()
     examples = tuple(text for (text,) in reasons)
-    yield Measured("has_usable_rows", {data.name(): usable}, examples)
+    yield Measurement("has_usable_rows", {data.name(): usable}, examples)
     part = share(quarantined, usable + quarantined)
-    yield Measured("few_quarantined", {data.name(): part}, examples)
+    yield Measurement("few_quarantined", {data.name(): part}, examples)
     yield known_domains(data, "raw_questions", "drop || ':' || line")
     lengths = data.row("select avg(strlen(question)) as mean from raw_questions")
     yield Summary(
@@ -52,9 +52,9 @@ def _raw(data: Tables) -> Iterator[Measured | Summary]:
     )
 
 
-def _benchmark(data: Tables) -> Iterator[Measured | Summary]:
+def _benchmark(data: CheckedPartition) -> Iterator[Measurement | Summary]:
     row = data.row("select count(*) as n, avg(strlen(question)) as mean from benchmark_questions")
-    yield Measured("not_empty", {data.name(): row["n"]})
+    yield Measurement("not_empty", {data.name(): row["n"]})
     yield known_domains(data, "benchmark_questions", "question_id")
     yield Summary(
         row["n"],
@@ -64,14 +64,14 @@ def _benchmark(data: Tables) -> Iterator[Measured | Summary]:
 
 
 def _curated(ngram_words: int) -> Measure:
-    def measure(data: Tables) -> Iterator[Measured | Summary]:
+    def measure(data: CheckedPartition) -> Iterator[Measurement | Summary]:
         data.view_all("questions", "elsewhere", without=data.partition)
         data.view("raw_questions", QUESTION_SHARD)
         repeated, ids = data.broken(
             """select question_id from questions group by question_id having count(*) > 1
                union select question_id from questions semi join elsewhere using (question_id)"""
         )
-        yield Measured("unique_in_all_shards", {data.name(): repeated}, ids)
+        yield Measurement("unique_in_all_shards", {data.name(): repeated}, ids)
         unaccounted, lines = data.broken(
             """select drop || ':' || line from (
                     select drop, line, 1 as n from raw_questions
@@ -79,9 +79,9 @@ def _curated(ngram_words: int) -> Measure:
                     union all select drop, line, -1 from rejected_questions
                 ) group by drop, line having sum(n) <> 0"""
         )
-        yield Measured("none_lost", {data.name(): unaccounted}, lines)
+        yield Measurement("none_lost", {data.name(): unaccounted}, lines)
         contaminated = _contaminated(data, ngram_words)
-        yield Measured(
+        yield Measurement(
             "not_contaminated", {data.name(): len(contaminated)}, tuple(contaminated[:5])
         )
         yield known_domains(data, "questions", "question_id")
@@ -90,9 +90,9 @@ def _curated(ngram_words: int) -> Measure:
                       count(*) as kept, avg(strlen(question)) as mean from questions"""
         )
         rejected = share(rows["rejected"], rows["rejected"] + rows["kept"])
-        yield Measured("few_rejected", {data.name(): rejected})
+        yield Measurement("few_rejected", {data.name(): rejected})
         everywhere = "(from questions select domain union all from elsewhere select domain)"
-        yield Measured("domain_balance", domain_shares(data, everywhere, DOMAINS))
+        yield Measurement("domain_balance", domain_shares(data, everywhere, DOMAINS))
         yield Summary(
             rows["kept"],
             {"question_bytes": rows["mean"]} if rows["kept"] else {},
@@ -102,7 +102,7 @@ def _curated(ngram_words: int) -> Measure:
     return measure
 
 
-def _contaminated(data: Tables, ngram_words: int) -> list[str]:
+def _contaminated(data: CheckedPartition, ngram_words: int) -> list[str]:
     """Stored questions that share an n-gram with an evaluation question, with the n-gram."""
     from dasd_assets.questions.curation.decontamination import EvaluationGrams
 
@@ -116,18 +116,18 @@ def _contaminated(data: Tables, ngram_words: int) -> list[str]:
     return found
 
 
-def known_domains(data: Tables, table: str, id_sql: str) -> Measured:
+def known_domains(data: CheckedPartition, table: str, id_sql: str) -> Measurement:
     """Rows of a table whose domain no grader knows."""
     unknown, ids = data.broken(
         f"""select {id_sql} || ' (' || domain || ')' from {table}
             where not list_contains($known, domain)""",
         known=list(DOMAINS),
     )
-    return Measured("known_domains", {data.name(): unknown}, ids)
+    return Measurement("known_domains", {data.name(): unknown}, ids)
 
 
 def domain_shares(
-    data: Tables, table: str, domains: tuple[str, ...] = (), size: str = "count(*)"
+    data: CheckedPartition, table: str, domains: tuple[str, ...] = (), size: str = "count(*)"
 ) -> dict[str, float]:
     """Share of each domain in the rows (or another size) of a table.
 

@@ -9,10 +9,10 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from checks.checked_partition import CheckedPartition, texts
 from checks.declare import Measure, asset_checks
 from checks.drift import Summary
-from checks.expectations import Measured
-from checks.tables import Tables, texts
+from checks.expectations import Measurement
 from dasd_assets.profile import Profile
 from dasd_assets.release.cards import (
     CARD,
@@ -38,13 +38,13 @@ def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
     ]
 
 
-def _model(data: Tables) -> Iterator[Measured | Summary]:
+def _model(data: CheckedPartition) -> Iterator[Measurement | Summary]:
     folder = release_link(releases(data.lake), MODEL)
     yield from _common(folder, loading_problems(folder), MODEL_SECTIONS, MODEL_METADATA)
 
 
 def _dataset(ngram_words: int) -> Measure:
-    def measure(data: Tables) -> Iterator[Measured | Summary]:
+    def measure(data: CheckedPartition) -> Iterator[Measurement | Summary]:
         folder = release_link(releases(data.lake), DATASET)
         problems, files = sound_files(folder)
         yield from _common(folder, problems, DATASET_SECTIONS, DATASET_METADATA)
@@ -55,25 +55,25 @@ def _dataset(ngram_words: int) -> Measure:
         for name, paths in files.items():
             stray[name], ids = _not_kept(data, name, paths)
             examples += [f"{name}: {one}" for one in ids]
-        yield Measured("kept_responses", stray, texts(examples))
+        yield Measurement("kept_responses", stray, texts(examples))
         asked = [path for name, paths in files.items() if LOGPROBS not in name for path in paths]
         found = contaminated(_questions(asked), evaluation_questions(data.lake), ngram_words)
         named = texts(f"{name}: {evidence}" for name, evidence in found.items())
-        yield Measured("not_contaminated", {DATASET: len(found)}, named)
+        yield Measurement("not_contaminated", {DATASET: len(found)}, named)
 
     return measure
 
 
 def _common(
     folder: Path, problems: list[str], sections: Sequence[str], metadata: Sequence[str]
-) -> Iterator[Measured]:
+) -> Iterator[Measurement]:
     changed = differences(folder)
-    yield Measured("checksums_hold", {folder.name: len(changed)}, texts(changed))
-    yield Measured("loads", {folder.name: len(problems)}, texts(problems))
+    yield Measurement("checksums_hold", {folder.name: len(changed)}, texts(changed))
+    yield Measurement("loads", {folder.name: len(problems)}, texts(problems))
     card = folder / CARD
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
     lacking = card_problems(text, sections, metadata)
-    yield Measured("card_complete", {folder.name: len(lacking)}, texts(lacking))
+    yield Measurement("card_complete", {folder.name: len(lacking)}, texts(lacking))
 
 
 def sound_files(folder: Path) -> tuple[list[str], dict[str, list[Path]]]:
@@ -116,7 +116,7 @@ def sound_files(folder: Path) -> tuple[list[str], dict[str, list[Path]]]:
     return problems, {name: paths for name, paths in files.items() if paths}
 
 
-def _not_kept(data: Tables, name: str, files: list[Path]) -> tuple[int, tuple[str, ...]]:
+def _not_kept(data: CheckedPartition, name: str, files: list[Path]) -> tuple[int, tuple[str, ...]]:
     """Rows of a configuration that belong to nothing that was kept, or repeat another row."""
     key = "sample_id" if name == MIXED else "response_id"
     released = data.connection.read_parquet([str(file) for file in files]).select(key)

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from checks.checked_partition import CheckedPartition, share
 from checks.declare import Measure, asset_checks
 from checks.drift import Summary
-from checks.expectations import Measured
+from checks.expectations import Measurement
 from checks.logprobs import logprob_checks
-from checks.tables import Tables, share
 from checks.teacher_responses import known_questions
 from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE, responses
 from dasd_assets.profile import Profile
@@ -30,7 +30,7 @@ def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
 
 
 def _filtered(max_student_tokens: int) -> Measure:
-    def measure(data: Tables) -> Iterator[Measured | Summary]:
+    def measure(data: CheckedPartition) -> Iterator[Measurement | Summary]:
         data.view("teacher_responses", TEMPERATURE, QUESTION_SHARD)
         data.view("questions", QUESTION_SHARD)
         off, ids = data.broken(
@@ -40,11 +40,11 @@ def _filtered(max_student_tokens: int) -> Measure:
                    union all select response_id, -1 from rejected_responses
                ) group by response_id having sum(n) <> 0"""
         )
-        yield Measured("none_lost", {data.name(): off}, ids)
+        yield Measurement("none_lost", {data.name(): off}, ids)
         unexplained, ids = data.broken(
             "select response_id from rejected_responses where coalesce(len(broken_rules), 0) = 0"
         )
-        yield Measured("every_reject_has_a_rule", {data.name(): unexplained}, ids)
+        yield Measurement("every_reject_has_a_rule", {data.name(): unexplained}, ids)
         yield from logprob_checks(
             data, "filtered_responses", "response_id", "n_teacher_tokens", "teacher_logprobs",
             also="len(teacher_token_starts) <> n_teacher_tokens",
@@ -59,14 +59,14 @@ def _filtered(max_student_tokens: int) -> Measure:
         )
         kept = share(rows["kept"], rows["sampled"])
         repetitive = share(rows["repetitive"], rows["sampled"])
-        yield Measured("most_kept", {data.name(): kept}, _rejects(data))
+        yield Measurement("most_kept", {data.name(): kept}, _rejects(data))
         by_domain = data.pairs(
             """select t.domain, count(f.response_id) / count(*)
                from teacher_responses as t left join filtered_responses as f using (response_id)
                group by t.domain order by t.domain"""
         )
-        yield Measured("domain_balance", by_domain)
-        yield Measured("few_repetitive", {data.name(): repetitive}, _rejects(data, REPETITIVE))
+        yield Measurement("domain_balance", by_domain)
+        yield Measurement("few_repetitive", {data.name(): repetitive}, _rejects(data, REPETITIVE))
         yield Summary(
             rows["kept"],
             {"student_tokens": rows["tokens"]} if rows["kept"] else {},
@@ -76,15 +76,17 @@ def _filtered(max_student_tokens: int) -> Measure:
     return measure
 
 
-def within_context(data: Tables, table: str, id_column: str, max_student_tokens: int) -> Measured:
+def within_context(
+    data: CheckedPartition, table: str, id_column: str, max_student_tokens: int
+) -> Measurement:
     """Rows that are longer than the training context."""
     over, ids = data.broken(
         f"select {id_column} from {table} where n_student_tokens > $most", most=max_student_tokens
     )
-    return Measured("within_context", {data.name(): over}, ids)
+    return Measurement("within_context", {data.name(): over}, ids)
 
 
-def _rejects(data: Tables, where: str = "true") -> tuple[str, ...]:
+def _rejects(data: CheckedPartition, where: str = "true") -> tuple[str, ...]:
     """Some rejected answers with the first rule that each breaks."""
     return data.broken(
         f"""select response_id || coalesce(': ' || broken_rules[1].rule, '')

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from checks.expectations import Measured
-from checks.tables import Tables, texts
+from checks.checked_partition import CheckedPartition, texts
+from checks.expectations import Measurement
 from dasd_assets.profile.data_contracts import MATCHES_CONTRACT, NO_NULLS, UNIQUE_IDS
 from resources.lake.tables import TABLES
 
@@ -19,17 +19,17 @@ NEVER_BLANK = {
 """Text columns in which an empty value, or one of white space alone, means as little as a null."""
 
 
-def contract_problems(data: Tables, tables: tuple[str, ...]) -> Measured:
+def contract_problems(data: CheckedPartition, tables: tuple[str, ...]) -> Measurement:
     """Columns that are not those of the contract, by table; only file footers are read."""
     found = {table: _differences(data, table) for table in tables}
-    return Measured(
+    return Measurement(
         MATCHES_CONTRACT.name,
         {table: len(problems) for table, problems in found.items()},
         texts(f"{table}: {p}" for table, problems in found.items() for p in problems),
     )
 
 
-def _differences(data: Tables, table: str) -> list[str]:
+def _differences(data: CheckedPartition, table: str) -> list[str]:
     file = data.lake.path(table, data.partition)
     if not file.is_file():
         return ["not in the lake"]
@@ -52,7 +52,7 @@ def _type(field: pa.Field) -> str:
     return f"{field.type}{'' if field.nullable else ' not null'}"
 
 
-def table_checks(data: Tables, tables: tuple[str, ...]) -> Iterator[Measured]:
+def table_checks(data: CheckedPartition, tables: tuple[str, ...]) -> Iterator[Measurement]:
     """Nulls and repeated ids of every table; each is made a view."""
     nulls: dict[str, float] = {}
     repeated: dict[str, float] = {}
@@ -69,11 +69,11 @@ def table_checks(data: Tables, tables: tuple[str, ...]) -> Iterator[Measured]:
                 f"select concat_ws(':', {ids}) from {table} group by {ids} having count(*) > 1"
             )
             twice += names
-    yield Measured(NO_NULLS.name, nulls, texts(columns))
-    yield Measured(UNIQUE_IDS.name, repeated, texts(twice))
+    yield Measurement(NO_NULLS.name, nulls, texts(columns))
+    yield Measurement(UNIQUE_IDS.name, repeated, texts(twice))
 
 
-def _nulls(data: Tables, table: str) -> dict[str, int]:
+def _nulls(data: CheckedPartition, table: str) -> dict[str, int]:
     """Nulls per required column, and blanks per column that must have none.
 
     The footer knows the nulls of all columns but those of floating point (see `parquet_layout`).

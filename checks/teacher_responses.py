@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from checks.checked_partition import CheckedPartition, share
 from checks.declare import Measure, asset_checks
 from checks.drift import Summary
-from checks.expectations import Measured
+from checks.expectations import Measurement
 from checks.logprobs import logprob_checks
-from checks.tables import Tables, share
 from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE, responses
 from dasd_assets.profile import Profile
 
@@ -28,7 +28,7 @@ def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
 def _answers(profile: Profile) -> Measure:
     samples = profile.teacher_responses.samples_per_question
 
-    def measure(data: Tables) -> Iterator[Measured | Summary]:
+    def measure(data: CheckedPartition) -> Iterator[Measurement | Summary]:
         data.view("questions", QUESTION_SHARD)
         wanted = samples[data.partition[TEMPERATURE]]
         off, ids = data.broken(
@@ -41,7 +41,7 @@ def _answers(profile: Profile) -> Measure:
         )
         rows = data.row("select count(*) as n from teacher_responses")["n"]
         expected = wanted * data.row("select count(*) as n from questions")["n"]
-        yield Measured(
+        yield Measurement(
             "all_answered",
             {data.name(): max(off, abs(rows - expected))},
             ids,
@@ -51,24 +51,24 @@ def _answers(profile: Profile) -> Measure:
             "select response_id from teacher_responses where logprobs_mode <> 'raw_logprobs'"
         )
         modes = "select logprobs_mode, count(*) from teacher_responses group by 1 order by 1"
-        yield Measured("raw_logprobs", {data.name(): other}, ids, data.pairs(modes))
+        yield Measurement("raw_logprobs", {data.name(): other}, ids, data.pairs(modes))
         yield known_questions(data, "teacher_responses", "response_id")
         yield from sampled(data, "teacher_responses", "response_id")
 
     return measure
 
 
-def known_questions(data: Tables, table: str, id_column: str) -> Measured:
+def known_questions(data: CheckedPartition, table: str, id_column: str) -> Measurement:
     """Rows whose question is not among the view `questions`."""
     unknown, ids = data.broken(
         f"select {id_column} from {table} anti join questions using (question_id)"
     )
-    return Measured("known_questions", {data.name(): unknown}, ids)
+    return Measurement("known_questions", {data.name(): unknown}, ids)
 
 
 def sampled(
-    data: Tables, table: str, id_column: str, check: str = "few_truncated"
-) -> Iterator[Measured | Summary]:
+    data: CheckedPartition, table: str, id_column: str, check: str = "few_truncated"
+) -> Iterator[Measurement | Summary]:
     """Logprobs, truncation and summary of any table of sampled answers."""
     yield from logprob_checks(data, table, id_column, "len(token_ids)", "logprobs")
     rows = data.row(
@@ -76,11 +76,11 @@ def sampled(
     )
     truncated = share(rows["cut"], rows["n"])
     _, ids = data.broken(f"select {id_column} from {table} where finish_reason = 'length'")
-    yield Measured(check, {data.name(): truncated} if rows["n"] else {}, ids)
+    yield Measurement(check, {data.name(): truncated} if rows["n"] else {}, ids)
     yield Summary(rows["n"], mean_tokens(data), {"truncated": truncated})
 
 
-def mean_tokens(data: Tables) -> dict[str, float]:
+def mean_tokens(data: CheckedPartition) -> dict[str, float]:
     """Means over the answers that `logprob_checks` has reduced, as far as there are any."""
     means = data.row(
         """select avg(n_tokens) as tokens,

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from checks.checked_partition import CheckedPartition
 from checks.declare import Measure, asset_checks
 from checks.drift import Summary
-from checks.expectations import Measured
-from checks.tables import Tables
+from checks.expectations import Measurement
 from dasd_assets.profile import Profile
 
 
@@ -29,26 +29,26 @@ def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
 
 
 def _checkpoint(checkpoint: str) -> Measure:
-    def measure(data: Tables) -> Iterator[Measured | Summary]:
+    def measure(data: CheckedPartition) -> Iterator[Measurement | Summary]:
         folder = data.lake.current_checkpoint(checkpoint)
         file = folder / "certificate.json"
         certificate = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
         broken = [check for check in certificate.get("checks", []) if not check["passed"]]
         n_broken = len(broken) if certificate.get("checks") else 1
         causes = tuple(f"{check['name']}: {check['cause']}" for check in broken)
-        yield Measured("certificate_holds", {checkpoint: n_broken}, causes)
+        yield Measurement("certificate_holds", {checkpoint: n_broken}, causes)
         lost = certificate.get("samples_in", math.inf) - certificate.get("samples_out", 0)
-        yield Measured("nothing_cut", {checkpoint: lost})
+        yield Measurement("nothing_cut", {checkpoint: lost})
         lines = (folder / "training_log.jsonl").read_text(encoding="utf-8").splitlines()
         logged = [row for row in map(json.loads, lines) if "loss" in row]
         bad = [row for row in logged if not math.isfinite(row["loss"])]
         examples = tuple(f"step {row.get('step')}: {row['loss']}" for row in bad[:5])
-        yield Measured("finite_loss", {checkpoint: len(bad) if logged else 1}, examples)
+        yield Measurement("finite_loss", {checkpoint: len(bad) if logged else 1}, examples)
         if bad or len(logged) < 2:
-            yield Measured("loss_fell", {checkpoint: math.inf}, details="no losses to compare")
+            yield Measurement("loss_fell", {checkpoint: math.inf}, details="no losses to compare")
             return
         first, last = logged[0]["loss"], logged[-1]["loss"]
         details = {"first": first, "last": last}
-        yield Measured("loss_fell", {checkpoint: last / first}, details=details)
+        yield Measurement("loss_fell", {checkpoint: last / first}, details=details)
 
     return measure

@@ -16,6 +16,11 @@ import numpy.typing as npt
 from formats.student_text import TEMPLATE, THINK_CLOSE, THINK_OPEN
 from formats.token_bytes import TokenBytes
 
+ANALYSIS_OPEN = "<|channel|>analysis<|message|>"
+FINAL_OPEN = "<|channel|>final<|message|>"
+MESSAGE_END = "<|end|>"
+NEXT_MESSAGE = f"{MESSAGE_END}<|start|>assistant"
+
 PARAGRAPH = "\n\n"
 
 

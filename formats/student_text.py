@@ -10,10 +10,9 @@ import numpy.typing as npt
 
 from formats.token_bytes import TokenBytes
 
-THINK_OPEN = "<think>\n"
-THINK_CLOSE = "\n</think>\n\n"
-_CLOSE_MARK = "</think>"
-OPEN_MARK = "<think>"
+OPEN_MARK, CLOSE_MARK = "<think>", "</think>"
+THINK_OPEN = f"{OPEN_MARK}\n"
+THINK_CLOSE = f"\n{CLOSE_MARK}\n\n"
 
 TEMPLATE = -1
 """Token start of a token that stands for no byte of reasoning or answer."""
@@ -29,7 +28,7 @@ class StudentAnswer:
 
 def template_marks(student_tokenizer: Any) -> frozenset[str]:
     """Texts that must not stand in a response: marks of thinking and special tokens."""
-    return frozenset({OPEN_MARK, _CLOSE_MARK, *student_tokenizer.all_special_tokens})
+    return frozenset({OPEN_MARK, CLOSE_MARK, *student_tokenizer.all_special_tokens})
 
 
 def student_text(reasoning: str, answer: str) -> str:
@@ -42,7 +41,7 @@ def split_student_text(text: str) -> StudentAnswer:
 
     Text without a closing mark is all reasoning: it has no answer.
     """
-    before, mark, after = text.partition(_CLOSE_MARK)
+    before, mark, after = text.partition(CLOSE_MARK)
     reasoning = before.lstrip().removeprefix(OPEN_MARK).strip()
     if not mark:
         return StudentAnswer(reasoning or None, None)

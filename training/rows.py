@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from formats.student_text import THINK_OPEN, split_student_text
+from formats.student_text import OPEN_MARK, THINK_OPEN, split_student_text
 from formats.student_tokens import encode_all, opens_thinking, prompt_text
 from formats.token_bytes import TokenBytes
 from training.dataset import SampleError, Samples
@@ -135,7 +135,7 @@ def _check_text(where: str, row: Row) -> None:
     if not (response and response.strip()):
         raise SampleError(f"{where}: the response is empty")
     parts = split_student_text(response)
-    if "<think>" in response and parts.answer is None:
+    if OPEN_MARK in response and parts.answer is None:
         raise SampleError(f"{where}: the answer after the reasoning is empty")
 
 

@@ -19,13 +19,13 @@ from dasd_assets.profile.home import active_profile, home
 if TYPE_CHECKING:
     from dasd_assets.plan.measured import Totals
     from dasd_assets.plan.pipeline import Plan
-    from dasd_assets.plan.sizes import Shard, Sizes
+    from dasd_assets.plan.sizes import ShardSize, Sizes
 
 Rate = Annotated[float | None, typer.Option(min=0.001, help="Per GPU; overrides all else.")]
 
 
 class PlanError(ValueError):
-    """There is nothing to plan for, or a figure that cannot be read."""
+    """There is nothing to plan for, or a quantity that cannot be read."""
 
 
 def plan(
@@ -99,13 +99,13 @@ def make_plan(profile: Profile, options: PlanSettings) -> Plan:
     )  # fmt: skip
 
 
-def _options(mean_answer_tokens: Sequence[str], **figures: float | None) -> PlanSettings:
+def _options(mean_answer_tokens: Sequence[str], **quantities: float | None) -> PlanSettings:
     lengths = {}
     for text in mean_answer_tokens:
         name, _, tokens = text.partition("=")
         lengths[name] = tokens
     try:
-        return PlanSettings.model_validate({**figures, "mean_answer_tokens": lengths})
+        return PlanSettings.model_validate({**quantities, "mean_answer_tokens": lengths})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -121,8 +121,8 @@ def _sizes(profile: Profile, n_questions: int | None) -> Sizes:
     return Sizes(tuple(_shards(profile)), 0, benchmarks)
 
 
-def _shards(profile: Profile) -> list[Shard]:
-    from dasd_assets.plan.sizes import Shard
+def _shards(profile: Profile) -> list[ShardSize]:
+    from dasd_assets.plan.sizes import ShardSize
     from dasd_assets.profile.open_lake import open_lake
     from dasd_assets.questions.inbox.listing import InboxError, inbox_at, list_inbox
     from dasd_assets.questions.reading.drops import layout_of, read_drop
@@ -140,7 +140,7 @@ def _shards(profile: Profile) -> list[Shard]:
                 layout = layout_of(name, settings.layouts)
                 parts = read_drop(drop, layout, settings.max_row_bytes)
                 rows = sum(part.rows.num_rows for part in parts)
-            shards.append(Shard(name, rows, rows if kept is None else kept, kept is not None))
+            shards.append(ShardSize(name, rows, rows if kept is None else kept, kept is not None))
     except (InboxError, DropError) as error:
         raise PlanError(f"{error} To plan before there are questions, say --questions N.") from None
     if not any(shard.questions for shard in shards):

@@ -10,10 +10,10 @@ from typing import Any
 
 import typer
 
-from dasd_assets.cli.tables import print_table
+from dasd_assets.cli.terminal_table import print_table
 from dasd_assets.plan.asset_plan import AssetPlan
-from dasd_assets.plan.figures import Figure
 from dasd_assets.plan.pipeline import Plan
+from dasd_assets.plan.quantities import Quantity
 from resources.compute.declared import GIB
 
 LEAST_WIDTH = 124
@@ -43,13 +43,13 @@ def as_dict(made: Plan) -> dict[str, Any]:
         "totals": totals,
         "assets": assets,
         "layout": [asdict(placement) for placement in made.layout],
-        "figures": [asdict(figure) for figure in made.figures],
+        "quantities": [asdict(quantity) for quantity in made.quantities],
         "findings": [asdict(finding) for finding in made.findings],
     }
 
 
 def print_plan(made: Plan) -> None:
-    """The plan as tables: assets, figures, what speaks against it."""
+    """The plan as tables: assets, quantities, what speaks against it."""
     typer.echo(
         f"{made.profile}: {made.questions:,} questions in {made.n_shards:,} question_shard(s)\n"
     )
@@ -72,8 +72,8 @@ def print_plan(made: Plan) -> None:
     )
     typer.echo("\nReckoned with\n")
     print_table(
-        ("figure", "value", "unit", "from"),
-        figure_lines(made.figures),
+        ("quantity", "value", "unit", "from"),
+        quantity_lines(made.quantities),
         left=(0, 2, 3),
         folded=(0, 3),
     )
@@ -94,15 +94,15 @@ def _line(asset: AssetPlan) -> tuple[str | None, ...]:
     )
 
 
-def figure_lines(figures: list[Figure]) -> Iterator[tuple[str, str | None, str, str]]:
-    """Name, value, unit and source of each figure; what every part measured itself, as a range."""
+def quantity_lines(quantities: list[Quantity]) -> Iterator[tuple[str, str | None, str, str]]:
+    """Name, value, unit and source of each; what every part measured itself, as a range."""
 
-    def line(figure: Figure) -> tuple[str, str, str]:
-        name, _, part = figure.name.partition(" (")
-        return (f"{name}, each" if part.count(" ") else figure.name), figure.unit, figure.source
+    def line(one: Quantity) -> tuple[str, str, str]:
+        name, _, part = one.name.partition(" (")
+        return (f"{name}, each" if part.count(" ") else one.name), one.unit, one.source
 
-    for (name, unit, source), group in groupby(sorted(figures, key=line), line):
-        values = sorted(figure.value for figure in group if figure.value is not None)
+    for (name, unit, source), group in groupby(sorted(quantities, key=line), line):
+        values = sorted(quantity.value for quantity in group if quantity.value is not None)
         shown = [f"{value:,.6g}" for value in values[:: max(1, len(values) - 1)]]
         yield name, " to ".join(dict.fromkeys(shown)) or None, unit, source
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from pathlib import Path
 
 from dasd_assets.profile import PROJECT_ROOT, Profile
 from dasd_assets.profile.home import LAKE, active_profile, home, lake_address
+
+MOVED_MODULE = re.compile(r"(\bmodule: )dasd_assets\.(local_run_launcher|patient_postgres)\b")
+"""In a dagster.yaml of 0.1.0: these modules have been in `running` since."""
 
 
 def prepare() -> tuple[Profile, Path]:
@@ -29,17 +33,22 @@ def prepare() -> tuple[Profile, Path]:
         os.environ[LAKE] = str(lake_address(profile))
     dagster_home = folder / "dagster"
     dagster_home.mkdir(parents=True, exist_ok=True)
-    configuration = dagster_home / "dagster.yaml"
-    if not configuration.exists():
-        configuration.write_text(
-            (PROJECT_ROOT / "deploy" / "local" / "dagster.yaml").read_text(encoding="utf-8"),
-            encoding="utf-8",
-        )
+    _configure(dagster_home / "dagster.yaml")
     os.environ["DAGSTER_HOME"] = str(dagster_home)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     quiet_dagster()
     os.chdir(PROJECT_ROOT)
     return profile, folder
+
+
+def _configure(configuration: Path) -> None:
+    """Give a new home its dagster.yaml; one of an earlier version names modules by old paths."""
+    shipped = PROJECT_ROOT / "deploy" / "local" / "dagster.yaml"
+    there = configuration if configuration.exists() else shipped
+    text = there.read_text(encoding="utf-8")
+    named = MOVED_MODULE.sub(r"\1dasd_assets.running.\2", text)
+    if there is shipped or named != text:
+        configuration.write_text(named, encoding="utf-8")
 
 
 def quiet_dagster() -> None:

@@ -14,7 +14,7 @@ import typer
 from dasd_assets.cli.completion import assets
 from dasd_assets.cli.exits import EXIT_FAILED, refusing
 from dasd_assets.cli.prepare import prepare
-from dasd_assets.cli.tables import NOTHING, print_table
+from dasd_assets.cli.terminal_table import NOTHING, print_table
 from dasd_assets.profile import Profile, ProfileError
 
 if TYPE_CHECKING:

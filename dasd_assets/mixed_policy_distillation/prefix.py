@@ -2,21 +2,17 @@
 
 Both have the same reasoning and the same answer, character for character as the student sampled
 them, white space at the cut included. Only the white space next to a mark of thinking is the
-format's: it becomes what all training texts have (`student_format`), and nothing in Harmony.
+format's: it becomes what all training texts have (`student_text`), and nothing in Harmony.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from formats.student_text import THINK_CLOSE, THINK_OPEN
+from formats.harmony import ANALYSIS_OPEN, FINAL_OPEN, NEXT_MESSAGE
+from formats.student_text import CLOSE_MARK, OPEN_MARK, THINK_CLOSE, THINK_OPEN
 
 REASONING, ANSWER = "reasoning", "answer"
-_OPEN_MARK, _CLOSE_MARK = "<think>", "</think>"
-
-ANALYSIS_OPEN = "<|channel|>analysis<|message|>"
-FINAL_OPEN = "<|channel|>final<|message|>"
-_NEXT_MESSAGE = "<|end|><|start|>assistant"
 
 
 @dataclass(frozen=True)
@@ -40,15 +36,15 @@ def teacher_prefix(kept: str, discarded: str = "") -> Prefix:
         discarded: the text behind it, which tells a cut inside a mark from text like it.
     """
     kept = _without_half_mark(kept, discarded)
-    body = kept.lstrip().removeprefix(_OPEN_MARK)
-    reasoning, mark, answer = body.partition(_CLOSE_MARK)
+    body = kept.lstrip().removeprefix(OPEN_MARK)
+    reasoning, mark, answer = body.partition(CLOSE_MARK)
     if not mark:
         reasoning = reasoning.lstrip()
         return Prefix(THINK_OPEN + reasoning, ((ANALYSIS_OPEN, reasoning),), REASONING)
     reasoning, answer = reasoning.strip(), answer.lstrip()
     return Prefix(
         f"{THINK_OPEN}{reasoning}{THINK_CLOSE}{answer}",
-        ((ANALYSIS_OPEN, reasoning), (_NEXT_MESSAGE + FINAL_OPEN, answer)),
+        ((ANALYSIS_OPEN, reasoning), (NEXT_MESSAGE + FINAL_OPEN, answer)),
         ANSWER,
     )
 
@@ -60,8 +56,8 @@ def _without_half_mark(kept: str, discarded: str) -> str:
     """
     text = kept + discarded
     start = len(text) - len(text.lstrip())
-    if text.startswith(_OPEN_MARK, start) and len(kept) < start + len(_OPEN_MARK):
+    if text.startswith(OPEN_MARK, start) and len(kept) < start + len(OPEN_MARK):
         return ""
-    start = text.find(_CLOSE_MARK)
-    end = start + len(_CLOSE_MARK)
+    start = text.find(CLOSE_MARK)
+    end = start + len(CLOSE_MARK)
     return text[:end] if 0 <= start < len(kept) < end else kept

@@ -1,6 +1,6 @@
-"""Requests, rows, tokens, hours, disk and money of every asset, from a profile and figures.
+"""Requests, rows, tokens, hours, disk and money of every asset, from a profile and quantities.
 
-Everything is a plain product of counts and figures, stage by stage in the order of the data's way:
+Everything is a plain product of them and of counts, stage by stage in the order of the data's way:
 what one stage makes is what the next one starts from. docs/plan.md has the formulas.
 """
 
@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 from dasd_assets.plan.asset_plan import AssetPlan
 from dasd_assets.plan.disk import checkpoint_bytes, row_bytes
-from dasd_assets.plan.figures import Figures
 from dasd_assets.plan.measured import ratio
+from dasd_assets.plan.quantities import Quantities
 from dasd_assets.plan.sizes import Sizes
 from dasd_assets.profile import ModelShape, Profile
 from resources.compute.declared import Compute
@@ -33,7 +33,7 @@ class Estimate:
         self,
         profile: Profile,
         sizes: Sizes,
-        figures: Figures,
+        quantities: Quantities,
         student: ModelShape | None,
         n_shards: int,
     ) -> None:
@@ -45,7 +45,7 @@ class Estimate:
         """
         self._profile = profile
         self._sizes = sizes
-        self._figures = figures
+        self._quantities = quantities
         self._student = student
         self._n_shards = n_shards
         self._sampled = profile.teacher_responses.temperatures
@@ -58,13 +58,17 @@ class Estimate:
             yield from self._responses(temperature)
         for temperature, rows in self._selected.items():
             yield self._data(
-                "divergence_sample", rows, 1, temperature, self._figures.answer_tokens(temperature)
+                "divergence_sample",
+                rows,
+                1,
+                temperature,
+                self._quantities.answer_tokens(temperature),
             )
         training = self._profile.temperature_scheduled_learning
         for stage in ("low", "high"):
             yield self._training(
                 f"{stage}_temperature_checkpoint", training, self._selected[stage],
-                self._figures.answer_tokens(stage),
+                self._quantities.answer_tokens(stage),
             )  # fmt: skip
         yield from self._mixed_policy()
         yield from self._evaluation()
@@ -76,8 +80,8 @@ class Estimate:
             yield self._data("benchmark_questions", self._benchmark(benchmark), 1, benchmark)
 
     def _responses(self, temperature: str) -> Iterator[AssetPlan]:
-        figures, n_shards = self._figures, self._n_shards
-        prompt, answer = figures.prompt_tokens(), figures.answer_tokens(temperature)
+        quantities, n_shards = self._quantities, self._n_shards
+        prompt, answer = quantities.prompt_tokens(), quantities.answer_tokens(temperature)
         asked = self._n_asked(temperature)
         yield self._model(
             "teacher_responses", "teacher", temperature, n_shards, asked, prompt, answer
@@ -85,34 +89,34 @@ class Estimate:
         kept = self._n_kept(temperature)
         yield self._data("filtered_responses", kept, n_shards, temperature, answer)
         yield self._model("student_scores", "scoring", temperature, n_shards, kept, prompt, answer)
-        measured = figures.totals("sentence_provenance", temperature).rows
-        per_answer = ratio(measured, figures.totals("filtered_responses", temperature).rows)
-        sentences = round(kept * (per_answer or answer / figures.sentence_tokens()))
+        measured = quantities.totals("sentence_provenance", temperature).rows
+        per_answer = ratio(measured, quantities.totals("filtered_responses", temperature).rows)
+        sentences = round(kept * (per_answer or answer / quantities.sentence_tokens()))
         yield self._data("sentence_provenance", sentences, n_shards, temperature)
 
     def _mixed_policy(self) -> Iterator[AssetPlan]:
-        settings, figures = self._profile.mixed_policy_distillation, self._figures
-        prompt = figures.prompt_tokens()
+        settings, quantities = self._profile.mixed_policy_distillation, self._quantities
+        prompt = quantities.prompt_tokens()
         n_selected = sum(self._selected.values())
         answer = sum(
-            rows * figures.answer_tokens(t) for t, rows in self._selected.items()
+            rows * quantities.answer_tokens(t) for t, rows in self._selected.items()
         ) / max(1, n_selected)  # fmt: skip
         rollouts = min(settings.rollout_questions, self._sizes.questions, n_selected)
-        share = figures.truncated_share()
+        share = quantities.truncated_share()
         cut_off = settings.cap_ratio * answer
         rollout = (1 - share) * answer + share * cut_off
         yield self._model(
             "student_rollouts", "student", "", self._n_shards, rollouts, prompt,
-            figures.row_tokens("student_rollouts", "", rollout),
+            quantities.row_tokens("student_rollouts", "", rollout),
         )  # fmt: skip
         continued = round(rollouts * share)
         prefix = MEAN_CUT * cut_off
-        added = figures.row_tokens("teacher_continuations", "", MEAN_CONTINUATION * answer)
+        added = quantities.row_tokens("teacher_continuations", "", MEAN_CONTINUATION * answer)
         yield self._model(
             "teacher_continuations", "teacher", "", self._n_shards, continued, prompt + prefix,
             added,
         )  # fmt: skip
-        finished = round(continued * figures.kept_share("high"))
+        finished = round(continued * quantities.kept_share("high"))
         off_policy = min(settings.off_policy_samples, n_selected)
         rows = finished + off_policy
         mean = (finished * (prefix + added) + off_policy * answer) / max(1, rows)
@@ -122,20 +126,20 @@ class Estimate:
         yield self._released("dataset_release", n_selected + rows, self._training_sets(rows, mean))
 
     def _evaluation(self) -> Iterator[AssetPlan]:
-        settings, figures = self._profile.evaluation, self._figures
-        answer = figures.evaluation_tokens(figures.answer_tokens("high"))
+        settings, quantities = self._profile.evaluation, self._quantities
+        answer = quantities.evaluation_tokens(quantities.answer_tokens("high"))
         for checkpoint in CHECKPOINTS:
             asset = f"evaluation/{checkpoint}"
             for benchmark, limits in settings.benchmarks.items():
-                tokens = figures.row_tokens(asset, benchmark, min(answer, limits.max_tokens))
+                tokens = quantities.row_tokens(asset, benchmark, min(answer, limits.max_tokens))
                 yield self._model(
                     asset, "student", benchmark, 1,
                     self._benchmark(benchmark) * settings.samples_per_question,
-                    figures.prompt_tokens(), tokens,
+                    quantities.prompt_tokens(), tokens,
                 )  # fmt: skip
 
     def _benchmark(self, name: str) -> int:
-        return self._figures.benchmark_questions(name, self._sizes.benchmarks.get(name))
+        return self._quantities.benchmark_questions(name, self._sizes.benchmarks.get(name))
 
     def _n_asked(self, temperature: str) -> int:
         return (
@@ -144,7 +148,7 @@ class Estimate:
         )
 
     def _n_kept(self, temperature: str) -> int:
-        return round(self._n_asked(temperature) * self._figures.kept_share(temperature))
+        return round(self._n_asked(temperature) * self._quantities.kept_share(temperature))
 
     def _sample_rows(self, temperature: str) -> int:
         settings = self._profile.divergence_sampling
@@ -154,13 +158,13 @@ class Estimate:
         )
         unit, budget = settings.budget(temperature)
         if unit == "tokens":
-            budget = math.floor(budget / self._figures.answer_tokens(temperature))
+            budget = math.floor(budget / self._quantities.answer_tokens(temperature))
         return min(budget, self._n_kept(temperature), self._sizes.questions * per_question)
 
     def _data(
         self, asset: str, rows: int, partitions: int, part: str = "", answer_tokens: float = 0.0
     ) -> AssetPlan:
-        totals = self._figures.totals(asset, part)
+        totals = self._quantities.totals(asset, part)
         seconds = ratio(totals.seconds, totals.rows)
         return AssetPlan(
             asset, part, partitions, 0, rows, 0.0, 0.0, 0,
@@ -175,9 +179,9 @@ class Estimate:
         """Work of a model: sampled by the teacher or the student, or scored by the student."""
         compute = self._profile.compute
         declared = compute.teacher_inference if kind == "teacher" else compute.student_inference
-        rate = self._figures.rate(kind, asset, part)
+        rate = self._quantities.rate(kind, asset, part)
         prompts, tokens = rows * prompt_tokens, rows * tokens_per_row
-        beside = rows * self._figures.totals(asset, part).seconds_beside_model
+        beside = rows * self._quantities.totals(asset, part).seconds_beside_model
         hours = (tokens / (rate * max(1, declared.gpus)) + beside) / 3600 if rate else None
         return AssetPlan(
             asset, part, partitions, rows, rows, prompts, tokens, declared.gpus, hours,
@@ -190,12 +194,12 @@ class Estimate:
     def _training(
         self, asset: str, training: Training, rows: int, answer_tokens: float
     ) -> AssetPlan:
-        per_epoch = rows * (self._figures.prompt_tokens() + answer_tokens)
-        positions = training.max_length * self._figures.packing_efficiency()
+        per_epoch = rows * (self._quantities.prompt_tokens() + answer_tokens)
+        positions = training.max_length * self._quantities.packing_efficiency()
         steps = training.epochs * math.ceil(
             math.ceil(per_epoch / positions) / training.global_batch_size
         )
-        rate = self._figures.training_rate(asset, training)
+        rate = self._quantities.training_rate(asset, training)
         tokens = per_epoch * training.epochs
         hours = tokens / (rate * training.processes) / 3600 if rate else None
         declared = self._profile.compute.training
@@ -209,13 +213,13 @@ class Estimate:
 
     def _training_sets(self, mixed_rows: int, mixed_tokens: float) -> float:
         """Bytes of the samples, with the teacher's tokens and the sentences where released."""
-        prompt = self._figures.prompt_tokens()
+        prompt = self._quantities.prompt_tokens()
         total = mixed_rows * row_bytes("mixed_policy_sample", prompt, mixed_tokens)
         for temperature, rows in self._selected.items():
-            answer = self._figures.answer_tokens(temperature)
+            answer = self._quantities.answer_tokens(temperature)
             total += rows * row_bytes("divergence_sample", prompt, answer)
             if self._profile.release.include_logprobs:
-                sentences = answer / self._figures.sentence_tokens()
+                sentences = answer / self._quantities.sentence_tokens()
                 total += rows * (
                     row_bytes("teacher_responses", prompt, answer)
                     + sentences * row_bytes("sentence_provenance", prompt, 0.0)
@@ -241,11 +245,11 @@ class Estimate:
     def _money(self, declared: Compute, hours: float | None) -> float | None:
         if not declared.gpus:
             return 0.0
-        price = self._figures.gpu_price()
+        price = self._quantities.gpu_price()
         return None if price is None or hours is None else price * hours * declared.gpus
 
     def _table_bytes(self, asset: str, part: str, rows: int, answer_tokens: float) -> float:
-        totals = self._figures.totals(asset, part)
+        totals = self._quantities.totals(asset, part)
         table = asset.split("/")[0]
-        plain = row_bytes(table, self._figures.prompt_tokens(), answer_tokens)
+        plain = row_bytes(table, self._quantities.prompt_tokens(), answer_tokens)
         return rows * (ratio(totals.n_bytes, totals.rows) or plain)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums over materialized partitions; a figure that none of them recorded is 0.
+    """Sums over materialized partitions; a quantity that none of them recorded is 0.
 
     Attributes:
         partitions: how many were summed.

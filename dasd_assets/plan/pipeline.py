@@ -1,4 +1,4 @@
-"""The plan of one profile: every asset's cost, the figures behind it, what speaks against it."""
+"""The plan of one profile: every asset's cost, the quantities behind it, what speaks against it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from dasd_assets.plan.asset_plan import AssetPlan, total
 from dasd_assets.plan.disk import restart_bytes
 from dasd_assets.plan.estimate import Estimate
-from dasd_assets.plan.figures import Figure, Figures
 from dasd_assets.plan.layout import Placement, layout
 from dasd_assets.plan.measured import Measured
 from dasd_assets.plan.memory import Finding, inference_findings, training_findings
+from dasd_assets.plan.quantities import Quantities, Quantity
 from dasd_assets.plan.shards import fitting_shard, shard_findings
 from dasd_assets.plan.sizes import Sizes
 from dasd_assets.profile import Model, ModelShape, PlanSettings, Profile
@@ -38,7 +38,7 @@ class Plan:
     questions: int
     n_shards: int
     assets: list[AssetPlan]
-    figures: list[Figure]
+    quantities: list[Quantity]
     findings: list[Finding]
     restart_bytes: float
     n_files: int
@@ -88,15 +88,15 @@ def plan_pipeline(
     """Reckon with everything that is known beforehand.
 
     Args:
-        options: figures given for this plan alone.
+        options: quantities given for this plan alone.
         measured: of earlier materializations with this profile.
         teacher, student: sizes of the models; None: memory is not checked.
         free_bytes: on the lake's disk.
     """
-    figures = Figures(profile, options, measured)
-    fitting = fitting_shard(profile, figures, sizes.questions)
+    quantities = Quantities(profile, options, measured)
+    fitting = fitting_shard(profile, quantities, sizes.questions)
     n_shards = len(sizes.shards) or math.ceil(sizes.questions / (fitting or sizes.questions))
-    assets = list(Estimate(profile, sizes, figures, student, n_shards).assets())
+    assets = list(Estimate(profile, sizes, quantities, student, n_shards).assets())
     dimensions = [table.dimensions for table in TABLES.values()]
     per_cell = dimensions.count(CELL) + SUMMARIES_PER_CELL
     n_temperatures = len(profile.teacher_responses.temperatures)
@@ -109,9 +109,9 @@ def plan_pipeline(
         )
         restart = max(restart_bytes(student.parameters, stage) for stage in stages)
     plan = Plan(
-        profile.name, sizes.questions, n_shards, assets, figures.used,
+        profile.name, sizes.questions, n_shards, assets, quantities.used,
         [
-            *_memory(profile, figures, teacher, student),
+            *_memory(profile, quantities, teacher, student),
             *shard_findings(sizes, fitting, n_shards, n_files),
         ],
         restart, n_files, fitting, list(layout(profile)),
@@ -129,10 +129,10 @@ def plan_pipeline(
 
 
 def _memory(
-    profile: Profile, figures: Figures, teacher: ModelShape | None, student: ModelShape | None
+    profile: Profile, quantities: Quantities, teacher: ModelShape | None, student: ModelShape | None
 ) -> Iterator[Finding]:
-    prompt = figures.prompt_tokens()
-    answers = {t: figures.answer_tokens(t) for t in profile.teacher_responses.temperatures}
+    prompt = quantities.prompt_tokens()
+    answers = {t: quantities.answer_tokens(t) for t in profile.teacher_responses.temperatures}
     compute = profile.compute
     yield from inference_findings(
         "teacher.engine", profile.teacher.engine, teacher, compute.teacher_inference,
@@ -141,7 +141,7 @@ def _memory(
     longest = max(benchmark.max_tokens for benchmark in profile.evaluation.benchmarks.values())
     yield from inference_findings(
         "base_student.engine", profile.base_student.engine, student, compute.student_inference,
-        int(prompt) + longest, prompt + figures.evaluation_tokens(answers["high"]),
+        int(prompt) + longest, prompt + quantities.evaluation_tokens(answers["high"]),
     )  # fmt: skip
     stages = {
         "temperature_scheduled_learning": profile.temperature_scheduled_learning,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from dasd_assets.plan.figures import Figures
 from dasd_assets.plan.memory import Finding
+from dasd_assets.plan.quantities import Quantities
 from dasd_assets.plan.sizes import Sizes
 from dasd_assets.profile import Profile
 
@@ -15,7 +15,7 @@ MAX_SHARDS = 99
 MANY_FILES = 50_000
 
 
-def fitting_shard(profile: Profile, figures: Figures, n_questions: int) -> int | None:
+def fitting_shard(profile: Profile, quantities: Quantities, n_questions: int) -> int | None:
     """Questions of a shard whose longest partition of the teacher takes `hours_per_partition`.
 
     At least so many that fewer than 100 shards hold all questions; two digits are kept.
@@ -26,8 +26,8 @@ def fitting_shard(profile: Profile, figures: Figures, n_questions: int) -> int |
     settings, gpus = profile.teacher_responses, max(1, profile.compute.teacher_inference.gpus)
     slowest = 0.0
     for temperature, samples in settings.samples_per_question.items():
-        tokens = figures.answer_tokens(temperature)
-        rate = figures.rate("teacher", "teacher_responses", temperature)
+        tokens = quantities.answer_tokens(temperature)
+        rate = quantities.rate("teacher", "teacher_responses", temperature)
         if rate is None:
             return None
         slowest = max(slowest, samples * tokens / (rate * gpus))

@@ -13,7 +13,7 @@ from resources.engines.model_folder import ModelFolderError
 
 
 @dataclass(frozen=True)
-class Shard:
+class ShardSize:
     """Questions of one question_shard.
 
     Attributes:
@@ -38,7 +38,7 @@ class Sizes:
         benchmarks: evaluation set -> questions of its file; None where it is not here.
     """
 
-    shards: tuple[Shard, ...]
+    shards: tuple[ShardSize, ...]
     n_questions: int
     benchmarks: Mapping[str, int | None]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from dasd_assets.profile import PROJECT_ROOT, Profile
-from dasd_assets.release import tables
+from dasd_assets.release import card_tables
 from dasd_assets.release.data_files import SPLIT, DataFiles
 from dasd_assets.release.facts import Facts
 from dasd_assets.release.training_sets import TrainingSet
@@ -131,7 +131,8 @@ def dataset_card(facts: Facts, sets: Sequence[TrainingSet], files: dict[str, Dat
             ],
         ),
         columns=[
-            (", ".join(names), tables.columns_table(schema)) for schema, names in schemas.items()
+            (", ".join(names), card_tables.columns_table(schema))
+            for schema, names in schemas.items()
         ],
     )  # fmt: skip
     return str(DatasetCard(f"---\n{data.to_yaml()}\n---\n\n{text}"))
@@ -211,9 +212,9 @@ def _render(template: str, facts: Facts, **values: Any) -> str:
     shown = {
         function.__name__: function
         for function in (
-            tables.answers_table, tables.counts_table, tables.domains_table,
-            tables.evaluation_table, tables.funnel_table, tables.gains_table,
-            tables.sources_table, tables.stages_table,
+            card_tables.answers_table, card_tables.counts_table, card_tables.domains_table,
+            card_tables.evaluation_table, card_tables.funnel_table, card_tables.gains_table,
+            card_tables.sources_table, card_tables.stages_table,
         )
     }  # fmt: skip
     environment.globals.update(shown)

@@ -15,7 +15,7 @@ from dasd_assets.partitions import (
 from dasd_assets.profile import Profile
 from dasd_assets.reporting import plots
 from dasd_assets.response_filtering.filtering import filter_responses, write_filtered
-from dasd_assets.response_filtering.outcomes import funnel, funnel_table
+from dasd_assets.response_filtering.outcomes import outcomes, outcomes_table
 from dasd_assets.verification.graders import require_sandbox
 from resources.engines.inference import InferenceModel
 from resources.lake.lake import Lake
@@ -75,12 +75,12 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             threads=max(1, int(profile.compute.data.cpus)),
         )  # fmt: skip
         written, rejected = write_filtered(lake, cell, filtered)
-        counted = funnel(_temperatures(lake, profile, cell))
+        counted = outcomes(_temperatures(lake, profile, cell))
         return materialized(
             lake, written, cell,
             temperature=cell[TEMPERATURE],
             rejected=rejected.n_rows,
-            funnel=dg.MetadataValue.md(funnel_table(counted)),
+            funnel=dg.MetadataValue.md(outcomes_table(counted)),
             funnel_counts=counted,
             **as_metadata({"funnel_plot": plots.filter_funnel(counted)}),
         )  # fmt: skip

@@ -9,12 +9,12 @@ import pyarrow as pa
 
 SAMPLED, KEPT = "sampled", "kept"
 
-Funnel = dict[str, dict[str, dict[str, int]]]
+Outcomes = dict[str, dict[str, dict[str, int]]]
 """Temperature (partition name) -> domain -> sampled, kept and rules -> answers. An answer can break
 several rules, so that they may add up to more than what was lost."""
 
 
-def funnel(tables: Mapping[str, tuple[pa.Table, pa.Table]]) -> Funnel:
+def outcomes(tables: Mapping[str, tuple[pa.Table, pa.Table]]) -> Outcomes:
     """Count the answers of each temperature.
 
     Args:
@@ -23,7 +23,7 @@ def funnel(tables: Mapping[str, tuple[pa.Table, pa.Table]]) -> Funnel:
     Returns:
         Domains by name; in each, after what was sampled and kept, the rules by how many broke them.
     """
-    counted: Funnel = {}
+    counted: Outcomes = {}
     for temperature, (kept, rejected) in tables.items():
         n_kept = Counter(kept["domain"].to_pylist())
         n_rejected = Counter(rejected["domain"].to_pylist())
@@ -47,8 +47,8 @@ def funnel(tables: Mapping[str, tuple[pa.Table, pa.Table]]) -> Funnel:
     return counted
 
 
-def funnel_table(counted: Funnel) -> str:
-    """The funnel as a Markdown table, one line per domain, temperature and outcome."""
+def outcomes_table(counted: Outcomes) -> str:
+    """The outcomes as a Markdown table, one line per domain, temperature and outcome."""
     lines = ["| domain | temperature | outcome | answers | share |", "|---|---|---|---:|---:|"]
     for domain in sorted({domain for domains in counted.values() for domain in domains}):
         for temperature, domains in counted.items():

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from formats.harmony import ANALYSIS_OPEN, FINAL_OPEN, MESSAGE_END
+from formats.student_text import student_text
 from formats.token_bytes import TokenBytes
 from resources.engines.openai_client import MalformedAnswerError
 from resources.engines.protocol import FinishReason
@@ -101,15 +103,15 @@ class AnswerReader:
         if not reasoning and not calls:
             return str(content)
         if self._table.id_of("<|channel|>") is None:
-            return f"<think>\n{reasoning}\n</think>\n\n{content}"
-        parts = [f"<|channel|>analysis<|message|>{reasoning}<|end|>"] if reasoning else []
+            return student_text(reasoning, content)
+        parts = [f"{ANALYSIS_OPEN}{reasoning}{MESSAGE_END}"] if reasoning else []
         parts += [
             f"<|channel|>commentary to=functions.{call.get('name')} <|constrain|>json<|message|>"
             f"{call.get('arguments')}<|call|>"
             for call in calls
         ]
         if content:
-            parts.append(f"<|channel|>final<|message|>{content}<|return|>")
+            parts.append(f"{FINAL_OPEN}{content}<|return|>")
         return "<|start|>assistant".join(parts)
 
     @cached_property

@@ -19,6 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from transformers import AutoTokenizer
 
+from formats.harmony import ANALYSIS_OPEN, FINAL_OPEN, NEXT_MESSAGE
+from formats.student_text import THINK_CLOSE, THINK_OPEN
 from resources.engines.local_tokenizer import LocalTokenizerEngine
 from resources.engines.model_folder import inspect_model
 from resources.engines.prompts import check_generation, check_scoring
@@ -48,8 +50,8 @@ SCORED_BLOCK = 16
 """Tokens in a row that are equally hard for the model that scores."""
 ANSWERS_PER_REPORT = 256
 
-HARMONY = ("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>")
-THINKING = ("<think>\n", "\n</think>\n\n")
+HARMONY = (ANALYSIS_OPEN, NEXT_MESSAGE + FINAL_OPEN)
+THINKING = (THINK_OPEN, THINK_CLOSE)
 
 
 class SyntheticEngine(LocalTokenizerEngine):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -103,7 +103,8 @@ def open_warehouse(root: Path) -> DuckDBPyConnection:
         columns = [
             duckdb.ColumnExpression(name).alias(shown) for name, shown in _columns(declared).items()
         ]
-        connection.from_arrow(_dataset(place, table)).select(*columns).create_view(table)
+        stored = _dataset(table, _partitions(place, table), place.files, declared.dimensions)
+        connection.from_arrow(stored).select(*columns).create_view(table)
         for field in declared.schema:
             shown = RENAMED.get(field.name, field.name)
             description = field.metadata[b"description"].decode().replace("'", "''")
@@ -112,6 +113,20 @@ def open_warehouse(root: Path) -> DuckDBPyConnection:
         connection.execute(f"CREATE VIEW {name} AS {query}")
     connection.execute("SET lock_configuration = true")
     return connection
+
+
+def view_files(
+    connection: DuckDBPyConnection, table: str, files: Iterable[Path], name: str | None = None
+) -> None:
+    """Make files of a table one view of a connection; the partition keys are no columns.
+
+    Args:
+        name: name of the view; the table's, if unset.
+    """
+    from pyarrow.fs import LocalFileSystem
+
+    stored = _dataset(table, [(str(file), None) for file in files], LocalFileSystem())
+    connection.from_arrow(stored).create_view(name or table, replace=True)
 
 
 def _columns(table: Table) -> dict[str, str]:
@@ -164,28 +179,38 @@ def _place(root: Path) -> _Folder | _Bucket:
     return _Bucket(uri) if uri else _Folder(root)
 
 
-def _dataset(place: _Folder | _Bucket, table: str) -> ds.Dataset:
-    """The partitions of a table that are in the lake, with their keys as columns.
-
-    A column that a file of an older version has not is null there.
-    """
+def _partitions(place: _Folder | _Bucket, table: str) -> Iterator[tuple[str, ds.Expression]]:
+    """Path of each partition of a table that is in the lake, with its keys as a condition."""
     import pyarrow.dataset as ds
 
-    layout = ds.ParquetFileFormat()
     dimensions = TABLES[table].dimensions
-    keys = [pa.field(_partition_column(name), pa.string()) for name in dimensions]
-    fragments = []
     for folders, path in place.partitions(table):
         parts = [part.partition("=") for part in folders]
         if tuple(name for name, _, _ in parts) != dimensions:
             raise ContractError(
                 f"{path}: expected partitions {'/'.join(dimensions) or '(none)'} of {table}"
             )
-        conditions = [ds.field(_partition_column(name)) == key for name, _, key in parts]
         condition = ds.scalar(True)
-        for next_condition in conditions:
-            condition = condition & next_condition
-        fragments.append(layout.make_fragment(path, place.files, condition))
-    # Nullable throughout: old files may lack a column, and nobody writes through the warehouse.
+        for name, _, key in parts:
+            condition = condition & (ds.field(_partition_column(name)) == key)
+        yield path, condition
+
+
+def _dataset(
+    table: str,
+    partitions: Iterable[tuple[str, ds.Expression | None]],
+    files: FileSystem,
+    dimensions: Iterable[str] = (),
+) -> ds.Dataset:
+    """Files of a table; with dimensions, the keys that their conditions name are columns.
+
+    A column that a file of an older version has not is null there.
+    """
+    import pyarrow.dataset as ds
+
+    layout = ds.ParquetFileFormat()
+    fragments = [layout.make_fragment(path, files, condition) for path, condition in partitions]
+    # Nullable throughout: old files may lack a column, and nobody writes through a view.
     columns = [field.with_nullable(True) for field in TABLES[table].schema]
-    return ds.FileSystemDataset(fragments, pa.schema([*columns, *keys]), layout, place.files)
+    keys = [pa.field(_partition_column(name), pa.string()) for name in dimensions]
+    return ds.FileSystemDataset(fragments, pa.schema([*columns, *keys]), layout, files)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from support.checked_lake import CELL, Rows, evaluate, failed, fill, good_rows, put
 
+from checks.checked_partition import CheckedPartition
 from checks.drift import Summary, drift
-from checks.tables import Tables
 from dasd_assets.profile.data_contracts import CONTRACTS
 from resources.lake.lake import Lake
 
@@ -22,7 +22,7 @@ def measured(
     lake: Lake, shard: str, summary: Summary, temperature: str = "low"
 ) -> dict[str, float]:
     cell = {"temperature": temperature, "question_shard": shard}
-    with Tables(lake, cell) as data:
+    with CheckedPartition(lake, cell) as data:
         return dict(drift(data, "student_scores", summary).values)
 
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from checks.expectations import Measured, judge
+from checks.expectations import Measurement, judge
 from dasd_assets.profile.check_settings import CheckSettings
 
 
@@ -19,9 +19,9 @@ def limits(low: float | None, high: float | None) -> CheckSettings:
 def test_a_value_is_held_against_both_limits() -> None:
     settings = {"a": limits(0, 1), "b": limits(1, None), "c": limits(None, 1)}
     measured = [
-        Measured("a", {"x": 0.0, "y": 1.0}),
-        Measured("b", {"x": 0.5}),
-        Measured("c", {"x": 1.0, "z": 1.5, "y": math.inf}),
+        Measurement("a", {"x": 0.0, "y": 1.0}),
+        Measurement("b", {"x": 0.5}),
+        Measurement("c", {"x": 1.0, "z": 1.5, "y": math.inf}),
     ]
     a, b, c = judge(measured, settings)
     assert (a.passed, b.passed, c.passed) == (True, False, False)
@@ -32,25 +32,25 @@ def test_a_value_is_held_against_both_limits() -> None:
 
 def test_nothing_measured_and_no_limits_pass() -> None:
     settings = {"a": limits(0, 1), "b": limits(None, None), "c": limits(1, 1)}
-    measured = [Measured("a", {}), Measured("b", {"x": 9.0}), Measured("c", {"x": 1.0})]
+    measured = [Measurement("a", {}), Measurement("b", {"x": 9.0}), Measurement("c", {"x": 1.0})]
     assert [verdict.passed for verdict in judge(measured, settings)] == [True, True, True]
-    assert judge([Measured("a", {})], settings)[0].passed
+    assert judge([Measurement("a", {})], settings)[0].passed
 
 
 def test_what_is_not_a_number_is_no_measurement() -> None:
     with pytest.raises(ValueError, match="check a: a measured value is not a number"):
-        judge([Measured("a", {"x": math.nan})], {"a": limits(0, 1)})
+        judge([Measurement("a", {"x": math.nan})], {"a": limits(0, 1)})
 
 
 def test_a_suite_prints_nothing_and_connects_to_nothing() -> None:
     program = (
         "import socket\n"
-        "from checks.expectations import Measured, judge\n"
+        "from checks.expectations import Measurement, judge\n"
         "from dasd_assets.profile.check_settings import CheckSettings\n"
         "def refuse(*_): raise AssertionError('a connection')\n"
         "socket.socket.connect = socket.getaddrinfo = refuse\n"
         "settings = CheckSettings(severity='error', min=0, max=1)\n"
-        "measured = [Measured(str(n), {'x': 0.5}) for n in range(20)]\n"
+        "measured = [Measurement(str(n), {'x': 0.5}) for n in range(20)]\n"
         "verdicts = judge(measured, {one.check: settings for one in measured})\n"
         "assert all(verdict.passed for verdict in verdicts)\n"
     )

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from support.checked_lake import CELL, evaluate, failed, fill, good_rows, partition_of
 
+from checks.checked_partition import CheckedPartition
 from checks.schema import contract_problems, table_checks
-from checks.tables import Tables
 from resources.lake.lake import Lake
 from resources.lake.parquet_layout import writer_options
 from resources.lake.tables import TABLES, tables_of
@@ -59,10 +59,10 @@ def test_every_table_of_every_asset_is_held_to_its_contract(lake: Lake, asset: s
 @pytest.mark.parametrize("change", ["column gone", "column more", "other type", "nullable"])
 def test_a_broken_contract_is_found_in_the_footer(lake: Lake, change: str) -> None:
     fill(lake, good_rows())
-    with Tables(lake, CELL) as data:
+    with CheckedPartition(lake, CELL) as data:
         assert contract_problems(data, ("teacher_responses",)).values == {"teacher_responses": 0}
     rewritten(lake, "teacher_responses", change)
-    with Tables(lake, CELL) as data:
+    with CheckedPartition(lake, CELL) as data:
         found = contract_problems(data, ("teacher_responses",))
     assert found.values["teacher_responses"] > 0
     assert found.examples
@@ -70,13 +70,13 @@ def test_a_broken_contract_is_found_in_the_footer(lake: Lake, change: str) -> No
 
 def test_a_missing_and_an_unreadable_file_are_problems(lake: Lake) -> None:
     file = lake.path("teacher_responses", CELL)
-    with Tables(lake, CELL) as data:
+    with CheckedPartition(lake, CELL) as data:
         assert contract_problems(data, ("teacher_responses",)).examples == (
             "teacher_responses: not in the lake",
         )
     file.parent.mkdir(parents=True)
     file.write_bytes(b"no parquet")
-    with Tables(lake, CELL) as data:
+    with CheckedPartition(lake, CELL) as data:
         (example,) = contract_problems(data, ("teacher_responses",)).examples
     assert example.startswith("teacher_responses: no Parquet file")
 
@@ -92,7 +92,7 @@ def test_nulls_are_counted_with_and_without_statistics(lake: Lake, column: str) 
         row[column] = None
     table = pa.Table.from_pylist(some, schema=nullable)
     pq.write_table(table, file, **writer_options(nullable))
-    with Tables(lake, CELL) as data:
+    with CheckedPartition(lake, CELL) as data:
         nulls = next(iter(table_checks(data, ("teacher_responses",))))
     assert nulls.values == {"teacher_responses": 3}
     assert nulls.examples == (f"teacher_responses.{column}: 3",)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from checks import temperature_scheduled_learning
-from checks.expectations import Measured
-from checks.tables import Tables
+from checks.checked_partition import CheckedPartition
+from checks.expectations import Measurement
 from dasd_assets.profile.data_contracts import CONTRACTS
 from resources.lake.lake import Lake
 
@@ -19,7 +19,7 @@ SOUND = {"name": "loss_mask", "passed": True, "cause": ""}
 BROKEN = {"name": "end_token_trained", "passed": False, "cause": "sample.parquet, row 3: no end"}
 
 
-def measured(tmp_path: Path, certificate: dict[str, Any] | None) -> dict[str, Measured]:
+def measured(tmp_path: Path, certificate: dict[str, Any] | None) -> dict[str, Measurement]:
     lake = Lake(root=str(tmp_path / "lake"))
     folder = lake.checkpoint_folder("dasd", "key")
     folder.mkdir(parents=True)
@@ -27,9 +27,9 @@ def measured(tmp_path: Path, certificate: dict[str, Any] | None) -> dict[str, Me
         (folder / "certificate.json").write_text(json.dumps(certificate))
     (folder / "training_log.jsonl").write_text('{"step": 1, "loss": 2.0}\n')
     lake.publish_checkpoint("dasd", "key")
-    with Tables(lake, {}) as data:
+    with CheckedPartition(lake, {}) as data:
         found = temperature_scheduled_learning._checkpoint("dasd")(data)
-        return {one.check: one for one in found if isinstance(one, Measured)}
+        return {one.check: one for one in found if isinstance(one, Measurement)}
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 
-from dasd_assets.plan.figures import Figures
 from dasd_assets.plan.measured import Measured
+from dasd_assets.plan.quantities import Quantities
 from dasd_assets.plan.sizes import Sizes
 from dasd_assets.profile import PROFILE_FOLDER, PlanSettings, Profile
 
@@ -45,6 +45,6 @@ def small_profile(**changes: Any) -> Profile:
 
 def figures(
     profile: Profile, options: PlanSettings | None = None, measured: Measured | None = None
-) -> Figures:
-    """Figures of a profile, with nothing given or measured unless said."""
-    return Figures(profile, options or PlanSettings(), measured or {})
+) -> Quantities:
+    """Quantities of a profile, with nothing given or measured unless said."""
+    return Quantities(profile, options or PlanSettings(), measured or {})

@@ -9,7 +9,7 @@ import pytest
 
 from tools.rehearsal.measure import Rehearsed, rehearse
 from tools.rehearsal.project import Size, make_project
-from tools.rehearsal.tables import PACKED, STAGES, growth, plan_against, stages
+from tools.rehearsal.report import PACKED, STAGES, growth, plan_against, stages
 
 SIZE = Size(questions=60, shard_questions=60, answers=2, factor=64.0)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tools.rehearsal.measure import rehearse
 from tools.rehearsal.project import PAPER_MEAN_TOKENS, Size, make_project
-from tools.rehearsal.tables import growth, plan_against, stages
+from tools.rehearsal.report import growth, plan_against, stages
 
 
 def main() -> None:

@@ -10,6 +10,8 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from formats.chat import chat
+from formats.student_text import student_text
 from tools.tiny_world.problems import Problem, solve_with_slips
 from tools.tiny_world.questions import DOMAINS, Held, training_problems
 from tools.tiny_world.wording import STUDENT, TEACHER, tell
@@ -40,12 +42,9 @@ STUDENT_LATE_TEACHER_WORDING_SHARE: Final = 0.5
 N_LOOP_REPEATS: Final = 30
 
 
-def chat(question: str) -> list[dict[str, str]]:
+def asked(question: str) -> list[dict[str, str]]:
     """The messages that ask a question."""
-    return [
-        {"role": "system", "content": SYSTEM_PROMPT},
-        {"role": "user", "content": question},
-    ]
+    return chat(SYSTEM_PROMPT, question)
 
 
 def _calculator_call(question: str) -> str:
@@ -98,7 +97,7 @@ def student_answer(
     solution = solve_with_slips(problem, rng, n_slips)
     is_like_teacher = teacher_wording_share > 0 and rng.random() < teacher_wording_share
     sentences, answer = tell(solution, TEACHER if is_like_teacher else STUDENT, is_verbose, rng)
-    return f"<think>\n{' '.join(sentences)}\n</think>\n\n{answer}<|im_end|>"
+    return f"{student_text(' '.join(sentences), answer)}<|im_end|>"
 
 
 def problem_stream(seed: str, held: Held, turn: Sequence[str] = DOMAINS) -> Iterator[Problem]:

@@ -13,7 +13,8 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from dasd_assets.verification.graders import grade
-from tools.tiny_world.corpus import MAX_ANSWER_TOKENS, chat
+from formats.student_text import CLOSE_MARK
+from tools.tiny_world.corpus import MAX_ANSWER_TOKENS, asked
 from tools.tiny_world.problems import Problem
 
 BATCH: Final = 128
@@ -49,7 +50,7 @@ def sample(
         chunk = problems[first : first + BATCH]
         prompts = [
             tokenizer.apply_chat_template(
-                chat(problem.question), tokenize=False, add_generation_prompt=True
+                asked(problem.question), tokenize=False, add_generation_prompt=True
             )
             for problem in chunk
         ]
@@ -83,13 +84,13 @@ def final_text(text: str) -> str:
     if "<|channel|>" in text:
         match = HARMONY_FINAL.search(text)
         return match.group(1) if match else ""
-    _, found, answer = text.partition("</think>")
+    _, found, answer = text.partition(CLOSE_MARK)
     return answer.replace("<|im_end|>", "").strip() if found else ""
 
 
 def flaw(answer: Sample) -> str | None:
     """The name of what is structurally wrong with an answer, or None."""
-    reasoning = answer.text.partition("<|channel|>final")[0].partition("</think>")[0]
+    reasoning = answer.text.partition("<|channel|>final")[0].partition(CLOSE_MARK)[0]
     sentences = Counter(re.findall(r"[^.]{8,}\.", reasoning))
     if sentences and max(sentences.values()) >= LOOP_COPIES:
         return "loop"

@@ -17,7 +17,7 @@ from itertools import islice
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from tools.tiny_world.corpus import MAX_ANSWER_TOKENS, chat, problem_stream
+from tools.tiny_world.corpus import MAX_ANSWER_TOKENS, asked, problem_stream
 from tools.tiny_world.problems import Problem
 from tools.tiny_world.questions import DOMAINS, Held
 
@@ -77,7 +77,7 @@ def draw_documents(
     rng = random.Random(f"answers/{seed}")
     problems = list(islice(problem_stream(f"questions/{seed}", held, turn), n))
     prompts = [
-        tokenizer.apply_chat_template(chat(p.question), tokenize=False, add_generation_prompt=True)
+        tokenizer.apply_chat_template(asked(p.question), tokenize=False, add_generation_prompt=True)
         for p in problems
     ]
     answers = [answer(problem, rng) for problem in problems]

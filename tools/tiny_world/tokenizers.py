@@ -13,6 +13,8 @@ from typing import Final
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from formats.student_text import CLOSE_MARK, OPEN_MARK
+
 TEACHER_VOCABULARY: Final = 1152
 STUDENT_VOCABULARY: Final = 896
 MAX_POSITIONS: Final = 1024
@@ -32,7 +34,7 @@ HARMONY_TOKENS: Final = (
     "<|constrain|>",
 )
 QWEN_TOKENS: Final = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-THINK_TOKENS: Final = ("<think>", "</think>")
+THINK_TOKENS: Final = (OPEN_MARK, CLOSE_MARK)
 
 HARMONY_TEMPLATE: Final = """\
 {%- set effort = reasoning_effort if reasoning_effort is defined else "high" -%}

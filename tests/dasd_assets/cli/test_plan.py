@@ -1,4 +1,4 @@
-"""`dasd plan`: counts the inbox, takes figures, says where each is from, ends with a code."""
+"""`dasd plan`: counts the inbox, takes quantities, says where each is from, ends with a code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from dasd_assets.cli.main import app
-from dasd_assets.plan.figures import Figure
+from dasd_assets.plan.quantities import Quantity
 from dasd_assets.profile import PROJECT_ROOT, PlanSettings
 
 
@@ -54,7 +54,7 @@ def test_options_go_before_all_else(project: Path) -> None:
     assert (teacher["requests"], teacher["tokens"]) == (1000, 80_000)
     assert teacher["hours"] == pytest.approx(80_000 / 100 / 3600)
     assert by_name["filtered_responses", "low"]["rows"] == 500
-    sources = {figure["name"]: figure["source"] for figure in made["figures"]}
+    sources = {quantity["name"]: quantity["source"] for quantity in made["quantities"]}
     assert sources["mean_answer_tokens.low"] == sources["kept_share.high"] == "option"
     assert made["totals"]["hours"] is None  # nobody knows the student's speed
 
@@ -105,13 +105,14 @@ def test_without_questions_it_says_how_to_plan_nevertheless(project: Path) -> No
 
 
 def test_what_each_part_measured_is_one_line() -> None:
-    from dasd_assets.cli.plan_page import figure_lines
+    from dasd_assets.cli.plan_page import quantity_lines
 
-    figures = [
-        Figure("rate (a low)", 3.0, "t/s", "measured"), Figure("prompt", None, "", "not given"),
-        Figure("rate (a high)", 1.5, "t/s", "measured"), Figure("rate (b)", 9.0, "t/s", "measured"),
+    quantities = [
+        Quantity("rate (a low)", 3.0, "t/s", "measured"), Quantity("prompt", None, "", "not given"),
+        Quantity("rate (a high)", 1.5, "t/s", "measured"),
+        Quantity("rate (b)", 9.0, "t/s", "measured"),
     ]  # fmt: skip
-    assert list(figure_lines(figures)) == [
+    assert list(quantity_lines(quantities)) == [
         ("prompt", None, "", "not given"),
         ("rate (b)", "9", "t/s", "measured"),
         ("rate, each", "1.5 to 3", "t/s", "measured"),

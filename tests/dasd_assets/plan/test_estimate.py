@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.planned import ANNOUNCED, figures, small_profile
+from support.planned import ANNOUNCED, quantities, small_profile
 
 from dasd_assets.plan.asset_plan import AssetPlan
 from dasd_assets.plan.estimate import Estimate
@@ -16,7 +16,7 @@ SHAPE = ModelShape(parameters=1e6, layers=2, kv_heads=2, head_dim=8, hidden_size
 
 
 def estimated(profile: Profile, measured: Any = None) -> dict[tuple[str, str], AssetPlan]:
-    walk = Estimate(profile, ANNOUNCED, figures(profile, measured=measured), SHAPE, n_shards=4)
+    walk = Estimate(profile, ANNOUNCED, quantities(profile, measured=measured), SHAPE, n_shards=4)
     return {(asset.asset, asset.part): asset for asset in walk.assets()}
 
 

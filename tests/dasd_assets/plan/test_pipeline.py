@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from support.planned import ANNOUNCED, figures, small_profile
+from support.planned import ANNOUNCED, quantities, small_profile
 
 from dasd_assets.plan.pipeline import Plan, plan_pipeline
 from dasd_assets.plan.shards import fitting_shard, shard_findings
-from dasd_assets.plan.sizes import Shard, Sizes, shape_of
+from dasd_assets.plan.sizes import ShardSize, Sizes, shape_of
 from dasd_assets.profile import PROJECT_ROOT, ModelShape, PlanSettings, Profile, load_profile
 from resources.engines.settings import OpenAiSettings
 
@@ -38,12 +38,12 @@ def test_an_unknown_rate_makes_the_sums_unknown() -> None:
 def test_a_shard_is_as_large_as_its_slowest_partition_allows() -> None:
     # High: 3 answers of 200 tokens at 4 x 1,000 a second, 0.15 s a question; 2 h hold 48,000.
     profile = small_profile()
-    assert fitting_shard(profile, figures(profile), 100_000) == 48_000
-    assert fitting_shard(profile, figures(profile), 9_000_000) == 91_000  # fewer than 100 shards
+    assert fitting_shard(profile, quantities(profile), 100_000) == 48_000
+    assert fitting_shard(profile, quantities(profile), 9_000_000) == 91_000  # fewer than 100 shards
     short = small_profile(plan={"hours_per_partition": 0.001})
-    assert fitting_shard(short, figures(short), 100) == 24
+    assert fitting_shard(short, quantities(short), 100) == 24
     unknown = small_profile(plan={"teacher_tokens_per_second": None})
-    assert fitting_shard(unknown, figures(unknown), 100) is None
+    assert fitting_shard(unknown, quantities(unknown), 100) is None
 
 
 def test_announced_questions_are_cut_into_fitting_shards() -> None:
@@ -52,7 +52,7 @@ def test_announced_questions_are_cut_into_fitting_shards() -> None:
 
 
 def test_large_and_many_shards_are_named() -> None:
-    large = Sizes((Shard("big", 100, 100, False), Shard("small", 10, 10, False)), 0, {})
+    large = Sizes((ShardSize("big", 100, 100, False), ShardSize("small", 10, 10, False)), 0, {})
     texts = [f.text for f in shard_findings(large, 24, 2, 100)]
     assert texts[0] == "a shard of about 24 questions fits"
     assert texts[1].startswith("question_shard big has 100 questions")

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 import yaml
 
@@ -76,3 +77,24 @@ def test_the_environment_names_the_same_from_any_folder(
     assert os.environ["DASD_PROFILE"] == str(tmp_path / "mine.yaml")
     assert os.environ["DASD_HOME"] == str(folder) == str(tmp_path / "data")
     assert os.environ["DAGSTER_HOME"] == str(folder / "dagster")
+
+
+def test_a_home_of_an_earlier_version_finds_modules_that_were_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DASD_HOME", str(tmp_path))
+    for variable in ("DAGSTER_HOME", "PYTHONWARNINGS", "TOKENIZERS_PARALLELISM"):
+        monkeypatch.setenv(variable, os.environ.get(variable, ""))
+    monkeypatch.chdir(tmp_path)
+    configuration = tmp_path / "dagster" / "dagster.yaml"
+    configuration.parent.mkdir()
+    own = (
+        "# mine\nrun_launcher:\n  module: dasd_assets.local_run_launcher\n"
+        "  class: LocalRunLauncher\n"
+    )
+    configuration.write_text(own, encoding="utf-8")
+    prepare()
+    text = configuration.read_text(encoding="utf-8")
+    assert text == own.replace("dasd_assets.", "dasd_assets.running.")
+    with dg.DagsterInstance.get() as instance:
+        assert type(instance.run_launcher).__name__ == "LocalRunLauncher"

@@ -23,7 +23,7 @@ from dasd_assets.response_filtering.filtering import (
     filter_responses,
     write_filtered,
 )
-from dasd_assets.response_filtering.outcomes import funnel
+from dasd_assets.response_filtering.outcomes import outcomes
 from dasd_assets.verification.sandbox import SandboxError
 from resources.lake.lake import Lake
 from resources.lake.table import ContractError
@@ -110,7 +110,7 @@ def test_kept_and_rejected(tokenizers: tuple[Any, Any]) -> None:
     first, second = rules(filtered)
     assert first == ["hit_max_tokens", "no_final_answer"]
     assert second[0] in ("malformed_harmony", "token_text_mismatch")
-    counts = funnel({"low": (filtered.kept, filtered.rejected)})
+    counts = outcomes({"low": (filtered.kept, filtered.rejected)})
     assert counts["low"]["math"]["kept"] == 1
     assert counts["low"]["math"]["hit_max_tokens"] == 1
 
@@ -138,7 +138,7 @@ def test_what_an_engine_could_not_deliver_reaches_the_funnel_and_the_others_are_
     filtered = run(tokenizers, wire, columns=columns)
     assert rules(filtered) == [broken]
     kept = pa.concat_tables([filtered.kept, run(tokenizers, GOOD).kept])
-    assert funnel({"low": (kept, filtered.rejected)}) == {
+    assert outcomes({"low": (kept, filtered.rejected)}) == {
         "low": {"math": {"sampled": 2, "kept": 1, **dict.fromkeys(broken, 1)}}
     }
 

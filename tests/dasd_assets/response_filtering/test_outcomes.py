@@ -1,4 +1,4 @@
-"""The funnel of filtering: every answer once in sampled, every broken rule counted."""
+"""The outcomes of filtering: every answer once in sampled, every broken rule counted."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from dasd_assets.response_filtering.outcomes import funnel, funnel_table
+from dasd_assets.response_filtering.outcomes import outcomes, outcomes_table
 from resources.lake.tables.response_filtering import REJECTED_RESPONSES
 
 
@@ -23,7 +23,7 @@ def rejected(*rows: tuple[str, list[str]]) -> pa.Table:
     return pa.Table.from_pylist(values, schema=pa.schema(fields))
 
 
-COUNTED = funnel(
+COUNTED = outcomes(
     {
         "low": (
             kept("math", "code", "math"),
@@ -46,7 +46,7 @@ def test_counts_per_temperature_domain_and_rule() -> None:
 
 
 def test_the_table_has_a_line_for_each_with_its_share() -> None:
-    lines = funnel_table(COUNTED).splitlines()
+    lines = outcomes_table(COUNTED).splitlines()
     assert lines[0] == "| domain | temperature | outcome | answers | share |"
     assert len(lines) == 2 + 2 + 4 + 3 + 3
     assert "| math | high | tool_call | 2 | 66.7% |" in lines
@@ -57,5 +57,5 @@ def test_the_table_has_a_line_for_each_with_its_share() -> None:
 
 
 def test_nothing_sampled() -> None:
-    assert funnel({"low": (kept(), rejected())}) == {"low": {}}
-    assert len(funnel_table({"low": {}}).splitlines()) == 2
+    assert outcomes({"low": (kept(), rejected())}) == {"low": {}}
+    assert len(outcomes_table({"low": {}}).splitlines()) == 2

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import PreTrainedTokenizerFast
 
-from tools.tiny_world.corpus import chat, problem_stream, teacher_answer
+from tools.tiny_world.corpus import asked, problem_stream, teacher_answer
 from tools.tiny_world.questions import Held
 from tools.tiny_world.tokenizers import (
     HARMONY_TOKENS,
@@ -57,14 +57,14 @@ def test_the_two_differ() -> None:
 
 
 def test_harmony_template_and_special_tokens() -> None:
-    prompt = TEACHER.apply_chat_template(chat("Hi?"), tokenize=False, add_generation_prompt=True)
+    prompt = TEACHER.apply_chat_template(asked("Hi?"), tokenize=False, add_generation_prompt=True)
     assert prompt == (
         "<|start|>system<|message|>You are a helpful assistant.\nReasoning: high<|end|>"
         "<|start|>user<|message|>Hi?<|end|><|start|>assistant"
     )
-    low = TEACHER.apply_chat_template(chat("Hi?"), tokenize=False, reasoning_effort="low")
+    low = TEACHER.apply_chat_template(asked("Hi?"), tokenize=False, reasoning_effort="low")
     assert "Reasoning: low" in low
-    told = [*chat("Hi?"), {"role": "assistant", "thinking": "Hm.", "content": "Ho."}]
+    told = [*asked("Hi?"), {"role": "assistant", "thinking": "Hm.", "content": "Ho."}]
     assert TEACHER.apply_chat_template(told, tokenize=False).endswith(
         "<|start|>assistant<|channel|>analysis<|message|>Hm.<|end|>"
         "<|start|>assistant<|channel|>final<|message|>Ho.<|return|>"
@@ -74,7 +74,7 @@ def test_harmony_template_and_special_tokens() -> None:
 
 
 def test_qwen_template_and_think_tokens() -> None:
-    prompt = STUDENT.apply_chat_template(chat("Hi?"), tokenize=False, add_generation_prompt=True)
+    prompt = STUDENT.apply_chat_template(asked("Hi?"), tokenize=False, add_generation_prompt=True)
     assert prompt == (
         "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
         "<|im_start|>user\nHi?<|im_end|>\n<|im_start|>assistant\n"

@@ -18,8 +18,8 @@ import pytest
 from support.object_store import SECRET, Fault, ObjectStore, Rule
 from support.small_lake import filled, make_small_lake
 
+from checks.checked_partition import CheckedPartition
 from checks.drift import Summary, drift
-from checks.tables import Tables
 from resources.lake import bucket as bucket_module
 from resources.lake.bucket import Bucket
 from resources.lake.bucket_errors import ObjectStoreError
@@ -431,7 +431,7 @@ def test_duckdb_reads_through_503s(machine: Machine, store: ObjectStore) -> None
 
 def test_drift_is_seen_from_another_machine(machine: Machine) -> None:
     def changes(lake: BucketLake, n: int) -> dict[str, float]:
-        with Tables(lake, SHARD) as data:
+        with CheckedPartition(lake, SHARD) as data:
             return dict(drift(data, "questions", Summary(n)).values)
 
     machine("one").write("questions", rows(30), SHARD)

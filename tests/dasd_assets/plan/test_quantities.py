@@ -1,21 +1,21 @@
-"""Where a figure is from: option, measurement, profile, assumption, in this order."""
+"""Where a quantity is from: option, measurement, profile, assumption, in this order."""
 
 from __future__ import annotations
 
 import pytest
-from support.planned import figures, small_profile
+from support.planned import quantities, small_profile
 
-from dasd_assets.plan.figures import Figure
 from dasd_assets.plan.measured import Totals
+from dasd_assets.plan.quantities import Quantity
 from dasd_assets.profile import PlanSettings
 
 MEASURED = {("teacher_responses", "low"): Totals(1, rows=10, tokens=700, tokens_per_second=400.0)}
 OPTIONS = PlanSettings(mean_answer_tokens={"low": 50}, teacher_tokens_per_second=900)
 
 
-def found(name: str, all_of_them: list[Figure]) -> Figure:
-    (figure,) = [figure for figure in all_of_them if figure.name.startswith(name)]
-    return figure
+def found(name: str, all_of_them: list[Quantity]) -> Quantity:
+    (quantity,) = [quantity for quantity in all_of_them if quantity.name.startswith(name)]
+    return quantity
 
 
 @pytest.mark.parametrize(
@@ -30,11 +30,11 @@ def found(name: str, all_of_them: list[Figure]) -> Figure:
 def test_an_answers_tokens(
     options: PlanSettings | None, measured: dict | None, plan: dict, value: float, source: str
 ) -> None:
-    asked = figures(small_profile(plan=plan), options, measured)
+    asked = quantities(small_profile(plan=plan), options, measured)
     assert asked.answer_tokens("low") == value
-    figure = found("mean_answer_tokens.low", asked.used)
-    assert (figure.value, figure.source) == (value, source)
-    assert figure.is_assumed == source.startswith("assumed")
+    quantity = found("mean_answer_tokens.low", asked.used)
+    assert (quantity.value, quantity.source) == (value, source)
+    assert quantity.is_assumed == source.startswith("assumed")
 
 
 @pytest.mark.parametrize(
@@ -49,18 +49,18 @@ def test_an_answers_tokens(
 def test_a_throughput(
     options: PlanSettings | None, measured: dict | None, plan: dict, value: float, source: str
 ) -> None:
-    asked = figures(small_profile(plan=plan), options, measured)
+    asked = quantities(small_profile(plan=plan), options, measured)
     assert asked.rate("teacher", "teacher_responses", "low") == value
-    figure = found("teacher_tokens_per_second", asked.used)
-    assert (figure.value, figure.source, figure.unit) == (value, source, "tokens/s per GPU")
+    quantity = found("teacher_tokens_per_second", asked.used)
+    assert (quantity.value, quantity.source, quantity.unit) == (value, source, "tokens/s per GPU")
 
 
 def test_the_questions_of_an_evaluation_set() -> None:
-    asked = figures(small_profile(plan={"benchmark_questions": {"aime24": 30}}))
+    asked = quantities(small_profile(plan={"benchmark_questions": {"aime24": 30}}))
     assert asked.benchmark_questions("math", 48) == 48
     assert asked.benchmark_questions("aime24", None) == 30
     assert asked.benchmark_questions("other", None) == 100
-    sources = {figure.name: figure.source for figure in asked.used}
+    sources = {quantity.name: quantity.source for quantity in asked.used}
     assert sources == {
         "benchmark_questions.aime24": "profile",
         "benchmark_questions.other": "assumed: the file is not here",
@@ -68,14 +68,14 @@ def test_the_questions_of_an_evaluation_set() -> None:
 
 
 def test_the_profile_says_where_its_figures_are_from() -> None:
-    asked = figures(small_profile(plan={"origin": "a run in May"}))
+    asked = quantities(small_profile(plan={"origin": "a run in May"}))
     asked.kept_share("low")
-    assert [figure.source for figure in asked.used] == ["profile: a run in May"]
+    assert [quantity.source for quantity in asked.used] == ["profile: a run in May"]
 
 
 def test_only_what_was_asked_for_is_listed_and_once() -> None:
-    asked = figures(small_profile())
+    asked = quantities(small_profile())
     asked.prompt_tokens()
     asked.prompt_tokens()
     asked.kept_share("high")
-    assert [figure.name for figure in asked.used] == ["mean_prompt_tokens", "kept_share.high"]
+    assert [quantity.name for quantity in asked.used] == ["mean_prompt_tokens", "kept_share.high"]

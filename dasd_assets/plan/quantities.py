@@ -1,4 +1,4 @@
-"""The figures a plan reckons with, each with where it comes from.
+"""The quantities a plan reckons with, each with where it comes from.
 
 An option of the command goes before what an earlier run measured, that before the profile's
 section `plan`, that before an assumption.
@@ -21,7 +21,7 @@ SENTENCE_TOKENS = 20.0
 
 
 @dataclass(frozen=True)
-class Figure:
+class Quantity:
     """One number; `value` is None where nobody knows it."""
 
     name: str
@@ -35,13 +35,13 @@ class Figure:
         return self.source.startswith("assumed")
 
     def known(self) -> float:
-        """The value of a figure that always has one."""
+        """The value of a quantity that always has one."""
         assert self.value is not None, self.name
         return self.value
 
 
-class Figures:
-    """Every figure of one plan; `used` lists those that were asked for, in that order."""
+class Quantities:
+    """Every quantity of one plan; `used` lists those that were asked for, in that order."""
 
     def __init__(self, profile: Profile, options: PlanSettings, measured: Measured) -> None:
         """Settle nothing yet.
@@ -54,11 +54,11 @@ class Figures:
         self._profile = profile
         self._options = options
         self._measured = measured
-        self._used: dict[str, Figure] = {}
+        self._used: dict[str, Quantity] = {}
 
     @property
-    def used(self) -> list[Figure]:
-        """Figures that the plan has asked for."""
+    def used(self) -> list[Quantity]:
+        """Quantities that the plan has asked for."""
         return list(self._used.values())
 
     def totals(self, asset: str, part: str = "") -> Totals:
@@ -161,7 +161,7 @@ class Figures:
             f"tokens/s per {'GPU' if gpus else 'run'}",
             getattr(self._options, name),
             measured / max(1, gpus) if measured else None,
-            # A profile's figure is of its GPUs; a server's are not ours to count.
+            # A profile's quantity is of its GPUs; a server's are not ours to count.
             None if is_server else getattr(self._profile.plan, name),
             None, "not given",
         ).value  # fmt: skip
@@ -183,8 +183,8 @@ class Figures:
 
     def _stated(
         self, name: str, unit: str, measured: float | None, otherwise: float | None, why: str
-    ) -> Figure:
-        """A figure whose name is a setting of the section `plan`."""
+    ) -> Quantity:
+        """A quantity whose name is a setting of the section `plan`."""
         option, stated = (getattr(s, name) for s in (self._options, self._profile.plan))
         return self._settled(name, unit, option, measured, stated, otherwise, why)
 
@@ -197,16 +197,16 @@ class Figures:
         stated: float | None,
         otherwise: float | None,
         why: str,
-    ) -> Figure:
+    ) -> Quantity:
         origin = self._profile.plan.origin
         candidates: Mapping[str, float | None] = {
             OPTION: option, MEASURED: measured,
             f"{PROFILE}: {origin}" if origin else PROFILE: stated, why: otherwise,
         }  # fmt: skip
         source = next((key for key, value in candidates.items() if value is not None), why)
-        figure = Figure(name, candidates[source], unit, source)
-        return self._used.setdefault(name, figure)
+        quantity = Quantity(name, candidates[source], unit, source)
+        return self._used.setdefault(name, quantity)
 
 
-def _name(figure: str, asset: str, part: str) -> str:
-    return f"{figure} ({asset}{f' {part}' if part else ''})"
+def _name(quantity: str, asset: str, part: str) -> str:
+    return f"{quantity} ({asset}{f' {part}' if part else ''})"

@@ -1,16 +1,15 @@
-"""The lake as DuckDB views: a check asks for a few numbers, and only what they need is read."""
+"""What a check looks at, as DuckDB views: it asks for a few numbers, and only that is read."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from resources.lake.lake import Lake, Partition
 from resources.lake.table import ContractError
-from resources.lake.tables import TABLES
+from resources.lake.warehouse import view_files
 
 if TYPE_CHECKING:
     import duckdb
@@ -20,7 +19,7 @@ THREADS = 2
 MAX_EXAMPLES = 5
 
 
-class Tables:
+class CheckedPartition:
     """One asset's partition and what is upstream of it; row groups are streamed.
 
     A context manager. `partition` has the partition's keys in the order of the lake's paths.
@@ -32,7 +31,7 @@ class Tables:
         self._spill = tempfile.TemporaryDirectory(prefix="dasd-checks-")
         self._connection: duckdb.DuckDBPyConnection | None = None
 
-    def __enter__(self) -> Tables:
+    def __enter__(self) -> CheckedPartition:
         return self
 
     def __exit__(
@@ -82,7 +81,7 @@ class Tables:
                 f"{table} {where}: not in the lake ({self.lake.address(table, partition)}). "
                 "Materialize it first."
             )
-        self._create(table, [file])
+        view_files(self.connection, table, [file])
 
     def view_all(
         self, table: str, name: str | None = None, without: Partition | None = None, **where: str
@@ -98,15 +97,7 @@ class Tables:
             for partition in self.lake.partitions(table, **where)
             if partition != without
         ]
-        self._create(table, files, name)
-
-    def _create(self, table: str, files: list[Path], name: str | None = None) -> None:
-        names = [str(file) for file in files]
-        if names:
-            relation = self.connection.read_parquet(names, hive_partitioning=False)
-        else:
-            relation = self.connection.from_arrow(TABLES[table].schema.empty_table())
-        relation.create_view(name or table, replace=True)
+        view_files(self.connection, table, files, name)
 
     def row(self, sql: str, **values: Any) -> dict[str, Any]:
         """The only row of a query, by column name."""
