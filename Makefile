@@ -51,10 +51,12 @@ validate: $(SETUP)  ## load the definitions the way Dagster does
 # Beside the environment: what goes with Dagster, such as dagster-aws, asks for its very version.
 NEWEST := .newest-dagster
 newest-dagster: $(SETUP)  ## the same, and what is used from inside Dagster, with its newest release
-	rm -rf $(NEWEST)
-	sed -n 's/^    "\(dagster[<>=][^"]*\)",$$/\1/p' pyproject.toml | $(BIN)/uv pip compile --quiet \
-		--python-version 3.11 --no-header --no-annotate - | grep '^dagster' \
-		| $(BIN)/uv pip install --quiet --no-deps --target $(NEWEST) --requirements -
+	rm -rf $(NEWEST) && mkdir $(NEWEST)
+	sed -n 's/^    "\(dagster[<>=][^"]*\)",$$/\1/p' pyproject.toml > $(NEWEST)/range.in
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --no-header --no-annotate \
+		$(NEWEST)/range.in --output-file $(NEWEST)/all.txt
+	grep '^dagster' $(NEWEST)/all.txt > $(NEWEST)/dagster.txt
+	$(BIN)/uv pip install --quiet --no-deps --target $(NEWEST) --requirements $(NEWEST)/dagster.txt
 	PYTHONPATH=$(NEWEST) $(BIN)/python -c "import dagster; print('dagster', dagster.__version__)"
 	PYTHONPATH=$(NEWEST) $(BIN)/dagster definitions validate
 	PYTHONPATH=$(NEWEST) $(BIN)/python -m pytest -q tests/dasd_assets/test_dagster_internals.py

@@ -136,6 +136,7 @@ def keys_of(subset: Subset) -> set[str | None]:
 def stale_resolver(view: GraphView) -> CachingStaleStatusResolver:
     """Says of a partition whether it is up to date, asking storage for the same thing once."""
     queryer = view.get_inner_queryer_for_back_compat()
+    queryer.prefetch_asset_records(view.asset_graph.materializable_asset_keys)
     return CachingStaleStatusResolver(view.instance, view.asset_graph, view, queryer)
 
 

@@ -114,7 +114,7 @@ def statuses(instance: dg.DagsterInstance, only: str | None = None) -> list[Asse
     run_ids = {record.asset_entry.last_run_id for record in records.values()} - {None}
     found = instance.get_run_records(dg.RunsFilter(run_ids=list(run_ids))) if run_ids else []
     runs = {record.dagster_run.run_id: record for record in found}
-    with dg.partition_loading_context(dynamic_partitions_store=instance):
+    with staleness.loading():
         checks = {
             check: graph.get(check).partitions_def
             for check in graph.get_check_keys_for_assets(set(shown))
@@ -138,7 +138,7 @@ def _status(
     partitions_def = graph.get(key).partitions_def
     keys: list[str | None] = [None]
     if partitions_def is not None:
-        keys = list(partitions_def.get_partition_keys(dynamic_partitions_store=instance))
+        keys = list(partitions_def.get_partition_keys())
     run = runs.get(record.asset_entry.last_run_id) if record is not None else None
     failed, running = _attempts(instance, key, partitions_def, keys, record, run)
     partitions, causes = {}, {}

@@ -8,6 +8,7 @@ would look up to date for ever.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -90,6 +91,13 @@ class Staleness:
         self._view = graph_view(graph, instance)
         self._resolver = stale_resolver(self._view)
 
+    def loading(self) -> AbstractContextManager[object]:
+        """Inside of it, partitions are those that were there when this was made.
+
+        Else Dagster asks storage for a dynamic partition each time that it sees its key.
+        """
+        return dg.partition_loading_context(new_ctx=self._view.partition_loading_context)
+
     def state(self, key: dg.AssetKey, partition: str | None = None) -> State:
         """How one partition stands, or an asset without partitions."""
         found = State[self._resolver.get_status(key, partition).name]
@@ -164,7 +172,7 @@ class Staleness:
 
         Two queries for each such input, where Dagster would make two for each of its partitions.
         """
-        with dg.partition_loading_context(new_ctx=self._view.partition_loading_context):
+        with self.loading():
             many = {
                 parent: keys
                 for parent in sorted(self._graph.get(key).parent_keys)

@@ -182,7 +182,7 @@ class Station:
             [dg.AssetSpec(asset, partitions_def=parts)], asset_checks=[told], jobs=[job]
         )
         definitions.resolve_job_def("told").execute_in_process(
-            instance=self.instance, partition_key=partition
+            instance=self.instance, tags={"dagster/partition": partition}, raise_on_error=False
         )
 
     def taken(self) -> tuple[Made, list[tuple[str, int]]]:
