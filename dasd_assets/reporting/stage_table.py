@@ -20,9 +20,7 @@ from dasd_assets.reporting.metrics import (
     question_counts,
 )
 from formats.pages import markdown_table
-
-CHECKPOINTS: Final = ("base", "low_temperature", "high_temperature", "dasd")
-"""Evaluated checkpoints in the order of the stages."""
+from resources.lake.tables.evaluation import CHECKPOINTS
 
 NOT_MEASURED: Final = "–"
 SIGNIFICANT: Final = 0.05

@@ -12,6 +12,7 @@ from dasd_assets.declaring.cost import took
 from dasd_assets.profile import settings_version
 from dasd_assets.reporting.figures import to_markdown
 from dasd_assets.temperature_scheduled_learning.curves import stage_curves
+from formats.pages import markdown_table
 from resources.compute.training_launcher import TrainingLauncher
 from resources.engines.model_folder import inspect_model
 from resources.lake.lake import Lake
@@ -81,7 +82,7 @@ def train_stage(
 
 def certificate_table(certificate: dict[str, Any]) -> str:
     """What the batch certificate found, as a table for the asset's page."""
+    columns = ["check", "found", "allowed"]
     rows = [(check["name"], check["found"], check["allowed"]) for check in certificate["checks"]]
-    lines = ["| check | found | allowed |", "|---|---|---|"]
-    lines += [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows]
-    return "\n".join(lines + [f"\nWarning: {text}" for text in certificate["warnings"]])
+    warnings = [f"\nWarning: {text}" for text in certificate["warnings"]]
+    return "\n".join([markdown_table(columns, rows), *warnings])

@@ -131,6 +131,15 @@ def kill_workers() -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.timeout(120)
+def test_a_worker_that_reads_nothing_is_given_up(tmp_path: Path) -> None:
+    program = tmp_path / "worker.py"
+    program.write_text("import time\nprint('{\"ready\": true}', flush=True)\ntime.sleep(600)")
+    worker = math_workers._Worker(program)
+    assert worker.compare("1", "1" * 1_000_000, seconds=0.5) == "timeout"
+    assert not worker.is_usable
+
+
 def test_a_worker_whose_starter_has_died_does_not_hang_on_for_ever() -> None:
     """The kernel ends it when the processor time of its request is used up."""
     program = [sys.executable, "-I", str(math_workers.WORKER)]
