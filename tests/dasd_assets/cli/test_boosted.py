@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 from dasd_assets.cli.main import app
 from resources.lake.lake import Lake
 
+pytestmark = pytest.mark.slow
+
 JUDGED = {"checkpoint": "dasd", "temperature": "high"}
 
 

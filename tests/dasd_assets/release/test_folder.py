@@ -13,6 +13,8 @@ from support.release_child import MOMENTS, write
 from dasd_assets.profile import PROJECT_ROOT
 from dasd_assets.release.folder import SUMS, differences, publish_release
 
+pytestmark = pytest.mark.slow
+
 
 def publish(root: Path, content: str = "first") -> Path:
     return publish_release(root, "model", lambda place: write(content, "", place)).folder

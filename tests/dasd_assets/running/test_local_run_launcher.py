@@ -34,6 +34,8 @@ from dasd_assets.running.process_identity import (
     this_process,
 )
 
+pytestmark = pytest.mark.slow
+
 STARTED = dg.DagsterRunStatus.STARTED
 
 

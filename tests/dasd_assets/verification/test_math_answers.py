@@ -19,6 +19,8 @@ from dasd_assets.verification.graders import grade
 from dasd_assets.verification.math_answers import grade_math, last_boxed, plain_number
 from dasd_assets.verification.math_workers import compare_expressions
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("text", "boxed"),

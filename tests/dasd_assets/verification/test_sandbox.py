@@ -17,6 +17,8 @@ import pytest
 from dasd_assets.verification import sandbox
 from dasd_assets.verification.sandbox import Limits, SandboxError, TestRun, run_tests
 
+pytestmark = pytest.mark.slow
+
 LIMITS = Limits(cpu_seconds=1, memory_mib=256, scratch_mib=16, output_bytes=100_000)
 
 

@@ -20,6 +20,8 @@ from resources.compute.gpu_lease import lease_gpus, seconds_waited
 from resources.compute.gpus import TooFewGpusError
 from resources.engines.inference import InferenceModel
 
+pytestmark = pytest.mark.slow
+
 Start = Callable[..., "subprocess.Popen[str]"]
 WAITS = "progress: waiting"
 

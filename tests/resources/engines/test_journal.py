@@ -20,6 +20,8 @@ from resources.engines.journal import Journal, generate_with_journal
 from resources.engines.journal_records import HEADER, JournalError
 from resources.engines.protocol import Completion, GenerationRequest, Progress, Prompt
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 REQUESTS = [GenerationRequest(Prompt((1, 2)), 1.0, 1.0, 8, seed) for seed in range(300)]
 KEYS = [request.key(IDENTITY) for request in REQUESTS]

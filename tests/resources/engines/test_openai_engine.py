@@ -37,6 +37,8 @@ from resources.engines.protocol import (
 )
 from resources.engines.settings import OpenAiSettings
 
+pytestmark = pytest.mark.slow
+
 PASSWORD = "hunter" + "2"
 KEY = "sk-very-secret-0123456789"
 MESSAGES = [{"role": "user", "content": "What is 2 + 3? 数学"}]

@@ -14,6 +14,8 @@ from support.ablation_children import note
 from tools.ablation.side_by_side import StepFailedError, run_side_by_side
 from tools.ablation.steps import Step
 
+pytestmark = pytest.mark.slow
+
 PROCESSES = multiprocessing.get_context("forkserver")
 """These steps need no torch imported before them."""
 
