@@ -58,7 +58,7 @@ def test_large_and_many_shards_are_named() -> None:
     assert texts[1].startswith("question_shard big has 100 questions")
     assert len(texts) == 2
     many = shard_findings(Sizes((), 1, {}), None, 100, 60_000)
-    assert [f.level for f in many] == ["warning", "warning"]
+    assert [f.level for f in many] == ["hint", "warning"]
 
 
 def test_the_disk_that_is_not_there_is_said_first() -> None:
