@@ -215,7 +215,7 @@ def is_code_of_this_environment(run: dg.DagsterRun) -> bool:
 
 
 def steps_started_by(
-    handler: Any, max_concurrent: int | None, seconds_between_health_checks: float
+    handler: Any, max_concurrent: int | None, seconds_between_health_checks: int
 ) -> StepDelegatingExecutor:
     """An executor whose steps a handler (of dagster-ray) starts elsewhere and looks after."""
     return StepDelegatingExecutor(

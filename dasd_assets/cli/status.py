@@ -111,7 +111,8 @@ def statuses(instance: dg.DagsterInstance, only: str | None = None) -> list[Asse
     shown = [key for key, name in zip(keys, names, strict=True) if only in (None, name)]
     # All at once, where storage can: one command is not to ask some fifty times for each of these.
     records = {record.asset_entry.asset_key: record for record in instance.get_asset_records(shown)}
-    run_ids = {record.asset_entry.last_run_id for record in records.values()} - {None}
+    last_runs = (record.asset_entry.last_run_id for record in records.values())
+    run_ids = {run_id for run_id in last_runs if run_id}
     found = instance.get_run_records(dg.RunsFilter(run_ids=list(run_ids))) if run_ids else []
     runs = {record.dagster_run.run_id: record for record in found}
     with staleness.loading():

@@ -207,11 +207,14 @@ class Staleness:
         read = self._graph.get_parent_partition_keys_for_child(partition, parent, key)
         return list(read.partitions_subset.get_partition_keys())
 
-    def _data_versions(self, key: dg.AssetKey, **cursors: int) -> dict[str, str | None]:
+    def _data_versions(
+        self, key: dg.AssetKey, before_cursor: int | None = None, after_cursor: int | None = None
+    ) -> dict[str, str | None]:
         """Partition -> its data version, of those with an event before or after a cursor."""
         tags = self._instance.event_log_storage.get_latest_tags_by_partition(
-            key, dg.DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG], **cursors
-        )
+            key, dg.DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG],
+            before_cursor=before_cursor, after_cursor=after_cursor,
+        )  # fmt: skip
         return {partition: found.get(DATA_VERSION_TAG) for partition, found in tags.items()}
 
     def _subset(self, key: dg.AssetKey, keys: Collection[str | None]) -> Subset:

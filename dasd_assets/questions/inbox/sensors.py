@@ -89,9 +89,7 @@ def build(profile: Profile) -> dg.SensorDefinition:
     return new_question_drops
 
 
-def register_drops(
-    instance: dg.DagsterInstance, profile: Profile, settled_seconds: float = 0
-) -> InboxChanges:
+def register_drops(instance: dg.DagsterInstance, profile: Profile) -> InboxChanges:
     """Do once, without runs, what the sensor does in as many ticks as it needs.
 
     Raises:
@@ -102,7 +100,7 @@ def register_drops(
         list_inbox(inbox_at(profile.questions.inbox)),
         seen_drops(instance),
         registered,
-        settled_seconds,
+        settled_seconds=0,
     )
     instance.add_dynamic_partitions(QUESTION_SHARD, changes.new)
     for observation in observations(changes):

@@ -52,13 +52,13 @@ def test_announced_questions_are_cut_into_fitting_shards() -> None:
 
 
 def test_large_and_many_shards_are_named() -> None:
-    large = Sizes((ShardSize("big", 100, 100, False), ShardSize("small", 10, 10, False)), 0, {})
+    large = Sizes((ShardSize("big", 100, 100), ShardSize("small", 10, 10)), 0, {})
     texts = [f.text for f in shard_findings(large, 24, 2, 100)]
     assert texts[0] == "a shard of about 24 questions fits"
     assert texts[1].startswith("question_shard big has 100 questions")
     assert len(texts) == 2
     many = shard_findings(Sizes((), 1, {}), None, 100, 60_000)
-    assert [f.level for f in many] == ["warning", "warning"]
+    assert [f.level for f in many] == ["hint", "warning"]
 
 
 def test_the_disk_that_is_not_there_is_said_first() -> None:

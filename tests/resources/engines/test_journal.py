@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.journaled import generate_with_journal
 from support.stub_engine import IDENTITY, StubEngine, answer
 
 from resources.engines import journal as journal_module
-from resources.engines.journal import Journal, generate_with_journal
+from resources.engines.journal import Journal
 from resources.engines.journal_records import HEADER, JournalError
 from resources.engines.protocol import Completion, GenerationRequest, Progress, Prompt
 
