@@ -18,7 +18,7 @@ from resources.engines.model_folder import inspect_model
 from resources.lake.lake import Lake
 from training.settings import Training
 
-PROGRAM_VERSION = "2"
+PROGRAM_VERSION = "3"
 """Of what `training.sft` makes of the same settings and rows."""
 
 
@@ -50,8 +50,7 @@ def train_stage(
         rows = hashlib.file_digest(file, "sha256").hexdigest()
     key = settings_version(
         inspect_model(str(start)).content_hash, rows,
-        settings.model_dump(mode="json", exclude={"restart"}), system_prompt, mask_student_prefix,
-        PROGRAM_VERSION,
+        settings.shaping(), system_prompt, mask_student_prefix, PROGRAM_VERSION,
     )  # fmt: skip
     folder = lake.checkpoint_folder(checkpoint, key)
     result = trainer.run(

@@ -71,6 +71,7 @@ def certified(tmp_path: Path, write_rows: Write, tokenizer: Any, student: Any) -
         collator: Callable[..., dict[str, torch.Tensor]] = collate,
         sampler: Callable[[Any], Any] | None = None,
         model: Any = None,
+        bf16: bool = False,
     ) -> dict[str, Any]:
         file = write_rows(*(prefixed(number) for number in range(9)))
         loaded = load_samples(
@@ -83,7 +84,7 @@ def certified(tmp_path: Path, write_rows: Write, tokenizer: Any, student: Any) -
             model=model or student,
             args=TrainingArguments(
                 output_dir=str(tmp_path), per_device_train_batch_size=2, use_cpu=True,
-                report_to="none", remove_unused_columns=False,
+                report_to="none", remove_unused_columns=False, bf16=bf16,
             ),
             train_dataset=dataset(changed, packed),
             data_collator=partial(collator, pad_id=tokenizer.eos_token_id),
@@ -96,7 +97,8 @@ def certified(tmp_path: Path, write_rows: Write, tokenizer: Any, student: Any) -
             )  # fmt: skip
         before = _state(model or student)
         certify(
-            changed, packed, loader, model or student, tokenizer, system_prompt=SYSTEM,
+            changed, packed, loader, model or student, tokenizer,
+            autocast=trainer.accelerator.autocast, system_prompt=SYSTEM,
             mask_student_prefix=mask, epochs=2, max_length=MAX_LENGTH, folder=tmp_path,
         )  # fmt: skip
         assert _state(model or student) == before
@@ -309,16 +311,24 @@ def test_attention_across_samples_is_found(certified: Certified) -> None:
         certified(collator=_with_mask)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("held", "bf16", "computed"),
+    [
+        (torch.float32, False, "float32"),
+        (torch.float32, True, "bfloat16"),
+        (torch.bfloat16, False, "bfloat16"),  # under DeepSpeed, which rounds the model itself
+    ],
+)
 def test_isolation_is_measured_in_the_precision_of_training(
-    certified: Certified, dtype: torch.dtype
+    certified: Certified, held: torch.dtype, bf16: bool, computed: str
 ) -> None:
-    model = AutoModelForCausalLM.from_pretrained(STUDENT, dtype=dtype)
-    (isolation,) = certified(model=model)["isolation"]
+    model = AutoModelForCausalLM.from_pretrained(STUDENT, dtype=held)
+    (isolation,) = certified(model=model, bf16=bf16)["isolation"]
+    assert isolation["dtype"] == computed
     assert isolation["max_leak"] == 0
     assert isolation["max_difference"] <= isolation["tolerance"] < isolation["max_logit"]
     with pytest.raises(CertificateError, match="attention_isolated"):
-        certified(model=model, collator=_with_mask)
+        certified(model=model, bf16=bf16, collator=_with_mask)
 
 
 def test_gpt_oss_in_transformers_does_not_keep_packed_samples_apart(certified: Certified) -> None:

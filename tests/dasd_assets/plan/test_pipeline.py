@@ -26,7 +26,7 @@ def test_sums_are_those_of_the_lines() -> None:
     assert plan.money == pytest.approx(3 * (plan.gpu_hours or 0))
     on_models = [a for a in plan.assets if a.requests or a.steps]
     assert plan.hours == pytest.approx(sum(a.hours or 0.0 for a in on_models))
-    assert plan.restart_bytes == 1e6 * (4 + 12) * 3
+    assert plan.restart_bytes == 1e6 * 12 * 3
     assert plan.disk_bytes == sum(a.disk_bytes for a in plan.assets) + plan.restart_bytes
 
 

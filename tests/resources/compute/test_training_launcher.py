@@ -16,6 +16,7 @@ from dasd_assets.temperature_scheduled_learning.stage import train_stage
 from formats.checkpoint_folder import LOG
 from resources.compute.training_launcher import TrainingFailedError, TrainingLauncher, launcher
 from resources.lake.lake import Lake
+from training.checkpoint import settings_file
 from training.settings import Training
 from training.sft import SftConfig, train
 
@@ -125,6 +126,27 @@ def test_a_failure_has_the_cause_of_the_program(
     assert not result.success
     assert "TrainingError: compute.training.gpus is 1000 and processes 1" in cause(result)
     assert not [line for line in told if line.startswith("progress: step")]
+
+
+def test_a_kill_leaves_what_the_program_was_started_with_beside_its_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing removes what lies in the temporary folder; the next run of the same removes this."""
+    left: list[Path] = []
+
+    def killed(client: Any, *, command: list[str], **_: Any) -> None:
+        left.append(Path(command[-1]))
+        settings = json.loads(left[-1].read_text(encoding="utf-8"))
+        assert left[-1] == settings_file(Path(settings["output_dir"]))
+        raise RuntimeError("stands for a kill")
+
+    monkeypatch.setattr(dg.PipesSubprocessClient, "run", killed)
+    for _ in range(2):
+        materialize(tmp_path, SETTINGS, TrainingLauncher())
+    first, second = left
+    assert first.parent == tmp_path / "lake" / "checkpoints" / "low_temperature"
+    assert second == first
+    assert not first.exists()
 
 
 def test_more_gpus_than_the_machine_has_are_refused_before_a_program_is_started(
