@@ -11,10 +11,10 @@ from support.scratch import memory_disk
 
 LONGEST = ("test_pipeline", "test_postgres", "killed_pipeline", "vllm", "test_ablation")
 SHARED = {
-    "contract_engine": "vllm", "vllm_server": "vllm", "page": "browser", "released": "release",
-    "_server": "object_store",
+    "contract_engine": "vllm", "vllm_server": "vllm", "two_ranks": "vllm", "page": "browser",
+    "released": "release", "_server": "object_store",
 }  # fmt: skip
-"""Expensive fixture of several modules -> the group of the tests that share it."""
+"""Expensive fixture of several modules -> the group of the tests that share it, or an import."""
 SLOW = "pytestmark = pytest.mark.slow"
 
 

@@ -27,6 +27,8 @@ from training.precision import in_type
 from training.settings import Restart
 from training.sft import SftConfig, train
 
+pytestmark = pytest.mark.slow
+
 STEPS = 18
 SAVED_EVERY = 8
 SECONDS_TO_TRAIN = 400
