@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
 
 import pytest
@@ -82,6 +83,7 @@ def test_a_lease_is_renewed_while_the_store_fails_now_and_then(
     with lake.exclusively("curation", told.append), store.failing(rule) as asked:
         renewals = 0
         while renewals < 8:
+            time.sleep(0.05)
             renewals = sum(method == "PUT" and "_locks" in path for method, path in asked)
         lake.write("questions", [], {"question_shard": FIRST})
     assert not told
