@@ -90,7 +90,7 @@ def synthetic(n: int) -> pa.Table:
     """Candidates with the schema RESPONSE_PROVENANCE and their shard."""
     rng = np.random.default_rng(SEED)
     question = np.arange(n) // ANSWERS_PER_QUESTION
-    classes = {name: rng.integers(1, 200, n) for name in ("teacher", "student", "shared")}
+    classes = {name: rng.integers(1, 200, n) for name in ("teacher", "student", "common")}
     n_sentences = sum(classes.values())
     columns = {
         "response_id": [f"{index:032x}" for index in rng.permutation(n)],

@@ -83,13 +83,13 @@ def _provenance(data: CheckedPartition) -> Iterator[Measurement | Summary]:
                 select response_id,
                        count(*) filter (sentence_class = 'teacher') as teacher,
                        count(*) filter (sentence_class = 'student') as student,
-                       count(*) filter (sentence_class = 'shared') as shared
+                       count(*) filter (sentence_class = 'common') as common
                 from sentence_provenance group by response_id
             ) as s using (response_id)
-            where (coalesce(teacher, 0), coalesce(student, 0), coalesce(shared, 0),
-                   coalesce(teacher + student + shared, 0))
+            where (coalesce(teacher, 0), coalesce(student, 0), coalesce(common, 0),
+                   coalesce(teacher + student + common, 0))
                is distinct from
-                  (n_teacher_sentences, n_student_sentences, n_shared_sentences, n_sentences)""",
+                  (n_teacher_sentences, n_student_sentences, n_common_sentences, n_sentences)""",
         "sentences_in_order": """select response_id || ':' || sentence_index from (
                 select response_id, sentence_index, start_byte, end_byte, lag(end_byte, 1, 0) over
                     (partition by response_id order by sentence_index) as end_before

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 NOTHING = "–"
-CLASS_STYLES = {"teacher": "green", "student": "magenta", "shared": "", "unscored": "dim"}
+CLASS_STYLES = {"teacher": "green", "student": "magenta", "common": "", "unscored": "dim"}
 
 
 class Page:
@@ -62,12 +62,12 @@ class Page:
         if not story.siblings:
             return
         names = (
-            "response_id", "temperature", "sample", "finish", "verdict", "T/S/shared", "score",
+            "response_id", "temperature", "sample", "finish", "verdict", "T/S/common", "score",
             "rank", "decision", "control",
         )  # fmt: skip
         table = table_of(*names)
         for row in story.siblings:
-            counts = [row[f"n_{kind}_sentences"] for kind in ("teacher", "student", "shared")]
+            counts = [row[f"n_{kind}_sentences"] for kind in ("teacher", "student", "common")]
             table.add_row(
                 *map(
                     text_of,
@@ -131,7 +131,7 @@ class Page:
             return
         self._line(
             f"Sentences: {sample['n_teacher_sentences']} Teacher, "
-            f"{sample['n_student_sentences']} Student, {sample['n_shared_sentences']} Shared; "
+            f"{sample['n_student_sentences']} Student, {sample['n_common_sentences']} Common; "
             f"p_T {sample['p_teacher']:.3f}, p_S {sample['p_student']:.3f} over the answer"
         )
         table = table_of("#", "part", "class", "p_T", "p_S", "sentence")

@@ -63,25 +63,25 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
     @dg.asset(
         partitions_def=responses(profile),
         deps=["filtered_responses", student_scores],
-        **declared(GROUP, profile.compute.data, "3", settings.min_probability_ratio,
+        **declared(GROUP, profile.compute.data, "4", settings.rule,
                    segmenter.name, segmenter.version, kinds={"parquet"},
                    table="sentence_provenance"),
     )  # fmt: skip
     def sentence_provenance(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
-        """Whose sentence is it: Teacher, Student or Shared, sentence by sentence.
+        """Whose sentence is it: Teacher, Student or Common, sentence by sentence.
 
         The tokens of a sentence are those of each model's own tokenizer. Per response,
         `response_provenance` has the counts and the means.
 
         ```text
         p_M(s) = exp( (1/n) Σ_i log p_M(t_i | prompt, t_<i) ),   M = T (teacher), S (base student)
-        Teacher Sentence:  p_T ≥ r · p_S
-        Student Sentence:  p_S ≥ r · p_T
-        Shared:            otherwise            r = divergence_sampling.min_probability_ratio
+        Teacher Sentence:  p_T − p_S > β
+        Student Sentence:  p_S − p_T > β
+        Common:            otherwise            β = divergence_sampling.rule.beta
         ```
         """
         cell = response_partition(context.partition_key)
-        written, facts = write_provenance(lake, cell, settings.min_probability_ratio, segmenter)
+        written, facts = write_provenance(lake, cell, settings.rule, segmenter)
         return materialized(
             lake, written, cell, **facts,
             **as_metadata(provenance_pictures(Path(lake.root), cell)),

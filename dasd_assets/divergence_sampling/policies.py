@@ -49,10 +49,10 @@ def divergence_count(responses: pa.Table, seed: int) -> Scores:
 
 def divergence_tokens(responses: pa.Table, seed: int) -> Scores:
     """Share of the student tokens in scored sentences that lie in Teacher Sentences."""
-    teacher, student, shared = (
-        _column(responses, f"n_{kind}_sentence_tokens") for kind in ("teacher", "student", "shared")
+    teacher, student, common = (
+        _column(responses, f"n_{kind}_sentence_tokens") for kind in ("teacher", "student", "common")
     )
-    return teacher / np.maximum(teacher + student + shared, 1)
+    return teacher / np.maximum(teacher + student + common, 1)
 
 
 def longest(responses: pa.Table, seed: int) -> Scores:

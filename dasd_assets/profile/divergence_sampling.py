@@ -12,15 +12,50 @@ from resources.section import Probability, Section
 SegmenterName = Literal["reasoning-rules", "sentencex"]
 
 
+class DifferenceRule(Section):
+    """Classes by difference (arXiv 2512.20908, and the caption of the report's Fig. 5)."""
+
+    kind: Literal["difference"] = Field("difference", description="which rule")
+    beta: float = Field(
+        0.1,
+        gt=0.0,
+        lt=1.0,
+        description="p_teacher - p_student > beta makes a Teacher Sentence, the reverse a Student "
+        "Sentence",
+    )
+
+    def said(self, above: str, below: str) -> str:
+        """When the first of two probabilities is far above the second, in words and in SQL."""
+        return f"{above} - {below} > {self.beta:g}"
+
+
+class RatioRule(Section):
+    """Classes by ratio: a difference of the mean logprobs."""
+
+    kind: Literal["ratio"] = Field("ratio", description="which rule")
+    ratio: float = Field(
+        2.0,
+        gt=1.0,
+        description="p_teacher >= ratio x p_student makes a Teacher Sentence, the reverse a "
+        "Student Sentence",
+    )
+
+    def said(self, above: str, below: str) -> str:
+        """When the first of two probabilities is far above the second, in words and in SQL."""
+        return f"{above} >= {self.ratio:g} * {below}"
+
+
+ClassRule = DifferenceRule | RatioRule
+
+
 class DivergenceSampling(Section):
     """Divergence-aware sampling (paper section 4)."""
 
-    min_probability_ratio: float = Field(
-        2.0,
-        gt=1.0,
-        description="p_teacher >= ratio x p_student makes a Teacher Sentence, the "
-        "reverse a Student Sentence; all between is Shared. The paper names no number, see "
-        "docs/provenance.md",
+    rule: ClassRule = Field(
+        default_factory=DifferenceRule,
+        discriminator="kind",
+        description="how far apart the probabilities of a Teacher or a Student Sentence are; all "
+        "between is Common, see docs/provenance.md",
     )
     segmenter: SegmenterName = Field(
         "reasoning-rules",

@@ -56,7 +56,7 @@ def likelihood_density(p_by_temperature: Mapping[str, ArrayLike]) -> Figure:
 def class_share_by_position(
     shares: Mapping[str, NDArray[np.float64]], of: str = "all answers"
 ) -> Figure:
-    """Stacked shares of Teacher, Shared and Student Sentences along the answer (paper Fig. 6).
+    """Stacked shares of Teacher, Common and Student Sentences along the answer (paper Fig. 6).
 
     Args:
         shares: from `picture_data.class_shares`.

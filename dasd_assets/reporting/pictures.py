@@ -198,7 +198,7 @@ def _varied_answer(warehouse: DuckDBPyConnection, where: dict[str, str]) -> list
         f"""
         SELECT response_id, temperature, question_shard FROM response_provenance
         WHERE {picture_data.in_partition(where)}
-        ORDER BY least(n_teacher_sentences, n_student_sentences, n_shared_sentences) DESC,
+        ORDER BY least(n_teacher_sentences, n_student_sentences, n_common_sentences) DESC,
                  n_teacher_sentences + n_student_sentences DESC, response_id
         LIMIT 1
         """,

@@ -40,7 +40,7 @@ JOINED: Final[dict[str, str]] = {
                     WHEN f.response_id IS NOT NULL THEN 'kept' END AS verdict,
                x.broken_rules, f.is_correct, f.reasoning, f.answer, f.response_text,
                f.n_teacher_tokens, f.n_student_tokens,
-               p.n_sentences, p.n_teacher_sentences, p.n_student_sentences, p.n_shared_sentences,
+               p.n_sentences, p.n_teacher_sentences, p.n_student_sentences, p.n_common_sentences,
                p.teacher_sentence_share, p.p_teacher, p.p_student, p.mean_student_rank,
                c.policy, c.score, c.rank, c.length_stratum, c.decision,
                c.is_selected, c.is_random_control

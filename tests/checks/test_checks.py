@@ -189,7 +189,7 @@ CASES: list[tuple[str, Spoil, set[str]]] = [
     ("sentence_provenance",
      lambda rows: [
          (several("sentence_provenance", 10, sentence_class="unscored")(rows)),
-         (several("response_provenance", 5, n_teacher_sentences=0, n_shared_sentences=0,
+         (several("response_provenance", 5, n_teacher_sentences=0, n_common_sentences=0,
                   n_sentences=0)(rows)),
      ],
      {"few_unscored"}),

@@ -91,7 +91,7 @@ def _responses(lake: Lake, q1: Row, q2: Row) -> None:
         },
         "rejected_responses": {"low/drop-02": [r3 | {"broken_rules": broken}]},
         "sentence_provenance": {
-            "low/drop-01": [*sentences("r1", "teacher", "shared"),
+            "low/drop-01": [*sentences("r1", "teacher", "common"),
                             *sentences("r2", "student", "unscored")],
             "high/drop-02": sentences("r4", "teacher", "student"),
         },
@@ -109,7 +109,7 @@ def _responses(lake: Lake, q1: Row, q2: Row) -> None:
 def sentences(response_id: str, reasoning: str, answer: str) -> list[Row]:
     """The two sentences of TEXT with their classes."""
     probabilities = {
-        "teacher": (0.9, 0.3), "student": (0.2, 0.6), "shared": (0.5, 0.5), "unscored": (None, None)
+        "teacher": (0.9, 0.3), "student": (0.2, 0.6), "common": (0.5, 0.5), "unscored": (None, None)
     }  # fmt: skip
     start, size = len(b"<think>\n"), len(REASONING.encode())
     spans = [(start, start + size), (len(TEXT.encode()) - len(b"It is 2."), len(TEXT.encode()))]
@@ -129,7 +129,7 @@ def provenance(response_id: str, n_teacher: int, n_student: int) -> Row:
     """Counts of a response of two sentences."""
     return {
         "response_id": response_id, "n_sentences": 2, "n_teacher_sentences": n_teacher,
-        "n_student_sentences": n_student, "n_shared_sentences": 2 - n_teacher - n_student,
+        "n_student_sentences": n_student, "n_common_sentences": 2 - n_teacher - n_student,
     }  # fmt: skip
 
 
