@@ -35,7 +35,7 @@ from resources.engines.settings import (
     TransformersSettings,
 )
 from resources.section import Section
-from training.settings import Restart, Training
+from training.settings import Training
 
 if TYPE_CHECKING:
     from resources.engines.model_folder import ModelFolder
