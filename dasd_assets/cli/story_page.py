@@ -81,7 +81,7 @@ class Page:
                         None if row["score"] is None else f"{row['score']:.3f}",
                         row["rank"],
                         row["decision"],
-                        "yes" if row["is_random_control"] else None,
+                        ", ".join(_controls(row)) or None,
                     ),
                 )
             )
@@ -225,8 +225,14 @@ def why(answer: Answer) -> str:
         f"{stratum} were",
         "too_long_for_budget": "not chosen: longer than what was left of the budget of tokens",
     }
-    control = ". It is in the random control" if sample["is_random_control"] else ""
+    found = " and the ".join(_controls(sample))
+    control = f". It is in the {found} control" if found else ""
     return f"{place}; {reasons.get(sample['decision'], sample['decision'])}{control}."
+
+
+def _controls(row: Row) -> list[str]:
+    """The controls that an answer is in."""
+    return [name for name in ("random", "longest") if row[f"is_{name}_control"]]
 
 
 def table_of(*names: str, **settings: Any) -> Table:

@@ -90,19 +90,19 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
     @dg.asset(
         partitions_def=temperatures(profile),
         deps=[dg.AssetDep(sentence_provenance, partition_mapping=same_temperature())],
-        **declared(GROUP, profile.compute.data, "2", settings, profile.seed, kinds={"parquet"},
+        **declared(GROUP, profile.compute.data, "3", settings, profile.seed, kinds={"parquet"},
                    table="divergence_sample"),
     )  # fmt: skip
     def divergence_sample(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
         """The training set of one temperature: the best-ranked answers under the budget.
 
         All candidates keep score, rank, length stratum and decision in `divergence_candidates`,
-        together with a random control of the same token budget.
+        together with a random and a longest control of the same token budget.
 
         ```text
-        score(y) = Teacher Sentences of y / scored sentences of y      (policy `divergence`)
-        chosen   = the best by score within domain and length stratum, at most k per question,
-                   until the budget of samples or tokens is spent
+        score(y) = number of Teacher Sentences of y                (policy `divergence_count`)
+        chosen   = within domain and length stratum the best answer to each question, then the
+                   second best …, until the budget of samples or tokens is spent
         ```
         """
         temperature = {TEMPERATURE: context.partition_key}

@@ -140,7 +140,7 @@ def cut_off_rate(rates: CutOffRates) -> Figure:
 
 
 def score_distribution(scores: Mapping[str, ArrayLike], label: str = "score") -> Figure:
-    """Distribution of the selection score: selected, random control and all candidates.
+    """Distribution of the selection score: selected, both controls and all candidates.
 
     Args:
         scores: set of candidates -> scores, shape (responses,).

@@ -35,6 +35,7 @@ COLOURS: Final = {
     "common": "#8a8f98",
     "selected": "#009e73",
     "random control": "#d55e00",
+    "longest control": "#2b8cc4",
     "all": "#8a8f98",
 }
 """Colour of each temperature, checkpoint, sentence class and set of candidates, in every plot."""

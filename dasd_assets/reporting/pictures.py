@@ -96,7 +96,7 @@ def data_pictures(warehouse: DuckDBPyConnection, profile: Profile) -> Iterator[P
         yield Picture(
             f"scores-{name}",
             _scores(warehouse, name),
-            f"What the policy chose at the temperature {name}, beside the random control.",
+            f"What the policy chose at the temperature {name}, beside both controls.",
         )
     yield Picture(
         "cut-off-rate",
@@ -149,7 +149,7 @@ def rollout_pictures(warehouse: DuckDBPyConnection, shard: Mapping[str, str]) ->
 
 
 def sample_pictures(lake: Path, temperature: str) -> dict[str, Figure]:
-    """Scores and lengths of what was chosen at one temperature, and of the random control."""
+    """Scores and lengths of what was chosen at one temperature, and of both controls."""
     warehouse = open_warehouse(lake)
     return {
         "scores": _scores(warehouse, temperature),

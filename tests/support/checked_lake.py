@@ -76,7 +76,12 @@ def good_rows() -> Rows:
     sampled = {"token_ids": [1, 2, 3], "logprobs": [-0.1, -0.2, -0.3], "finish_reason": "stop"}
     cut = {**sampled, "finish_reason": "length"}
     lengths = {"n_teacher_tokens": 3, "n_student_tokens": 3}
-    selected = {"is_selected": True, "is_random_control": True, "decision": "selected"}
+    selected = {
+        "is_selected": True,
+        "is_random_control": True,
+        "is_longest_control": True,
+        "decision": "selected",
+    }
     counts = {
         "n_sentences": 2, "n_teacher_sentences": 1, "n_student_sentences": 0,
         "n_common_sentences": 1,

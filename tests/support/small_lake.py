@@ -136,16 +136,16 @@ def provenance(response_id: str, n_teacher: int, n_student: int) -> Row:
 def _samples(lake: Lake, q1: Row, q2: Row) -> None:
     """What was chosen, rolled out, continued and mixed."""
     r1 = q1 | provenance("r1", 1, 0) | DROP_01 | {
-        "policy": "divergence", "rank": 1, "score": 0.5, "is_selected": True,
+        "policy": "divergence_share", "rank": 1, "score": 0.5, "is_selected": True,
         "decision": "selected", "n_student_tokens": 30,
     }  # fmt: skip
     r2 = q1 | provenance("r2", 0, 1) | DROP_01 | {
-        "policy": "divergence", "rank": 2, "score": 0.0, "n_student_tokens": 20,
+        "policy": "divergence_share", "rank": 2, "score": 0.0, "n_student_tokens": 20,
         "decision": "over_answers_per_question",
     }  # fmt: skip
     r4 = q2 | provenance("r4", 1, 1) | DROP_02 | {
-        "policy": "divergence", "rank": 1, "score": 0.5, "decision": "over_domain_quota",
-        "is_random_control": True, "n_student_tokens": 10,
+        "policy": "divergence_share", "rank": 1, "score": 0.5, "decision": "over_domain_quota",
+        "is_random_control": True, "is_longest_control": False, "n_student_tokens": 10,
     }  # fmt: skip
     for temperature, rows in {"low": [r1, r2], "high": [r4]}.items():
         place = {"temperature": temperature}

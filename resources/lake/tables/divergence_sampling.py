@@ -82,6 +82,7 @@ DIVERGENCE_CANDIDATES = schema(
         "too_long_for_budget",
     ),
     ("is_random_control", pa.bool_(), "drawn at random under the same token budget"),
+    ("is_longest_control", pa.bool_(), "the longest answers under the same token budget"),
 )
 
 DIVERGENCE_SAMPLE = schema(

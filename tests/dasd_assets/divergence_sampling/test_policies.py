@@ -43,7 +43,7 @@ def test_the_documentation_has_all_of_them() -> None:
 @pytest.mark.parametrize(
     ("policy", "best_first"),
     [
-        ("divergence", "bca"),
+        ("divergence_share", "bca"),
         ("divergence_count", "cba"),
         ("divergence_tokens", "acb"),
         ("longest", "acb"),

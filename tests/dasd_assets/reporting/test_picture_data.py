@@ -60,7 +60,7 @@ def test_lengths_by_temperature_and_checkpoint(warehouse: DuckDBPyConnection) ->
 def test_candidates_are_split_by_what_became_of_them(warehouse: DuckDBPyConnection) -> None:
     low = picture_data.candidates(warehouse, "low", "n_student_tokens")
     assert {name: sorted(values) for name, values in low.items()} == {
-        "all": [20, 30], "selected": [30], "random control": []
+        "all": [20, 30], "selected": [30], "random control": [], "longest control": [],
     }  # fmt: skip
     high = picture_data.candidates(warehouse, "high", "n_student_tokens")
     assert [values.tolist() for values in high.values()] == [[10], [], [10]]
