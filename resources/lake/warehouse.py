@@ -61,7 +61,8 @@ JOINED: Final[dict[str, str]] = {
     "controls": """
         SELECT unnest(list_filter(
                    [if(is_selected, 'selected', NULL), if(is_random_control, 'random', NULL),
-                    if(is_longest_control, 'longest', NULL)], lambda one: one IS NOT NULL)) AS sample, *
+                    if(is_longest_control, 'longest', NULL)],
+                   lambda one: one IS NOT NULL)) AS sample, *
         FROM divergence_candidates
     """,
     "training_samples": """
