@@ -35,12 +35,13 @@ import pyarrow as pa
 
 from dasd_assets.divergence_sampling.provenance_run import write_provenance
 from dasd_assets.divergence_sampling.sentences import Segmenter, segmenter_named
+from dasd_assets.profile.divergence_sampling import DifferenceRule
 from formats.student_text import part_spans, student_text
 from resources.lake.lake import Lake
 from resources.lake.tables.divergence_sampling import STUDENT_SCORES
 from resources.lake.tables.response_filtering import FILTERED_RESPONSES
 
-RATIO = 2.0
+RULE = DifferenceRule()
 PAPER_ANSWERS = 435_000
 SENTENCES = [
     "We add {a} and {b} and carry the one. ", "So x = {a}.{b}, which is below {b}. ",
@@ -143,7 +144,7 @@ def measured(what: str, lake: Lake, segmenter: Segmenter) -> dict[str, Any]:
     if is_loop:
         classes = plain_python(lake, cell, segmenter)
     else:
-        classes = write_provenance(lake, cell, RATIO, segmenter)[1]["sentence_classes"]
+        classes = write_provenance(lake, cell, RULE, segmenter)[1]["sentence_classes"]
     return {
         "seconds": time.perf_counter() - start,
         "cpu_seconds": time.process_time() - start_cpu,
@@ -185,8 +186,9 @@ def plain_python(lake: Lake, cell: dict[str, str], segmenter: Segmenter) -> dict
             if sentence not in means[0] or sentence not in means[1]:
                 classes["unscored"] += 1
                 continue
-            gap, far = means[0][sentence] - means[1][sentence], math.log(RATIO)
-            classes["teacher" if gap >= far else "student" if gap <= -far else "shared"] += 1
+            gap = math.exp(means[0][sentence]) - math.exp(means[1][sentence])
+            far = RULE.beta
+            classes["teacher" if gap > far else "student" if gap < -far else "common"] += 1
     return classes
 
 

@@ -49,6 +49,8 @@ def main() -> None:
         DivergenceSampling(
             budget_samples={} if in_tokens else {"low": arguments.answers // 2},
             budget_tokens={"low": n_tokens // 2} if in_tokens else {},
+            policy="divergence_share",
+            best_of_question=False,  # as the loop below has it
             max_answers_per_question=3,
             length_strata=arguments.strata,
         )
@@ -90,7 +92,7 @@ def synthetic(n: int) -> pa.Table:
     """Candidates with the schema RESPONSE_PROVENANCE and their shard."""
     rng = np.random.default_rng(SEED)
     question = np.arange(n) // ANSWERS_PER_QUESTION
-    classes = {name: rng.integers(1, 200, n) for name in ("teacher", "student", "shared")}
+    classes = {name: rng.integers(1, 200, n) for name in ("teacher", "student", "common")}
     n_sentences = sum(classes.values())
     columns = {
         "response_id": [f"{index:032x}" for index in rng.permutation(n)],

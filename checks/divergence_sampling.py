@@ -25,6 +25,7 @@ select coalesce(a.response_id, b.response_id) from (
 ) as b using (response_id) where a.n is distinct from b.n
 """
 
+ANY_NUMBER = 2**31
 _ALLOWED = "(from divergence_candidates where decision <> 'over_answers_per_question')"
 """Candidates whose sizes the budget is shared out by."""
 
@@ -83,13 +84,13 @@ def _provenance(data: CheckedPartition) -> Iterator[Measurement | Summary]:
                 select response_id,
                        count(*) filter (sentence_class = 'teacher') as teacher,
                        count(*) filter (sentence_class = 'student') as student,
-                       count(*) filter (sentence_class = 'shared') as shared
+                       count(*) filter (sentence_class = 'common') as common
                 from sentence_provenance group by response_id
             ) as s using (response_id)
-            where (coalesce(teacher, 0), coalesce(student, 0), coalesce(shared, 0),
-                   coalesce(teacher + student + shared, 0))
+            where (coalesce(teacher, 0), coalesce(student, 0), coalesce(common, 0),
+                   coalesce(teacher + student + common, 0))
                is distinct from
-                  (n_teacher_sentences, n_student_sentences, n_shared_sentences, n_sentences)""",
+                  (n_teacher_sentences, n_student_sentences, n_common_sentences, n_sentences)""",
         "sentences_in_order": """select response_id || ':' || sentence_index from (
                 select response_id, sentence_index, start_byte, end_byte, lag(end_byte, 1, 0) over
                     (partition by response_id order by sentence_index) as end_before
@@ -130,7 +131,7 @@ def _sample(profile: Profile) -> Measure:
         over, ids = data.broken(
             """select question_id from divergence_sample
                group by question_id having count(*) > $most""",
-            most=settings.max_answers_per_question,
+            most=settings.max_answers_per_question or ANY_NUMBER,
         )
         yield Measurement("answers_per_question", {data.name(): over}, ids)
         unknown, ids = data.broken(
@@ -148,16 +149,17 @@ def _sample(profile: Profile) -> Measure:
             data, "divergence_sample", "response_id", profile.response_filtering.max_student_tokens
         )
         found = domain_shares(data, "divergence_sample", size=size)
-        wanted = settings.domain_shares or domain_shares(data, _ALLOWED, size=size)
+        wanted = settings.domain_shares.get(temperature) or domain_shares(data, _ALLOWED, size=size)
         names = sorted({*found, *wanted}) if found else []
         gaps = {name: abs(found.get(name, 0.0) - wanted.get(name, 0.0)) for name in names}
         yield Measurement("domain_balance", gaps, details={"sample": found, "wanted": dict(wanted)})
-        control = data.row(
-            """select coalesce(sum(n_student_tokens), 0) as tokens from divergence_candidates
-               where is_random_control"""
+        controls = data.row(
+            """select coalesce(sum(n_student_tokens) filter (is_random_control), 0) as random,
+                      coalesce(sum(n_student_tokens) filter (is_longest_control), 0) as longest
+               from divergence_candidates"""
         )
-        ratio = {data.name(): share(control["tokens"], rows["tokens"])} if rows["tokens"] else {}
-        yield Measurement("random_control_budget", ratio)
+        ratios = {name: share(tokens, rows["tokens"]) for name, tokens in controls.items()}
+        yield Measurement("control_budget", ratios if rows["tokens"] else {})
         yield Summary(rows["n"], {"student_tokens": rows["mean"]} if rows["n"] else {}, found)
 
     return measure

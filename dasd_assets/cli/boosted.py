@@ -82,7 +82,7 @@ def _judged(
             )  # fmt: skip
             batches += boosted_sentences(
                 rows.filter(pc.is_in(rows["response_id"], ids)), filtered, scores,
-                settings.min_probability_ratio, segmenter_named(settings.segmenter),
+                settings.rule, segmenter_named(settings.segmenter),
             )  # fmt: skip
     return pa.Table.from_batches(batches, BOOSTED_SENTENCES)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 LEAST_WIDTH = 100
 COLUMNS = (
-    "samples", "tokens", "tokens each", "Teacher %", "Shared %", "Student %", "p_T", "p_S",
+    "samples", "tokens", "tokens each", "Teacher %", "Common %", "Student %", "p_T", "p_S",
     "p_T/p_S",
 )  # fmt: skip
 PAGE = "policy_comparison.html"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 NOTHING = "–"
-CLASS_STYLES = {"teacher": "green", "student": "magenta", "shared": "", "unscored": "dim"}
+CLASS_STYLES = {"teacher": "green", "student": "magenta", "common": "", "unscored": "dim"}
 
 
 class Page:
@@ -62,12 +62,12 @@ class Page:
         if not story.siblings:
             return
         names = (
-            "response_id", "temperature", "sample", "finish", "verdict", "T/S/shared", "score",
+            "response_id", "temperature", "sample", "finish", "verdict", "T/S/common", "score",
             "rank", "decision", "control",
         )  # fmt: skip
         table = table_of(*names)
         for row in story.siblings:
-            counts = [row[f"n_{kind}_sentences"] for kind in ("teacher", "student", "shared")]
+            counts = [row[f"n_{kind}_sentences"] for kind in ("teacher", "student", "common")]
             table.add_row(
                 *map(
                     text_of,
@@ -81,7 +81,7 @@ class Page:
                         None if row["score"] is None else f"{row['score']:.3f}",
                         row["rank"],
                         row["decision"],
-                        "yes" if row["is_random_control"] else None,
+                        ", ".join(_controls(row)) or None,
                     ),
                 )
             )
@@ -131,7 +131,7 @@ class Page:
             return
         self._line(
             f"Sentences: {sample['n_teacher_sentences']} Teacher, "
-            f"{sample['n_student_sentences']} Student, {sample['n_shared_sentences']} Shared; "
+            f"{sample['n_student_sentences']} Student, {sample['n_common_sentences']} Common; "
             f"p_T {sample['p_teacher']:.3f}, p_S {sample['p_student']:.3f} over the answer"
         )
         table = table_of("#", "part", "class", "p_T", "p_S", "sentence")
@@ -225,8 +225,14 @@ def why(answer: Answer) -> str:
         f"{stratum} were",
         "too_long_for_budget": "not chosen: longer than what was left of the budget of tokens",
     }
-    control = ". It is in the random control" if sample["is_random_control"] else ""
+    found = " and the ".join(_controls(sample))
+    control = f". It is in the {found} control" if found else ""
     return f"{place}; {reasons.get(sample['decision'], sample['decision'])}{control}."
+
+
+def _controls(row: Row) -> list[str]:
+    """The controls that an answer is in."""
+    return [name for name in ("random", "longest") if row[f"is_{name}_control"]]
 
 
 def table_of(*names: str, **settings: Any) -> Table:

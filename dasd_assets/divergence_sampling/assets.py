@@ -63,25 +63,25 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
     @dg.asset(
         partitions_def=responses(profile),
         deps=["filtered_responses", student_scores],
-        **declared(GROUP, profile.compute.data, "3", settings.min_probability_ratio,
+        **declared(GROUP, profile.compute.data, "4", settings.rule,
                    segmenter.name, segmenter.version, kinds={"parquet"},
                    table="sentence_provenance"),
     )  # fmt: skip
     def sentence_provenance(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
-        """Whose sentence is it: Teacher, Student or Shared, sentence by sentence.
+        """Whose sentence is it: Teacher, Student or Common, sentence by sentence.
 
         The tokens of a sentence are those of each model's own tokenizer. Per response,
         `response_provenance` has the counts and the means.
 
         ```text
         p_M(s) = exp( (1/n) Σ_i log p_M(t_i | prompt, t_<i) ),   M = T (teacher), S (base student)
-        Teacher Sentence:  p_T ≥ r · p_S
-        Student Sentence:  p_S ≥ r · p_T
-        Shared:            otherwise            r = divergence_sampling.min_probability_ratio
+        Teacher Sentence:  p_T − p_S > β
+        Student Sentence:  p_S − p_T > β
+        Common:            otherwise            β = divergence_sampling.rule.beta
         ```
         """
         cell = response_partition(context.partition_key)
-        written, facts = write_provenance(lake, cell, settings.min_probability_ratio, segmenter)
+        written, facts = write_provenance(lake, cell, settings.rule, segmenter)
         return materialized(
             lake, written, cell, **facts,
             **as_metadata(provenance_pictures(Path(lake.root), cell)),
@@ -90,19 +90,19 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
     @dg.asset(
         partitions_def=temperatures(profile),
         deps=[dg.AssetDep(sentence_provenance, partition_mapping=same_temperature())],
-        **declared(GROUP, profile.compute.data, "2", settings, profile.seed, kinds={"parquet"},
+        **declared(GROUP, profile.compute.data, "3", settings, profile.seed, kinds={"parquet"},
                    table="divergence_sample"),
     )  # fmt: skip
     def divergence_sample(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
         """The training set of one temperature: the best-ranked answers under the budget.
 
         All candidates keep score, rank, length stratum and decision in `divergence_candidates`,
-        together with a random control of the same token budget.
+        together with a random and a longest control of the same token budget.
 
         ```text
-        score(y) = Teacher Sentences of y / scored sentences of y      (policy `divergence`)
-        chosen   = the best by score within domain and length stratum, at most k per question,
-                   until the budget of samples or tokens is spent
+        score(y) = number of Teacher Sentences of y                (policy `divergence_count`)
+        chosen   = within domain and length stratum the best answer to each question, then the
+                   second best …, until the budget of samples or tokens is spent
         ```
         """
         temperature = {TEMPERATURE: context.partition_key}

@@ -13,9 +13,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dasd_assets.divergence_sampling.provenance import SHARED, sentence_provenance
+from dasd_assets.divergence_sampling.provenance import COMMON, far_above, sentence_provenance
 from dasd_assets.divergence_sampling.sentence_tokens import Floats
 from dasd_assets.divergence_sampling.sentences import Segmenter
+from dasd_assets.profile import ClassRule
 from resources.lake.table import ContractError
 from resources.lake.tables.divergence_sampling import BOOSTED_SENTENCES
 
@@ -26,7 +27,7 @@ def boosted_sentences(
     provenance: pa.Table,
     filtered: Iterable[pa.RecordBatch],
     distilled_scores: Iterable[pa.RecordBatch],
-    min_probability_ratio: float,
+    rule: ClassRule,
     segmenter: Segmenter,
 ) -> Iterator[pa.RecordBatch]:
     """Classify the sentences again, with the distilled model as third judge.
@@ -44,7 +45,7 @@ def boosted_sentences(
             `provenance`.
     """
     done = 0
-    for block in sentence_provenance(filtered, distilled_scores, min_probability_ratio, segmenter):
+    for block in sentence_provenance(filtered, distilled_scores, rule, segmenter):
         judged = block.sentences  # p_student is p_D here
         known = provenance.slice(done, judged.num_rows).combine_chunks()
         done += judged.num_rows
@@ -59,9 +60,9 @@ def boosted_sentences(
             _floats(known["p_teacher"]),
             _floats(known["p_student"]),
             _floats(p_distilled),
-            min_probability_ratio,
+            rule,
         )
-        is_boosted &= known["sentence_class"].to_numpy() == SHARED
+        is_boosted &= known["sentence_class"].to_numpy() == COMMON
         kind = pc.if_else(pa.array(is_boosted), BOOSTED, known["sentence_class"].combine_chunks())
         yield pa.RecordBatch.from_arrays(
             [
@@ -74,22 +75,20 @@ def boosted_sentences(
 
 
 def boosted(
-    p_teacher: Floats, p_student: Floats, p_distilled: Floats, min_probability_ratio: float
+    p_teacher: Floats, p_student: Floats, p_distilled: Floats, rule: ClassRule
 ) -> npt.NDArray[np.bool_]:
     """Whether p_T ≈ p_S and p_D is far from both, above or below; never where one is NaN.
 
-    "Far" is what makes a Teacher Sentence: a ratio of at least `min_probability_ratio`.
+    "Far" is what makes a Teacher Sentence.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
-        log_teacher, log_student, log_distilled = (
-            np.log(p) for p in (p_teacher, p_student, p_distilled)
-        )
-        far = np.log(min_probability_ratio)
-        return (
-            (np.abs(log_teacher - log_student) < far)
-            & (np.abs(log_distilled - log_teacher) >= far)
-            & (np.abs(log_distilled - log_student) >= far)
-        )
+        teacher, student, distilled = (np.log(p) for p in (p_teacher, p_student, p_distilled))
+
+        def far(one: Floats, other: Floats) -> npt.NDArray[np.bool_]:
+            return far_above(one, other, rule) | far_above(other, one, rule)
+
+        is_known = ~np.isnan(teacher + student + distilled)
+        return is_known & ~far(teacher, student) & far(distilled, teacher) & far(distilled, student)
 
 
 def _floats(values: pa.Array | pa.ChunkedArray) -> Floats:

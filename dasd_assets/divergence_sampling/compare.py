@@ -14,7 +14,7 @@ from dasd_assets.divergence_sampling.selection import select
 from dasd_assets.profile import DivergenceSampling
 
 ALL_CANDIDATES = "all candidates"
-SENTENCE_CLASSES = ("teacher", "shared", "student")
+SENTENCE_CLASSES = ("teacher", "common", "student")
 LENGTH_QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 

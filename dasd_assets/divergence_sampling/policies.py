@@ -37,22 +37,22 @@ def random_order(responses: pa.Table, seed: int, use: str = "") -> Scores:
     return (numbers >> np.uint64(11)) / 2.0**53
 
 
-def divergence(responses: pa.Table, seed: int) -> Scores:
-    """Share of Teacher Sentences: the paper's divergence-aware sampling (section 4)."""
-    return _column(responses, "teacher_sentence_share")
-
-
 def divergence_count(responses: pa.Table, seed: int) -> Scores:
-    """Number of Teacher Sentences: a long answer with many is worth more than a short one."""
+    """Number of Teacher Sentences: divergence-aware sampling (section 4; arXiv 2512.20908)."""
     return _column(responses, "n_teacher_sentences")
+
+
+def divergence_share(responses: pa.Table, seed: int) -> Scores:
+    """Share of Teacher Sentences: hardly better than random in arXiv 2512.20908."""
+    return _column(responses, "teacher_sentence_share")
 
 
 def divergence_tokens(responses: pa.Table, seed: int) -> Scores:
     """Share of the student tokens in scored sentences that lie in Teacher Sentences."""
-    teacher, student, shared = (
-        _column(responses, f"n_{kind}_sentence_tokens") for kind in ("teacher", "student", "shared")
+    teacher, student, common = (
+        _column(responses, f"n_{kind}_sentence_tokens") for kind in ("teacher", "student", "common")
     )
-    return teacher / np.maximum(teacher + student + shared, 1)
+    return teacher / np.maximum(teacher + student + common, 1)
 
 
 def longest(responses: pa.Table, seed: int) -> Scores:
@@ -82,8 +82,8 @@ def rank_surprisal_ratio(responses: pa.Table, seed: int) -> Scores:
 
 
 POLICIES: dict[str, Policy] = {
-    "divergence": divergence,
     "divergence_count": divergence_count,
+    "divergence_share": divergence_share,
     "divergence_tokens": divergence_tokens,
     "random": random_order,
     "longest": longest,

@@ -25,11 +25,12 @@ from dasd_assets.divergence_sampling.sentence_tokens import (
     tokens_by_sentence,
 )
 from dasd_assets.divergence_sampling.sentences import Segmenter, SentenceSpans, sentence_spans
+from dasd_assets.profile import ClassRule
 from formats.student_text import THINK_CLOSE, THINK_OPEN
 from resources.lake.tables.divergence_sampling import RESPONSE_PROVENANCE, SENTENCE_PROVENANCE
 
-TEACHER, STUDENT, SHARED, UNSCORED = "teacher", "student", "shared", "unscored"
-_CLASSES = (TEACHER, STUDENT, SHARED, UNSCORED)
+TEACHER, STUDENT, COMMON, UNSCORED = "teacher", "student", "common", "unscored"
+_CLASSES = (TEACHER, STUDENT, COMMON, UNSCORED)
 
 LARGEST_RANK = 100
 """Ranks beyond it count as this in the clipped mean (arXiv 2601.14249, r_max)."""
@@ -71,19 +72,20 @@ class _Side:
 def sentence_provenance(
     filtered: Iterable[pa.RecordBatch],
     scores: Iterable[pa.RecordBatch],
-    min_probability_ratio: float,
+    rule: ClassRule,
     segmenter: Segmenter,
 ) -> Iterator[Provenance]:
     """Classify every sentence of every response, block by block.
 
-    Teacher Sentence: p_T >= ratio · p_S; Student Sentence: p_S >= ratio · p_T; otherwise Shared.
-    A sentence in which one side has no token is unscored, and counts for nothing.
+    Teacher Sentence: p_T is far above p_S by the rule; Student Sentence: p_S is far above p_T;
+    otherwise Common (arXiv 2512.20908; the caption of the report's Fig. 5). A sentence in which one
+    side has no token is unscored, and counts for nothing.
 
     Args:
         filtered: FILTERED_COLUMNS of rows with the schema FILTERED_RESPONSES.
         scores: SCORE_COLUMNS of rows with the schema STUDENT_SCORES, for the same responses in the
             same order; the batches may be cut elsewhere.
-        min_probability_ratio: how far apart the probabilities of a sentence must be.
+        rule: what far above is.
 
     Raises:
         ContractError: the rows do not match; or the text of a response is not its parts, its tokens
@@ -91,13 +93,13 @@ def sentence_provenance(
             one of the models. The message names the response.
     """
     for responses, scored in paired(filtered, scores):
-        yield _block(responses, scored, min_probability_ratio, segmenter)
+        yield _block(responses, scored, rule, segmenter)
 
 
 def _block(
     filtered: pa.RecordBatch,
     scores: pa.RecordBatch,
-    min_probability_ratio: float,
+    rule: ClassRule,
     segmenter: Segmenter,
 ) -> Provenance:
     reasoning, answer = filtered["reasoning"], filtered["answer"]
@@ -116,7 +118,7 @@ def _block(
         teacher.log_mean,
         student.log_mean,
         (teacher.tokens.count > 0) & (student.tokens.count > 0),
-        min_probability_ratio,
+        rule,
     )
     n = len(kind)
     sentences = pa.RecordBatch.from_arrays(
@@ -142,17 +144,28 @@ def classes(
     log_teacher: Floats,
     log_student: Floats,
     is_scored: npt.NDArray[np.bool_],
-    min_probability_ratio: float,
+    rule: ClassRule,
 ) -> Classes:
-    """Place of each sentence's class in (teacher, student, shared, unscored).
+    """Place of each sentence's class in (teacher, student, common, unscored).
 
     Args:
         log_teacher, log_student: log p_T and log p_S of each sentence.
         is_scored: whether both are known.
     """
-    far = np.log(min_probability_ratio)
-    gap = log_teacher - log_student
-    return np.select([~is_scored, gap >= far, gap <= -far], [3, 0, 1], default=2)
+    is_teacher = far_above(log_teacher, log_student, rule)
+    is_student = far_above(log_student, log_teacher, rule)
+    return np.select([~is_scored, is_teacher, is_student], [3, 0, 1], default=2)
+
+
+def far_above(log_one: Floats, log_other: Floats, rule: ClassRule) -> npt.NDArray[np.bool_]:
+    """Whether the first probability of each sentence is far above the second.
+
+    Args:
+        log_one, log_other: mean logprobs of the same sentences.
+    """
+    if rule.kind == "ratio":
+        return log_one - log_other >= np.log(rule.ratio)
+    return _at_most_one(log_one) - _at_most_one(log_other) > rule.beta
 
 
 def _side(rows: pa.RecordBatch, starts: str, logprobs: str, spans: SentenceSpans) -> _Side:
@@ -175,8 +188,13 @@ def _side(rows: pa.RecordBatch, starts: str, logprobs: str, spans: SentenceSpans
 
 
 def _probabilities(log_means: Floats, is_missing: npt.NDArray[np.bool_] | None = None) -> pa.Array:
+    return pa.array(_at_most_one(log_means), pa.float32(), mask=is_missing)
+
+
+def _at_most_one(log_means: Floats) -> Floats:
     """exp of mean logprobs. The filters let rounding errors just above 0 pass: never above 1."""
-    return pa.array(np.exp(np.minimum(log_means, 0.0)), pa.float32(), mask=is_missing)
+    probabilities: Floats = np.exp(np.minimum(log_means, 0.0))
+    return probabilities
 
 
 def _responses(

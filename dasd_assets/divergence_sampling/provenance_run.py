@@ -16,6 +16,7 @@ from dasd_assets.divergence_sampling.provenance import (
 )
 from dasd_assets.divergence_sampling.read_ahead import read_ahead
 from dasd_assets.divergence_sampling.sentences import Segmenter
+from dasd_assets.profile import ClassRule
 from resources.lake.table import ContractError
 from resources.lake.tables.divergence_sampling import RESPONSE_PROVENANCE
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def write_provenance(
-    lake: Lake, cell: Partition, min_probability_ratio: float, segmenter: Segmenter
+    lake: Lake, cell: Partition, rule: ClassRule, segmenter: Segmenter
 ) -> tuple[Written, dict[str, Any]]:
     """Classify the sentences of one partition and write both tables of it.
 
@@ -44,7 +45,7 @@ def write_provenance(
         blocks = sentence_provenance(
             read_ahead(lake.batches("filtered_responses", cell, FILTERED_COLUMNS)),
             read_ahead(lake.batches("student_scores", cell, SCORE_COLUMNS)),
-            min_probability_ratio,
+            rule,
             segmenter,
         )
         for block in blocks:

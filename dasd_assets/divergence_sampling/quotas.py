@@ -84,15 +84,20 @@ def fitting(rows: Integers, sizes: Integers, budget: int) -> Integers:
     return np.concatenate(taken)
 
 
-def within(rows: Integers, questions: Integers, most: int) -> npt.NDArray[np.bool_]:
-    """Whether each row is among the first `most` of its question, in the order of the rows."""
+def place_in_question(rows: Integers, questions: Integers) -> Integers:
+    """How many rows of its question stand before each row.
+
+    Args:
+        rows: row numbers in some order, shape (rows,).
+        questions: question of every row by its number.
+    """
     by_question = np.argsort(questions[rows], kind="stable")
     ordered = questions[rows][by_question]
     starts = np.r_[True, ordered[1:] != ordered[:-1]] if len(ordered) else np.empty(0, bool)
     first = np.maximum.accumulate(np.where(starts, np.arange(len(ordered)), 0))
-    result = np.empty(len(rows), bool)
-    result[by_question] = np.arange(len(ordered)) - first < most
-    return result
+    places = np.empty(len(rows), np.int64)
+    places[by_question] = np.arange(len(ordered)) - first
+    return places
 
 
 def _largest_remainders(n: int, weights: Mapping[Group, float]) -> dict[Group, int]:

@@ -110,6 +110,10 @@ def _rows(selected: pa.Table, texts: OrderedTexts) -> Iterator[pa.RecordBatch]:
         yield from pa.table(columns).cast(DIVERGENCE_SAMPLE).combine_chunks().to_batches()
 
 
+def _tokens(candidates: pa.Table, which: str) -> int:
+    return pc.sum(candidates.filter(candidates[which])["n_student_tokens"]).as_py() or 0
+
+
 def summary(candidates: pa.Table, settings: DivergenceSampling, temperature: str) -> dict[str, Any]:
     """What a person asks about a selection: budget, what it took, what is left of it, and why not.
 
@@ -118,8 +122,7 @@ def summary(candidates: pa.Table, settings: DivergenceSampling, temperature: str
     """
     unit, budget = settings.budget(temperature)
     selected = candidates.filter(candidates["is_selected"])
-    control = candidates.filter(candidates["is_random_control"])
-    n_tokens = pc.sum(selected["n_student_tokens"]).as_py() or 0
+    n_tokens = _tokens(candidates, "is_selected")
     taken = n_tokens if unit == "tokens" else selected.num_rows
     decisions = candidates["decision"].value_counts().to_pylist()
     filled_strata = candidates.group_by(["domain", "length_stratum"]).aggregate([]).num_rows
@@ -129,7 +132,10 @@ def summary(candidates: pa.Table, settings: DivergenceSampling, temperature: str
         f"budget_{unit}": budget,
         "left_of_budget": budget - taken,
         "selected_tokens": n_tokens,
-        "random_control_tokens": pc.sum(control["n_student_tokens"]).as_py() or 0,
+        **{
+            f"{control}_control_tokens": _tokens(candidates, f"is_{control}_control")
+            for control in ("random", "longest")
+        },
         "decisions": {row["values"]: row["counts"] for row in decisions},
         "empty_strata": n_domains * settings.length_strata - filled_strata,
     }

@@ -15,8 +15,8 @@ from dasd_assets.divergence_sampling.quotas import (
     filled,
     fitting,
     length_strata,
+    place_in_question,
     shared_out,
-    within,
 )
 from dasd_assets.profile import DivergenceSampling
 from resources.lake.table import ContractError
@@ -54,18 +54,21 @@ class _Domain:
 def select(
     responses: pa.Table, settings: DivergenceSampling, temperature: str, seed: int
 ) -> pa.Table:
-    """Choose the best responses of each domain, and a random control beside them.
+    """Choose the best responses of each domain, and two controls beside them.
 
-    Within a domain, responses are ranked by score; ties are broken by a seeded hash of the id. Of
-    the answers to one question only the best k may be chosen. The budget (samples or tokens) is
-    shared out over the domains, and within a domain over length strata in proportion to their
-    candidates. What one cannot fill goes to the others. A budget larger than what is available
-    takes all that is available. In a budget of tokens, a response that is too long for what is
-    left is passed over, so that the budget is never exceeded.
+    Within a domain, the best answer to each question comes before the second best to any
+    (`best_of_question`; arXiv 2512.20908), and of answers in the same place that with the higher
+    score; ties are broken by a seeded hash of the id. So a budget of fewer answers than questions
+    takes the questions whose best answer has the highest score, and a larger one goes on with
+    second answers. Of the answers to one question at most k may be chosen. The budget (samples or
+    tokens) is shared out over the domains, and within a domain over length strata in proportion to
+    their candidates. What one cannot fill goes to the others. A budget larger than what is
+    available takes all that is available. In a budget of tokens, a response that is too long for
+    what is left is passed over, so that the budget is never exceeded.
 
-    The random control is drawn from the same candidates, with as many answers to a question at
-    most. In each domain and stratum it fills the token count of the selection as far as it can
-    without exceeding that of the domain.
+    The controls are drawn from the same candidates in the same way, at random and by length. In
+    each domain and stratum they fill the token count of the selection as far as they can without
+    exceeding that of the domain.
 
     Args:
         responses: rows with the schema RESPONSE_PROVENANCE and a column question_shard.
@@ -89,7 +92,7 @@ def select(
 
     domains = _domains(responses, scores, lots, questions, n_tokens, settings)
     available = {name: int(sizes[domain.allowed].sum()) for name, domain in domains.items()}
-    quotas = shared_out(budget, available, _shares(settings, available))
+    quotas = shared_out(budget, available, _shares(settings, temperature, available))
     chosen = {name: _best(domain, sizes, quotas[name]) for name, domain in domains.items()}
     rank = np.zeros(len(scores), np.int64)
     for domain in domains.values():
@@ -98,15 +101,17 @@ def select(
     is_selected = np.isin(np.arange(len(scores)), np.concatenate([*chosen.values(), crumbs]))
 
     decision = np.empty(len(scores), np.int64)
-    is_control = np.zeros(len(scores), bool)
     draw = random_order(responses, seed, "random control")
+    controls = {"random": -draw, "longest": n_tokens.astype(np.float64)}
+    is_control = {name: np.zeros(len(scores), bool) for name in controls}
     for name, domain in domains.items():
         decision[domain.rows] = _decisions(domain, is_selected, sizes, quotas[name])
-        drawn = _ranked(domain.rows, -draw, draw)
-        drawn = drawn[within(drawn, questions, settings.max_answers_per_question)]
         selected = domain.rows[is_selected[domain.rows]]
         budgets = domain.sizes_by_stratum(selected, n_tokens)
-        is_control[filled(drawn, domain.strata[drawn], n_tokens, budgets)] = True
+        for control, by in controls.items():
+            drawn, is_allowed = _ranked(domain.rows, by, draw, questions, settings)
+            drawn = drawn[is_allowed]
+            is_control[control][filled(drawn, domain.strata[drawn], n_tokens, budgets)] = True
 
     strata = np.sum([domain.strata for domain in domains.values()], axis=0)
     return _table(
@@ -117,7 +122,8 @@ def select(
         length_stratum=pa.array(strata, pa.int32()),
         is_selected=pa.array(is_selected),
         decision=pa.array(DECISIONS).take(pa.array(decision)),
-        is_random_control=pa.array(is_control),
+        is_random_control=pa.array(is_control["random"]),
+        is_longest_control=pa.array(is_control["longest"]),
     )
 
 
@@ -150,17 +156,26 @@ def _domains(
         members = np.flatnonzero(codes == code)
         strata = np.zeros(len(codes), np.int64)
         strata[members] = length_strata(n_tokens[members], settings.length_strata)
-        rows = _ranked(members, scores, lots)
-        allowed = rows[within(rows, questions, settings.max_answers_per_question)]
-        domains[name] = _Domain(rows, allowed, strata)
+        rows, is_allowed = _ranked(members, scores, lots, questions, settings)
+        domains[name] = _Domain(rows, rows[is_allowed], strata)
     return domains
 
 
 def _ranked(
-    rows: Integers, scores: npt.NDArray[np.float64], lots: npt.NDArray[np.float64]
-) -> Integers:
-    """The rows, best score first."""
-    return rows[np.lexsort((lots[rows], -scores[rows]))]
+    rows: Integers,
+    scores: npt.NDArray[np.float64],
+    lots: npt.NDArray[np.float64],
+    questions: Integers,
+    settings: DivergenceSampling,
+) -> tuple[Integers, npt.NDArray[np.bool_]]:
+    """The rows, best first, and whether each may be chosen beside those of its question."""
+    rows = rows[np.lexsort((lots[rows], -scores[rows]))]
+    places = place_in_question(rows, questions)
+    is_allowed = places < (settings.max_answers_per_question or len(rows) + 1)
+    if not settings.best_of_question:
+        return rows, is_allowed
+    by_place = np.argsort(places, kind="stable")
+    return rows[by_place], is_allowed[by_place]
 
 
 def _best(domain: _Domain, sizes: Integers, quota: int) -> Integers:
@@ -212,17 +227,20 @@ def _decisions(
     )
 
 
-def _shares(settings: DivergenceSampling, available: dict[str, int]) -> dict[str, float]:
-    if settings.domain_shares is None:
+def _shares(
+    settings: DivergenceSampling, temperature: str, available: dict[str, int]
+) -> dict[str, float]:
+    shares = settings.domain_shares.get(temperature)
+    if shares is None:
         return {name: float(size) for name, size in available.items()}
-    unknown = [name for name, share in settings.domain_shares.items() if share > 0]
+    unknown = [name for name, share in shares.items() if share > 0]
     unknown = sorted(set(unknown) - set(available))
     if unknown:
         raise ContractError(
-            f"divergence_sampling.domain_shares names {', '.join(unknown)}, but there are only "
-            f"responses of {', '.join(sorted(available))}"
+            f"divergence_sampling.domain_shares.{temperature} names {', '.join(unknown)}, but "
+            f"there are only responses of {', '.join(sorted(available))}"
         )
-    return settings.domain_shares
+    return shares
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[Integers, list[str]]:

@@ -152,10 +152,8 @@ class Estimate:
 
     def _sample_rows(self, temperature: str) -> int:
         settings = self._profile.divergence_sampling
-        per_question = min(
-            settings.max_answers_per_question,
-            self._profile.teacher_responses.samples_per_question[temperature],
-        )
+        samples = self._profile.teacher_responses.samples_per_question[temperature]
+        per_question = min(settings.max_answers_per_question or samples, samples)
         unit, budget = settings.budget(temperature)
         if unit == "tokens":
             budget = math.floor(budget / self._quantities.answer_tokens(temperature))

@@ -19,7 +19,7 @@ import yaml
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 
 from dasd_assets.profile.check_settings import Checks
-from dasd_assets.profile.divergence_sampling import DivergenceSampling, SegmenterName
+from dasd_assets.profile.divergence_sampling import ClassRule, DivergenceSampling, SegmenterName
 from dasd_assets.profile.evaluation import Benchmark, Evaluation
 from dasd_assets.profile.mixed_policy import MixedPolicyDistillation
 from dasd_assets.profile.plan import ModelShape, PlanSettings
@@ -35,17 +35,16 @@ from resources.engines.settings import (
     TransformersSettings,
 )
 from resources.section import Section
-from training.settings import Restart, Training
+from training.settings import Training
 
 if TYPE_CHECKING:
     from resources.engines.model_folder import ModelFolder
 
 __all__ = [
-    "DOMAINS", "Benchmark", "ComputePlan", "DivergenceSampling", "Evaluation", "Layout",
-    "MappedField", "MixedPolicyDistillation", "Model", "ModelShape", "PlanSettings", "Profile",
-    "ProfileError", "Questions", "Release", "ResponseFiltering", "Restart", "SegmenterName",
-    "TeacherResponses", "Training", "Verification", "load_profile", "resolve_path",
-    "settings_version",
+    "DOMAINS", "Benchmark", "ClassRule", "ComputePlan", "DivergenceSampling", "Evaluation",
+    "Layout", "MappedField", "MixedPolicyDistillation", "Model", "ModelShape", "PlanSettings",
+    "Profile", "ProfileError", "Questions", "Release", "ResponseFiltering", "SegmenterName",
+    "TeacherResponses", "Verification", "load_profile", "resolve_path", "settings_version",
 ]  # fmt: skip
 
 PROJECT_ROOT = Path(__file__).parents[2]

@@ -194,8 +194,8 @@ CONTRACTS: Final[dict[str, tuple[Contract, ...]]] = {
             maximum=0.05,
         ),
         _warns(
-            "random_control_budget",
-            "Tokens of the random control over those of the selection.",
+            "control_budget",
+            "Tokens of the random and of the longest control over those of the selection.",
             minimum=0.95,
             maximum=1.0,
         ),

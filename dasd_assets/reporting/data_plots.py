@@ -56,7 +56,7 @@ def likelihood_density(p_by_temperature: Mapping[str, ArrayLike]) -> Figure:
 def class_share_by_position(
     shares: Mapping[str, NDArray[np.float64]], of: str = "all answers"
 ) -> Figure:
-    """Stacked shares of Teacher, Shared and Student Sentences along the answer (paper Fig. 6).
+    """Stacked shares of Teacher, Common and Student Sentences along the answer (paper Fig. 6).
 
     Args:
         shares: from `picture_data.class_shares`.
@@ -140,7 +140,7 @@ def cut_off_rate(rates: CutOffRates) -> Figure:
 
 
 def score_distribution(scores: Mapping[str, ArrayLike], label: str = "score") -> Figure:
-    """Distribution of the selection score: selected, random control and all candidates.
+    """Distribution of the selection score: selected, both controls and all candidates.
 
     Args:
         scores: set of candidates -> scores, shape (responses,).

@@ -32,15 +32,16 @@ COLOURS: Final = {
     "dasd": "#009e73",
     "teacher": "#009e73",
     "student": "#b45fa0",
-    "shared": "#8a8f98",
+    "common": "#8a8f98",
     "selected": "#009e73",
     "random control": "#d55e00",
+    "longest control": "#2b8cc4",
     "all": "#8a8f98",
 }
 """Colour of each temperature, checkpoint, sentence class and set of candidates, in every plot."""
 
 OTHER_COLOURS: Final = ("#2b8cc4", "#d55e00", "#009e73", "#b45fa0", "#b37d00")
-SENTENCE_CLASSES: Final = ("teacher", "shared", "student")
+SENTENCE_CLASSES: Final = ("teacher", "common", "student")
 PNG_DOTS_PER_INCH: Final = 144
 
 _STYLE: Final[dict[Any, Any]] = {

@@ -54,17 +54,19 @@ def evaluation_lengths(warehouse: DuckDBPyConnection) -> dict[str, Numbers]:
 
 
 def candidates(warehouse: DuckDBPyConnection, temperature: str, column: str) -> dict[str, Numbers]:
-    """A number of every candidate of one temperature: all, the selected, the random control."""
+    """A number of every candidate of one temperature: all, the selected, both controls."""
     rows = _rows(
         warehouse,
-        f"SELECT {column}, is_selected, is_random_control FROM divergence_candidates",
+        f"SELECT {column}, is_selected, is_random_control, is_longest_control "
+        "FROM divergence_candidates",
         {"temperature": temperature},
     )
-    values, is_selected, is_control = (rows[index].to_numpy() for index in range(3))
+    values, is_selected, is_random, is_longest = (rows[index].to_numpy() for index in range(4))
     return {
         "all": values,
         "selected": values[is_selected],
-        "random control": values[is_control],
+        "random control": values[is_random],
+        "longest control": values[is_longest],
     }
 
 

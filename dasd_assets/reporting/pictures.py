@@ -96,7 +96,7 @@ def data_pictures(warehouse: DuckDBPyConnection, profile: Profile) -> Iterator[P
         yield Picture(
             f"scores-{name}",
             _scores(warehouse, name),
-            f"What the policy chose at the temperature {name}, beside the random control.",
+            f"What the policy chose at the temperature {name}, beside both controls.",
         )
     yield Picture(
         "cut-off-rate",
@@ -149,7 +149,7 @@ def rollout_pictures(warehouse: DuckDBPyConnection, shard: Mapping[str, str]) ->
 
 
 def sample_pictures(lake: Path, temperature: str) -> dict[str, Figure]:
-    """Scores and lengths of what was chosen at one temperature, and of the random control."""
+    """Scores and lengths of what was chosen at one temperature, and of both controls."""
     warehouse = open_warehouse(lake)
     return {
         "scores": _scores(warehouse, temperature),
@@ -198,7 +198,7 @@ def _varied_answer(warehouse: DuckDBPyConnection, where: dict[str, str]) -> list
         f"""
         SELECT response_id, temperature, question_shard FROM response_provenance
         WHERE {picture_data.in_partition(where)}
-        ORDER BY least(n_teacher_sentences, n_student_sentences, n_shared_sentences) DESC,
+        ORDER BY least(n_teacher_sentences, n_student_sentences, n_common_sentences) DESC,
                  n_teacher_sentences + n_student_sentences DESC, response_id
         LIMIT 1
         """,

@@ -40,10 +40,10 @@ JOINED: Final[dict[str, str]] = {
                     WHEN f.response_id IS NOT NULL THEN 'kept' END AS verdict,
                x.broken_rules, f.is_correct, f.reasoning, f.answer, f.response_text,
                f.n_teacher_tokens, f.n_student_tokens,
-               p.n_sentences, p.n_teacher_sentences, p.n_student_sentences, p.n_shared_sentences,
+               p.n_sentences, p.n_teacher_sentences, p.n_student_sentences, p.n_common_sentences,
                p.teacher_sentence_share, p.p_teacher, p.p_student, p.mean_student_rank,
                c.policy, c.score, c.rank, c.length_stratum, c.decision,
-               c.is_selected, c.is_random_control
+               c.is_selected, c.is_random_control, c.is_longest_control
         FROM teacher_responses r
         LEFT JOIN questions q USING (question_id, question_shard)
         LEFT JOIN rejected_responses x USING (response_id, temperature, question_shard)
@@ -58,6 +58,13 @@ JOINED: Final[dict[str, str]] = {
         FROM sentence_provenance s
         JOIN filtered_responses f USING (response_id, temperature, question_shard)
     """,
+    "controls": """
+        SELECT unnest(list_filter(
+                   [if(is_selected, 'selected', NULL), if(is_random_control, 'random', NULL),
+                    if(is_longest_control, 'longest', NULL)],
+                   lambda one: one IS NOT NULL)) AS sample, *
+        FROM divergence_candidates
+    """,
     "training_samples": """
         SELECT temperature || '_temperature' AS checkpoint, 'off_policy' AS policy,
                response_id AS sample_id, response_id, question_id, domain, n_student_tokens
@@ -70,7 +77,8 @@ JOINED: Final[dict[str, str]] = {
     """,
 }
 """Views over several tables: answers with all that became of them, broken rules one per row,
-sentences with their text, and which rows trained which checkpoint."""
+sentences with their text, the selection beside its controls, and which rows trained which
+checkpoint."""
 
 
 def open_warehouse(root: Path) -> DuckDBPyConnection:

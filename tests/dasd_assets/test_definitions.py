@@ -12,6 +12,7 @@ from support.fresh_python import printed
 
 from dasd_assets.graph import build_definitions, inference_model
 from dasd_assets.profile import Layout, Model, Profile, ProfileError, load_profile
+from dasd_assets.profile.divergence_sampling import DifferenceRule
 from resources.compute.declared import Compute, TrainingCompute
 from resources.engines.inference import InferenceModel
 from resources.engines.settings import (
@@ -115,7 +116,7 @@ def test_the_papers_compute_becomes_pools_and_container_limits() -> None:
          {"sampling_temperature"}),
         ("teacher_responses", {"max_tokens": 99},
          {"teacher_responses", "teacher_continuations"}),
-        ("divergence_sampling", {"min_probability_ratio": 3.0},
+        ("divergence_sampling", {"rule": DifferenceRule(beta=0.2)},
          {"sentence_provenance", "divergence_sample"}),
         ("divergence_sampling", {"segmenter": "sentencex"},
          {"sentence_provenance", "divergence_sample"}),

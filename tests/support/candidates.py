@@ -25,15 +25,15 @@ def candidate_rows(n: int = 100, answers: int = 2, seed: int = 0) -> list[dict[s
 def candidate(index: int, question: int, domain: str, rng: random.Random) -> dict[str, Any]:
     """One response of 4 to 40 sentences of 5 tokens."""
     classes = [rng.randrange(2, 14) for _ in range(3)]
-    teacher, student, shared = classes
+    teacher, student, common = classes
     return {
         "response_id": f"r{index}", "question_id": f"q{question}", "domain": domain,
         "sample_index": index, "n_teacher_tokens": 9, "n_student_tokens": 5 * sum(classes) + 2,
         "n_sentences": sum(classes), "n_teacher_sentences": teacher,
-        "n_student_sentences": student, "n_shared_sentences": shared,
+        "n_student_sentences": student, "n_common_sentences": common,
         "teacher_sentence_share": round(teacher / sum(classes), 1),
         "n_teacher_sentence_tokens": 5 * teacher, "n_student_sentence_tokens": 5 * student,
-        "n_shared_sentence_tokens": 5 * shared, "p_teacher": rng.uniform(0.5, 1.0),
+        "n_common_sentence_tokens": 5 * common, "p_teacher": rng.uniform(0.5, 1.0),
         "p_student": rng.uniform(0.2, 0.9), "mean_student_rank": rng.uniform(1, 60),
         "mean_clipped_student_rank": rng.uniform(1, 9), "question_shard": f"drop-{index % 3}",
     }  # fmt: skip
@@ -65,5 +65,5 @@ def _with_response(row: dict[str, Any]) -> dict[str, Any]:
         "engine_version": "0", "temperature": 1.0, "top_p": 1.0, "max_tokens": 9, "seed": 0,
         "finish_reason": "stop", "token_ids": [0], "logprobs": [-0.1], "text": "so 1",
         "sentence_index": 0, "part": "reasoning", "start_byte": 0, "end_byte": 4,
-        "sentence_class": "shared", "segmenter": "none",
+        "sentence_class": "common", "segmenter": "none",
     }  # fmt: skip

@@ -76,10 +76,15 @@ def good_rows() -> Rows:
     sampled = {"token_ids": [1, 2, 3], "logprobs": [-0.1, -0.2, -0.3], "finish_reason": "stop"}
     cut = {**sampled, "finish_reason": "length"}
     lengths = {"n_teacher_tokens": 3, "n_student_tokens": 3}
-    selected = {"is_selected": True, "is_random_control": True, "decision": "selected"}
+    selected = {
+        "is_selected": True,
+        "is_random_control": True,
+        "is_longest_control": True,
+        "decision": "selected",
+    }
     counts = {
         "n_sentences": 2, "n_teacher_sentences": 1, "n_student_sentences": 0,
-        "n_shared_sentences": 1,
+        "n_common_sentences": 1,
     }  # fmt: skip
     continued = range(0, N - 1, 2)
     too_long = {"broken_rules": [{"rule": "hit_max_tokens", "evidence": "3 tokens"}]}
@@ -111,7 +116,7 @@ def good_rows() -> Rows:
         "sentence_provenance": [
             {"response_id": f"r{i}", "sentence_index": index, "start_byte": 6 * index,
              "end_byte": 6 * index + 6, "sentence_class": kind}
-            for i in kept for index, kind in enumerate(("teacher", "shared"))
+            for i in kept for index, kind in enumerate(("teacher", "common"))
         ],
         "response_provenance": [
             {"response_id": f"r{i}", **about(i), **counts, **lengths} for i in kept

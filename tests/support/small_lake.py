@@ -91,7 +91,7 @@ def _responses(lake: Lake, q1: Row, q2: Row) -> None:
         },
         "rejected_responses": {"low/drop-02": [r3 | {"broken_rules": broken}]},
         "sentence_provenance": {
-            "low/drop-01": [*sentences("r1", "teacher", "shared"),
+            "low/drop-01": [*sentences("r1", "teacher", "common"),
                             *sentences("r2", "student", "unscored")],
             "high/drop-02": sentences("r4", "teacher", "student"),
         },
@@ -109,7 +109,7 @@ def _responses(lake: Lake, q1: Row, q2: Row) -> None:
 def sentences(response_id: str, reasoning: str, answer: str) -> list[Row]:
     """The two sentences of TEXT with their classes."""
     probabilities = {
-        "teacher": (0.9, 0.3), "student": (0.2, 0.6), "shared": (0.5, 0.5), "unscored": (None, None)
+        "teacher": (0.9, 0.3), "student": (0.2, 0.6), "common": (0.5, 0.5), "unscored": (None, None)
     }  # fmt: skip
     start, size = len(b"<think>\n"), len(REASONING.encode())
     spans = [(start, start + size), (len(TEXT.encode()) - len(b"It is 2."), len(TEXT.encode()))]
@@ -129,23 +129,23 @@ def provenance(response_id: str, n_teacher: int, n_student: int) -> Row:
     """Counts of a response of two sentences."""
     return {
         "response_id": response_id, "n_sentences": 2, "n_teacher_sentences": n_teacher,
-        "n_student_sentences": n_student, "n_shared_sentences": 2 - n_teacher - n_student,
+        "n_student_sentences": n_student, "n_common_sentences": 2 - n_teacher - n_student,
     }  # fmt: skip
 
 
 def _samples(lake: Lake, q1: Row, q2: Row) -> None:
     """What was chosen, rolled out, continued and mixed."""
     r1 = q1 | provenance("r1", 1, 0) | DROP_01 | {
-        "policy": "divergence", "rank": 1, "score": 0.5, "is_selected": True,
+        "policy": "divergence_share", "rank": 1, "score": 0.5, "is_selected": True,
         "decision": "selected", "n_student_tokens": 30,
     }  # fmt: skip
     r2 = q1 | provenance("r2", 0, 1) | DROP_01 | {
-        "policy": "divergence", "rank": 2, "score": 0.0, "n_student_tokens": 20,
+        "policy": "divergence_share", "rank": 2, "score": 0.0, "n_student_tokens": 20,
         "decision": "over_answers_per_question",
     }  # fmt: skip
     r4 = q2 | provenance("r4", 1, 1) | DROP_02 | {
-        "policy": "divergence", "rank": 1, "score": 0.5, "decision": "over_domain_quota",
-        "is_random_control": True, "n_student_tokens": 10,
+        "policy": "divergence_share", "rank": 1, "score": 0.5, "decision": "over_domain_quota",
+        "is_random_control": True, "is_longest_control": False, "n_student_tokens": 10,
     }  # fmt: skip
     for temperature, rows in {"low": [r1, r2], "high": [r4]}.items():
         place = {"temperature": temperature}

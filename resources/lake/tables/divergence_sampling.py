@@ -33,7 +33,7 @@ SENTENCE_PROVENANCE = schema(
     ("n_student_tokens", pa.int32(), "student tokens in the sentence"),
     ("p_teacher", pa.float32(), "geometric mean of the teacher's token probabilities", True),
     ("p_student", pa.float32(), "geometric mean of the student's token probabilities", True),
-    ("sentence_class", pa.string(), "teacher, student, shared or unscored (no token on one side)"),
+    ("sentence_class", pa.string(), "teacher, student, common or unscored (no token on one side)"),
     ("segmenter", pa.string(), "name and version of what cut the text into sentences"),
 )
 
@@ -51,7 +51,7 @@ BOOSTED_SENTENCES = schema(
         "geometric mean of the distilled model's token probabilities",
         True,
     ),
-    ("sentence_class", pa.string(), "teacher, student, shared, boosted or unscored"),
+    ("sentence_class", pa.string(), "teacher, student, common, boosted or unscored"),
 )  # fmt: skip
 
 RESPONSE_PROVENANCE = schema(
@@ -69,11 +69,11 @@ RESPONSE_PROVENANCE = schema(
     ("n_sentences", pa.int32(), "sentences with tokens on both sides"),
     ("n_teacher_sentences", pa.int32(), "sentences with p_teacher far above p_student"),
     ("n_student_sentences", pa.int32(), "sentences with p_student far above p_teacher"),
-    ("n_shared_sentences", pa.int32(), "all other scored sentences"),
+    ("n_common_sentences", pa.int32(), "all other scored sentences"),
     ("teacher_sentence_share", pa.float32(), "n_teacher_sentences / n_sentences"),
     ("n_teacher_sentence_tokens", pa.int32(), "student tokens in Teacher Sentences"),
     ("n_student_sentence_tokens", pa.int32(), "student tokens in Student Sentences"),
-    ("n_shared_sentence_tokens", pa.int32(), "student tokens in Shared Sentences"),
+    ("n_common_sentence_tokens", pa.int32(), "student tokens in Common Sentences"),
     ("p_teacher", pa.float32(), "geometric mean of the teacher's token probabilities"),
     ("p_student", pa.float32(), "geometric mean of the student's token probabilities"),
     ("mean_student_rank", pa.float32(), "mean rank of the tokens under the base student"),
@@ -99,6 +99,7 @@ DIVERGENCE_CANDIDATES = schema(
         "too_long_for_budget",
     ),
     ("is_random_control", pa.bool_(), "drawn at random under the same token budget"),
+    ("is_longest_control", pa.bool_(), "the longest answers under the same token budget"),
 )
 
 DIVERGENCE_SAMPLE = schema(

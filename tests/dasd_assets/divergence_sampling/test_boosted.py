@@ -12,6 +12,7 @@ import pytest
 from dasd_assets.divergence_sampling.boosted import boosted, boosted_sentences
 from dasd_assets.divergence_sampling.provenance import sentence_provenance
 from dasd_assets.divergence_sampling.sentences import segmenter_named
+from dasd_assets.profile.divergence_sampling import RatioRule
 from formats.student_text import student_text
 from resources.lake.table import ContractError
 from resources.lake.tables.divergence_sampling import (
@@ -21,7 +22,7 @@ from resources.lake.tables.divergence_sampling import (
 )
 from resources.lake.tables.response_filtering import FILTERED_RESPONSES
 
-RATIO = 2.0
+RULE = RatioRule()
 RULES = segmenter_named("reasoning-rules")
 STARTS = [8, 13, 18, 23, 38]
 """First bytes of "One. ", "Two. ", "Six. ", "Ten." and of the answer "3"."""
@@ -36,7 +37,7 @@ def test_far_from_both_is_boosted_above_and_below() -> None:
         (0.2, 0.3, 0.0, True),
     ]  # fmt: skip
     p_teacher, p_student, p_distilled, expected = zip(*cases, strict=True)
-    found = boosted(np.array(p_teacher), np.array(p_student), np.array(p_distilled), RATIO)
+    found = boosted(np.array(p_teacher), np.array(p_student), np.array(p_distilled), RULE)
     assert found.tolist() == list(expected)
 
 
@@ -67,11 +68,11 @@ def scores(probabilities: list[float], n: int = 2) -> pa.Table:
     return pa.Table.from_pylist(rows, STUDENT_SCORES)
 
 
-def before(min_probability_ratio: float = RATIO) -> pa.Table:
-    """Provenance under the base student: shared, shared, teacher, student, unscored."""
+def before() -> pa.Table:
+    """Provenance under the base student: common, common, teacher, student, unscored."""
     blocks = sentence_provenance(
         filtered().to_batches(), scores([0.2, 0.3, 0.1, 0.9, 0.5]).to_batches(),
-        min_probability_ratio, RULES,
+        RULE, RULES,
     )  # fmt: skip
     return pa.Table.from_batches([block.sentences for block in blocks], SENTENCE_PROVENANCE)
 
@@ -80,11 +81,11 @@ def test_sentences_are_judged_a_third_time() -> None:
     provenance = before()
     batches = boosted_sentences(
         provenance, filtered().to_batches(1), scores([0.9, 0.3, 0.9, 0.1, 0.9]).to_batches(),
-        RATIO, RULES,
+        RULE, RULES,
     )  # fmt: skip
     table = pa.Table.from_batches(list(batches), BOOSTED_SENTENCES)
     assert table["sentence_class"].to_pylist() == 2 * [
-        "boosted", "shared", "teacher", "student", "unscored",
+        "boosted", "common", "teacher", "student", "unscored",
     ]  # fmt: skip
     assert table["p_distilled"].to_pylist() == pytest.approx(2 * [0.9, 0.3, 0.9, 0.1, 0.9])
     for name in BOOSTED_SENTENCES.names[:-2]:
@@ -103,6 +104,6 @@ def test_sentences_that_were_cut_otherwise_are_an_error(change: str) -> None:
     with pytest.raises(ContractError, match="materialize it again"):
         list(
             boosted_sentences(
-                provenance, filtered().to_batches(), scores([0.5] * 5).to_batches(), RATIO, RULES
+                provenance, filtered().to_batches(), scores([0.5] * 5).to_batches(), RULE, RULES
             )
         )

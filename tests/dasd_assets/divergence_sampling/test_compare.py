@@ -36,7 +36,7 @@ def test_every_choice_is_what_selecting_with_that_policy_gives() -> None:
         assert choice.class_shares == pytest.approx(
             {
                 name: sum(row[f"n_{name}_sentences"] for row in rows) / n_sentences
-                for name in ("teacher", "shared", "student")
+                for name in ("teacher", "common", "student")
             }
         )
         assert choice.domain_shares["math"] == pytest.approx(math_tokens / n_tokens)

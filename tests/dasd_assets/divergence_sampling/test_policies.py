@@ -21,7 +21,7 @@ RESPONSES = pa.table(
         "n_teacher_sentences": pa.array([7, 9, 10], pa.int32()),
         "n_teacher_sentence_tokens": pa.array([80, 30, 70], pa.int32()),
         "n_student_sentence_tokens": pa.array([10, 60, 0], pa.int32()),
-        "n_shared_sentence_tokens": pa.array([10, 0, 30], pa.int32()),
+        "n_common_sentence_tokens": pa.array([10, 0, 30], pa.int32()),
         "n_student_tokens": pa.array([300, 100, 200], pa.int32()),
         "p_teacher": pa.array([0.5, 0.25, 0.75], pa.float32()),
         "p_student": pa.array([0.5, 0.75, 0.0], pa.float32()),
@@ -43,7 +43,7 @@ def test_the_documentation_has_all_of_them() -> None:
 @pytest.mark.parametrize(
     ("policy", "best_first"),
     [
-        ("divergence", "bca"),
+        ("divergence_share", "bca"),
         ("divergence_count", "cba"),
         ("divergence_tokens", "acb"),
         ("longest", "acb"),
@@ -60,7 +60,7 @@ def test_higher_is_better(policy: str, best_first: str) -> None:
 
 def test_the_token_weighted_share_is_of_the_tokens_in_scored_sentences() -> None:
     assert POLICIES["divergence_tokens"](RESPONSES, 0) == pytest.approx([0.8, 1 / 3, 0.7])
-    none_scored = {f"n_{kind}_sentence_tokens": [0] for kind in ("teacher", "student", "shared")}
+    none_scored = {f"n_{kind}_sentence_tokens": [0] for kind in ("teacher", "student", "common")}
     assert POLICIES["divergence_tokens"](pa.table(none_scored), 0).tolist() == [0.0]
 
 

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from dasd_assets.divergence_sampling.provenance import (
     FILTERED_COLUMNS,
@@ -21,6 +22,7 @@ from dasd_assets.divergence_sampling.provenance import (
     sentence_provenance,
 )
 from dasd_assets.divergence_sampling.reasoning_segmenter import ReasoningSegmenter
+from dasd_assets.profile.divergence_sampling import ClassRule, DifferenceRule, RatioRule
 from formats.student_text import student_text
 from resources.lake.table import ContractError
 from resources.lake.tables.divergence_sampling import (
@@ -30,7 +32,8 @@ from resources.lake.tables.divergence_sampling import (
 )
 from resources.lake.tables.response_filtering import FILTERED_RESPONSES
 
-RATIO = 2.0
+RULES: dict[str, ClassRule] = {"difference": DifferenceRule(), "ratio": RatioRule()}
+DEFAULT = RULES["difference"]
 SEGMENTER = ReasoningSegmenter()
 WORDS = ["We", "add", "naïve", "3.5", "so.", "No!", "数。", "😀", "is\n", "e.g.", "```\nx\n```\n"]
 
@@ -101,12 +104,12 @@ class Result:
     responses: pa.Table
 
 
-def run(filtered: pa.Table, scores: pa.Table) -> Result:
+def run(filtered: pa.Table, scores: pa.Table, rule: ClassRule = DEFAULT) -> Result:
     blocks = list(
         sentence_provenance(
             filtered.select(FILTERED_COLUMNS).to_batches(),
             scores.select(SCORE_COLUMNS).to_batches(),
-            RATIO,
+            rule,
             SEGMENTER,
         )
     )
@@ -122,9 +125,12 @@ def cut_at(table: pa.Table, *rows: int) -> pa.Table:
     return pa.concat_tables([table.slice(a, b - a) for a, b in pairwise(edges)])
 
 
-def two_sentences(teacher: Tokens, student: Tokens) -> list[dict[str, Any]]:
+def two_sentences(
+    teacher: Tokens, student: Tokens, rule: ClassRule = DEFAULT
+) -> list[dict[str, Any]]:
     """Provenance of the reasoning "One. Two." and the answer "3"."""
-    result = run(*tables([filtered_row("r", "One. Two.", "3", teacher)], [score_row("r", student)]))
+    rows = tables([filtered_row("r", "One. Two.", "3", teacher)], [score_row("r", student)])
+    result = run(*rows, rule)
     return result.sentences.to_pylist()
 
 
@@ -141,7 +147,14 @@ def cut_slowly(row: dict[str, Any]) -> list[tuple[str, int, int]]:
     return cut
 
 
-def oracle(filtered: pa.Table, scores: pa.Table) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def far_above(rule: str, one: float, other: float) -> bool:
+    """The defaults of both rules, as they are written in the papers."""
+    return one - other > 0.1 if rule == "difference" else one >= 2 * other
+
+
+def oracle(
+    filtered: pa.Table, scores: pa.Table, rule: str
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Token by token, sentence by sentence."""
     by_id = {row["response_id"]: row for row in scores.to_pylist()}
     sentences, responses = [], {}
@@ -149,7 +162,7 @@ def oracle(filtered: pa.Table, scores: pa.Table) -> tuple[list[dict[str, Any]], 
         score = by_id[row["response_id"]]
         classes = []
         everything: dict[str, list[float]] = {"t": [], "s": [], "rank": []}
-        n_tokens = dict.fromkeys(("teacher", "student", "shared", "unscored"), 0)
+        n_tokens = dict.fromkeys(("teacher", "student", "common", "unscored"), 0)
         for index, (part, start_byte, end_byte) in enumerate(cut_slowly(row)):
             inside = range(start_byte, end_byte)
             teacher = [
@@ -170,12 +183,12 @@ def oracle(filtered: pa.Table, scores: pa.Table) -> tuple[list[dict[str, Any]], 
             p_student = math.exp(sum(student) / len(student)) if student else None
             if p_teacher is None or p_student is None:
                 kind = "unscored"
-            elif p_teacher >= RATIO * p_student:
+            elif far_above(rule, p_teacher, p_student):
                 kind = "teacher"
-            elif p_student >= RATIO * p_teacher:
+            elif far_above(rule, p_student, p_teacher):
                 kind = "student"
             else:
-                kind = "shared"
+                kind = "common"
             classes.append(kind)
             everything["t"] += teacher
             everything["s"] += student
@@ -195,27 +208,28 @@ def oracle(filtered: pa.Table, scores: pa.Table) -> tuple[list[dict[str, Any]], 
         responses[row["response_id"]] = {
             "n_sentences": n_scored,
             **{f"n_{kind}_sentences": classes.count(kind)
-               for kind in ("teacher", "student", "shared")},
+               for kind in ("teacher", "student", "common")},
             "teacher_sentence_share": classes.count("teacher") / max(n_scored, 1),
             "p_teacher": math.exp(np.mean(everything["t"])),
             "p_student": math.exp(np.mean(everything["s"])),
             "mean_student_rank": float(np.mean(everything["rank"])),
             "mean_clipped_student_rank": float(np.mean([min(r, 100) for r in everything["rank"]])),
             **{f"n_{kind}_sentence_tokens": n_tokens[kind]
-               for kind in ("teacher", "student", "shared")},
+               for kind in ("teacher", "student", "common")},
         }  # fmt: skip
     return sentences, responses
 
 
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("seed", range(8))
-def test_agrees_with_the_oracle(seed: int) -> None:
+def test_agrees_with_the_oracle(seed: int, rule: str) -> None:
     filtered, scores = random_rows(20, seed)
-    result = run(cut_at(filtered, 7, 13), cut_at(scores, 2, 13, 14))
+    result = run(cut_at(filtered, 7, 13), cut_at(scores, 2, 13, 14), RULES[rule])
     assert result.sentences.schema.equals(SENTENCE_PROVENANCE, check_metadata=True)
     assert result.responses.schema.equals(RESPONSE_PROVENANCE, check_metadata=True)
-    sentences, responses = oracle(filtered, scores)
+    sentences, responses = oracle(filtered, scores, rule)
     assert {row["sentence_class"] for row in sentences} == {
-        "teacher", "student", "shared", "unscored",
+        "teacher", "student", "common", "unscored",
     }  # fmt: skip
     assert result.sentences.num_rows == len(sentences)
     for row, expected in zip(result.sentences.to_pylist(), sentences, strict=True):
@@ -266,7 +280,7 @@ def test_rows_are_asked_for_as_they_are_needed() -> None:
             yield batch
 
     blocks = sentence_provenance(
-        counted(), scores.select(SCORE_COLUMNS).to_batches(), RATIO, SEGMENTER
+        counted(), scores.select(SCORE_COLUMNS).to_batches(), DEFAULT, SEGMENTER
     )
     for n_read in (1, 2, 3):
         assert next(blocks).responses.num_rows == 1
@@ -296,7 +310,7 @@ def test_a_sentence_split_into_its_tokens_has_their_log_sum() -> None:
     batches = filtered.select(FILTERED_COLUMNS).to_batches()
     scored = scores.select(SCORE_COLUMNS).to_batches()
     fine = pa.Table.from_batches(
-        block.sentences for block in sentence_provenance(batches, scored, RATIO, EveryCharacter())
+        block.sentences for block in sentence_provenance(batches, scored, DEFAULT, EveryCharacter())
     ).to_pylist()
     for row in run(filtered, scores).sentences.to_pylist():
         inside = [
@@ -335,11 +349,29 @@ def test_template_tokens_belong_to_no_sentence_even_if_they_have_a_place() -> No
 
 @pytest.mark.parametrize(
     ("gap", "kind"),
-    [(0.6932, "teacher"), (0.6931, "shared"), (-0.6931, "shared"), (-0.6932, "student")],
+    [(0.6932, "teacher"), (0.6931, "common"), (-0.6931, "common"), (-0.6932, "student")],
 )
 def test_classes_at_the_ratio(gap: float, kind: str) -> None:
-    rows = two_sentences(Tokens([8], [-1.0 + gap / 2]), Tokens([8], [-1.0 - gap / 2]))
-    assert rows[0]["sentence_class"] == kind
+    sides = Tokens([8], [-1.0 + gap / 2]), Tokens([8], [-1.0 - gap / 2])
+    assert two_sentences(*sides, RULES["ratio"])[0]["sentence_class"] == kind
+
+
+@pytest.mark.parametrize(
+    ("p_teacher", "p_student", "kind"),
+    [
+        (0.6001, 0.5, "teacher"), (0.5999, 0.5, "common"), (0.5, 0.5999, "common"),
+        (0.5, 0.6001, "student"), (0.1, 0.01, "common"), (0.999, 0.89, "teacher"),
+    ],
+)  # fmt: skip
+def test_classes_at_beta(p_teacher: float, p_student: float, kind: str) -> None:
+    sides = (Tokens([8], [math.log(p)]) for p in (p_teacher, p_student))
+    assert two_sentences(*sides)[0]["sentence_class"] == kind
+
+
+@pytest.mark.parametrize("beta", [0.0, 1.0, -0.1])
+def test_a_beta_that_is_no_difference_of_probabilities_is_refused(beta: float) -> None:
+    with pytest.raises(ValidationError, match="beta"):
+        DifferenceRule(beta=beta)
 
 
 def test_a_logprob_rounded_above_zero_is_no_probability_above_one() -> None:
@@ -447,7 +479,7 @@ def test_a_segmenter_that_loses_bytes_is_an_error(ends: list[int]) -> None:
         [score_row(name, tokens) for name in "ar"],
     )
     with pytest.raises(ContractError, match="response r: segmenter broken 1 loses or repeats"):
-        list(sentence_provenance(filtered.to_batches(), scores.to_batches(), RATIO, Broken()))
+        list(sentence_provenance(filtered.to_batches(), scores.to_batches(), DEFAULT, Broken()))
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from dasd_assets.divergence_sampling.quotas import (
     filled,
     fitting,
     length_strata,
+    place_in_question,
     shared_out,
-    within,
 )
 
 ANY_SPEED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -104,9 +104,7 @@ def test_strata_of_different_lengths_hold_as_many_each() -> None:
     assert length_strata(np.array([7, 7, 7]), 4).tolist() == [1, 1, 1]
 
 
-def test_the_first_k_of_every_question_in_their_order() -> None:
+def test_places_count_the_rows_of_a_question_in_their_order() -> None:
     questions = np.array([1, 1, 2, 1, 2])
-    assert within(np.array([3, 0, 1, 4, 2]), questions, 2).tolist() == [
-        True, True, False, True, True,
-    ]  # fmt: skip
-    assert within(np.array([], np.int64), questions, 2).tolist() == []
+    assert place_in_question(np.array([3, 0, 1, 4, 2]), questions).tolist() == [0, 1, 2, 0, 1]
+    assert place_in_question(np.array([], np.int64), questions).tolist() == []

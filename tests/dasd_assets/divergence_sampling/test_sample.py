@@ -106,6 +106,7 @@ def test_the_summary_reports_what_a_budget_could_not_be_spent_on() -> None:
     assert summary(candidates, settings, "low") == {
         "candidates": 60, "budget_tokens": 10**9, "left_of_budget": 10**9 - n_tokens,
         "selected_tokens": n_tokens, "random_control_tokens": n_tokens,
+        "longest_control_tokens": n_tokens,
         "decisions": {"selected": 60}, "empty_strata": 0,
     }  # fmt: skip
     rows = [{**row, "n_student_tokens": 7} for row in ROWS]

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from support.candidates import candidate, candidate_rows, candidate_table
 
 from dasd_assets.divergence_sampling.policies import POLICIES
@@ -25,8 +26,15 @@ LONGEST = 5 * 39 + 2
 
 
 def run(rows: list[dict[str, Any]], seed: int = 0, **changes: Any) -> list[dict[str, Any]]:
+    """Select from rows; by share, one answer a question, all questions alike, unless changed."""
+    changes = {
+        "policy": "divergence_share", "best_of_question": False, "max_answers_per_question": 1,
+        **changes,
+    }  # fmt: skip
     if "budget_tokens" not in changes:
         changes = {"budget_samples": 30, **changes}
+    if shares := changes.pop("domain_shares", None):
+        changes["domain_shares"] = {"low": shares}
     for budget in {"budget_samples", "budget_tokens"} & set(changes):
         changes[budget] = {"low": changes[budget]}
     settings = DivergenceSampling.model_validate(changes)
@@ -39,8 +47,8 @@ def selected(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [row for row in rows if row["is_selected"]]
 
 
-def control(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [row for row in rows if row["is_random_control"]]
+def control(rows: list[dict[str, Any]], name: str = "random") -> list[dict[str, Any]]:
+    return [row for row in rows if row[f"is_{name}_control"]]
 
 
 def tokens(rows: list[dict[str, Any]]) -> int:
@@ -172,6 +180,67 @@ def test_every_decision_has_its_reason() -> None:
     }  # fmt: skip
 
 
+def best_first(rows: list[dict[str, Any]], **changes: Any) -> list[dict[str, Any]]:
+    """As the profile's defaults have it, of one domain."""
+    defaults = {"policy": "divergence_count", "best_of_question": True}
+    return run(rows, **{**defaults, "max_answers_per_question": None, **changes})
+
+
+def counted(question: str, *n_teacher: int) -> list[dict[str, Any]]:
+    """Answers to one question with so many Teacher Sentences each."""
+    rng = random.Random(0)
+    return [
+        {**candidate(0, 0, "math", rng), "response_id": f"{question}{n}", "question_id": question,
+         "n_teacher_sentences": n, "n_student_tokens": 10}
+        for n in n_teacher
+    ]  # fmt: skip
+
+
+def test_the_best_answer_to_each_question_comes_before_the_second_best_to_any() -> None:
+    rows = [*counted("a", 9, 8, 7), *counted("b", 3, 2), *counted("c", 6, 1)]
+    by_size = [
+        sorted(row["response_id"] for row in selected(best_first(rows, budget_samples=n)))
+        for n in range(1, 8)
+    ]
+    # Of fewer answers than questions, the questions whose best answer has most.
+    assert by_size[:3] == [["a9"], ["a9", "c6"], ["a9", "b3", "c6"]]
+    # Then second answers while the budget lasts, then third ones.
+    assert by_size[3] == ["a8", "a9", "b3", "c6"]
+    assert by_size[5] == ["a8", "a9", "b2", "b3", "c1", "c6"]
+    assert by_size[6] == sorted(row["response_id"] for row in rows)
+    assert [row["rank"] for row in best_first(rows)] == [1, 4, 7, 3, 5, 2, 6]
+    # All questions alike, the best answers are all to one of them.
+    alike = selected(best_first(rows, budget_samples=3, best_of_question=False))
+    assert {row["question_id"] for row in alike} == {"a"}
+
+
+def test_a_budget_beyond_all_answers_takes_them_all_and_one_answer_a_question_works() -> None:
+    rows = [*counted("a", 9, 8), *counted("b", 3), *counted("c", 6)]
+    assert len(selected(best_first(rows, budget_samples=99))) == 4
+    only_one = best_first([*counted("a", 2), *counted("b", 3)], budget_samples=1)
+    assert [row["response_id"] for row in selected(only_one)] == ["b3"]
+
+
+def test_the_longest_control_takes_the_longest_answer_to_each_question() -> None:
+    rows = [{**row, "n_student_tokens": 10 + 3 * row["n_teacher_sentences"] % 8}
+            for row in [*counted("a", 1, 2, 3), *counted("b", 4, 5, 6)]]  # fmt: skip
+    found = best_first(rows, budget_samples=6)
+    assert {row["response_id"] for row in control(found, "longest")} == {
+        row["response_id"] for row in rows
+    }
+    found = best_first(rows, budget_tokens=30)
+    longest = control(found, "longest")
+    assert tokens(longest) <= tokens(selected(found)) <= 30
+    for row in longest:
+        same = [one["n_student_tokens"] for one in rows if one["question_id"] == row["question_id"]]
+        assert row["n_student_tokens"] == max(same) or tokens(longest) + max(same) > 30
+
+
+def test_shares_of_a_temperature_that_are_not_one_together_are_refused() -> None:
+    with pytest.raises(ValidationError, match=r"the shares of low are 0\.9 together"):
+        run(candidate_rows(), domain_shares={"math": 0.5, "code": 0.4})
+
+
 def test_ties_do_not_depend_on_the_order_of_rows() -> None:
     rows = [{**row, "teacher_sentence_share": 0.5} for row in candidate_rows()]
     names = {row["response_id"] for row in selected(run(rows))}
@@ -179,27 +248,28 @@ def test_ties_do_not_depend_on_the_order_of_rows() -> None:
     assert names != {row["response_id"] for row in selected(run(rows, seed=1))}
 
 
+@pytest.mark.parametrize("name", ["random", "longest"])
 @pytest.mark.parametrize("n_strata", [1, 4])
 @pytest.mark.parametrize("budget", [{"budget_samples": 60}, {"budget_tokens": 6_000}])
 @pytest.mark.parametrize("policy", POLICIES)
-def test_the_random_control_has_the_tokens_of_the_selection(
-    policy: str, budget: dict[str, int], n_strata: int
+def test_each_control_has_the_tokens_of_the_selection(
+    policy: str, budget: dict[str, int], n_strata: int, name: str
 ) -> None:
     rows = run(candidate_rows(600), policy=policy, length_strata=n_strata, **budget)
-    assert most_per_question(control(rows)) == 1
+    assert most_per_question(control(rows, name)) == 1
     for domain in ("math", "code"):
         mine = of(rows, domain)
         spent = tokens(selected(mine))
         # Of a question without an answer in the control, either answer would not have fitted.
-        drawn = {row["question_id"] for row in control(mine)}
+        drawn = {row["question_id"] for row in control(mine, name)}
         longer: Counter[str] = Counter()
         for row in mine:
             longer[row["question_id"]] = max(longer[row["question_id"]], row["n_student_tokens"])
         too_long = min(n for question, n in longer.items() if question not in drawn)
-        assert 0 <= spent - tokens(control(mine)) < too_long
+        assert 0 <= spent - tokens(control(mine, name)) < too_long
 
 
-@pytest.mark.parametrize("policy", ["divergence", "longest", "rank_surprisal_ratio"])
+@pytest.mark.parametrize("policy", ["divergence_share", "longest", "rank_surprisal_ratio"])
 def test_the_random_control_is_as_long_as_the_selection_in_every_stratum(policy: str) -> None:
     rows = run(candidate_rows(3_000), policy=policy, length_strata=4, budget_samples=600)
     for domain in ("math", "code"):
@@ -213,7 +283,7 @@ def test_the_random_control_is_a_draw_of_its_own() -> None:
         rows = candidate_rows(2_000, answers=1)
         if tie:
             rows = [{**row, "teacher_sentence_share": 0.5} for row in rows]
-        rows = run(rows, policy="divergence" if tie else "random", budget_samples=1_000)
+        rows = run(rows, policy="divergence_share" if tie else "random", budget_samples=1_000)
         both = [row for row in selected(rows) if row["is_random_control"]]
         assert 0.4 < len(both) / 1_000 < 0.6
 
@@ -238,14 +308,18 @@ def test_a_budget_below_the_shortest_answer_takes_nothing() -> None:
 def test_nothing_to_choose_from_and_unknown_domains_are_errors() -> None:
     with pytest.raises(ContractError, match="no filtered responses"):
         run([])
-    with pytest.raises(ContractError, match="names physics, but there are only responses of code"):
+    with pytest.raises(
+        ContractError, match="low names physics, but there are only responses of code"
+    ):
         run(candidate_rows(), domain_shares={"physics": 1.0})
     rows = candidate_rows()
     with pytest.raises(ContractError, match=r"1 response\(s\).*r7 in the shards drop-1, drop-9"):
         run([*rows, {**rows[7], "question_shard": "drop-9"}])
 
 
-@pytest.mark.parametrize("policy", ["divergence", "rank_surprisal_ratio", "teacher_likelihood"])
+@pytest.mark.parametrize(
+    "policy", ["divergence_share", "rank_surprisal_ratio", "teacher_likelihood"]
+)
 def test_a_score_that_is_not_finite_is_an_error_that_names_the_response(policy: str) -> None:
     rows = candidate_rows()
     broken = dict.fromkeys(
@@ -267,10 +341,13 @@ def selections(draw: st.DrawFn) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     there = sorted({row["domain"] for row in rows})
     settings = {
         "policy": draw(st.sampled_from(sorted(POLICIES))),
-        "max_answers_per_question": draw(st.integers(1, 4)),
+        "best_of_question": draw(st.booleans()),
+        "max_answers_per_question": draw(st.none() | st.integers(1, 4)),
         "length_strata": draw(st.integers(1, 5)),
         "domain_shares": draw(
-            st.none() | st.dictionaries(st.sampled_from(there), st.floats(0, 1), min_size=1)
+            st.none()
+            | st.sampled_from(there).map(lambda name: {name: 1.0})
+            | st.just({name: 1 / len(there) for name in there})
         ),
         draw(st.sampled_from(["budget_samples", "budget_tokens"])): draw(
             st.integers(1, 50) | st.integers(1, 5_000)
@@ -292,7 +369,7 @@ def test_properties(
     assert {row["decision"] for row in rows} <= set(DECISIONS)
     assert all(row["is_selected"] == (row["decision"] == "selected") for row in rows)
     # The budget is never exceeded; in samples, it is met as far as there are samples.
-    k = settings["max_answers_per_question"]
+    k = settings["max_answers_per_question"] or len(rows)
     by_question = Counter(row["question_id"] for row in rows)
     if "budget_samples" in settings:
         available = sum(min(k, n) for n in by_question.values())
@@ -303,8 +380,11 @@ def test_properties(
     # At most k answers, in the selection and in the control; and no more tokens in the control.
     assert most_per_question(chosen) <= k
     assert most_per_question(drawn) <= k
+    longest = control(rows, "longest")
+    assert most_per_question(longest) <= k
     for domain in {row["domain"] for row in rows}:
         assert tokens(of(drawn, domain)) <= tokens(of(chosen, domain))
+        assert tokens(of(longest, domain)) <= tokens(of(chosen, domain))
     # Neither the order of the rows nor the shards they came in change anything.
     shuffled = shuffling.sample(given_rows, len(given_rows))
     shards = [row["question_shard"] for row in shuffled]

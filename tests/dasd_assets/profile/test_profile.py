@@ -94,7 +94,7 @@ OPENAI = {"kind": "openai", "base_url": "http://127.0.0.1:8000/v1", "served_mode
         ({"teacher": None}, "teacher: required, but missing"),
         ({"teacher_responses__top_p": 1.5}, r"teacher_responses\.top_p: .*found 1\.5"),
         ({"evaluation__temperature": 0.001}, r"at least 0\.01: vLLM would .*; found 0\.001"),
-        ({"divergence_sampling__policy": "best"}, "policy: .*'divergence'.*found 'best'"),
+        ({"divergence_sampling__policy": "best"}, "policy: .*'divergence_count'.*found 'best'"),
         ({"evaluation__benchmarks__math": {"path": "x", "max_tokens": 9, "k": 1}},
          r"evaluation\.benchmarks\.math\.k: unknown key\. Allowed here: before, files, format"),
         ({"teacher_responses__samples_per_question": {"low": 1}}, "must name the same partitions"),

@@ -49,7 +49,7 @@ def test_the_companion_has_tokens_logprobs_and_sentences_of_what_was_chosen(lake
     assert (row["response_id"], row["response_text"]) == ("r1", TEXT)
     assert (row["token_ids"], row["logprobs"]) == ([1, 2, 3], [-0.5] * 3)
     assert row["temperature"] == pytest.approx(0.6)
-    assert [s["sentence_class"] for s in row["sentences"]] == ["teacher", "shared"]
+    assert [s["sentence_class"] for s in row["sentences"]] == ["teacher", "common"]
     assert [s["p_teacher"] for s in row["sentences"]] == pytest.approx([0.9, 0.5])
     spans = [TEXT.encode()[s["start_byte"] : s["end_byte"]] for s in row["sentences"]]
     assert [span.decode() for span in spans] == [REASONING, "It is 2."]
@@ -71,7 +71,7 @@ def test_a_response_without_its_sentences_is_an_error(lake: Lake) -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
 def test_sentences_of_a_response_may_be_in_several_batches(size: int) -> None:
-    rows = [row for n in range(4) for row in sentences(f"r{n}", "teacher", "shared")]
+    rows = [row for n in range(4) for row in sentences(f"r{n}", "teacher", "common")]
     rows.insert(3, {**rows[3], "end_byte": 7})
     table = filled("sentence_provenance", *rows)
     lists = pa.Table.from_batches(

@@ -25,12 +25,12 @@ STEPS = [
     FunnelStep("teacher responses", "low", 1_200),
     FunnelStep("filtered responses", "low", 900, {"repetition": 300}),
 ]
-SHARES = {"teacher": np.array([0.5, 0.0]), "shared": np.array([0.5, 1.0]), "student": np.zeros(2)}
+SHARES = {"teacher": np.array([0.5, 0.0]), "common": np.array([0.5, 1.0]), "student": np.zeros(2)}
 ALONG = [
     {"sentence_class": "teacher", "p_teacher": 0.9, "p_student": 0.3},
     {"sentence_class": "unscored", "p_teacher": None, "p_student": None},
     {"sentence_class": "student", "p_teacher": 0.2, "p_student": 0.6},
-    {"sentence_class": "shared", "p_teacher": 0.5, "p_student": 0.5},
+    {"sentence_class": "common", "p_teacher": 0.5, "p_student": 0.5},
 ]
 
 FIGURES = {
@@ -70,8 +70,8 @@ def test_svg_is_well_formed_small_repeatable_and_follows_the_page(name: str) -> 
     ("name", "expected"),
     [
         ("likelihood", {"low", "high", "density"}),
-        ("classes", {"teacher", "shared", "student"}),
-        ("along", {"p_T (discs)", "p_S (rings)", "teacher", "student", "shared"}),
+        ("classes", {"teacher", "common", "student"}),
+        ("along", {"p_T (discs)", "p_S (rings)", "teacher", "student", "common"}),
         ("filters", {"math · no reasoning", "low"}),
         ("curves", {"low temperature", "dasd", "loss"}),
         ("bars", {"base", "dasd", "math", "overall"}),

@@ -60,7 +60,7 @@ def test_lengths_by_temperature_and_checkpoint(warehouse: DuckDBPyConnection) ->
 def test_candidates_are_split_by_what_became_of_them(warehouse: DuckDBPyConnection) -> None:
     low = picture_data.candidates(warehouse, "low", "n_student_tokens")
     assert {name: sorted(values) for name, values in low.items()} == {
-        "all": [20, 30], "selected": [30], "random control": []
+        "all": [20, 30], "selected": [30], "random control": [], "longest control": [],
     }  # fmt: skip
     high = picture_data.candidates(warehouse, "high", "n_student_tokens")
     assert [values.tolist() for values in high.values()] == [[10], [], [10]]
@@ -69,31 +69,31 @@ def test_candidates_are_split_by_what_became_of_them(warehouse: DuckDBPyConnecti
 def test_class_shares_by_hand(lake: Lake) -> None:
     for partition in lake.partitions("sentence_provenance"):
         lake.path("sentence_provenance", partition).unlink()
-    sentences(lake, "drop-01", a=["teacher", "shared"])
+    sentences(lake, "drop-01", a=["teacher", "common"])
     # The same id in another shard is another answer.
-    sentences(lake, "drop-02", b=["teacher", "student", "unscored", "shared"], a=["shared"])
+    sentences(lake, "drop-02", b=["teacher", "student", "unscored", "common"], a=["common"])
     warehouse = open_warehouse(Path(lake.root))
     shares = picture_data.class_shares(warehouse, CELL, n_bins=2)
     assert {name: values.tolist() for name, values in shares.items()} == {
-        "teacher": [1, 0], "shared": [0, 1], "student": [0, 0]
+        "teacher": [1, 0], "common": [0, 1], "student": [0, 0]
     }  # fmt: skip
     together = picture_data.class_shares(warehouse, {"temperature": "low"}, n_bins=2)
     # First halves: teacher, teacher, student. Second halves: shared three times (one unscored).
     assert together["teacher"] == pytest.approx([2 / 3, 0])
     assert together["student"] == pytest.approx([1 / 3, 0])
-    assert together["shared"] == pytest.approx([0, 1])
+    assert together["common"] == pytest.approx([0, 1])
 
 
 def test_class_shares_against_a_slow_count(lake: Lake) -> None:
     rng = np.random.default_rng(3)
-    kinds = ["teacher", "shared", "student", "unscored"]
+    kinds = ["teacher", "common", "student", "unscored"]
     answers = {f"x{i}": rng.choice(kinds, rng.integers(1, 40)).tolist() for i in range(30)}
     sentences(lake, "drop-01", **answers)
     counts = {name: np.zeros(10) for name in kinds}
     for classes in answers.values():
         for index, kind in enumerate(classes):
             counts[kind][min(int((index + 0.5) / len(classes) * 10), 9)] += 1
-    scored = counts["teacher"] + counts["shared"] + counts["student"]
+    scored = counts["teacher"] + counts["common"] + counts["student"]
     shares = picture_data.class_shares(open_warehouse(Path(lake.root)), CELL)
     for name, values in shares.items():
         assert values == pytest.approx(counts[name] / scored)
@@ -107,7 +107,7 @@ def test_class_shares_of_right_and_of_wrong_answers(lake: Lake) -> None:
     # r1, right, is teacher and shared; r2, wrong, student and unscored.
     right = picture_data.class_shares(warehouse, CELL, n_bins=2, is_correct=True)
     assert {name: values.tolist() for name, values in right.items()} == {
-        "teacher": [1, 0], "shared": [0, 1], "student": [0, 0]
+        "teacher": [1, 0], "common": [0, 1], "student": [0, 0]
     }  # fmt: skip
     wrong = picture_data.class_shares(warehouse, {}, n_bins=2, is_correct=False)
     assert wrong["student"][0] == 1
@@ -125,12 +125,12 @@ def test_the_same_id_in_another_partition_is_another_answer_for_right_and_wrong(
         open_warehouse(Path(lake.root)), {"temperature": "low"}, n_bins=1, is_correct=True
     )
     assert {name: values.tolist() for name, values in shares.items()} == {
-        "teacher": [0.5], "shared": [0.5], "student": [0]
+        "teacher": [0.5], "common": [0.5], "student": [0]
     }  # fmt: skip
 
 
 def test_a_bin_without_scored_sentences_has_no_share(lake: Lake) -> None:
-    sentences(lake, "drop-01", a=["shared"])
+    sentences(lake, "drop-01", a=["common"])
     shares = picture_data.class_shares(open_warehouse(Path(lake.root)), CELL, n_bins=3)
     assert [np.isnan(values).tolist() for values in shares.values()] == [[True, False, True]] * 3
 

@@ -48,7 +48,7 @@ def test_hostile_text_is_text_wherever_it_stands(html: str) -> None:
 def test_every_sentence_says_its_class_and_probabilities_on_hover(html: str) -> None:
     titles = [title for title in Page(html).values("title") if "p_T" in title]
     assert titles == [
-        "teacher · p_T 0.900 · p_S 0.300", "shared · p_T 0.500 · p_S 0.500",
+        "teacher · p_T 0.900 · p_S 0.300", "common · p_T 0.500 · p_S 0.500",
         "student · p_T 0.200 · p_S 0.600", "unscored · p_T – · p_S –",
         "teacher · p_T 0.900 · p_S 0.300", "student · p_T 0.200 · p_S 0.600",
     ]  # fmt: skip
@@ -56,7 +56,7 @@ def test_every_sentence_says_its_class_and_probabilities_on_hover(html: str) -> 
 
 def test_the_classes_are_told_apart_without_colour(html: str) -> None:
     text = " ".join(Page(html).text.split())
-    for meaning in ("Teacher Sentence far likelier under the teacher", "Shared neither",
+    for meaning in ("Teacher Sentence far likelier under the teacher", "Common neither",
                     "Student Sentence far likelier under the student"):  # fmt: skip
         assert meaning in text
     for underline in ("solid", "dashed", "dotted"):
@@ -79,13 +79,13 @@ def test_a_long_answer_is_shown_in_full() -> None:
             {
                 "sentence_index": i, "part": "reasoning", "start_byte": 2 * i,
                 "end_byte": 2 * i + 2, "p_teacher": 0.5, "p_student": 0.5,
-                "sentence_class": "shared",
+                "sentence_class": "common",
             }
             for i in range(n)
         ]
     )  # fmt: skip
     page = render_viewer("Long", [ExampleAnswer("r", "?", "a." * n, sentences)])
-    assert page.count('title="shared') == n
+    assert page.count('title="common') == n
 
 
 def test_a_page_of_nothing_says_so() -> None:

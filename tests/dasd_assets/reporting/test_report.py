@@ -184,17 +184,17 @@ def test_segments_are_the_whole_text_cut_at_bytes() -> None:
 
 def test_long_answers_are_shortened_and_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "MAX_SENTENCES", 2)
-    long = example("A.B.C.", [(0, 2, "shared"), (2, 4, "shared"), (4, 6, "shared")])
+    long = example("A.B.C.", [(0, 2, "common"), (2, 4, "common"), (4, 6, "common")])
     assert [piece.text for piece in segments(long, most=2)] == ["A.", "B."]
     assert "The first 2 of 3 sentences." in render_report(data(examples=[long]))
 
 
 def test_control_characters_are_replaced() -> None:
-    pieces = segments(example("a\x00b\x1b\n\tc", [(0, 7, "shared")]))
+    pieces = segments(example("a\x00b\x1b\n\tc", [(0, 7, "common")]))
     assert pieces[0].text == "a\ufffdb\ufffd\n\tc"
 
 
-@pytest.mark.parametrize("spans", [[(0, 4, "shared"), (2, 6, "shared")], [(0, 99, "shared")]])
+@pytest.mark.parametrize("spans", [[(0, 4, "common"), (2, 6, "common")], [(0, 99, "common")]])
 def test_sentences_outside_the_text_are_an_error(spans: list[tuple[int, int, str]]) -> None:
     with pytest.raises(ValueError, match=r"response r: sentence \d has bytes"):
         segments(example("A.B.C.", spans))
