@@ -19,3 +19,11 @@ def partial_folder(output_dir: Path) -> Path:
 def restart_folder(output_dir: Path) -> Path:
     """Where the restart points of a run are."""
     return output_dir.with_name(output_dir.name + ".restart")
+
+
+def settings_file(output_dir: Path) -> Path:
+    """What the launcher started the program with. A killed one leaves it; the next takes it away.
+
+    Not in one of the folders: these come and go while later ranks are still to read it.
+    """
+    return output_dir.with_name(output_dir.name + ".sft.json")

@@ -35,14 +35,6 @@ def writing_folder(output_dir: Path) -> Path:
     return restart_folder(output_dir) / "writing"
 
 
-def settings_file(output_dir: Path) -> Path:
-    """What the launcher started the program with. A killed one leaves it; the next takes it away.
-
-    Not in one of the folders: these come and go while later ranks are still to read it.
-    """
-    return output_dir.with_name(output_dir.name + ".sft.json")
-
-
 def is_complete(output_dir: Path) -> bool:
     """Whether a checkpoint has been finished; a folder appears under its name only then."""
     return (output_dir / "config.json").is_file()

@@ -13,9 +13,16 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from formats.checkpoint_folder import CERTIFICATE, ERROR, LOCK, LOG, partial_folder, restart_folder
+from formats.checkpoint_folder import (
+    CERTIFICATE,
+    ERROR,
+    LOCK,
+    LOG,
+    partial_folder,
+    restart_folder,
+    settings_file,
+)
 from resources.compute.gpu_lease import lease_gpus
-from training.checkpoint import settings_file
 
 
 class TrainingFailedError(RuntimeError):

@@ -13,10 +13,9 @@ from support.ssh_hosts import OTHER, other_machine
 from support.training_rows import STUDENT, row
 
 from dasd_assets.temperature_scheduled_learning.stage import train_stage
-from formats.checkpoint_folder import LOG
+from formats.checkpoint_folder import LOG, settings_file
 from resources.compute.training_launcher import TrainingFailedError, TrainingLauncher, launcher
 from resources.lake.lake import Lake
-from training.checkpoint import settings_file
 from training.settings import Training
 from training.sft import SftConfig, train
 
