@@ -14,6 +14,8 @@ from dasd_assets.profile import PROJECT_ROOT
 from tools.reference.__main__ import FOLDER, pages
 from tools.reference.settings import groups
 
+pytestmark = pytest.mark.slow
+
 PAGES = [
     PROJECT_ROOT / "README.md",
     PROJECT_ROOT / "ARCHITECTURE.md",

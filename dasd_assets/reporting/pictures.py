@@ -220,6 +220,6 @@ def _varied_answer(warehouse: DuckDBPyConnection, where: dict[str, str]) -> list
 
 
 def _ordered(
-    by_name: dict[str, picture_data.Numbers], names: list[str]
+    by_name: dict[str, picture_data.Numbers], names: Sequence[str]
 ) -> dict[str, picture_data.Numbers]:
     return {name: by_name[name] for name in names if name in by_name}

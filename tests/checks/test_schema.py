@@ -15,6 +15,8 @@ from resources.lake.lake import Lake
 from resources.lake.parquet_layout import writer_options
 from resources.lake.tables import TABLES, tables_of
 
+pytestmark = pytest.mark.slow
+
 ASSETS = [
     name for name, table in TABLES.items() if table.written_with is None and table.command is None
 ]

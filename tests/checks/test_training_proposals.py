@@ -13,6 +13,8 @@ from checks.training_proposals import APPROVE, CHECK, proposal
 from dasd_assets.dagster_internals import job_of_file
 from dasd_assets.profile import load_profile
 
+pytestmark = pytest.mark.slow
+
 N_TOKENS = dg.EnvVar("TEST_N_TOKENS")
 KEY = dg.AssetKey("low_temperature_checkpoint")
 

@@ -16,6 +16,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from dasd_assets.profile import PROJECT_ROOT
 from formats.token_bytes import WHITE_SPACE, TokenBytes, TokenizerError, _byte_of_character
 
+pytestmark = pytest.mark.slow
+
 TEXTS = st.text(
     st.one_of(
         st.characters(exclude_categories=("Cs",)), st.sampled_from(" \n\t数学思考ö🙂²—2+3?Whatsum")

@@ -18,6 +18,8 @@ from dasd_assets.cli.main import app
 from resources.lake.lake import Lake
 from resources.lake.warehouse import open_warehouse
 
+pytestmark = pytest.mark.slow
+
 
 def dasd_sql(*arguments: str, typed: str = "") -> Result:
     return CliRunner().invoke(app, ["sql", *arguments], input=typed)

@@ -15,6 +15,8 @@ from dasd_assets.cli.prepare import prepare
 from dasd_assets.cli.status import FAILED, FRESH, MISSING, RUNNING, STALE, AssetStatus, statuses
 from dasd_assets.partitions import QUESTION_SHARD
 
+pytestmark = pytest.mark.slow
+
 SHARDS = ["example", "other"]
 
 

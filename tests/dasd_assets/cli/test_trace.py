@@ -12,6 +12,8 @@ from typer.testing import CliRunner, Result
 from dasd_assets.cli.main import app
 from resources.lake.lake import Lake
 
+pytestmark = pytest.mark.slow
+
 
 def trace(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["trace", *arguments])
@@ -47,7 +49,7 @@ def test_a_selected_answer_from_the_drop_to_the_checkpoints(lake: Lake) -> None:
         "Sentences: 1 Teacher, 0 Student, 1 Common",
         "1 reasoning teacher 0.900 0.300 Für 1 + 1.",
         "2 answer common 0.500 0.500 It is 2.",
-        "rank 1 of 2 in math by divergence, score 0.5000; chosen",
+        "rank 1 of 2 in math by divergence_share, score 0.5000; chosen",
         "Rollout o1: the student's own answer, cut off by the cap",
         "Continuation c1: cut in the reasoning",
         "kept: it is in the mixed-policy sample",

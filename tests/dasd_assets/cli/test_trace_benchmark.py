@@ -12,6 +12,8 @@ from typer.testing import CliRunner, Result
 from dasd_assets.cli.main import app
 from resources.lake.lake import Lake
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def answered(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:

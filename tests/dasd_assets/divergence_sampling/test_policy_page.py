@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 
+import pytest
 from support.candidates import candidate_rows, candidate_table
 
 from dasd_assets.divergence_sampling.compare import Comparison, compare_policies
 from dasd_assets.divergence_sampling.policies import POLICIES
 from dasd_assets.divergence_sampling.policy_page import render_policy_page
 from dasd_assets.profile import DivergenceSampling
+
+pytestmark = pytest.mark.slow
 
 
 def comparison(**settings: object) -> Comparison:

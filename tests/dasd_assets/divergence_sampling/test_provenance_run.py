@@ -12,6 +12,7 @@ import pytest
 from dasd_assets.divergence_sampling.provenance_run import write_provenance
 from dasd_assets.divergence_sampling.read_ahead import read_ahead
 from dasd_assets.divergence_sampling.sentences import segmenter_named
+from dasd_assets.profile.divergence_sampling import RatioRule
 from formats.student_text import student_text
 from resources.lake.lake import Lake
 from resources.lake.table import ContractError
@@ -51,7 +52,7 @@ def test_both_tables_are_written_and_counted(tmp_path: Path, segmenter: str) -> 
     lake, names = Lake(root=str(tmp_path)), [f"r{index}" for index in range(2_500)]
     put(lake, names, names)
     found = segmenter_named(segmenter)  # type: ignore[arg-type]
-    written, facts = write_provenance(lake, CELL, 2.0, found)
+    written, facts = write_provenance(lake, CELL, RatioRule(), found)
     sentences = lake.read("sentence_provenance", CELL)
     assert written.table == "sentence_provenance"
     assert written.n_rows == sentences.num_rows == 7_500
@@ -66,7 +67,7 @@ def test_both_tables_are_written_and_counted(tmp_path: Path, segmenter: str) -> 
 def test_an_empty_partition_gives_two_empty_tables(tmp_path: Path) -> None:
     lake = Lake(root=str(tmp_path))
     put(lake, [], [])
-    written, facts = write_provenance(lake, CELL, 2.0, RULES)
+    written, facts = write_provenance(lake, CELL, RatioRule(), RULES)
     assert written.n_rows == facts["responses"] == 0
     assert lake.read("response_provenance", CELL).num_rows == 0
 
@@ -85,7 +86,7 @@ def test_rows_that_do_not_match_leave_nothing_behind(
     lake = Lake(root=str(tmp_path))
     put(lake, names, scored)
     with pytest.raises(ContractError, match=message):
-        write_provenance(lake, CELL, 2.0, RULES)
+        write_provenance(lake, CELL, RatioRule(), RULES)
     for table in ("sentence_provenance", "response_provenance"):
         assert not lake.exists(table, CELL)
 

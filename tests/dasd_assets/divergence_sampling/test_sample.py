@@ -20,6 +20,8 @@ from resources.lake.lake import Lake
 from resources.lake.table import ContractError
 from resources.lake.tables.divergence_sampling import DIVERGENCE_SAMPLE
 
+pytestmark = pytest.mark.slow
+
 ROWS = candidate_rows(60)
 SETTINGS = DivergenceSampling(budget_samples={"low": 20})
 LOW = {"temperature": "low"}

@@ -20,6 +20,8 @@ from resources.engines.inference import InferenceModel
 from resources.lake.lake import Lake
 from resources.lake.tables.questions import BENCHMARK_QUESTIONS
 
+pytestmark = pytest.mark.slow
+
 RIGHT = "<think>\nOnes.\n</think>\n\n\\boxed{3}"
 HANGS = "<think>\nOnes.\n</think>\n\n\\boxed{9^{9^{9^{9}}}}"
 OPENED: list[Writes] = []

@@ -18,6 +18,8 @@ from resources.engines.inference import InferenceModel
 from resources.engines.protocol import GenerationRequest
 from resources.lake.lake import Lake
 
+pytestmark = pytest.mark.slow
+
 THOUGHT = encode("student", "<think>\n" + "So we add the ones and then the tens of both. " * 9)
 FINAL = "<|end|><|start|>assistant<|channel|>final<|message|>It is 3.<|return|>"
 N = 12

@@ -29,6 +29,8 @@ from resources.lake.lake import Lake
 from resources.lake.tables.mixed_policy_distillation import MIXED_POLICY_SAMPLE
 from resources.lake.warehouse import open_warehouse
 
+pytestmark = pytest.mark.slow
+
 FINAL = "<|end|><|start|>assistant<|channel|>final<|message|>"
 SETTINGS = load_profile("tiny").response_filtering
 SYSTEM_PROMPT = "You are a helpful assistant."

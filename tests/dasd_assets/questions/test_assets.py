@@ -16,6 +16,8 @@ from dasd_assets.questions.assets import build
 from dasd_assets.questions.reading.rows import DropError
 from resources.lake.lake import Lake
 
+pytestmark = pytest.mark.slow
+
 TABLES = ("raw_questions", "quarantined_rows", "questions", "rejected_questions",
           "question_signatures")  # fmt: skip
 LONG = (

@@ -14,6 +14,8 @@ from dasd_assets.reporting import picture_data
 from resources.lake.lake import Lake
 from resources.lake.warehouse import open_warehouse
 
+pytestmark = pytest.mark.slow
+
 CELL = {"temperature": "low", "question_shard": "drop-01"}
 
 

@@ -24,6 +24,8 @@ from dasd_assets.reporting.report import (
 )
 from dasd_assets.reporting.stage_table import stage_table
 
+pytestmark = pytest.mark.slow
+
 ATTACK = "</script><img src=x onerror=alert(1)>"
 
 

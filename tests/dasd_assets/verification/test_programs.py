@@ -11,6 +11,8 @@ from dasd_assets.verification.graders import grade
 from dasd_assets.verification.programs import grade_code, last_code_block, same_output
 from dasd_assets.verification.sandbox import Limits
 
+pytestmark = pytest.mark.slow
+
 LIMITS = Limits(cpu_seconds=1, memory_mib=256)
 ADD = {"tests": [{"input": "1 2\n", "output": "3\n"}, {"input": "20 22\n", "output": "42"}]}
 DOUBLE = {"entry_point": "f", "assertions": ["assert f(1) == 2", "assert candidate(4) == 8"]}

@@ -22,6 +22,8 @@ from resources.lake.tables.questions import QUESTIONS
 from resources.lake.tables.response_filtering import REJECTED_RESPONSES
 from resources.lake.tables.teacher_responses import TEACHER_RESPONSES
 
+pytestmark = pytest.mark.slow
+
 BYTES_PER_TOKEN = 6.0
 
 

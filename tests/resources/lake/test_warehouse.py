@@ -16,6 +16,8 @@ from resources.lake.table import ContractError
 from resources.lake.tables import TABLES
 from resources.lake.warehouse import JOINED, RENAMED, open_warehouse
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:

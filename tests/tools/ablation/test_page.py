@@ -16,6 +16,8 @@ from tools.ablation.plots import arm_dots, difference_dots, right_share_dots, st
 from tools.ablation.results import ArmResult, Compared, compared
 from tools.ablation.statistics import Floats, effect
 
+pytestmark = pytest.mark.slow
+
 TINY = load_profile("tiny")
 NAMES = {BASE: "base student"} | {arm.name: arm.label for arm in ARMS}
 

@@ -15,6 +15,8 @@ from tools.tiny_world.build import MANIFEST, file_hashes, write_questions
 from tools.tiny_world.measuring import sample, summary
 from tools.tiny_world.questions import DOMAINS, evaluation_problems
 
+pytestmark = pytest.mark.slow
+
 SHIPPED = Path(__file__).parents[3] / "tiny_world"
 MAX_MODEL_BYTES = 10_000_000
 

@@ -18,6 +18,8 @@ from dasd_assets.profile import DOMAINS
 from resources.lake.tables.questions import BENCHMARK_QUESTIONS
 from tests.support.curation import curate, settings_of
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = settings_of(
     decontamination_ngram_words=3, near_duplicate_jaccard=0.5, near_duplicate_shingle_words=2
 )

@@ -17,6 +17,8 @@ from dasd_assets.questions.curation.normalisation import question_id
 from resources.lake.tables.questions import BENCHMARK_QUESTIONS, RAW_QUESTIONS
 from tests.support.curation import Result, curate, settings_of
 
+pytestmark = pytest.mark.slow
+
 NEAR = settings_of(near_duplicate_jaccard=0.6, near_duplicate_shingle_words=2)
 WORDS = [f"word{chr(97 + i)}" for i in range(20)]
 
