@@ -15,7 +15,8 @@ TEST_PROCESSES ?= 2
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test ui compare-policies ablation rehearse lint types validate newest-dagster reference tiny-world requirements clean
+.PHONY: demo test test-quick system-packages ui compare-policies ablation rehearse lint types validate \
+	newest-dagster reference tiny-world requirements clean
 
 demo: $(SETUP)  ## run the whole pipeline on tiny models, then print what each stage gained
 	$(BIN)/dasd run
@@ -33,9 +34,16 @@ rehearse: $(SETUP)  ## the data path at the paper's number of rows, without a mo
 	$(BIN)/python -W ignore -m tools.rehearsal
 
 # Threads that wait for each other leave the cores to the other tests: GOMP_SPINCOUNT.
-test: $(SETUP)  ## unit, property and end-to-end tests, side by side
-	GOMP_SPINCOUNT=0 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup \
-		--no-loadscope-reorder --durations 25
+PYTEST := GOMP_SPINCOUNT=0 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup \
+	--no-loadscope-reorder
+test: system-packages $(SETUP)  ## unit, property and end-to-end tests, side by side
+	$(PYTEST) --durations 25
+
+test-quick: $(SETUP)  ## pure functions and definitions only, in about a minute
+	$(PYTEST) --quick
+
+system-packages:  ## install what the tests need of the system, or say the command for it
+	tests/system_packages.sh
 
 lint: $(SETUP)
 	$(BIN)/ruff check .

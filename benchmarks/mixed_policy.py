@@ -25,7 +25,11 @@ import numpy as np
 import pyarrow as pa
 from transformers import AutoTokenizer
 
-from dasd_assets.mixed_policy_distillation.mixed_sample import finish_continuations, mix
+from dasd_assets.mixed_policy_distillation.mixed_sample import (
+    finish_continuations,
+    off_policy_choice,
+    off_policy_rows,
+)
 from dasd_assets.mixed_policy_distillation.rollouts import (
     QUESTION_COLUMNS,
     chosen_questions,
@@ -36,7 +40,10 @@ from dasd_assets.profile import PROJECT_ROOT, load_profile
 from formats.student_text import THINK_OPEN
 from resources.lake.lake import Lake
 from resources.lake.tables.divergence_sampling import DIVERGENCE_SAMPLE
-from resources.lake.tables.mixed_policy_distillation import TEACHER_CONTINUATIONS
+from resources.lake.tables.mixed_policy_distillation import (
+    MIXED_POLICY_SAMPLE,
+    TEACHER_CONTINUATIONS,
+)
 
 STUDENT = PROJECT_ROOT / "tiny_world" / "models" / "student"
 SHARD = {"question_shard": "drop-0"}
@@ -165,7 +172,11 @@ def measure(step: str, way: str, lake: Lake, n: int) -> tuple[float, float, floa
                 lake.read_partitions("teacher_continuations"), tokenizer, settings, system_prompt
             )
             off_policy = lake.read_partitions("divergence_sample")
-            mixed = mix(finished.kept, off_policy, n_off_policy, SEED)
+            taken = finished.kept["question_id"]
+            chosen = off_policy_choice(off_policy, taken, n_off_policy, SEED)
+            added = off_policy_rows(off_policy.to_batches(), chosen)
+            rows = [finished.kept, pa.Table.from_batches(added, MIXED_POLICY_SAMPLE)]
+            mixed = pa.concat_tables(rows)
             found = lake.write("mixed_policy_sample", mixed).data_version
     return time.perf_counter() - start, before, peak_mib(), found
 

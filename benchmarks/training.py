@@ -7,11 +7,12 @@
 The model is of the Qwen3 architecture with random weights. All ways train the same samples, whose
 lengths are log-normal: in packed sequences of `--lengths` tokens (the training program's own
 packing and collating), or plainly padded, as many to a batch as fit the same number of tokens. A
-step is forward, backward with checkpointed activations, clipping and AdamW. Tokens are those of
-samples, padding is not counted; model FLOP utilisation is the share of the measured matmul rate
-that three times the forward operations come to, recomputing left out. Liger's kernels are tried
-where the device is a GPU. Each way runs in a process of its own, once over all samples after a
-first step that does not count; on a CPU the seconds are the process's own.
+step is forward (in `--dtype`, by autocast over float32 weights), backward with checkpointed
+activations, clipping and AdamW. Tokens are those of samples, padding is not counted; model FLOP
+utilisation is the share of the measured matmul rate that three times the forward operations come
+to, recomputing left out. Liger's kernels are tried where the device is a GPU. Each way runs in a
+process of its own, once over all samples after a first step that does not count; on a CPU the
+seconds are the process's own.
 """
 
 from __future__ import annotations
@@ -78,20 +79,23 @@ def _measure(way: str, length: int, arguments: argparse.Namespace) -> tuple[floa
     """Tokens/s, FLOP utilisation and peak memory."""
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    model = random_model(arguments, length, arguments.attention).train()
+    model = random_model(arguments, length, arguments.attention).float().train()
     model.config.use_cache = False
     if way != KEPT:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     if arguments.device == "cuda" and way != NO_LIGER:
         _use_liger(model, fused_loss=way != NO_FUSED_LOSS)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
+    dtype = getattr(torch, arguments.dtype)
     batches = list(_batches(way, length, model.config.vocab_size, arguments.samples))
     clock = time.perf_counter if arguments.device == "cuda" else time.process_time
     seconds = n_tokens = operations = 0.0
     for number, (batch, lengths) in enumerate([batches[0], *batches]):
         start = clock()
         on_device = {name: tensor.to(arguments.device) for name, tensor in batch.items()}
-        model(**on_device).loss.backward()
+        with torch.autocast(arguments.device, dtype, enabled=dtype != torch.float32):
+            loss = model(**on_device).loss
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
@@ -101,7 +105,7 @@ def _measure(way: str, length: int, arguments: argparse.Namespace) -> tuple[floa
             n_tokens += sum(lengths)
             operations += 3 * forward_operations(model, lengths)
     peak = peak_bytes(arguments.device)
-    rate = matmul_rate(arguments.device, next(model.parameters()).dtype)
+    rate = matmul_rate(arguments.device, dtype)
     return n_tokens / seconds, operations / seconds / rate, peak
 
 

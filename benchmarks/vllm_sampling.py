@@ -21,7 +21,7 @@ import torch
 from vllm.inputs import tokens_input
 
 from dasd_assets.profile import PROJECT_ROOT
-from resources.engines.journal import generate_with_journal
+from resources.engines.journal import finish_requests
 from resources.engines.protocol import (
     Completion,
     GenerationRequest,
@@ -103,13 +103,12 @@ def _ours(engine: VllmEngine, requests: list[GenerationRequest]) -> tuple[float,
     engine._llm.reset_prefix_cache()  # each round starts as the others do
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        found = {
-            completion.key: completion
-            for completion in generate_with_journal(engine, requests, Path(folder) / "journal")
-        }
+        finished = finish_requests(engine, requests, Path(folder) / "journal")
+        keys = [request.key(engine.identity) for request in requests]
+        found = {completion.key: completion for completion in finished.read(keys)}
         seconds = time.perf_counter() - start
     n_tokens = sum(len(completion.token_ids) for completion in found.values())
-    return n_tokens / seconds, [found[request.key(engine.identity)] for request in requests]
+    return n_tokens / seconds, [found[key] for key in keys]
 
 
 def _bare(engine: VllmEngine, requests: list[GenerationRequest]) -> float:

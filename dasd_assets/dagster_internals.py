@@ -9,9 +9,10 @@ the newest release that pyproject.toml allows.
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -68,7 +69,7 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver
 # return a job, and such a job has another origin than the runs of the UI.
 from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
 
-# What puts a process's number into a run's events. `report_engine_event` is documented to take it.
+# What a run's events can hold beside a message. `report_engine_event` is documented to take it.
 from dagster._core.events import EngineEventData
 
 # How a step that cannot start is failed without failing the other steps of its run.
@@ -191,22 +192,18 @@ def execute_run(job: ReconstructableJob, run: dg.DagsterRun, instance: dg.Dagste
         pass
 
 
-def report_process(
-    instance: dg.DagsterInstance,
-    run: dg.DagsterRun,
-    pid: int,
-    message: str,
-    step: str | None = None,
-) -> None:
-    """Note in a run's events that a process executes it, or a step of it."""
-    instance.report_engine_event(message, run, EngineEventData.in_process(pid), step_key=step)
+def engine_event(run: dg.DagsterRun, message: str, texts: Mapping[str, str]) -> dg.DagsterEvent:
+    """An event of a run that is none of its steps', with texts by name."""
+    kind = dg.DagsterEventType.ENGINE_EVENT.value
+    return dg.DagsterEvent(
+        kind, run.job_name, message=message, event_specific_data=EngineEventData(texts)
+    )
 
 
-def run_process_is_there(why_not: str | None = None) -> CheckRunHealthResult:
-    """What a launcher tells run monitoring of a run's process; why it is gone, if it is."""
-    if why_not is None:
-        return CheckRunHealthResult(WorkerStatus.RUNNING)
-    return CheckRunHealthResult(WorkerStatus.FAILED, why_not)
+def health_of_worker(is_there: bool, message: str | None = None) -> CheckRunHealthResult:
+    """What a launcher tells run monitoring of the process of a run."""
+    status = WorkerStatus.RUNNING if is_there else WorkerStatus.FAILED
+    return CheckRunHealthResult(status, message)
 
 
 def is_code_of_this_environment(run: dg.DagsterRun) -> bool:
@@ -235,6 +232,14 @@ def step_failed(step_context: Any, why: str) -> dg.DagsterEvent:
     """The event that a step failed, for a reason that needs no traceback."""
     error = SerializableErrorInfo(why, [], None)
     return dg.DagsterEvent.step_failure_event(step_context, StepFailureData(error, None))
+
+
+def monitor_run(instance: dg.DagsterInstance, record: dg.RunRecord) -> None:
+    """One look of the daemon's run monitoring at a run that has started."""
+    from dagster._daemon.monitoring.run_monitoring import monitor_started_run
+
+    no_workspace: Any = None  # is asked only where a run is to be started again
+    monitor_started_run(instance, no_workspace, record, logging.getLogger(__name__))
 
 
 def run_daemon(seconds_between_looks: int) -> None:

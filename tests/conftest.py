@@ -1,21 +1,39 @@
-"""A whole pipeline on a few questions, with the shipped tiny models and the real executor.
-
-It is made once and shared: tests of the command line run on it, tests in a browser on a copy.
-"""
+"""How the tests are shared out to processes, where they write, and the finished pipeline."""
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable
+import os
 from pathlib import Path
 
 import pytest
-import yaml
-from support.pipeline import CAP_RATIO, TINY_WORLD, Pipeline
+from support.finished_pipeline import Finished, copy_of_finished
+from support.scratch import memory_disk
 
-from dasd_assets.profile import PROFILE_FOLDER
+LONGEST = ("test_pipeline", "test_postgres", "killed_pipeline", "vllm", "test_ablation")
+SHARED = {
+    "contract_engine": "vllm", "vllm_server": "vllm", "two_ranks": "vllm", "page": "browser",
+    "released": "release", "_server": "object_store",
+}  # fmt: skip
+"""Expensive fixture of several modules -> the group of the tests that share it, or an import."""
+SLOW = "pytestmark = pytest.mark.slow"
 
-LONGEST = ("pipeline", "test_postgres")
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--quick`: what `make test-quick` runs."""
+    parser.addoption("--quick", action="store_true", help=f"leave out modules with `{SLOW}`")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A slow module is not even imported: that alone would take longer than the quick ones."""
+    if not config.getoption("--quick") or not collection_path.name.startswith("test_"):
+        return None
+    return SLOW in collection_path.read_text(encoding="utf-8") or None
+
+
+def pytest_configure() -> None:
+    """Temporary folders lie in memory where there is room: a test waits for no disk."""
+    if memory := memory_disk():
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
@@ -25,52 +43,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     The longest groups come first: one that is left over at the end has a core to itself and the
     other idle.
     """
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
-    items.sort(key=lambda item: Path(_group(item)).stem not in LONGEST)
+    groups = {item: _group(item) for item in items}
+    for item, group in groups.items():
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(group))
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(Path(groups[item]).stem, len(order)))
 
 
 def _group(item: pytest.Item) -> str:
-    if "new_pipeline" in getattr(item, "fixturenames", ()):
-        return "pipeline"
-    has_own_fixtures = Path(item.path.parent, "conftest.py").is_file()
-    return str(item.path.parent if has_own_fixtures else item.path)
+    chosen = item.get_closest_marker("xdist_group")
+    if chosen is not None:
+        return str(chosen.args[0])
+    fixtures = set(getattr(item, "fixturenames", ()))
+    shared = (group for fixture, group in SHARED.items() if fixture in fixtures)
+    return next(shared, str(item.path))
 
 
 @pytest.fixture(scope="session")
-def new_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pipeline]:
-    """Make a pipeline whose profile is the tiny one, made small."""
-
-    def make(name: str) -> Pipeline:
-        pipeline = Pipeline(tmp_path_factory.mktemp(name))
-        pipeline.inbox.mkdir()
-        settings = yaml.safe_load((PROFILE_FOLDER / "tiny.yaml").read_text(encoding="utf-8"))
-        settings["name"] = "small"
-        settings["questions"]["inbox"] = str(pipeline.inbox)
-        settings["divergence_sampling"]["budget_samples"] = {"low": 24, "high": 24}
-        settings["temperature_scheduled_learning"]["epochs"] = 2
-        settings["mixed_policy_distillation"] |= {
-            "rollout_questions": 60, "off_policy_samples": 8, "cap_ratio": CAP_RATIO,
-        }  # fmt: skip
-        questions = (TINY_WORLD / "benchmarks" / "math.jsonl").read_text(encoding="utf-8")
-        benchmark = pipeline.folder / "math.jsonl"
-        benchmark.write_text("".join(questions.splitlines(keepends=True)[:8]), encoding="utf-8")
-        settings["evaluation"] |= {
-            "samples_per_question": 2,
-            "benchmarks": {"math": {"path": str(benchmark), "max_tokens": 320}},
-        }
-        (pipeline.folder / "small.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-        return pipeline
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def finished(
-    new_pipeline: Callable[[str], Pipeline],
-) -> tuple[Pipeline, subprocess.CompletedProcess[str]]:
-    """A pipeline of two drops after one `dasd run`, and what that printed."""
-    pipeline = new_pipeline("finished")
-    pipeline.put_drop("drop-01", 0)
-    pipeline.put_drop("drop-02", 600)
-    return pipeline, pipeline.dasd("run")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """A copy of the finished pipeline, and what its `dasd run` printed; inbox and profile stay."""
+    return copy_of_finished(tmp_path_factory.mktemp("finished") / "home")

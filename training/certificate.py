@@ -29,7 +29,7 @@ from training.batch_checks import (
 from training.certificate_page import render, shown_sample
 from training.dataset import Samples
 from training.errors import TrainingError
-from training.isolation import Isolation, measure_isolation, measured_rows
+from training.isolation import Autocast, Isolation, measure_isolation, measured_rows
 from training.text_check import text_as_in_table
 
 PAGE = "certificate.html"
@@ -65,6 +65,7 @@ def certify(
     model: Any,
     tokenizer: Any,
     *,
+    autocast: Autocast,
     system_prompt: str,
     mask_student_prefix: bool,
     epochs: int,
@@ -79,13 +80,14 @@ def certify(
     Args:
         sequences: for each packed sequence the indices of its samples.
         dataloader: the trainer's own, of this rank.
+        autocast: the trainer's own; it computes with `model` in this precision.
         folder: where rank 0 writes the certificate; None on other ranks.
 
     Raises:
         CertificateError: something does not hold; the message names the sample. The certificate
             is written nevertheless.
     """
-    seen = _gathered(_see(samples, sequences, dataloader, model, epochs))
+    seen = _gathered(_see(samples, sequences, dataloader, model, autocast, epochs))
     drawn = seen[0].orders[0]
     shown = [int(sample) for row in drawn[:SHOWN_SAMPLES] for sample in sequences[row]]
     spread = np.linspace(0, len(samples) - 1, COMPARED_TEXTS, dtype=np.int64).tolist()
@@ -115,7 +117,14 @@ def certify(
         )
 
 
-def _see(samples: Samples, sequences: Sequences, dataloader: Any, model: Any, epochs: int) -> _Seen:
+def _see(
+    samples: Samples,
+    sequences: Sequences,
+    dataloader: Any,
+    model: Any,
+    autocast: Autocast,
+    epochs: int,
+) -> _Seen:
     """Draw every epoch's order, compare the first epoch's batches, measure one on the model."""
     orders = []
     for epoch in range(epochs):
@@ -135,7 +144,7 @@ def _see(samples: Samples, sequences: Sequences, dataloader: Any, model: Any, ep
         # A row of several samples first, so that it is among the measured ones.
         rows = sorted(packed, key=lambda row: -len(sequences[row]))
         heads = measured_rows(samples, sequences, rows)
-        isolation = measure_isolation(model, heads, dataloader.collate_fn)
+        isolation = measure_isolation(model, heads, dataloader.collate_fn, autocast)
     return _Seen(
         orders=[[row for rows in order for row in rows] for order in orders],
         n_batches=len(orders[0]),

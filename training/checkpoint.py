@@ -4,6 +4,7 @@
     <output_dir>.partial              its files while they are written, and the log so far
     <output_dir>.restart/step-…       restart points: what a killed run goes on from
     <output_dir>.restart/writing      a restart point that is being written
+    <output_dir>.sft.json             what the launcher started the program with, while it runs
 
 Every rank of every machine has to see the same folders.
 """
@@ -32,6 +33,14 @@ MANIFEST = "manifest.json"
 def writing_folder(output_dir: Path) -> Path:
     """Where a restart point is written until it is complete."""
     return restart_folder(output_dir) / "writing"
+
+
+def settings_file(output_dir: Path) -> Path:
+    """What the launcher started the program with. A killed one leaves it; the next takes it away.
+
+    Not in one of the folders: these come and go while later ranks are still to read it.
+    """
+    return output_dir.with_name(output_dir.name + ".sft.json")
 
 
 def is_complete(output_dir: Path) -> bool:

@@ -18,6 +18,8 @@ SHAPE = (
 """Settings of config.json that make two models' weights interchangeable."""
 
 TOKENIZER_PARTS = ("model", "normalizer", "pre_tokenizer", "decoder")
+SHOWN = 60
+"""Characters of a value, in a message."""
 
 
 class ExpectedModelError(ValueError):
@@ -66,8 +68,8 @@ def _tokenizer(folder: Path) -> dict[str, Any]:
     }
 
 
-def _brief(value: Any, width: int = 60) -> str:
+def _brief(value: Any) -> str:
     if isinstance(value, dict):
         return f"one with {len(value)} entries"
     text = repr(value)
-    return text if len(text) <= width else f"{text[: width - 1]}…"
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ round in another order; bfloat16 rounds each intermediate value to 8 bits (2^-8)
 roundings add up in the logits. A broken isolation moves them by their own size."""
 
 Collate = Callable[[Sequence[Item]], dict[str, torch.Tensor]]
+Autocast = Callable[[], AbstractContextManager[Any]]
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,9 @@ def measured_rows(
     ]
 
 
-def measure_isolation(model: Any, rows: Sequence[Sequence[Sample]], collate: Collate) -> Isolation:
+def measure_isolation(
+    model: Any, rows: Sequence[Sequence[Sample]], collate: Collate, autocast: Autocast
+) -> Isolation:
     """Compare the logits of packed samples with their own unpacked ones.
 
     The second measurement, with a neighbour replaced, runs the same kernels on the same shapes:
@@ -74,6 +77,7 @@ def measure_isolation(model: Any, rows: Sequence[Sequence[Sample]], collate: Col
     Args:
         rows: samples of each row of the batch; padded by `collate` to one width.
         collate: the trainer's own.
+        autocast: the precision in which the trainer computes.
     """
     flat = [sample for row in rows for sample in row]
     ends = np.cumsum([len(row) for row in rows])
@@ -81,7 +85,7 @@ def measure_isolation(model: Any, rows: Sequence[Sequence[Sample]], collate: Col
     dataset = PackedDataset(flat, sequences)
     batch = collate([dataset[row] for row in range(len(rows))])
     batch.pop("labels")
-    with _ready(model) as device, torch.no_grad():
+    with _ready(model) as device, torch.no_grad(), autocast():
         batch = {name: tensor.to(device) for name, tensor in batch.items()}
         packed = model(**batch).logits
         vocab_size = packed.shape[-1]

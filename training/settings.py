@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -22,6 +22,9 @@ class Restart(Section):
 class Training(Section):
     """Supervised fine-tuning settings (paper section 6.4.1 and the authors' training YAMLs)."""
 
+    SHAPES_NO_WEIGHTS: ClassVar[frozenset[str]] = frozenset({"restart"})
+    """Settings of which another value gives the same weights."""
+
     epochs: int = Field(6, ge=1, description="passes over the samples")
     learning_rate: float = Field(5e-5, gt=0.0, description="peak learning rate")
     min_learning_rate: float = Field(1e-5, ge=0.0, description="end of the cosine")
@@ -34,7 +37,9 @@ class Training(Section):
     global_batch_size: int = Field(64, ge=1, description="packed sequences per optimiser step")
     micro_batch_size: int = Field(1, ge=1, description="packed sequences per device and pass")
     max_length: int = Field(65_536, ge=8, description="tokens of one packed sequence")
-    dtype: Literal["float32", "bfloat16"] = Field("bfloat16", description="compute precision")
+    dtype: Literal["float32", "bfloat16"] = Field(
+        "bfloat16", description="precision of a pass; AdamW moves float32 weights with either"
+    )
     attention: Literal["sdpa", "flash_attention_2", "flash_attention_3"] = Field(
         "sdpa",
         description="attention kernels; `sdpa` needs nothing but torch, and a mask of max_length x "
@@ -66,6 +71,10 @@ class Training(Section):
                 f"in bfloat16; micro_batch_size is {self.micro_batch_size}, dtype {self.dtype}"
             )
         return self
+
+    def shaping(self) -> dict[str, Any]:
+        """The settings that shape the weights: what a checkpoint is known by."""
+        return self.model_dump(mode="json", exclude=set(self.SHAPES_NO_WEIGHTS))
 
 
 class OneEpoch(Training):

@@ -58,6 +58,7 @@ from training.deepspeed import compile_operator, deepspeed_config
 from training.errors import TrainingError
 from training.expected_model import check_same_kind
 from training.packing import pack
+from training.precision import in_type, loaded_type
 from training.progress import Report, reporting
 from training.restart import RestartPoints, cannot_write
 from training.rows import load_samples
@@ -67,6 +68,11 @@ from training.step_log import StepLog
 
 class SftConfig(Training):
     """A training stage: the profile's settings, and what is trained on what."""
+
+    SHAPES_NO_WEIGHTS = Training.SHAPES_NO_WEIGHTS | {
+        "gpus", "hosts", "output_dir", "expected_model_path", "model_path", "samples",
+    }  # fmt: skip
+    """With where things are, since what is there is hashed."""
 
     model_path: str
     samples: list[str]
@@ -95,7 +101,7 @@ def train(config: SftConfig, report: Report) -> None:
     check_devices(config)
     if config.expected_model_path:
         check_same_kind(Path(config.model_path), Path(config.expected_model_path))
-    run = shaping(config)
+    run = identity(config)
     if is_complete(output_dir):
         check_same_run(output_dir, run)
         forget_restart_points(output_dir)
@@ -121,7 +127,7 @@ def _train(config: SftConfig, run: dict[str, Any], report: Report, is_main: bool
     tokenizer = AutoTokenizer.from_pretrained(config.model_path)
     model: Any = AutoModelForCausalLM.from_pretrained(
         config.model_path,
-        dtype=getattr(torch, config.dtype),
+        dtype=loaded_type(config),
         attn_implementation=config.attention,
     )
     model.config.use_cache = False
@@ -151,8 +157,9 @@ def _train(config: SftConfig, run: dict[str, Any], report: Report, is_main: bool
     trainer.remove_callback(_callback_named(trainer, "PrinterCallback"))
     certify(
         samples, sequences, trainer.get_train_dataloader(), model, tokenizer,
-        system_prompt=config.system_prompt, mask_student_prefix=config.mask_student_prefix,
-        epochs=config.epochs, max_length=config.max_length, folder=folder if is_main else None,
+        autocast=trainer.accelerator.autocast, system_prompt=config.system_prompt,
+        mask_student_prefix=config.mask_student_prefix, epochs=config.epochs,
+        max_length=config.max_length, folder=folder if is_main else None,
     )  # fmt: skip
     try:
         trainer.train(resume_from_checkpoint=str(restart_point) if restart_point else None)
@@ -161,6 +168,8 @@ def _train(config: SftConfig, run: dict[str, Any], report: Report, is_main: bool
         raise
     model.config.use_cache = True
     try:
+        if is_main:
+            trainer.model = in_type(model, getattr(torch, config.dtype))
         trainer.save_model(str(folder))
         if is_main:
             tokenizer.save_pretrained(folder)
@@ -200,17 +209,14 @@ def check_devices(config: SftConfig) -> None:
         )
 
 
-def shaping(config: SftConfig) -> dict[str, Any]:
+def identity(config: SftConfig) -> dict[str, Any]:
     """What shapes the weights: settings, and hashes of the starting model and of the rows."""
-    not_shaping = {
-        "restart", "gpus", "hosts", "output_dir", "expected_model_path", "model_path", "samples",
-    }  # fmt: skip
     rows = []
     for sample in config.samples:
         with Path(sample).open("rb") as file:
             rows.append(hashlib.file_digest(file, "sha256").hexdigest())
     return {
-        **config.model_dump(mode="json", exclude=not_shaping),
+        **config.shaping(),
         "model": inspect_model(config.model_path).content_hash,
         "samples": rows,
     }

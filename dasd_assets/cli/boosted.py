@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import typer
 
 from dasd_assets.cli.exits import refusing
@@ -30,7 +28,7 @@ def boosted(
     """Score answers with a trained checkpoint and say which sentences it boosted.
 
     A Boosted Sentence is one that teacher and base student find equally likely and the checkpoint
-    does not. The rows go to `boosted_sentences/<temperature>.parquet` in the lake.
+    does not. The rows become the lake's table `boosted_sentences`, for `dasd sql`.
     """
     from dasd_assets.profile.open_lake import open_lake
     from resources.engines.model_folder import ModelFolderError
@@ -40,13 +38,12 @@ def boosted(
         profile = active_profile()
         lake = open_lake(profile)
         rows = _judged(profile, lake, temperature, checkpoint, answers)
-        file = Path(lake.root, "boosted_sentences", f"{temperature}.parquet")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(rows, file, compression="zstd")
+        partition = {"checkpoint": checkpoint, "temperature": temperature}
+        written = lake.write("boosted_sentences", rows, partition)
     counts = Counter(rows["sentence_class"].to_pylist())
     for kind, count in counts.most_common():
         typer.echo(f"{kind:10}{count:>10,}{count / rows.num_rows:>8.1%}")
-    typer.echo(f"\nrows: {file}")
+    typer.echo(f"\nrows: {written.uri}")
 
 
 def _judged(
@@ -57,12 +54,13 @@ def _judged(
     Raises:
         ContractError: there is no such checkpoint or no provenance, or the two do not match.
     """
-    from dasd_assets.divergence_sampling.boosted import BOOSTED_SENTENCES, boosted_sentences
+    from dasd_assets.divergence_sampling.boosted import boosted_sentences
     from dasd_assets.divergence_sampling.provenance import FILTERED_COLUMNS
     from dasd_assets.divergence_sampling.sentences import segmenter_named
     from dasd_assets.divergence_sampling.student_scoring import TEXT_COLUMNS, score_responses
     from dasd_assets.graph import inference_model
     from resources.lake.table import ContractError
+    from resources.lake.tables.divergence_sampling import BOOSTED_SENTENCES
 
     cells = lake.partitions("sentence_provenance", temperature=temperature)
     if not cells:

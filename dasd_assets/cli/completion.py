@@ -28,8 +28,8 @@ def layouts(incomplete: str) -> list[str]:
 
 def assets(incomplete: str) -> list[str]:
     """Assets that have checks: all but the models and the report."""
-    from dasd_assets.plan.estimate import CHECKPOINTS
     from dasd_assets.profile.data_contracts import CONTRACTS
+    from resources.lake.tables.evaluation import CHECKPOINTS
 
     names = [asset for asset in CONTRACTS if asset != "evaluation"]
     names += [f"evaluation/{checkpoint}" for checkpoint in CHECKPOINTS]

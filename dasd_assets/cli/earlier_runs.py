@@ -2,39 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import dagster as dg
 
+from dasd_assets.declaring.materializations import latest_materializations
 from dasd_assets.plan.measured import Totals
 
 BY_NAME = {"benchmark_questions", "sampling_temperature", "divergence_sample"}
 """Assets whose partitions are temperatures or benchmarks alone."""
 
-NEWEST = 1_000
-"""Materializations of an asset that are looked at."""
-
 
 def measured(instance: dg.DagsterInstance) -> dict[tuple[str, str], Totals]:
     """Totals of every asset, and of every temperature or benchmark of it, in the instance."""
     parts: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for key in instance.all_asset_keys():
-        name = key.to_user_string()
-        for event in latest(instance, key):
-            found = {label: value.value for label, value in event.metadata.items()}
-            parts.setdefault((name, _part(name, event.partition)), []).append(found)
+    for event, *_ in latest_materializations(instance):
+        name = event.asset_key.to_user_string()
+        found = {label: value.value for label, value in event.metadata.items()}
+        parts.setdefault((name, _part(name, event.partition)), []).append(found)
     return {part: _totals(found) for part, found in parts.items()}
-
-
-def latest(instance: dg.DagsterInstance, key: dg.AssetKey) -> Iterator[dg.AssetMaterialization]:
-    """The newest materialization of each partition of an asset, among its newest ones."""
-    seen: set[str | None] = set()
-    for record in instance.fetch_materializations(key, limit=NEWEST).records:
-        event = record.asset_materialization
-        if event is not None and event.partition not in seen:
-            seen.add(event.partition)
-            yield event
 
 
 def _part(asset: str, partition: str | None) -> str:

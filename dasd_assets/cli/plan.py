@@ -140,7 +140,7 @@ def _shards(profile: Profile) -> list[ShardSize]:
                 layout = layout_of(name, settings.layouts)
                 parts = read_drop(drop, layout, settings.max_row_bytes)
                 rows = sum(part.rows.num_rows for part in parts)
-            shards.append(ShardSize(name, rows, rows if kept is None else kept, kept is not None))
+            shards.append(ShardSize(name, rows, rows if kept is None else kept))
     except (InboxError, DropError) as error:
         raise PlanError(f"{error} To plan before there are questions, say --questions N.") from None
     if not any(shard.questions for shard in shards):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from typing import Any, Final
 
@@ -10,7 +9,9 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dasd_assets.declaring.own_memory import peak_own_bytes
 from dasd_assets.profile import Profile
+from resources.compute.gpu_lease import seconds_waited
 from resources.lake.lake import Lake, Partition
 from resources.lake.tables import TABLES
 
@@ -33,9 +34,12 @@ def tokens_of(lake: Lake, table: str, partition: Partition | None) -> int | None
 def took(table: str | None = None, n_tokens: int | None = None) -> dict[str, Any]:
     """Metadata about what the step that is running has taken up to now.
 
-    GPU- and core-hours are the step's time on the clock x what its asset declares, as that is what
-    a machine is held for; money is GPU-hours x the profile's price, where it has one. Peak memory
-    is that of the step's process, without those it started, to be held against what is declared.
+    Seconds are the step's time on the clock without its wait for GPUs that other steps held, which
+    has a figure of its own: how long others worked says nothing about this step. GPU- and
+    core-hours are these seconds x what its asset declares, as that is what a machine is held for;
+    money is GPU-hours x the profile's price, where it has one. Peak memory is what the step's
+    process had for itself (`peak_own_bytes`), without the processes it started, to be held against
+    what is declared; it is left out where the kernel does not tell it.
 
     Args:
         table: main table, if the asset has one.
@@ -50,16 +54,19 @@ def took(table: str | None = None, n_tokens: int | None = None) -> dict[str, Any
     metadata |= execution.get_asset_metadata(context.assets_def.key) or {}
     if not stats or stats[0].start_time is None:
         return metadata
-    seconds = time.time() - stats[0].start_time
+    began = stats[0].start_time
+    waited = seconds_waited(since=began)
+    seconds = time.time() - began - (waited or 0.0)
     if n_tokens is not None and table is not None and not TABLES[table].is_by_a_model:
         metadata["tokens_per_second"] = round(n_tokens / seconds, 1)
     metadata["cost/seconds"] = round(seconds, 3)
     gpu_hours = declared.get("compute/gpus", 0) * seconds / 3_600
     metadata["cost/gpu_hours"] = _readable(gpu_hours)
     metadata["cost/core_hours"] = _readable(declared.get("compute/cpus", 0.0) * seconds / 3_600)
-    # Linux tells it in KiB. A step is a process of its own, so that nothing else is in it.
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
-    metadata["cost/peak_memory_gib"] = _readable(peak)
+    if waited is not None:
+        metadata["cost/waited_for_gpu_seconds"] = round(waited, 3)
+    if (peak := peak_own_bytes()) is not None:
+        metadata["cost/peak_memory_gib"] = _readable(peak / 1024**3)
     if PRICE_PER_GPU_HOUR in declared:
         metadata["cost/money"] = _readable(gpu_hours * declared[PRICE_PER_GPU_HOUR])
     return metadata

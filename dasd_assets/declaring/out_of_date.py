@@ -23,13 +23,13 @@ from dasd_assets.dagster_internals import (
     stale_resolver,
     subset_of,
 )
+from dasd_assets.declaring.materializations import DATA_VERSION_TAG
 
 Dimensions = Mapping[str, tuple[dg.PartitionsDefinition, Collection[str]]]
 """Dimension -> what an asset with just this dimension is partitioned by, and keys of it."""
 
 MANY: Final = 100
 """Partitions of one input from which on Dagster compares none of their data versions."""
-DATA_VERSION_TAG: Final = "dagster/data_version"
 INPUT_POINTER_TAG: Final = "dagster/input_event_pointer/"
 """With an input's name: the last event of that input when a partition was made of it."""
 

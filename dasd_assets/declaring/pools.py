@@ -10,7 +10,8 @@ from resources.compute.declared import GPUS_HERE
 from resources.compute.gpus import gpus_present, pool_limits
 
 CURATION_POOL = "question_curation"
-"""Of one slot: of shards that hold the same question, the one that is curated first keeps it."""
+"""Of one slot, so that curations wait in Dagster's queue and not in a step that has begun; what
+holds them apart is the lake (`Lake.exclusively`)."""
 
 
 def asked_of_pools(assets: Iterable[dg.AssetsDefinition]) -> dict[str, int]:

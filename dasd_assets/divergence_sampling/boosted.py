@@ -17,27 +17,9 @@ from dasd_assets.divergence_sampling.provenance import SHARED, sentence_provenan
 from dasd_assets.divergence_sampling.sentence_tokens import Floats
 from dasd_assets.divergence_sampling.sentences import Segmenter
 from resources.lake.table import ContractError
-from resources.lake.tables.divergence_sampling import SENTENCE_PROVENANCE
+from resources.lake.tables.divergence_sampling import BOOSTED_SENTENCES
 
 BOOSTED = "boosted"
-
-BOOSTED_SENTENCES = pa.schema(
-    [
-        *(
-            SENTENCE_PROVENANCE.field(name)
-            for name in (
-                "response_id", "sentence_index", "part", "start_byte", "end_byte", "p_teacher",
-                "p_student",
-            )
-        ),
-        pa.field("p_distilled", pa.float32(), metadata={
-            "description": "geometric mean of the distilled model's token probabilities"
-        }),
-        pa.field("sentence_class", pa.string(), nullable=False, metadata={
-            "description": "teacher, student, shared, boosted or unscored"
-        }),
-    ]
-)  # fmt: skip
 
 
 def boosted_sentences(

@@ -11,16 +11,15 @@ from dasd_assets.reporting.collect import answer_summary
 from dasd_assets.verification.graders import require_sandbox
 from resources.engines.inference import InferenceModel
 from resources.lake.lake import Lake
+from resources.lake.tables.evaluation import CHECKPOINTS
 
 GROUP = "evaluation"
 
 CHECKPOINT_ASSETS = {
-    "base": "base_student",
-    "low_temperature": "low_temperature_checkpoint",
-    "high_temperature": "high_temperature_checkpoint",
-    "dasd": "dasd_checkpoint",
+    CHECKPOINTS[0]: "base_student",
+    **{checkpoint: f"{checkpoint}_checkpoint" for checkpoint in CHECKPOINTS[1:]},
 }
-"""Evaluated checkpoint -> the asset it comes from, in the order of the paper's Table 7."""
+"""Evaluated checkpoint -> the asset it comes from."""
 
 
 def build(profile: Profile) -> list[dg.AssetsDefinition]:

@@ -14,6 +14,7 @@ import yaml
 
 from dasd_assets.declaring.cost import took
 from dasd_assets.declaring.declare import as_metadata
+from dasd_assets.declaring.materializations import DATA_VERSION_TAG, latest_materializations
 from dasd_assets.evaluation.costs import asset_costs
 from dasd_assets.profile import Profile
 from dasd_assets.reporting.code_version import code_version
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 REPORT = "stage_report.html"
 N_EXAMPLES = 3
 PACKAGES = ("dagster", "torch", "transformers", "pyarrow", "duckdb")
-DATA_VERSION_TAG = "dagster/data_version"
 
 
 def write_stage_report(
@@ -132,22 +132,3 @@ def _graded(
     measured = [row.checkpoint for row in rows if any(row.scores.values())]
     benchmarks = list(profile.evaluation.benchmarks)
     return graded_examples(warehouse, measured[-1], benchmarks) if measured else []
-
-
-def latest_materializations(
-    instance: dg.DagsterInstance,
-) -> Iterator[tuple[dg.AssetMaterialization, str, str]]:
-    """The newest materialization of every partition of every asset, with run and step."""
-    for key in sorted(instance.all_asset_keys()):
-        seen: set[str | None] = set()
-        cursor = None
-        while True:
-            page = instance.fetch_materializations(key, limit=1_000, cursor=cursor)
-            for record in page.records:
-                event = record.asset_materialization
-                if event is not None and event.partition not in seen:
-                    seen.add(event.partition)
-                    yield event, record.run_id, record.event_log_entry.step_key or ""
-            if not page.has_more:
-                break
-            cursor = page.cursor

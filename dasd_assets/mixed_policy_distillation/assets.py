@@ -167,7 +167,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
 
     @dg.asset(
         deps=["high_temperature_checkpoint", mixed_policy_sample],
-        **declared(GROUP, profile.compute.training, "2", settings.training,
+        **declared(GROUP, profile.compute.training, "3", settings.training.shaping(),
                    settings.mask_student_prefix, profile.system_prompt,
                    kinds={"pytorch", "huggingface"}),
     )  # fmt: skip

@@ -191,28 +191,6 @@ def off_policy_rows(
         )
 
 
-def mix(
-    kept: pa.Table,
-    off_policy: pa.Table,
-    n_off_policy: int,
-    seed: int,
-    *,
-    distinct_questions: bool = True,
-) -> pa.Table:
-    """The finished answers, and a random share of the divergence sample to keep the balance.
-
-    Args:
-        kept: rows with the schema MIXED_POLICY_SAMPLE.
-        off_policy: rows with the schema DIVERGENCE_SAMPLE of all temperatures.
-        n_off_policy: rows to add; all, if there are fewer.
-        distinct_questions: none to a question that a finished answer is to.
-    """
-    taken = kept["question_id"] if distinct_questions else kept["question_id"].slice(0, 0)
-    chosen = off_policy_choice(off_policy, taken, n_off_policy, seed)
-    added = off_policy_rows(off_policy.to_batches(), chosen)
-    return pa.concat_tables([kept, pa.Table.from_batches(added, MIXED_POLICY_SAMPLE)])
-
-
 def _rows(
     continuations: pa.Table,
 ) -> Iterator[tuple[dict[str, Any], int, npt.NDArray[np.float32]]]:

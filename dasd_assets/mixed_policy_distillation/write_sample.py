@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -18,9 +19,20 @@ from dasd_assets.mixed_policy_distillation.mixed_sample import (
 from dasd_assets.profile import ResponseFiltering, Verification
 from dasd_assets.response_filtering.judging import Judge
 from dasd_assets.verification.graders import DEFAULT_SETTINGS
+from resources.lake.tables.divergence_sampling import DIVERGENCE_SAMPLE
 
 if TYPE_CHECKING:
-    from resources.lake.lake import Lake, Written
+    from resources.lake.lake import Lake, Partition, Written
+
+
+@dataclass(frozen=True)
+class Places:
+    """Partitions that a mixed sample is made of, and those that it is written to."""
+
+    continuations: Sequence[Partition]
+    off_policy: Sequence[Partition]
+    rejected: Partition | None = None
+    sample: Partition | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +55,8 @@ def write_mixed_sample(
     seed: int,
     verification: Verification = DEFAULT_SETTINGS,
     threads: int = 1,
+    places: Places | None = None,
+    references: Mapping[str, str] | None = None,
 ) -> MixedSample:
     """Finish, filter and mix what is in the lake, and write `mixed_policy_sample` as it comes.
 
@@ -53,13 +67,21 @@ def write_mixed_sample(
     Args:
         settings: the rules that the teacher's responses keep.
         verification, threads: for the domains whose answers are verified.
+        places: None: all partitions of the lake, into tables of one file.
+        references: question_id -> reference answer as JSON; None: those of the lake's questions.
     """
-    judge = Judge(settings, _references(lake, settings), verification)
+    if places is None:
+        places = Places(
+            lake.partitions("teacher_continuations"), lake.partitions("divergence_sample")
+        )
+    if references is None:
+        references = _references(lake, settings)
+    judge = Judge(settings, references, verification)
     rejected: list[pa.RecordBatch] = []
     questions: list[pa.Array] = []
 
     def rows() -> Iterator[pa.RecordBatch]:
-        for partition in lake.partitions("teacher_continuations"):
+        for partition in places.continuations:
             for batch in lake.batches("teacher_continuations", partition, CONTINUATION_COLUMNS):
                 finished = finish_continuations(
                     pa.Table.from_batches([batch]),
@@ -69,16 +91,22 @@ def write_mixed_sample(
                 questions.extend(finished.kept["question_id"].chunks)
                 yield from finished.kept.to_batches()
         # Written before the main table is there: its presence means that both are.
-        lake.write("rejected_continuations", rejected)
+        lake.write("rejected_continuations", rejected, places.rejected)
         taken = pa.chunked_array(questions if distinct_questions else [], pa.string())
-        ids = lake.read_partitions("divergence_sample", ["response_id", "question_id"])
-        chosen = off_policy_choice(ids, taken, n_off_policy, seed)
-        for partition in lake.partitions("divergence_sample"):
+        chosen = off_policy_choice(_ids(lake, places.off_policy), taken, n_off_policy, seed)
+        for partition in places.off_policy:
             batches = lake.batches("divergence_sample", partition, OFF_POLICY_COLUMNS)
             yield from off_policy_rows(batches, chosen)
 
-    written = lake.write("mixed_policy_sample", rows())
+    written = lake.write("mixed_policy_sample", rows(), places.sample)
     return MixedSample(written, sum(map(len, questions)), sum(batch.num_rows for batch in rejected))
+
+
+def _ids(lake: Lake, partitions: Sequence[Partition]) -> pa.Table:
+    """Ids of divergence samples, and of the questions that they are answers to."""
+    schema = pa.schema([DIVERGENCE_SAMPLE.field(name) for name in ("response_id", "question_id")])
+    batches = (lake.batches("divergence_sample", one, schema.names) for one in partitions)
+    return pa.Table.from_batches(chain.from_iterable(batches), schema)
 
 
 def _references(lake: Lake, settings: ResponseFiltering) -> dict[str, str]:

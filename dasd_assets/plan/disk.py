@@ -14,8 +14,9 @@ TEXTS = frozenset({"text", "response_text", "reasoning", "prefix_text"})
 TOKEN_LISTS = (pa.list_(pa.int32()), pa.list_(pa.float32()))
 
 PARAMETER_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-OPTIMISER_BYTES = 12
-"""AdamW under mixed precision: float32 weights and two moments of each parameter."""
+MASTER_BYTES = 4
+MOMENT_BYTES = 8
+"""AdamW moves float32 weights, the masters, by two float32 moments of each."""
 
 
 def row_bytes(table: str, prompt_tokens: float, answer_tokens: float) -> float:
@@ -42,8 +43,17 @@ def checkpoint_bytes(parameters: float, training: Training) -> float:
     return parameters * PARAMETER_BYTES[training.dtype]
 
 
+def restart_point_bytes(parameters: float, training: Training) -> float:
+    """What one restart point has: masters, moments, and what DeepSpeed writes of its own weights.
+
+    That is the whole model, and under ZeRO-2 the engine's copy of it once more.
+    """
+    copies = {0: 0, 2: 2, 3: 1}[training.deepspeed_zero_stage]
+    unit = MASTER_BYTES + MOMENT_BYTES + copies * PARAMETER_BYTES[training.dtype]
+    return parameters * unit
+
+
 def restart_bytes(parameters: float, training: Training) -> float:
     """Restart points of the stage that is being trained, with the one that is being written."""
-    one = parameters * (PARAMETER_BYTES[training.dtype] + OPTIMISER_BYTES)
     is_on = training.restart.every_steps or training.restart.every_minutes
-    return one * (training.restart.keep + 1) if is_on else 0.0
+    return restart_point_bytes(parameters, training) * (training.restart.keep + 1) if is_on else 0.0

@@ -17,9 +17,9 @@ from dasd_assets.plan.sizes import Sizes
 from dasd_assets.profile import ModelShape, Profile
 from resources.compute.declared import Compute
 from resources.engines.settings import OpenAiSettings
+from resources.lake.tables.evaluation import CHECKPOINTS
 from training.settings import Training
 
-CHECKPOINTS = ("base", "low_temperature", "high_temperature", "dasd")
 MEAN_CUT = 0.75
 """A rollout is cut uniformly beyond half of it."""
 MEAN_CONTINUATION = 0.5

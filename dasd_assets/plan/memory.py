@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from dasd_assets.plan.disk import OPTIMISER_BYTES, PARAMETER_BYTES
+from dasd_assets.plan.disk import MASTER_BYTES, MOMENT_BYTES, PARAMETER_BYTES
 from dasd_assets.profile import ModelShape
 from resources.compute.declared import GIB, Compute
 from resources.engines.settings import (
@@ -146,19 +146,33 @@ def _vllm(
         )  # fmt: skip
 
 
+def state_bytes(training: Training) -> float:
+    """Memory of one process for each parameter: weights, gradients, masters and moments.
+
+    DeepSpeed holds weights and gradients in the compute type, and masters beside them; ZeRO-3 cuts
+    all of it by the number of processes, ZeRO-2 all but the weights. Without it the weights are the
+    masters and gradients are float32. Autocast then keeps a bfloat16 copy of each weight through a
+    pass, and of several processes each has the gradients a second time, where they are exchanged.
+    """
+    unit, ranks = PARAMETER_BYTES[training.dtype], training.processes
+    if not training.deepspeed_zero_stage:
+        copies = unit if training.dtype == "bfloat16" else 0
+        gradients = MASTER_BYTES * (2 if ranks > 1 else 1)
+        return MASTER_BYTES + gradients + MOMENT_BYTES + copies
+    weights = unit / ranks if training.deepspeed_zero_stage == 3 else unit
+    return weights + (unit + MASTER_BYTES + MOMENT_BYTES) / ranks
+
+
 def training_bytes(shape: ModelShape, training: Training) -> float:
     """Memory of one GPU in training: model, checkpointed activations, logits, attention mask.
 
-    Weights and gradients in the compute type and 12 bytes of optimiser state a parameter, 16 with
-    bfloat16; ZeRO-3 cuts all of it by the number of processes, ZeRO-2 all but the weights. With
+    A layer's input, which is kept, is of the weights' type: float32 but under DeepSpeed. With
     `sdpa` transformers makes a mask of a byte for each two tokens of a packed sequence.
     """
-    unit = PARAMETER_BYTES[training.dtype]
-    ranks = training.processes
-    shared = {0: (1, 1), 2: (1, ranks), 3: (ranks, ranks)}[training.deepspeed_zero_stage]
-    state = shape.parameters * (unit / shared[0] + (unit + OPTIMISER_BYTES) / shared[1])
+    state = shape.parameters * state_bytes(training)
     tokens = training.micro_batch_size * training.max_length
     layer = LAYER_ACTIVATION_BYTES * tokens * shape.hidden_size
+    unit = PARAMETER_BYTES[training.dtype] if training.deepspeed_zero_stage else MASTER_BYTES
     kept = unit * tokens * shape.hidden_size if training.gradient_checkpointing else layer
     logits = 0 if training.liger_kernel else LOGIT_BYTES * tokens * shape.vocab_size
     mask = tokens * training.max_length if training.attention == "sdpa" else 0

@@ -29,11 +29,6 @@ class Quantity:
     unit: str
     source: str
 
-    @property
-    def is_assumed(self) -> bool:
-        """Whether nobody measured or stated it."""
-        return self.source.startswith("assumed")
-
     def known(self) -> float:
         """The value of a quantity that always has one."""
         assert self.value is not None, self.name

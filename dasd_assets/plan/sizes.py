@@ -19,13 +19,11 @@ class ShardSize:
     Attributes:
         rows: usable rows as delivered.
         questions: those that curation keeps; before it has run, all of the rows.
-        is_curated: whether it has run.
     """
 
     name: str
     rows: int
     questions: int
-    is_curated: bool
 
 
 @dataclass(frozen=True)

@@ -94,9 +94,9 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         """Normalised questions of one shard, each one once in all shards and in no evaluation set.
 
         A question that another shard has already, or one that is nearly the same, is rejected
-        here; the shard that was curated first keeps it (one curation runs at a time, so two shards
-        never both keep one). Rejected questions are kept with reason and evidence in
-        `rejected_questions`.
+        here; the shard that was curated first keeps it (the lake lets one curation run at a time,
+        wherever they run, so two shards never both keep one). Rejected questions are kept with
+        reason and evidence in `rejected_questions`.
 
         ```text
         question_id = hash(domain, NFC(question))       same id: duplicate
@@ -105,10 +105,13 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         ```
         """
         shard = {QUESTION_SHARD: context.partition_key}
-        this, others = shard_to_curate(lake, shard)
         held_out = lake.read_partitions("benchmark_questions", ["benchmark", "question"])
         scratch = Path(lake.root, "_scratch", f"questions__{context.partition_key}")
-        with curated(this, others, held_out, settings, profile.compute.data, scratch) as result:
+        with (
+            lake.exclusively("curation", context.log.info),
+            curated(*shard_to_curate(lake, shard), held_out, settings, profile.compute.data,
+                    scratch) as result,
+        ):  # fmt: skip
             lake.write("rejected_questions", result.rejected(), shard)
             lake.write("question_signatures", result.signatures(), shard)
             written = lake.write("questions", result.questions(), shard)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from dasd_assets.evaluation.stage_report import DATA_VERSION_TAG, latest_materializations
+from dasd_assets.declaring.materializations import DATA_VERSION_TAG, latest_materializations
 from dasd_assets.profile import Profile
 from dasd_assets.profile.data_contracts import CONTRACTS
 from dasd_assets.release.folder import ReleaseError

@@ -1,4 +1,4 @@
-"""Which code made a release: the package's version, and the git commit of a checkout."""
+"""Which code made a release or a result: the package's version, and the commit of a checkout."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PACKAGE = "dasd-dagster"
 
 @dataclass(frozen=True)
 class CodeVersion:
-    """The code at the moment of a release."""
+    """The code at that moment."""
 
     package: str
     """Version of the package."""
@@ -22,6 +22,11 @@ class CodeVersion:
     """Commit that is checked out; None outside a git checkout of the project."""
     is_dirty: bool
     """Whether files differ from the commit, new ones included."""
+
+    @property
+    def short(self) -> str:
+        """The commit in brief, with a plus where files differ from it."""
+        return f"{self.commit[:12]}{'+' if self.is_dirty else ''}" if self.commit else "unknown"
 
     def __str__(self) -> str:
         commit = f", commit {self.commit}" if self.commit else ", no git checkout"

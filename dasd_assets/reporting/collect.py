@@ -15,9 +15,10 @@ from dasd_assets.profile import Profile
 from dasd_assets.reporting.funnel import FunnelStep, ResponseCounts, funnel
 from dasd_assets.reporting.metrics import COUNTED, Bootstrap, benchmark_scores, question_counts
 from dasd_assets.reporting.mixed_policy_funnel import mixed_policy_steps
-from dasd_assets.reporting.stage_table import CHECKPOINTS, StageRow, stage_table
+from dasd_assets.reporting.stage_table import StageRow, stage_table
 from formats.checkpoint_folder import LOG
 from resources.lake.table import ContractError
+from resources.lake.tables.evaluation import CHECKPOINTS
 from resources.lake.warehouse import open_warehouse
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dasd_assets.reporting.metrics import NO_FINAL_ANSWER
 from dasd_assets.reporting.report import template
+from resources.lake.tables.evaluation import CHECKPOINTS
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -55,8 +56,7 @@ def benchmark_story(warehouse: DuckDBPyConnection, name: str) -> BenchmarkStory 
     if not questions:
         return None
     benchmark = questions[0]["benchmark"]
-    order = "ORDER BY array_position(['base', 'low_temperature', 'high_temperature', 'dasd'], "
-    order += "checkpoint) NULLS LAST, checkpoint"
+    order = f"ORDER BY array_position({[*CHECKPOINTS]}, checkpoint) NULLS LAST, checkpoint"
     return BenchmarkStory(
         question=questions[0],
         checkpoints=_rows(

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Literal
 
 from dasd_assets.profile import Profile
 from dasd_assets.reporting import data_plots, picture_data, plots
-from dasd_assets.reporting.collect import STAGES
 from dasd_assets.reporting.examples import best_ranked, example_answers, last_ranked
 from dasd_assets.reporting.funnel import FunnelStep
 from dasd_assets.reporting.provenance_viewer import render_viewer
 from dasd_assets.reporting.stage_table import StageRow
+from resources.lake.tables.evaluation import CHECKPOINTS
 from resources.lake.warehouse import open_warehouse
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def data_pictures(warehouse: DuckDBPyConnection, profile: Profile) -> Iterator[P
     yield Picture(
         "evaluation-lengths",
         data_plots.length_distribution(
-            _ordered(picture_data.evaluation_lengths(warehouse), ["base", *STAGES]),
+            _ordered(picture_data.evaluation_lengths(warehouse), CHECKPOINTS),
             "student tokens",
         ),
         "Lengths of the answers to the evaluation questions, by checkpoint.",

@@ -20,9 +20,7 @@ from dasd_assets.reporting.metrics import (
     question_counts,
 )
 from formats.pages import markdown_table
-
-CHECKPOINTS: Final = ("base", "low_temperature", "high_temperature", "dasd")
-"""Evaluated checkpoints in the order of the stages."""
+from resources.lake.tables.evaluation import CHECKPOINTS
 
 NOT_MEASURED: Final = "–"
 SIGNIFICANT: Final = 0.05
@@ -49,7 +47,6 @@ class StageRow:
 def stage_table(
     evaluation: pa.Table,
     benchmarks: Sequence[str],
-    checkpoints: Sequence[str] = CHECKPOINTS,
     bootstrap: Bootstrap | None = None,
 ) -> list[StageRow]:
     """Scores and gains of every checkpoint on every benchmark and overall.
@@ -57,7 +54,6 @@ def stage_table(
     Args:
         evaluation: rows with the schema EVALUATION.
         benchmarks: evaluation sets that the run has, in the order of the columns.
-        checkpoints: in the order of the stages.
     """
     counts = question_counts(evaluation)
     scores = benchmark_scores(counts, bootstrap)
@@ -72,17 +68,17 @@ def stage_table(
         return {name: gain and replace(gain, benchmark=name) for name, gain in paired.items()}
 
     rows = []
-    for index, checkpoint in enumerate(checkpoints):
+    for index, checkpoint in enumerate(CHECKPOINTS):
         nothing: dict[str, PairedDifference | None] = dict.fromkeys(columns)
-        differences = {before: gains(before, checkpoint) for before in checkpoints[:index]}
+        differences = {before: gains(before, checkpoint) for before in CHECKPOINTS[:index]}
         measured = {name: scores.get((checkpoint, name)) for name in benchmarks}
         measured[OVERALL] = overall_score(counts, checkpoint, benchmarks, bootstrap)
         rows.append(
             StageRow(
                 checkpoint,
                 scores=measured,
-                gains=differences[checkpoints[index - 1]] if index else nothing,
-                total_gains=differences.get(checkpoints[0], nothing),
+                gains=differences[CHECKPOINTS[index - 1]] if index else nothing,
+                total_gains=differences.get(CHECKPOINTS[0], nothing),
                 differences=differences,
             )
         )

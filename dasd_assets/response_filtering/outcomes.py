@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
+from formats.pages import markdown_table
+
 SAMPLED, KEPT = "sampled", "kept"
 
 Outcomes = dict[str, dict[str, dict[str, int]]]
@@ -49,12 +51,12 @@ def outcomes(tables: Mapping[str, tuple[pa.Table, pa.Table]]) -> Outcomes:
 
 def outcomes_table(counted: Outcomes) -> str:
     """The outcomes as a Markdown table, one line per domain, temperature and outcome."""
-    lines = ["| domain | temperature | outcome | answers | share |", "|---|---|---|---:|---:|"]
+    rows = []
     for domain in sorted({domain for domains in counted.values() for domain in domains}):
         for temperature, domains in counted.items():
             outcomes = domains.get(domain, {})
-            lines += [
-                f"| {domain} | {temperature} | {outcome} | {n:,} | {n / outcomes[SAMPLED]:.1%} |"
+            rows += [
+                (domain, temperature, outcome, f"{n:,}", f"{n / outcomes[SAMPLED]:.1%}")
                 for outcome, n in outcomes.items()
             ]
-    return "\n".join(lines)
+    return markdown_table(["domain", "temperature", "outcome", "answers", "share"], rows)

@@ -14,6 +14,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from resources.splitmix import spread_bits
+
 UInts = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int64]
 
@@ -197,7 +199,8 @@ def _span_hashes(
     terms *= powers[: len(values)]
     sums = np.zeros(len(values) + 1, np.uint64)
     np.cumsum(terms, out=sums[1:])
-    return _mixed((sums[end] - sums[first]) * inverses[first] + (end - first).astype(np.uint64))
+    between = (sums[end] - sums[first]) * inverses[first]
+    return spread_bits(between + (end - first).astype(np.uint64))
 
 
 @cache
@@ -215,16 +218,6 @@ def _code_points(text: str) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint32]:
     if text.isascii():
         return np.frombuffer(text.encode(), np.uint8)
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-
-
-def _mixed(values: UInts) -> UInts:
-    """Spread every bit over the whole hash, in place (the finaliser of splitmix64)."""
-    values ^= values >> np.uint64(30)
-    values *= np.uint64(0xBF58476D1CE4E5B9)
-    values ^= values >> np.uint64(27)
-    values *= np.uint64(0x94D049BB133111EB)
-    values ^= values >> np.uint64(31)
-    return values
 
 
 def _any_above(hashes: UInts, most_allowed: int) -> bool:

@@ -11,11 +11,8 @@ import ctypes
 import multiprocessing
 import os
 import signal
-import sys
-import time
 from contextlib import suppress
 from multiprocessing.context import ForkServerContext
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -23,10 +20,12 @@ import dagster as dg
 from dasd_assets.dagster_internals import (
     PRELOADED,
     capture_interrupts,
+    engine_event,
     execute_run,
     job_of_run,
-    report_process,
 )
+from dasd_assets.running.changed_modules import ModuleFiles
+from dasd_assets.running.process_identity import this_process
 
 LIBRARIES = (
     *PRELOADED, "accelerate", "duckdb",
@@ -42,7 +41,8 @@ PACKAGES = ("checks", "dasd_assets", "formats", "resources", "training")
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
 
-_imported_at = time.time()
+_modules = ModuleFiles(PACKAGES)
+"""As they are before the project's modules are imported: this one is the first of them."""
 _imported_by = os.getpid()
 
 
@@ -55,10 +55,14 @@ def is_forked() -> bool:
     return os.getpid() != _imported_by
 
 
-def forking() -> ForkServerContext:
-    """Starts processes by forking one that this process keeps, with the libraries imported."""
+def forking(*modules: str) -> ForkServerContext:
+    """Starts processes by forking one that this process keeps, with the libraries imported.
+
+    Args:
+        modules: what it has imported besides; the first call of a process decides.
+    """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, *LIBRARIES, "dasd_assets.graph"])
+    context.set_forkserver_preload([__name__, *LIBRARIES, "dasd_assets.graph", *modules])
     return context
 
 
@@ -73,7 +77,7 @@ def _leave(instance: Any, run_id: str) -> None:
     # multiprocessing waits at its end for the processes it started, but not for theirs.
     if os.fork() == 0:
         end_steps_with_this_process()
-        forget_changed_modules()
+        _modules.forget_changed(but=__name__)
         execute(instance, run_id)
 
 
@@ -84,28 +88,22 @@ def end_steps_with_this_process() -> None:
     and keep its GPUs.
     """
     run = os.getpid()
+    forked_by_the_run = True  # and not by a step in its turn, maybe from a thread that ends
 
     def die_with_the_run() -> None:
-        if os.getppid() == run:  # not what a step forks in its turn, maybe from a thread that ends
-            _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        nonlocal forked_by_the_run
+        if forked_by_the_run:
+            forked_by_the_run = False
+            end_with_parent(run)
 
     os.register_at_fork(after_in_child=die_with_the_run)
 
 
-def forget_changed_modules() -> None:
-    """Have the project's modules imported anew if a file of theirs changed since they were."""
-    ours = {
-        name: module.__file__
-        for name, module in sys.modules.items()
-        if name.partition(".")[0] in PACKAGES and name != __name__
-    }
-    if any(file is not None and _changed(Path(file)) for file in ours.values()):
-        for name in ours:
-            del sys.modules[name]
-
-
-def _changed(file: Path) -> bool:
-    return not file.exists() or file.stat().st_mtime > _imported_at
+def end_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when its parent is gone; it may be gone already."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before the kernel was told
+        os._exit(1)
 
 
 def execute(ref: Any, run_id: str) -> None:
@@ -114,8 +112,7 @@ def execute(ref: Any, run_id: str) -> None:
         run = instance.get_run_by_id(run_id)
         if run is None or (job := job_of_run(run)) is None:
             raise LookupError(f"Dagster's records have no run {run_id}, or not where its code is")
-        pid = os.getpid()
-        report_process(instance, run, pid, f"Started process for run (pid: {pid}).")
+        note_process(instance, run)
         run = instance.get_run_by_id(run_id) or run
         if run.status == dg.DagsterRunStatus.CANCELING:
             instance.report_run_canceled(run)
@@ -123,3 +120,10 @@ def execute(ref: Any, run_id: str) -> None:
         # What goes wrong is in the run's events before it is raised.
         with suppress(Exception, dg.DagsterExecutionInterruptedError):
             execute_run(job, run, instance)
+
+
+def note_process(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """Note in Dagster's records that this process executes a run."""
+    process = this_process()
+    message = f"Started process {process.pid} on {process.host} for run."
+    instance.report_dagster_event(engine_event(run, message, process.as_texts()), run.run_id)

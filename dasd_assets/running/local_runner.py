@@ -8,16 +8,14 @@ Dagster's daemon and backfills instead.
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import threading
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
+from multiprocessing import connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +24,9 @@ import dagster as dg
 from dasd_assets.dagster_internals import AssetGraph, job_of_module
 from dasd_assets.declaring.out_of_date import Staleness
 from dasd_assets.declaring.pools import CURATION_POOL
-from dasd_assets.running import local_run
+from dasd_assets.running import run_process
+from dasd_assets.running.local_run_launcher import fail_if_unfinished
+from dasd_assets.running.run_errors import errors_of
 
 DEFINITIONS_MODULE = "dasd_assets.definitions"
 ALL_ASSETS_JOB = "__ASSET_JOB"
@@ -61,6 +61,13 @@ class Outcome:
     errors: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _Running:
+    work: Work
+    run: dg.DagsterRun
+    process: BaseProcess
+
+
 class SelectionError(ValueError):
     """Text that selects no asset."""
 
@@ -76,7 +83,7 @@ class LocalRunner:
         Args:
             instance: persistent instance of the pipeline.
             workers: runs that go on at the same time.
-            log_file: gets what the workers print; the steps' own logs are in the instance.
+            log_file: gets what the runs print; the steps' own logs are in the instance.
             selection: in Dagster's selection syntax, such as `+key:divergence_sample`; empty: all.
 
         Raises:
@@ -86,7 +93,7 @@ class LocalRunner:
         self._workers = workers
         self._log_file = log_file
         self.invocation = uuid.uuid4().hex
-        self._graph = _all_assets_job().get_definition().asset_layer.asset_graph
+        self._graph = all_assets_job().get_definition().asset_layer.asset_graph
         self._selected = _selected(selection, self._graph)
 
     def groups(self) -> list[list[dg.AssetKey]]:
@@ -133,46 +140,65 @@ class LocalRunner:
     ) -> list[Outcome]:
         """Run everything that is out of date.
 
+        Each run has a process of its own. Dagster sets up Python's logging anew for a run, which
+        two threads must not do at once; and what kills a process, as the kernel does for want of
+        memory, ends that run alone.
+
         A failed partition does not stop the other partitions of its group, but nothing below the
         group is tried before it is mended: a training set must not silently lack a shard.
 
         Returns:
             The runs that failed.
         """
-        # Processes, not threads: Dagster sets up Python's logging anew for each run, which two
-        # threads must not do at once.
-        with ProcessPoolExecutor(
-            self._workers,
-            mp_context=local_run.forking(),
-            initializer=_start_worker,
-            initargs=(self._log_file,),
-        ) as pool:
-            for group in self.groups():
-                todo = self.out_of_date(group)
-                on_plan(todo)
-                failures = self._run_group(pool, todo, self._at_once(group), on_end)
-                if failures:
-                    return failures
+        for group in self.groups():
+            todo = self.out_of_date(group)
+            on_plan(todo)
+            ended = self._run_group(todo, self._at_once(group), on_end)
+            if failures := [outcome for outcome in ended if outcome.errors]:
+                return failures
         return []
 
     def _run_group(
-        self, pool: Executor, todo: Iterable[Work], at_once: int, on_end: Callable[[Outcome], None]
+        self, todo: Iterable[Work], at_once: int, on_end: Callable[[Outcome], None]
     ) -> list[Outcome]:
         waiting = iter(todo)
+        running: list[_Running] = []
+        outcomes: list[Outcome] = []
+        try:
+            while True:
+                for work in islice(waiting, at_once - len(running)):
+                    running.append(self._start(work))
+                if not running:
+                    return outcomes
+                over = connection.wait([one.process.sentinel for one in running])
+                for one in [one for one in running if one.process.sentinel in over]:
+                    outcomes.append(self._outcome(one))
+                    on_end(outcomes[-1])
+                    running.remove(one)
+        finally:  # of Ctrl-C the runs hear too, and note that they were interrupted
+            for one in running:
+                one.process.join()
 
-        def start(n: int) -> set[Future[Outcome]]:
-            return {pool.submit(_execute, work, self.invocation) for work in islice(waiting, n)}
+    def _start(self, work: Work) -> _Running:
+        job = all_assets_job()
+        definition = job.get_definition()
+        tags = {INVOCATION_TAG: self.invocation}
+        if work.partition_key is not None:
+            tags |= definition.get_tags_for_partition_key(
+                work.partition_key, selected_asset_keys=set(work.assets)
+            )
+        run = self._instance.create_run_for_job(
+            definition, run_config=RUN_CONFIG, tags=tags, asset_selection=set(work.assets),
+            job_code_origin=job.get_python_origin(),
+        )  # fmt: skip
+        return _Running(work, run, run_process.start(self._instance, run, self._log_file))
 
-        failures: list[Outcome] = []
-        pending = start(at_once)
-        while pending:
-            done, pending = wait(pending, return_when=FIRST_COMPLETED)
-            for future in done:
-                outcome = future.result()
-                on_end(outcome)
-                failures += [outcome] if outcome.errors else []
-            pending |= start(len(done))
-        return failures
+    def _outcome(self, ended: _Running) -> Outcome:
+        run_id = ended.run.run_id
+        reason = run_process.how_it_ended(ended.process, self._log_file)
+        if fail_if_unfinished(self._instance, run_id, reason):
+            return Outcome(ended.work, run_id, (reason,))
+        return Outcome(ended.work, run_id, errors_of(self._instance, run_id))
 
     def _at_once(self, group: Sequence[dg.AssetKey]) -> int:
         """Runs of a group that go side by side: one where their order decides what they make."""
@@ -195,58 +221,7 @@ def _selected(selection: str, graph: AssetGraph) -> AbstractSet[dg.AssetKey]:
     return found
 
 
-def _start_worker(log_file: Path) -> None:
-    """Send what a worker and its steps print to a file, and let them end with the command."""
-    with log_file.open("a") as log:
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
-    local_run.end_steps_with_this_process()
-    threading.Thread(target=_end_with_the_command, daemon=True).start()
-
-
-def _end_with_the_command() -> None:
-    command = multiprocessing.parent_process()
-    assert command is not None
-    command.join()
-    os._exit(1)
-
-
 @cache
-def _all_assets_job() -> Any:
+def all_assets_job() -> Any:
+    """The job of all assets, as another process can load it too."""
     return job_of_module(DEFINITIONS_MODULE, ALL_ASSETS_JOB)
-
-
-def _execute(work: Work, invocation: str) -> Outcome:
-    """Make one piece of work in a Dagster run, in a worker process."""
-    job = _all_assets_job()
-    keys = set(work.assets)
-    tags = {INVOCATION_TAG: invocation}
-    if work.partition_key is not None:
-        tags |= job.get_definition().get_tags_for_partition_key(
-            work.partition_key, selected_asset_keys=keys
-        )
-    with dg.DagsterInstance.get() as instance:
-        result = dg.execute_job(
-            job, instance, run_config=RUN_CONFIG, tags=tags, asset_selection=list(work.assets)
-        )
-        failures = [event for event in result.all_events if event.is_failure]
-        # The run's own failure says again what its steps have said.
-        of_steps = [event for event in failures if event.step_key] or failures
-        errors = tuple(dict.fromkeys(map(cause_of, of_steps)))
-        return Outcome(work, result.run_id, () if result.success else errors or ("failed",))
-
-
-def cause_of(event: dg.DagsterEvent) -> str:
-    """What went wrong in one failure event: the first error inside Dagster's own wrapping.
-
-    Errors of this project say what to do; the library's error that one was raised from does not.
-    """
-    error = getattr(event.event_specific_data, "error", None)
-    while error is not None and error.cause is not None and _is_dagsters(error):
-        error = error.cause
-    step = f"{event.step_key}: " if event.step_key else ""
-    return step + (error.message.strip() if error else event.message or "failed")
-
-
-def _is_dagsters(error: Any) -> bool:
-    return (error.cls_name or "").startswith("Dagster")

@@ -17,7 +17,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
     """Assets of the box for one profile."""
     settings = profile.temperature_scheduled_learning
     declaration = declared(
-        GROUP, profile.compute.training, "2", settings, profile.system_prompt,
+        GROUP, profile.compute.training, "3", settings.shaping(), profile.system_prompt,
         kinds={"pytorch", "huggingface"},
     )  # fmt: skip
 

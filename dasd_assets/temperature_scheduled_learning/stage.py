@@ -12,12 +12,13 @@ from dasd_assets.declaring.cost import took
 from dasd_assets.profile import settings_version
 from dasd_assets.reporting.figures import to_markdown
 from dasd_assets.temperature_scheduled_learning.curves import stage_curves
+from formats.pages import markdown_table
 from resources.compute.training_launcher import TrainingLauncher
 from resources.engines.model_folder import inspect_model
 from resources.lake.lake import Lake
 from training.settings import Training
 
-PROGRAM_VERSION = "2"
+PROGRAM_VERSION = "3"
 """Of what `training.sft` makes of the same settings and rows."""
 
 
@@ -49,8 +50,7 @@ def train_stage(
         rows = hashlib.file_digest(file, "sha256").hexdigest()
     key = settings_version(
         inspect_model(str(start)).content_hash, rows,
-        settings.model_dump(mode="json", exclude={"restart"}), system_prompt, mask_student_prefix,
-        PROGRAM_VERSION,
+        settings.shaping(), system_prompt, mask_student_prefix, PROGRAM_VERSION,
     )  # fmt: skip
     folder = lake.checkpoint_folder(checkpoint, key)
     result = trainer.run(
@@ -81,7 +81,7 @@ def train_stage(
 
 def certificate_table(certificate: dict[str, Any]) -> str:
     """What the batch certificate found, as a table for the asset's page."""
+    columns = ["check", "found", "allowed"]
     rows = [(check["name"], check["found"], check["allowed"]) for check in certificate["checks"]]
-    lines = ["| check | found | allowed |", "|---|---|---|"]
-    lines += [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows]
-    return "\n".join(lines + [f"\nWarning: {text}" for text in certificate["warnings"]])
+    warnings = [f"\nWarning: {text}" for text in certificate["warnings"]]
+    return "\n".join([markdown_table(columns, rows), *warnings])

@@ -57,12 +57,12 @@ def grade(
     return GRADERS[domain](answer, reference, settings)
 
 
-def check_reference(domain: str, reference: Any, settings: Verification = DEFAULT_SETTINGS) -> None:
+def check_reference(domain: str, reference: Any) -> None:
     """Raise ValueError unless the grader of a domain can use a reference; no program is run."""
     if domain != "math":
-        grade(domain, "?", reference, settings)
+        grade(domain, "?", reference)
         return
-    itself = grade(domain, rf"\boxed{{{reference}}}", reference, settings)
+    itself = grade(domain, rf"\boxed{{{reference}}}", reference)
     if not itself.is_correct:
         raise ValueError(f"no answer could be right: {itself.reason} for the reference itself")
 

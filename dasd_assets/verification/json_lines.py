@@ -1,4 +1,4 @@
-"""JSON lines from a process that is not trusted to answer."""
+"""JSON lines to and from a process that is not trusted to read or to answer."""
 
 from __future__ import annotations
 
@@ -6,9 +6,25 @@ import json
 import os
 import selectors
 import time
+from contextlib import suppress
 from typing import Any, Final
 
 CHUNK_BYTES: Final = 65_536
+
+
+def write_line(descriptor: int, value: Any, seconds: float) -> None:
+    """Write a value as one line, as far as it is read in time: that no answer comes says the rest.
+
+    Args:
+        descriptor: of the pipe's writing end; it does not block any more afterwards.
+    """
+    deadline = time.monotonic() + seconds
+    os.set_blocking(descriptor, False)
+    left = memoryview(json.dumps(value).encode() + b"\n")
+    with selectors.DefaultSelector() as selector, suppress(BrokenPipeError):
+        selector.register(descriptor, selectors.EVENT_WRITE)
+        while left and selector.select(max(0.0, deadline - time.monotonic())):
+            left = left[os.write(descriptor, left[:CHUNK_BYTES]) :]
 
 
 class JsonLines:

@@ -6,7 +6,6 @@ comparison gets a new one.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from dasd_assets.verification.json_lines import JsonLines
+from dasd_assets.verification.json_lines import JsonLines, write_line
 
 WORKER: Final = Path(__file__).with_name("math_worker.py")
 START_SECONDS: Final = 120.0
@@ -73,10 +72,8 @@ class _Worker:
     def compare(self, reference: str, answer: str, seconds: float) -> str:
         request = {"reference": reference, "answer": answer, "seconds": seconds}
         deadline = time.monotonic() + seconds
-        with suppress(BrokenPipeError):
-            self._requests.write(json.dumps(request).encode() + b"\n")
-            self._requests.flush()
-        reply: Any = self._replies.next(seconds)
+        write_line(self._requests.fileno(), request, seconds)
+        reply: Any = self._replies.next(deadline - time.monotonic())
         if reply is not None:
             return str(reply["verdict"])
         self.end()

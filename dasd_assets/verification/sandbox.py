@@ -10,20 +10,19 @@ When the sandbox ends, everything in it ends.
 from __future__ import annotations
 
 import base64
-import json
 import math
 import os
 import shutil
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Generator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
-from dasd_assets.verification.json_lines import CHUNK_BYTES, JsonLines
+from dasd_assets.verification.json_lines import CHUNK_BYTES, JsonLines, write_line
 
 LAUNCHER: Final = Path(__file__).with_name("launcher.py")
 START_SECONDS: Final = 30.0
@@ -115,14 +114,13 @@ def run_tests(
     ) as sandbox:  # fmt: skip
         assert sandbox.stdin and sandbox.stdout and sandbox.stderr
         try:
-            with suppress(BrokenPipeError):
-                sandbox.stdin.write(json.dumps(job).encode())
-            with suppress(BrokenPipeError):
-                sandbox.stdin.close()
+            up_at = time.monotonic() + START_SECONDS
+            write_line(sandbox.stdin.fileno(), job, START_SECONDS)
+            sandbox.stdin.close()
             lines = JsonLines(sandbox.stdout.fileno(), 2 * limits.output_bytes + CHUNK_BYTES)
-            if lines.next(START_SECONDS) != {"ready": True}:
+            if lines.next(up_at - time.monotonic()) != {"ready": True}:
                 sandbox.kill()
-                raise SandboxError(_cannot_start(sandbox.stderr.read().decode(errors="replace")))
+                raise SandboxError(_cannot_start(_written_to(sandbox.stderr)))
             for _ in tests:
                 reply = lines.next(wall_seconds + GRACE_SECONDS)
                 run = _read(reply)
@@ -186,6 +184,12 @@ def _is_for_everybody(program: Path) -> bool:
     return resolved.is_file() and all(
         path.stat().st_mode & stat.S_IXOTH for path in (resolved, *resolved.parents)
     )
+
+
+def _written_to(pipe: IO[bytes]) -> str:
+    """What stands in a pipe, without waiting for what may still have it open."""
+    os.set_blocking(pipe.fileno(), False)
+    return (pipe.read() or b"").decode(errors="replace")
 
 
 def _cannot_start(errors: str) -> str:

@@ -25,6 +25,8 @@ SECONDS_BETWEEN_TRIES = 0.5
 
 _held: dict[str, int] = {}
 """GPU -> open lock file of this process."""
+_wait: tuple[float, float] | None = None
+"""When this process began to wait for its GPUs, and for how many seconds; they are its last."""
 
 
 def lease_gpus(gpus: int, work: str, waiting: Callable[[str], None]) -> list[str]:
@@ -44,6 +46,7 @@ def lease_gpus(gpus: int, work: str, waiting: Callable[[str], None]) -> list[str
     Raises:
         TooFewGpusError: there are not so many.
     """
+    global _wait
     known = list(_held) or usable_gpus()
     if not gpus or not known:
         return []
@@ -54,8 +57,19 @@ def lease_gpus(gpus: int, work: str, waiting: Callable[[str], None]) -> list[str
             "`compute.….gpus` in the profile, or run it where there are more."
         )
     if not _held:
+        began, start = time.time(), time.monotonic()
         _wait_for(gpus, known, waiting)
+        _wait = began, time.monotonic() - start
     return list(_held)
+
+
+def seconds_waited(since: float) -> float | None:
+    """How long this process waited for its GPUs, if it took any since then.
+
+    Args:
+        since: seconds of the epoch; what an earlier step of the process waited is not this one's.
+    """
+    return _wait[1] if _wait and _wait[0] >= since else None
 
 
 def keep_leased_gpus() -> None:

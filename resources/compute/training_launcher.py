@@ -6,7 +6,6 @@ import fcntl
 import json
 import os
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from pydantic import Field
 
 from formats.checkpoint_folder import CERTIFICATE, ERROR, LOCK, LOG, partial_folder, restart_folder
 from resources.compute.gpu_lease import lease_gpus
+from training.checkpoint import settings_file
 
 
 class TrainingFailedError(RuntimeError):
@@ -83,32 +83,29 @@ class TrainingLauncher(dg.ConfigurableResource):
         settings = {
             **config, "gpus": self.gpus, "hosts": self.hosts, "output_dir": str(output_dir),
         }  # fmt: skip
-        # Beside the checkpoint all machines see it; the temporary folder is this one's own.
-        folder = output_dir.parent if self.hosts else None
-        with tempfile.NamedTemporaryFile(
-            "w", prefix=".sft-", suffix=".json", dir=folder, encoding="utf-8"
-        ) as file:
-            json.dump(settings, file)
-            file.flush()
-            try:
-                dg.PipesSubprocessClient().run(
-                    context=context,
-                    command=[
-                        *self._program(processes, int(config["deepspeed_zero_stage"])),
-                        *("--config", file.name),
-                    ],
-                    env={
-                        "OMP_NUM_THREADS": str(max(1, self.threads // processes_here)),
-                        "TOKENIZERS_PARALLELISM": "false",
-                        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
-                        # torch's notes on its own collectives, one for each call of DeepSpeed's
-                        "PYTHONWARNINGS": "ignore::FutureWarning",
-                    },
-                )
-            except Exception as error:
-                if cause.is_file():
-                    raise TrainingFailedError(cause.read_text(encoding="utf-8")) from error
-                raise
+        file = settings_file(output_dir)  # beside the checkpoint, where all machines see it
+        file.write_text(json.dumps(settings), encoding="utf-8")
+        try:
+            dg.PipesSubprocessClient().run(
+                context=context,
+                command=[
+                    *self._program(processes, int(config["deepspeed_zero_stage"])),
+                    *("--config", str(file)),
+                ],
+                env={
+                    "OMP_NUM_THREADS": str(max(1, self.threads // processes_here)),
+                    "TOKENIZERS_PARALLELISM": "false",
+                    "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+                    # torch's notes on its own collectives, one for each call of DeepSpeed's
+                    "PYTHONWARNINGS": "ignore::FutureWarning",
+                },
+            )
+        except Exception as error:
+            if cause.is_file():
+                raise TrainingFailedError(cause.read_text(encoding="utf-8")) from error
+            raise
+        finally:
+            file.unlink(missing_ok=True)
         lines = (output_dir / LOG).read_text(encoding="utf-8").splitlines()
         certificate = json.loads((output_dir / CERTIFICATE).read_text(encoding="utf-8"))
         return TrainingResult([json.loads(line) for line in lines], certificate)

@@ -200,21 +200,6 @@ class Journal:
         self._end += len(content)
 
 
-def generate_with_journal(
-    engine: InferenceEngine,
-    requests: Sequence[GenerationRequest],
-    journal_path: Path,
-    on_progress: ProgressCallback | None = None,
-) -> Iterator[Completion]:
-    """Completions of all requests: from the journal where it has them, else from the engine.
-
-    They come in the order of the requests when all are finished, read back one at a time.
-    Requests with the same key are asked once and yielded once.
-    """
-    finished = finish_requests(engine, requests, journal_path, on_progress)
-    yield from finished.read(dict.fromkeys(request.key(engine.identity) for request in requests))
-
-
 def finish_requests(
     engine: InferenceEngine,
     requests: Sequence[GenerationRequest],

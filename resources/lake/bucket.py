@@ -189,6 +189,10 @@ class Bucket:
 
     def filesystem(self) -> S3FileSystem:
         """The store for Arrow, in the bucket's own region; it finds the same credentials."""
+        # A second client beside boto3, as neither does both. Through this one Arrow's datasets read
+        # the byte ranges of columns in threads of C++, where boto3, wrapped, would do it in Python.
+        # But it has no conditional writes, which the owner and the leases are made of, and gives an
+        # error's code only inside a text.
         from pyarrow.fs import S3FileSystem
 
         with explaining(f"looking for {self.uri}"):

@@ -12,7 +12,8 @@ import json
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,6 +22,7 @@ from pydantic import Field, PrivateAttr
 from resources.lake.bucket import Bucket, Stored, make_room
 from resources.lake.bucket_errors import ObjectStoreError
 from resources.lake.bucket_journal import BucketJournal
+from resources.lake.bucket_lease import Lease, leased
 from resources.lake.bucket_owner import require_owner
 from resources.lake.lake import Lake, Partition, Written
 from resources.lake.table import ContractError
@@ -39,6 +41,7 @@ class BucketLake(Lake):
     uri: str = Field(description="s3://bucket/prefix below which everything is stored")
     owner: str = Field(description="the deployment that may write here")
     _opened: Bucket | None = PrivateAttr(default=None)
+    _leases: list[Lease] = PrivateAttr(default_factory=list)
 
     @property
     def bucket(self) -> Bucket:
@@ -94,6 +97,8 @@ class BucketLake(Lake):
 
     def _publish_partition(self, temporary: Path, target: Path) -> tuple[Path, str]:
         key = target.relative_to(self.root).as_posix()
+        for lease in self._leases:
+            lease.require()
         version = self.bucket.upload(temporary, key)[:16]
         copy = target.with_name(f"{version}.parquet")
         temporary.replace(copy)
@@ -173,6 +178,23 @@ class BucketLake(Lake):
         self.bucket.put(name, content)
         return super().publish_file(name, content)
 
+    @contextmanager
+    def exclusively(self, work: str, waiting: Callable[[str], None]) -> Iterator[None]:
+        """A block that one process at a time is in, of all that share the bucket.
+
+        Raises:
+            LeaseLostError: when a partition is written, or at the end: this process was held up for
+                so long that another one went on.
+            ObjectStoreError: another deployment owns the lake, or the store cannot be asked.
+        """
+        require_owner(self.bucket, self.owner)
+        with leased(self.bucket, work, waiting) as lease:
+            self._leases.append(lease)
+            try:
+                yield
+            finally:
+                self._leases.remove(lease)
+
     def try_out(self) -> None:
         """Do once all that a lake needs to be allowed, and leave nothing behind.
 
@@ -184,11 +206,18 @@ class BucketLake(Lake):
         self.bucket.put(key, b"dasd")
         is_listed = key in self.bucket.keys("_tried/")
         is_read = self.bucket.get(key) == b"dasd"
+        is_written_again = self.bucket.create(key, b"again")
         self.bucket.delete([key])
         if not (is_listed and is_read):
             raise ObjectStoreError(
                 f"{self.uri}: an object that was just written cannot be "
                 f"{'read' if is_listed else 'listed'}; a lake needs a store that is consistent"
+            )
+        if is_written_again:
+            raise ObjectStoreError(
+                f"{self.uri}: the store has replaced an object where it was asked to make a new one"
+                " only (If-None-Match), so that two could write the lake at once; a lake needs a "
+                "store with conditional writes"
             )
 
     def _fetch_folder(self, name: str, folder: Path) -> None:

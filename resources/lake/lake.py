@@ -12,7 +12,8 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from resources.durable import sync, told_when_full
+from resources.lake.lock_file import locked
 from resources.lake.parquet_layout import row_groups, writer_options
 from resources.lake.table import ContractError
 from resources.lake.tables import TABLES
@@ -255,6 +257,21 @@ class Lake(dg.ConfigurableResource):
         temporary.write_bytes(content)
         _publish(temporary, target)
         return target
+
+    def exclusively(
+        self, work: str, waiting: Callable[[str], None]
+    ) -> AbstractContextManager[None]:
+        """A block that one process at a time is in, of all that share the lake, wherever they are.
+
+        Args:
+            work: what the block does, one word; blocks of another do not wait for it.
+            waiting: is told once if another process is in it.
+
+        Raises:
+            OSError: this cannot be held here. In a bucket also when a partition is written, or at
+                the end, where this process was held up for so long that another one went on.
+        """
+        return locked(Path(self.root, "_locks", f"{work}.lock"), work, waiting)
 
     def free_bytes(self) -> int:
         """Free space on the lake's disk."""

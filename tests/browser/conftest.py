@@ -5,8 +5,6 @@ Each test leaves screenshots in `build/screenshots` (ignored by git).
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Iterator
 
 import dagster as dg
@@ -21,6 +19,7 @@ from support.browser import (
     SCREENSHOTS,
     Shoot,
 )
+from support.finished_pipeline import Finished, with_own_inbox
 from support.pipeline import Pipeline
 from support.webserver import webserver
 
@@ -30,21 +29,11 @@ from dasd_assets.profile import load_profile
 
 
 @pytest.fixture(scope="session")
-def pipeline(
-    finished: tuple[Pipeline, subprocess.CompletedProcess[str]],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Pipeline:
+def pipeline(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     """A copy of the finished pipeline, with a shard that cannot be read and one not read yet."""
-    original, _ = finished
-    copy = Pipeline(tmp_path_factory.mktemp("browser") / "pipeline")
-    shutil.copytree(original.folder, copy.folder)
-    profile_file = copy.folder / "small.yaml"
-    profile_file.write_text(
-        profile_file.read_text(encoding="utf-8").replace(str(original.inbox), str(copy.inbox)),
-        encoding="utf-8",
-    )
+    copy = with_own_inbox(finished[0], tmp_path_factory.mktemp("browser") / "pipeline")
     (copy.inbox / f"{FAILED_SHARD}.jsonl").write_bytes(b"{not json\n")
-    definitions = build_definitions(load_profile(str(profile_file)), copy.home)
+    definitions = build_definitions(load_profile(str(copy.profile)), copy.home)
     with dg.DagsterInstance.from_config(str(copy.home / "dagster")) as instance:
         instance.add_dynamic_partitions(QUESTION_SHARD, [FAILED_SHARD, MISSING_SHARD])
         result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(

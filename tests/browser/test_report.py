@@ -9,6 +9,8 @@ from playwright.sync_api import Page
 from support.browser import Shoot
 from support.pipeline import Pipeline
 
+pytestmark = pytest.mark.slow
+
 PHONE = {"width": 360, "height": 740}
 PAPER = {"width": 718, "height": 1_000}
 """What A4 leaves between Chromium's margins, in pixels."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import dagster as dg
+import pytest
 from playwright.sync_api import Page, expect
 from support.browser import FAILED_SHARD, MISSING_SHARD, Shoot, closed, left, line_of, opened
 from support.pipeline import Pipeline
@@ -12,6 +13,8 @@ from support.pipeline import Pipeline
 from dasd_assets.declaring.jobs import JOBS
 from dasd_assets.graph import BOXES
 from resources.lake.tables import TABLES
+
+pytestmark = pytest.mark.slow
 
 ASSET = "teacher_responses"
 CELL = "drop-02|high"

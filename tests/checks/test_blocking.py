@@ -14,6 +14,8 @@ from dasd_assets.partitions import responses
 from dasd_assets.profile.check_settings import Checks
 from resources.lake.lake import Lake
 
+pytestmark = pytest.mark.slow
+
 
 def positive(rows: dict[str, Any]) -> None:
     rows["student_scores"][0]["logprobs"] = [-0.1, 0.7, -0.1]

@@ -22,6 +22,8 @@ from support.checked_lake import (
 from dasd_assets.profile.data_contracts import CONTRACTS
 from resources.lake.lake import Lake
 
+pytestmark = pytest.mark.slow
+
 NAN, INFINITY = float("nan"), float("inf")
 
 OF_THE_LAKE = [asset for asset in CONTRACTS if not asset.endswith("_release")]

@@ -12,6 +12,8 @@ from checks.drift import Summary, drift
 from dasd_assets.profile.data_contracts import CONTRACTS
 from resources.lake.lake import Lake
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:

@@ -11,6 +11,8 @@ import pytest
 from checks.expectations import Measurement, judge
 from dasd_assets.profile.check_settings import CheckSettings
 
+pytestmark = pytest.mark.slow
+
 
 def limits(low: float | None, high: float | None) -> CheckSettings:
     return CheckSettings(severity="warn", min=low, max=high)

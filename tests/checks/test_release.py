@@ -18,6 +18,8 @@ from support.small_lake import filled
 from dasd_assets.profile.data_contracts import CONTRACTS
 from resources.lake.lake import Lake
 
+pytestmark = pytest.mark.slow
+
 Spoil = Callable[[Path, Lake], object]
 
 

@@ -20,16 +20,16 @@ from dagster_ray.core.executor import RayStepHandler
 from dasd_assets import dagster_internals as internals
 from dasd_assets.dagster_internals import (
     DagsterReleaseError,
+    engine_event,
     execute_run,
     graph_view,
+    health_of_worker,
     is_code_of_this_environment,
     job_of_file,
     job_of_module,
     job_of_run,
     keys_of,
-    report_process,
     require_release,
-    run_process_is_there,
     stale_resolver,
     start_backfill,
     step_failed,
@@ -185,18 +185,19 @@ def test_a_job_of_a_module(instance: dg.DagsterInstance) -> None:
     assert job_of_module("support.gpu_location", "__ASSET_JOB").get_definition().asset_layer
 
 
-def test_a_runs_process_is_noted(instance: dg.DagsterInstance) -> None:
+def test_a_runs_event_holds_texts(instance: dg.DagsterInstance) -> None:
     run = instance.create_run_for_job(job_of_file(Path(__file__), "make").get_definition())
-    report_process(instance, run, 123, "begins", "whole")
+    instance.report_dagster_event(engine_event(run, "begins", {"pid": "123"}), run.run_id)
     (entry,) = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
     event = entry.get_dagster_event()
-    assert (event.message, event.step_key) == ("begins", "whole")
+    assert (event.message, event.step_key) == ("begins", None)
     assert str(event.engine_event_data.metadata["pid"].value) == "123"
 
 
 def test_what_run_monitoring_is_told() -> None:
-    assert run_process_is_there().status.name == "RUNNING"
-    gone = run_process_is_there("killed")
+    there = health_of_worker(is_there=True)
+    assert (there.status.name, there.msg) == ("RUNNING", None)
+    gone = health_of_worker(is_there=False, message="killed")
     assert (gone.status.name, gone.msg) == ("FAILED", "killed")
 
 

@@ -20,10 +20,15 @@ from resources.engines.settings import (
     TransformersSettings,
     VllmSettings,
 )
+from training.settings import Restart
 
 TINY = load_profile("tiny")
 
 LAYOUT = Layout.model_validate({"question": "q", "domain": "d", "answer": "a"})
+
+RESTARTED_OFTEN = TINY.mixed_policy_distillation.training.model_copy(
+    update={"restart": Restart(every_steps=9)}
+)
 
 GRID = {"teacher_responses", "filtered_responses", "student_scores", "sentence_provenance"}
 WHOLE_PROFILE = {"stage_report", "model_release", "dataset_release"}
@@ -116,6 +121,8 @@ def test_the_papers_compute_becomes_pools_and_container_limits() -> None:
          {"sentence_provenance", "divergence_sample"}),
         ("temperature_scheduled_learning", {"epochs": 9},
          {"low_temperature_checkpoint", "high_temperature_checkpoint"}),
+        ("temperature_scheduled_learning", {"restart": Restart(every_steps=9)}, set()),
+        ("mixed_policy_distillation", {"training": RESTARTED_OFTEN}, set()),
         ("questions", {"decontamination_ngram_words": 9}, {"questions"}),
         ("questions", {"near_duplicate_jaccard": None}, {"questions"}),
         ("questions", {"layouts": {"a*": LAYOUT}}, {"raw_questions"}),

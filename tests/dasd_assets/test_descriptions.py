@@ -1,12 +1,15 @@
 """What a person sees of every asset in the UI, before and after it was materialized."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import dagster as dg
-import psutil
 import pytest
 from support.small_lake import filled
 
+from dasd_assets.declaring import cost
 from dasd_assets.declaring.cost import tokens_of, with_prices
 from dasd_assets.declaring.declare import (
     OWNERS,
@@ -15,9 +18,11 @@ from dasd_assets.declaring.declare import (
     log_progress,
     materialized,
 )
+from dasd_assets.declaring.own_memory import peak_own_bytes
 from dasd_assets.evaluation.costs import asset_costs
 from dasd_assets.graph import build_definitions
 from dasd_assets.profile import load_profile
+from resources.compute import gpu_lease
 from resources.compute.declared import Compute
 from resources.engines.protocol import Progress
 from resources.lake.lake import Lake
@@ -102,11 +107,14 @@ def test_column_lineage_names_columns_that_are_upstream(table: str) -> None:
             assert source.column in TABLES[source.asset].schema.names
 
 
-def materialize(lake: Lake) -> dg.AssetMaterialization:
+def materialize(
+    lake: Lake, meanwhile: Callable[[], None] = lambda: None
+) -> dg.AssetMaterialization:
     """Sample and write one row of the evaluation table on 2 declared GPUs at a price."""
 
     @dg.asset(**declared("g", Compute(gpus=2, cpus=4.0), "1", kinds={"python"}, table="evaluation"))
     def asked(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
+        meanwhile()
         log_progress(context, "answers")(Progress(3, 3, 50, 2.0))
         table = filled("evaluation", {"n_tokens": 5}, {"n_tokens": 7})
         return materialized(lake, lake.write("evaluation", table))
@@ -132,8 +140,9 @@ def test_a_materialization_shows_rows_tokens_rate_cost_samples_and_lineage(tmp_p
     assert shown["cost/gpu_hours"] == pytest.approx(2 * hours, abs=1e-6)
     assert shown["cost/core_hours"] == pytest.approx(4 * hours, abs=1e-6)
     assert shown["cost/money"] == pytest.approx(6 * hours, abs=1e-5)
-    resident = psutil.Process().memory_info().rss / 1024**3
-    assert 0.5 * resident < shown["cost/peak_memory_gib"] < 20 * resident
+    peak = peak_own_bytes()
+    assert peak is not None
+    assert shown["cost/peak_memory_gib"] == pytest.approx(peak / 1024**3, rel=0.2)
     header, _, *lines = str(shown["preview"]).splitlines()
     assert header == "| column | row 1 | row 2 |"
     assert [line.split(" | ")[0] for line in lines] == [
@@ -186,3 +195,34 @@ def test_costs_are_told_stage_by_stage_in_the_order_of_their_end() -> None:
     costs = asset_costs([*events, unknown], groups)
     assert [cost.asset for cost in costs] == ["q", "c", "base", "r"]
     assert all(cost.seconds == 0 and cost.money is None for cost in costs)
+
+
+def test_waiting_for_gpus_that_others_hold_is_told_and_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = time.time
+
+    def wait_for_an_hour() -> None:
+        monkeypatch.setattr(gpu_lease, "_wait", (clock(), 3_600.0))
+        monkeypatch.setattr(cost, "time", SimpleNamespace(time=lambda: clock() + 3_600.0))
+
+    event = materialize(Lake(root=str(tmp_path)), wait_for_an_hour)
+    shown = {name: value.value for name, value in event.metadata.items()}
+    assert shown["cost/waited_for_gpu_seconds"] == 3_600.0
+    assert shown["cost/seconds"] < 60
+    assert shown["cost/gpu_hours"] == pytest.approx(2 * shown["cost/seconds"] / 3_600, abs=1e-6)
+    assert shown["cost/money"] < 0.1
+
+
+def test_a_step_that_takes_no_gpu_tells_of_no_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu_lease, "_wait", (time.time() - 60, 30.0))  # an earlier step's
+    assert "cost/waited_for_gpu_seconds" not in materialize(Lake(root=str(tmp_path))).metadata
+
+
+def test_peak_memory_is_left_out_where_the_kernel_does_not_tell_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cost, "peak_own_bytes", lambda: None)
+    assert "cost/peak_memory_gib" not in materialize(Lake(root=str(tmp_path))).metadata

@@ -18,17 +18,21 @@ import pytest
 from support.daemon import Daemon, until
 from support.machine import DONE, SAMPLED, SCORED, Machine, cells
 from support.object_store import ENVIRONMENT, ObjectStore
-from support.pipeline import Pipeline
+from support.pipeline import new_pipeline
 from support.postgres import PASSWORD, PostgresServer
 
 from dasd_assets.running.local_run_launcher import process_of
+from dasd_assets.running.process_identity import Presence
 
-SHARDS = [f"s{number:02}" for number in range(25)]
+pytestmark = pytest.mark.slow
+
+SHARDS = [f"s{number:02}" for number in range(15)]
 BUCKET = "step-output"
 RUNS_AT_ONCE = 8
 """`max_concurrent_runs` of the dagster.yaml."""
 PATIENCE = 800
-A_MINUTE = 60
+OUTAGE_SECONDS = 30
+"""Longer than Dagster by itself tries to connect, about 12 seconds."""
 GPUS = 8
 """Four slots of the pool `student`."""
 
@@ -71,10 +75,10 @@ def processes_of_runs(instance: dg.DagsterInstance) -> list[psutil.Process]:
     """Processes that execute runs now."""
     processes = []
     for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
+        noted = process_of(instance, run)
         with suppress(psutil.NoSuchProcess):
-            process = process_of(instance, run)
-            if process is not None:
-                processes.append(process)
+            if noted and noted.presence() == Presence.RUNNING:
+                processes.append(psutil.Process(noted.pid))
     return processes
 
 
@@ -89,7 +93,7 @@ def starting(instance: dg.DagsterInstance) -> bool:
 
 
 @pytest.mark.timeout(1_800)
-def test_fifty_partitions_are_right_after_kills_and_a_minute_without_the_database(
+def test_thirty_partitions_are_right_after_kills_and_an_outage_of_the_database(
     server: PostgresServer, use: Use, store: ObjectStore, tmp_path: Path
 ) -> None:
     machine = Machine(tmp_path, SHARDS, "postgres", use(server), GPUS)
@@ -101,14 +105,14 @@ def test_fifty_partitions_are_right_after_kills_and_a_minute_without_the_databas
         until(lambda: len(machine.made()) >= 5 and bool(processes_of_runs(machine.instance)))
         processes_of_runs(machine.instance)[0].kill()
 
-        until(lambda: len(machine.made()) >= 15)
+        until(lambda: len(machine.made()) >= 10)
         machine.daemon.kill()
         machine.daemon.start()
 
-        until(lambda: len(machine.made()) >= 25)
+        until(lambda: len(machine.made()) >= 15)
         server.stop()
         assert len(machine.made()) < len(wanted)
-        time.sleep(A_MINUTE)
+        time.sleep(OUTAGE_SECONDS)
         server.start()
 
         until(machine.daemon.revived(lambda: machine.status(backfill) in DONE), PATIENCE)
@@ -171,10 +175,9 @@ def test_a_backup_is_restored_on_an_empty_machine_and_its_backfill_goes_on(
 
 
 def test_the_sensor_reads_a_drop_and_dasd_says_what_there_is(
-    server: PostgresServer, use: Use, new_pipeline: Callable[[str], Pipeline],
-    monkeypatch: pytest.MonkeyPatch,
+    server: PostgresServer, use: Use, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
-    pipeline = new_pipeline("postgres")
+    pipeline = new_pipeline(tmp_path)
     pipeline.put_drop("drop-01", 0, n=6)
     an_hour_ago = (pipeline.inbox / "drop-01.jsonl").stat().st_mtime - 3_600
     os.utime(pipeline.inbox / "drop-01.jsonl", (an_hour_ago, an_hour_ago))

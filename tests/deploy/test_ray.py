@@ -31,6 +31,8 @@ from dasd_assets.running.ray_executor import asked_of_node, fits, refusal
 from resources.compute.declared import GIB, Compute
 from resources.lake.lake import Lake
 
+pytestmark = pytest.mark.slow
+
 NODE_GPUS = (1, 4)
 DURABLE_BEFORE_THE_KILL = 100
 PATIENCE = 300.0

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections import Counter
 from typing import Any
 
 import dagster as dg
 import pyarrow.parquet as pq
 import pytest
+from support.finished_pipeline import Finished
 from support.pipeline import Pipeline
 
 from dasd_assets.partitions import QUESTION_SHARD
 
-Finished = tuple[Pipeline, subprocess.CompletedProcess[str]]
+pytestmark = pytest.mark.slow
 
 BY_SHARD = ("raw_questions", "questions", "student_rollouts", "teacher_continuations")
 
 
 @pytest.fixture(scope="module")
 def planned(finished: Finished) -> dict[str, Any]:
-    result = finished[0].dasd("plan", "--json")
+    result = finished[0].ask("plan", "--json")
     assert result.returncode == 0, result.stdout + result.stderr
     return json.loads(result.stdout)
 
@@ -40,8 +40,8 @@ def test_before_the_run_its_requests_are_counted_exactly(finished: Finished) -> 
     """Requests of the teacher and of the evaluations depend on nothing that was measured."""
     pipeline, _ = finished
     questions = str(rows_in_the_lake(pipeline, "questions", ""))
-    made = json.loads(pipeline.dasd("plan", "--json", "--questions", questions,
-                                    "--kept-share", "1").stdout)  # fmt: skip
+    made = json.loads(pipeline.ask("plan", "--json", "--questions", questions,
+                                   "--kept-share", "1").stdout)  # fmt: skip
     asked = {(a["asset"], a["part"]): a["requests"] for a in made["assets"] if a["requests"]}
     for asset, part in [
         ("teacher_responses", "low"), ("teacher_responses", "high"),
@@ -98,7 +98,7 @@ def test_tokens_and_bytes_are_those_that_were_measured(
 
 def test_status_agrees_with_the_instance(finished: Finished) -> None:
     pipeline, _ = finished
-    result = pipeline.dasd("status", "--json")
+    result = pipeline.ask("status", "--json")
     assert result.returncode == 0, result.stdout + result.stderr
     told = json.loads(result.stdout)
     assert told["drops_not_registered"] == []
@@ -118,10 +118,10 @@ def test_status_agrees_with_the_instance(finished: Finished) -> None:
 
 def test_the_report_of_the_run_is_where_the_command_says(finished: Finished) -> None:
     pipeline, _ = finished
-    result = pipeline.dasd("report")
+    result = pipeline.ask("report")
     assert result.stdout.strip() == str(pipeline.home / "lake" / "stage_report.html")
 
 
 def test_the_doctor_finds_nothing_wrong(finished: Finished) -> None:
-    result = finished[0].dasd("doctor")
+    result = finished[0].ask("doctor")
     assert result.returncode == 0, result.stdout

@@ -1,6 +1,6 @@
-"""Certifies and trains on each of several gloo ranks; `fault` breaks one rank's batches.
+"""Certifies and trains on each of several gloo ranks, after one whose batches were broken.
 
-`python -m torch.distributed.run --nproc_per_node 2 certify_on_ranks.py CONFIG none|fault`
+`python -m torch.distributed.run --nproc_per_node 2 certify_on_ranks.py FAULTY_CONFIG CONFIG`
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ class _BrokenOnTheLastRank(PackedDataset):
 
 def main() -> None:
     """Print each rank's verdict."""
-    config = sft.SftConfig.model_validate_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    if sys.argv[2] == "fault":
-        sft.PackedDataset = _BrokenOnTheLastRank  # type: ignore[misc]
-    try:
-        sft.train(config, lambda line: None)
-    except CertificateError as error:
-        print(f"refused: {error}", flush=True)
+    for file, dataset in zip(sys.argv[1:], (_BrokenOnTheLastRank, PackedDataset), strict=True):
+        config = sft.SftConfig.model_validate_json(Path(file).read_text(encoding="utf-8"))
+        sft.PackedDataset = dataset  # type: ignore[misc]
+        try:
+            sft.train(config, lambda line: None)
+            print("trained", flush=True)
+        except CertificateError as error:
+            print(f"refused: {error}", flush=True)
 
 
 if __name__ == "__main__":

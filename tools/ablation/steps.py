@@ -15,7 +15,7 @@ from training.settings import Training
 if TYPE_CHECKING:
     from resources.lake.lake import Lake
 
-VERSION: Final = "1"
+VERSION: Final = "2"
 """Of what the steps make of the same settings and rows, training and evaluation included."""
 
 MIXED_SAMPLES: Final = "mixed_samples"
@@ -82,7 +82,7 @@ def steps_of(
                 )  # fmt: skip
         keys[arm.name] = settings_version(
             keys[arm.starts_from], arm.sample, samples[arm.sample],
-            training_of(arm, profile, seed).model_dump(mode="json", exclude={"restart"}),
+            training_of(arm, profile, seed).shaping(),
             profile.system_prompt, arm.mask_student_prefix,
         )  # fmt: skip
         start_key = "" if arm.starts_from == BASE else keys[arm.starts_from]

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -56,7 +53,7 @@ def do_step(
         references: question_id of the training questions -> reference answer as JSON.
         commit: what is running, for the record.
     """
-    with _only_one(store, step):
+    with store.exclusively(f"seed-{step.seed}-{step.name}", print):
         if record(store, step) is not None:
             return
         started = time.monotonic()
@@ -144,13 +141,3 @@ def _of_training(folder: Path) -> dict[str, Any]:
     lines = (folder / LOG).read_text(encoding="utf-8").splitlines()
     last = json.loads(lines[-1])
     return {"steps": last["step"], "final_loss": last["loss"], "training_seconds": last["seconds"]}
-
-
-@contextmanager
-def _only_one(store: Lake, step: Step) -> Iterator[None]:
-    """Wait until no other process is at the same step."""
-    file = Path(store.root, "_locks", f"seed-{step.seed}-{step.name}")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a", encoding="ascii") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -8,8 +8,9 @@ import dagster as dg
 from dasd_assets.graph import build_definitions
 from dasd_assets.profile import ComputePlan, Profile
 from dasd_assets.profile.data_contracts import CONTRACTS
+from formats.pages import markdown_table
 from resources.lake.tables import tables_of
-from tools.reference.markdown import codes, page, table
+from tools.reference.markdown import codes, page
 from tools.reference.settings import Shaped, shape_all
 
 INTRODUCTION = """\
@@ -47,10 +48,10 @@ def assets_page(profile: Profile, shaped: Shaped) -> str:
             "checks": codes(contract.name for contract in CONTRACTS.get(spec.key.path[0], ())),
         }
         rows = [(fact, said) for fact, said in facts.items() if said]
-        parts += [f"### {name}", spec.description or "", table(("", ""), rows)]
+        parts += [f"### {name}", spec.description or "", markdown_table(("", ""), rows)]
     started = [*(definitions.jobs or ()), *(definitions.sensors or ())]
     rows = [(f"`{one.name}`", getattr(one, "description", None) or "") for one in started]
-    return page("Assets", *parts, "## Jobs and sensors", table(("name", "does"), rows))
+    return page("Assets", *parts, "## Jobs and sensors", markdown_table(("name", "does"), rows))
 
 
 def _specs(definitions: dg.Definitions) -> Iterator[tuple[dg.AssetSpec, str | None]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dasd_assets.profile.check_settings import Checks
 from dasd_assets.profile.data_contracts import CONTRACTS
-from tools.reference.markdown import page, table
+from formats.pages import markdown_table
+from tools.reference.markdown import page
 
 INTRODUCTION = """\
 What is measured each time a partition is made, and what is allowed unless the profile's section
@@ -31,5 +32,5 @@ def checks_page() -> str:
             for contract in contracts
         ]
         header = ("check", "what is measured", "default limit", "severity", "blocking")
-        parts += [f"## {asset}", table(header, rows)]
+        parts += [f"## {asset}", markdown_table(header, rows)]
     return page("Checks", *parts)

@@ -14,7 +14,8 @@ from pydantic_core import PydanticUndefined, to_jsonable_python
 
 from dasd_assets.profile import Profile
 from dasd_assets.profile.check_settings import ChecksSection
-from tools.reference.markdown import codes, page, table
+from formats.pages import markdown_table
+from tools.reference.markdown import codes, page
 
 Setting = tuple[str, ...]
 """Keys of a setting from the profile's root."""
@@ -88,7 +89,7 @@ def settings_page(shaped: Shaped) -> str:
             header.append("makes stale")
             stale = (shaped[(*group.path, name)] - always for name in group.leaves)
             rows = [[*row, codes(sorted(assets))] for row, assets in zip(rows, stale, strict=True)]
-        parts += [table(header, rows)] if rows else []
+        parts += [markdown_table(header, rows)] if rows else []
     return page("Settings", *parts)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from resources.lake.table import Lineage
+from formats.pages import markdown_table
+from resources.lake.table import Lineage, Table
 from resources.lake.tables import TABLES
 from resources.lake.tables.release import RELEASED_LOGPROBS, RELEASED_SAMPLE
-from tools.reference.markdown import codes, page, table
+from tools.reference.markdown import codes, page
 
 INTRODUCTION = """\
 One table is `<DASD_HOME>/lake/<table>/<dimension>=<key>/…/data.parquet`, one file per partition.
@@ -34,16 +35,22 @@ def tables_page() -> str:
     """Every table with its partitions and columns."""
     parts = [INTRODUCTION]
     for name, declared in TABLES.items():
-        asset = declared.written_with or name
         said = f"partitioned by {codes(declared.dimensions)}" if declared.dimensions else "one file"
         parts += [
             f"## {name}",
-            f"Written by the asset [{asset}](assets.md#{asset}), {said}.",
+            f"Written by {_writer(name, declared)}, {said}.",
             _columns(declared.schema, declared.lineage),
         ]
     for title, (description, schema) in RELEASED.items():
         parts += [f"## {title}", description, _columns(schema, {})]
     return page("Tables", *parts)
+
+
+def _writer(name: str, declared: Table) -> str:
+    if declared.command:
+        return f"`{declared.command}`"
+    asset = declared.written_with or name
+    return f"the asset [{asset}](assets.md#{asset})"
 
 
 def _columns(schema: pa.Schema, lineage: Lineage) -> str:
@@ -59,8 +66,8 @@ def _columns(schema: pa.Schema, lineage: Lineage) -> str:
     ]
     header = ["column", "type", "may be null", "what it is", "made from"]
     if not lineage:
-        return table(header[:-1], [row[:-1] for row in rows])
-    return table(header, rows)
+        return markdown_table(header[:-1], [row[:-1] for row in rows])
+    return markdown_table(header, rows)
 
 
 def _type(kind: pa.DataType) -> str:

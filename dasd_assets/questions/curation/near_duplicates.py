@@ -30,6 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dasd_assets.profile import Questions
+from resources.splitmix import spread_bits
 
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
 _RAISED = "\u00b2\u00b3\u00b9\u2070-\u209f"
@@ -132,14 +133,7 @@ class Banding:
         keys = ((bands + np.uint64(1)) * _multipliers("row", self._rows)).sum(2, np.uint64)
         keys += _multipliers("band", self._bands)
         keys ^= np.array([question.formal for question in questions], np.uint64)[:, None]
-        return _mixed(keys)
-
-
-def _mixed(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """SplitMix64's finaliser: every bit of the input moves every bit of the key."""
-    for shift, multiplier in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        keys = (keys ^ (keys >> np.uint64(shift))) * np.uint64(multiplier)
-    return keys ^ (keys >> np.uint64(31))
+        return spread_bits(keys)
 
 
 def jaccard(

@@ -1,7 +1,7 @@
 """The inbox: a place of question drops, each of which becomes one question shard.
 
-A place is a local folder, or an object store's prefix (`s3://bucket/inbox`), which is read through
-fsspec and needs that store's package.
+A place is a local folder, or an object store's prefix (`s3://bucket/inbox`, `gs://…`), which is
+read through fsspec and needs that store's package (s3fs, gcsfs), which is not among the project's.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dasd_assets.profile import resolve_path
 from dasd_assets.questions.inbox.partition_keys import (
@@ -19,11 +18,6 @@ from dasd_assets.questions.inbox.partition_keys import (
     InvalidPartitionKeyError,
     question_shard_of,
 )
-
-if TYPE_CHECKING:
-    from upath import UPath
-
-    Place = Path | UPath
 
 
 class InboxError(ValueError):
@@ -43,6 +37,8 @@ def inbox_at(inbox: str) -> Path:
     """The place that a profile's setting names. An object store's has a Path's methods, too."""
     if "://" not in inbox:
         return resolve_path(inbox)
+    # fsspec, unlike the lake's bucket: an inbox may be in any store that fsspec knows, and only
+    # folders and files are read; a lake is in S3, where conditional writes are.
     from upath import UPath
 
     return UPath(inbox)  # type: ignore[return-value]  # a Path by its methods

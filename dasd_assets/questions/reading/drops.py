@@ -72,15 +72,6 @@ def read_drop(drop: Path, layout: Layout | None, max_row_bytes: int) -> Iterator
         yield from _chunks(file, fields, rows, max_row_bytes)
 
 
-def read_whole_drop(drop: Path, layout: Layout | None, max_row_bytes: int) -> DropContents:
-    """A drop in one piece, for small ones."""
-    parts = list(read_drop(drop, layout, max_row_bytes))
-    return DropContents(
-        pa.concat_tables([RAW_QUESTIONS.empty_table(), *(part.rows for part in parts)]),
-        pa.concat_tables([QUARANTINED_ROWS.empty_table(), *(part.quarantined for part in parts)]),
-    )
-
-
 def _opened(
     file: DataFile, layout: Layout | None, max_row_bytes: int
 ) -> tuple[Layout, Iterator[Row]]:

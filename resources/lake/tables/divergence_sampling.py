@@ -37,6 +37,23 @@ SENTENCE_PROVENANCE = schema(
     ("segmenter", pa.string(), "name and version of what cut the text into sentences"),
 )
 
+BOOSTED_SENTENCES = schema(
+    *columns(
+        SENTENCE_PROVENANCE,
+        (
+            "response_id", "sentence_index", "part", "start_byte", "end_byte", "p_teacher",
+            "p_student",
+        ),
+    ),
+    (
+        "p_distilled",
+        pa.float32(),
+        "geometric mean of the distilled model's token probabilities",
+        True,
+    ),
+    ("sentence_class", pa.string(), "teacher, student, shared, boosted or unscored"),
+)  # fmt: skip
+
 RESPONSE_PROVENANCE = schema(
     *columns(
         FILTERED_RESPONSES,
@@ -136,6 +153,9 @@ TABLES: Final[dict[str, Table]] = {
             **made("p_student", *_SCORED[2:]),
             **made("sentence_class", *_SCORED),
         },
+    ),
+    "boosted_sentences": Table(
+        BOOSTED_SENTENCES, dimensions=("checkpoint", "temperature"), command="dasd boosted"
     ),
     "response_provenance": Table(
         RESPONSE_PROVENANCE,

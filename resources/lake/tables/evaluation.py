@@ -8,6 +8,9 @@ import pyarrow as pa
 
 from resources.lake.table import TOKEN_IDS, Table, made, same, schema
 
+CHECKPOINTS: Final = ("base", "low_temperature", "high_temperature", "dasd")
+"""Evaluated checkpoints, in the order of the stages; all but the first are trained."""
+
 EVALUATION = schema(
     ("answer_id", pa.string(), "content hash of the request (what shapes the answer)"),
     ("checkpoint", pa.string(), "checkpoint that answered"),

@@ -24,6 +24,8 @@ from dasd_assets.cli.prepare import prepare
 from dasd_assets.profile import PROJECT_ROOT, Profile, load_profile
 from dasd_assets.verification.sandbox import SandboxError
 
+pytestmark = pytest.mark.slow
+
 
 def doctor(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["doctor", *arguments])

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support.whole_drops import read_whole_drop
 from typer.testing import CliRunner, Result
 
 from dasd_assets.cli.init import Base
 from dasd_assets.cli.main import app
 from dasd_assets.profile import PROFILE_FOLDER, PROJECT_ROOT, load_profile
 from dasd_assets.profile.home import home
-from dasd_assets.questions.reading.drops import read_whole_drop
 
 
 def init(*arguments: str) -> Result:

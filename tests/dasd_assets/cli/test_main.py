@@ -20,6 +20,8 @@ from dasd_assets.cli.main import app
 from dasd_assets.profile import PROJECT_ROOT
 from resources.lake.lake import Lake
 
+pytestmark = pytest.mark.slow
+
 GROUP: Any = typer.main.get_command(app)
 COMMANDS = sorted(GROUP.commands)
 

@@ -8,6 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 
 def test_from_init_to_curated_questions(tmp_path: Path) -> None:
     """Everything but a whole `dasd run`, which the end-to-end tests run."""

@@ -13,6 +13,8 @@ import dagster as dg
 import pytest
 from support.station import ASKED, QUESTIONS_PER_DROP, Station
 
+pytestmark = pytest.mark.slow
+
 TEMPERATURES = ("low", "high")
 GRID = ("teacher_responses", "filtered_responses", "student_scores", "sentence_provenance")
 TRAINING = ("low_temperature_checkpoint", "high_temperature_checkpoint", "dasd_checkpoint")

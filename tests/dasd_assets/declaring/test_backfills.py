@@ -12,6 +12,8 @@ import pytest
 from support.daemon import until
 from support.machine import GPUS, SAMPLED, SCORED, Machine, cells
 
+pytestmark = pytest.mark.slow
+
 SHARDS = [f"s{number}" for number in range(3)]
 
 

@@ -9,12 +9,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dasd_assets.divergence_sampling.boosted import BOOSTED_SENTENCES, boosted, boosted_sentences
+from dasd_assets.divergence_sampling.boosted import boosted, boosted_sentences
 from dasd_assets.divergence_sampling.provenance import sentence_provenance
 from dasd_assets.divergence_sampling.sentences import segmenter_named
 from formats.student_text import student_text
 from resources.lake.table import ContractError
-from resources.lake.tables.divergence_sampling import SENTENCE_PROVENANCE, STUDENT_SCORES
+from resources.lake.tables.divergence_sampling import (
+    BOOSTED_SENTENCES,
+    SENTENCE_PROVENANCE,
+    STUDENT_SCORES,
+)
 from resources.lake.tables.response_filtering import FILTERED_RESPONSES
 
 RATIO = 2.0

@@ -11,12 +11,10 @@ from support.scripted_engine import tokenizer
 from dasd_assets.mixed_policy_distillation.mixed_sample import (
     Finished,
     finish_continuations,
-    mix,
     off_policy_choice,
 )
 from dasd_assets.mixed_policy_distillation.prefix import teacher_prefix
 from dasd_assets.profile import load_profile
-from resources.lake.tables.divergence_sampling import DIVERGENCE_SAMPLE
 from resources.lake.tables.mixed_policy_distillation import (
     MIXED_POLICY_SAMPLE,
     REJECTED_CONTINUATIONS,
@@ -135,56 +133,8 @@ def test_the_prefix_ends_where_the_teacher_ended_its_part() -> None:
     assert row["student_prefix_bytes"] == len("<think>\nWe add.")
 
 
-def off_policy(n: int) -> pa.Table:
-    rows = [
-        {
-            "response_id": f"r{i}", "question_id": f"q{i}", "domain": "math", "question": "?",
-            "question_shard": "s", "response_text": f"text {i}", "n_student_tokens": i,
-            "score": 0.5, "rank": 1,
-        }
-        for i in range(n)
-    ]  # fmt: skip
-    return pa.Table.from_pylist(rows, schema=DIVERGENCE_SAMPLE)
-
-
-def test_an_off_policy_share_is_added_by_the_seed() -> None:
-    kept = finish(IN_ANSWER, "3.<|return|>").kept
-    table = mix(kept, off_policy(50), 10, seed=0)
-    assert table.schema.equals(MIXED_POLICY_SAMPLE)
-    assert table.slice(0, 1).equals(kept)
-    added = table.slice(1).to_pylist()
-    assert len({row["sample_id"] for row in added}) == 10
-    for row in added:
-        assert (row["policy"], row["student_prefix_bytes"]) == ("off_policy", 0)
-        assert row["response_text"] == f"text {row['sample_id'][1:]}"
-        assert row["n_student_tokens"] == int(row["sample_id"][1:])
-    assert mix(kept, off_policy(50), 10, seed=0).equals(table)
-    backwards = mix(kept, off_policy(50).take(list(range(50))[::-1]), 10, seed=0)
-    assert set(backwards["sample_id"].to_pylist()) == set(table["sample_id"].to_pylist())
-    assert set(mix(kept, off_policy(50), 10, seed=1)["sample_id"].to_pylist()) != set(
-        table["sample_id"].to_pylist()
-    )
-
-
-def test_no_question_is_there_twice_unless_that_is_asked_for() -> None:
-    kept = finish(IN_ANSWER, "3.<|return|>", question_id="q7").kept
-    apart, together = (
-        mix(kept, off_policy(9), 9, seed=0, distinct_questions=distinct)["question_id"].to_pylist()
-        for distinct in (True, False)
-    )
-    assert sorted(apart) == [f"q{i}" for i in range(9)]
-    assert sorted(together) == sorted([*apart, "q7"])
-
-
 def test_the_choice_of_other_questions_does_not_change_when_one_is_taken() -> None:
     names = pa.table({"response_id": ["a", "b", "c", "d"], "question_id": ["1", "2", "3", "4"]})
     before = off_policy_choice(names, pa.array([], pa.string()), 4, seed=0).to_pylist()
     taken = pa.array([names["question_id"][names["response_id"].to_pylist().index(before[0])]])
     assert off_policy_choice(names, taken.cast(pa.string()), 2, seed=0).to_pylist() == before[1:3]
-
-
-def test_fewer_rows_than_asked_for_are_all_added() -> None:
-    kept = finish(IN_ANSWER, "3.<|return|>").kept
-    assert mix(kept, off_policy(3), 10, seed=0).num_rows == 4
-    assert mix(kept, off_policy(0), 10, seed=0).num_rows == 1
-    assert mix(kept, off_policy(3), 0, seed=0).num_rows == 1

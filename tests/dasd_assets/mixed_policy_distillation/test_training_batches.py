@@ -15,10 +15,11 @@ import torch
 from support.scripted_engine import tokenizer
 from support.small_lake import filled
 
-from dasd_assets.mixed_policy_distillation.mixed_sample import finish_continuations, mix
 from dasd_assets.mixed_policy_distillation.prefix import teacher_prefix
+from dasd_assets.mixed_policy_distillation.write_sample import write_mixed_sample
 from dasd_assets.profile import load_profile
 from formats.student_tokens import encode_prompt, encode_response
+from resources.lake.lake import Lake
 from training.dataset import NO_LOSS, PackedDataset, collate
 from training.packing import pack
 from training.rows import load_samples
@@ -49,11 +50,6 @@ def mixed_sample(folder: Path) -> Path:
                 "cut_part": prefix.cut_part, "text": wire,
             }
         )  # fmt: skip
-    finished = finish_continuations(
-        filled("teacher_continuations", *rows), tokenizer("student"),
-        load_profile("tiny").response_filtering, SYSTEM_PROMPT,
-    )  # fmt: skip
-    assert finished.kept.num_rows == len(CUTS), finished.rejected.to_pylist()
     answers = [
         {"response_id": f"r{i}", "question": f"What is {i} + 1?",
          "response_text": f"<think>\nÖ: {i}.\n</think>\n\nIt is {i + 1}.", "n_student_tokens": -1}
@@ -62,9 +58,17 @@ def mixed_sample(folder: Path) -> Path:
     for row in answers:
         ids = encode_response(tokenizer("student"), str(row["response_text"]))
         row["n_student_tokens"] = len(ids)
-    sample = mix(finished.kept, filled("divergence_sample", *answers), 5, seed=0)
-    pq.write_table(sample, folder / "mixed.parquet")
-    return folder / "mixed.parquet"
+    lake = Lake(root=str(folder))
+    lake.write(
+        "teacher_continuations", filled("teacher_continuations", *rows), {"question_shard": "a"}
+    )
+    lake.write("divergence_sample", filled("divergence_sample", *answers), {"temperature": "low"})
+    sample = write_mixed_sample(
+        lake, tokenizer("student"), load_profile("tiny").response_filtering, SYSTEM_PROMPT,
+        n_off_policy=5, distinct_questions=True, seed=0,
+    )  # fmt: skip
+    assert sample.n_mixed == len(CUTS), lake.read("rejected_continuations").to_pylist()
+    return sample.written.path
 
 
 def batches(file: Path, mask_student_prefix: bool) -> list[dict[str, torch.Tensor]]:

@@ -12,12 +12,21 @@ import pytest
 from support.scripted_engine import tokenizer
 from support.small_lake import filled
 
-from dasd_assets.mixed_policy_distillation.mixed_sample import finish_continuations, mix
-from dasd_assets.mixed_policy_distillation.write_sample import MixedSample, write_mixed_sample
+from dasd_assets.mixed_policy_distillation.mixed_sample import (
+    finish_continuations,
+    off_policy_choice,
+    off_policy_rows,
+)
+from dasd_assets.mixed_policy_distillation.write_sample import (
+    MixedSample,
+    Places,
+    write_mixed_sample,
+)
 from dasd_assets.profile import load_profile
 from dasd_assets.reporting.mixed_policy_funnel import mixed_policy_steps, rollout_counts
 from resources.lake import lake as lake_module
 from resources.lake.lake import Lake
+from resources.lake.tables.mixed_policy_distillation import MIXED_POLICY_SAMPLE
 from resources.lake.warehouse import open_warehouse
 
 FINAL = "<|end|><|start|>assistant<|channel|>final<|message|>"
@@ -66,10 +75,12 @@ def lake(tmp_path: Path) -> Lake:
     return lake
 
 
-def write(lake: Lake, n_off_policy: int = 40, distinct_questions: bool = True) -> MixedSample:
+def write(
+    lake: Lake, n_off_policy: int = 40, distinct_questions: bool = True, seed: int = 0
+) -> MixedSample:
     return write_mixed_sample(
         lake, tokenizer("student"), SETTINGS, SYSTEM_PROMPT,
-        n_off_policy=n_off_policy, distinct_questions=distinct_questions, seed=0,
+        n_off_policy=n_off_policy, distinct_questions=distinct_questions, seed=seed,
     )  # fmt: skip
 
 
@@ -90,6 +101,23 @@ def test_exactly_the_off_policy_share_to_other_questions(lake: Lake) -> None:
             assert row[name] == source[name]
 
 
+def ids(lake: Lake) -> set[str]:
+    return set(lake.read("mixed_policy_sample", columns=["sample_id"])["sample_id"].to_pylist())
+
+
+def test_the_seed_draws_whatever_the_order_of_the_answers(lake: Lake) -> None:
+    write(lake)
+    first = ids(lake)
+    for partition in lake.partitions("divergence_sample"):
+        rows = lake.read("divergence_sample", partition)
+        backwards = rows.take(list(range(rows.num_rows))[::-1]).combine_chunks()
+        lake.write("divergence_sample", backwards, partition)
+    write(lake)
+    assert ids(lake) == first
+    write(lake, seed=1)
+    assert ids(lake) != first
+
+
 def test_the_rows_are_those_that_are_mixed_in_memory(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,8 +126,11 @@ def test_the_rows_are_those_that_are_mixed_in_memory(
     off_policy = lake.read_partitions("divergence_sample")
     for distinct in (True, False):
         write(lake, 40, distinct)
-        expected = mix(finished.kept, off_policy, 40, 0, distinct_questions=distinct)
-        assert lake.read("mixed_policy_sample").equals(expected)
+        taken = finished.kept["question_id"] if distinct else pa.array([], pa.string())
+        chosen = off_policy_choice(off_policy, taken, 40, 0)
+        added = off_policy_rows(off_policy.to_batches(), chosen)
+        expected = [finished.kept, pa.Table.from_batches(added, MIXED_POLICY_SAMPLE)]
+        assert lake.read("mixed_policy_sample").equals(pa.concat_tables(expected))
         assert lake.read("rejected_continuations").equals(finished.rejected)
     # Read back in row groups of few rows, the same file is written.
     once = write(lake)
@@ -140,6 +171,30 @@ def test_fewer_answers_than_asked_for_are_all_mixed_in(lake: Lake) -> None:
     assert write(lake, 1_000).written.n_rows == 20 + 200 - 40
     assert write(lake, 1_000, distinct_questions=False).written.n_rows == 20 + 200
     assert write(lake, 0).written.n_rows == 20
+    for partition in lake.partitions("divergence_sample"):
+        lake.path("divergence_sample", partition).unlink()
+    assert write(lake).written.n_rows == 20
+
+
+def test_other_places_and_references_than_the_lakes_own(lake: Lake) -> None:
+    settings = SETTINGS.model_copy(update={"verify_domains": ["math"]})
+    places = Places(
+        [{"question_shard": "b"}],
+        [{"temperature": "low"}],
+        {"try": "1"},
+        {"try": "1", "sample": "x"},
+    )
+    sample = write_mixed_sample(
+        lake, tokenizer("student"), settings, SYSTEM_PROMPT,
+        n_off_policy=1_000, distinct_questions=False, seed=0, places=places,
+        references={f"q{i}": json.dumps(str(i)) for i in range(25)},
+    )  # fmt: skip
+    assert not lake.exists("mixed_policy_sample") and not lake.exists("rejected_continuations")
+    rows = lake.read("mixed_policy_sample", {"try": "1", "sample": "x"}).to_pylist()
+    mixed = [row["question_id"] for row in rows if row["policy"] == "mixed_policy"]
+    assert mixed == [f"q{i}" for i in range(20, 25) if i % 3]
+    assert {row["sample_id"] for row in rows[len(mixed) :]} == {f"r{i}" for i in range(60)}
+    assert lake.read("rejected_continuations", {"try": "1"}).num_rows == sample.n_rejected == 7
 
 
 def test_without_continuations_the_sample_is_off_policy(lake: Lake) -> None:

@@ -11,6 +11,7 @@ from dasd_assets.plan.memory import (
     Finding,
     cache_bytes,
     inference_findings,
+    state_bytes,
     training_bytes,
     training_findings,
     weight_bytes,
@@ -68,9 +69,34 @@ def test_training_state_is_16_bytes_a_parameter_over_the_ranks() -> None:
     assert training_bytes(QWEN3_4B, whole) == 4e9 + 37 * 34 * tokens * 2560
 
 
+@pytest.mark.parametrize(
+    ("settings", "n_bytes"),
+    [
+        ({"dtype": "float32"}, 4 + 4 + 8),
+        ({"dtype": "bfloat16"}, 4 + 4 + 8 + 2),  # autocast's copies
+        ({"dtype": "bfloat16", "processes": 4}, 4 + 2 * 4 + 8 + 2),  # gradients are exchanged
+        ({"dtype": "float32", "processes": 4}, 4 + 2 * 4 + 8),
+        ({"dtype": "float32", "deepspeed_zero_stage": 3}, 4 + 4 + 12),
+        ({"dtype": "bfloat16", "deepspeed_zero_stage": 3}, 2 + 2 + 12),
+        ({"dtype": "bfloat16", "processes": 4, "deepspeed_zero_stage": 2}, 2 + 14 / 4),
+    ],
+)
+def test_bytes_of_a_parameter_in_training(settings: dict[str, Any], n_bytes: float) -> None:
+    assert state_bytes(Training(**settings)) == n_bytes
+
+
+def test_without_deepspeed_what_is_kept_of_a_layer_is_float32() -> None:
+    alone = PAPER.model_copy(update={"processes": 1, "deepspeed_zero_stage": 0})
+    kept = 36 * 4 * 65_536 * 2560 + 34 * 65_536 * 2560
+    assert training_bytes(QWEN3_4B, alone) == 4e9 * 18 + kept
+
+
 def test_restart_points_and_checkpoints() -> None:
     assert checkpoint_bytes(4e9, PAPER) == 8e9
     assert restart_bytes(4e9, PAPER) == 3 * 56e9  # two are kept and one is being written
+    without = PAPER.model_copy(update={"deepspeed_zero_stage": 0})
+    assert restart_bytes(4e9, without) == 3 * 4e9 * 12
+    assert restart_bytes(4e9, PAPER.model_copy(update={"deepspeed_zero_stage": 2})) == 3 * 4e9 * 16
     never = PAPER.model_copy(update={"restart": Restart(every_minutes=0)})
     assert restart_bytes(4e9, never) == 0
 

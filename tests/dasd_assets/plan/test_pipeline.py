@@ -26,7 +26,7 @@ def test_sums_are_those_of_the_lines() -> None:
     assert plan.money == pytest.approx(3 * (plan.gpu_hours or 0))
     on_models = [a for a in plan.assets if a.requests or a.steps]
     assert plan.hours == pytest.approx(sum(a.hours or 0.0 for a in on_models))
-    assert plan.restart_bytes == 1e6 * (4 + 12) * 3
+    assert plan.restart_bytes == 1e6 * 12 * 3
     assert plan.disk_bytes == sum(a.disk_bytes for a in plan.assets) + plan.restart_bytes
 
 
@@ -52,7 +52,7 @@ def test_announced_questions_are_cut_into_fitting_shards() -> None:
 
 
 def test_large_and_many_shards_are_named() -> None:
-    large = Sizes((ShardSize("big", 100, 100, False), ShardSize("small", 10, 10, False)), 0, {})
+    large = Sizes((ShardSize("big", 100, 100), ShardSize("small", 10, 10)), 0, {})
     texts = [f.text for f in shard_findings(large, 24, 2, 100)]
     assert texts[0] == "a shard of about 24 questions fits"
     assert texts[1].startswith("question_shard big has 100 questions")

@@ -1,7 +1,8 @@
-"""Both releases of the small lake, made once through Dagster with their checks."""
+"""A lake that can be released, made once; both its releases, made once through Dagster."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import dagster as dg
@@ -12,12 +13,20 @@ from resources.lake.lake import Lake
 
 
 @pytest.fixture(scope="session")
+def unreleased(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The lake before anything is released, to be copied."""
+    root = tmp_path_factory.mktemp("unreleased") / "lake"
+    make_release_lake(Lake(root=str(root)))
+    return root
+
+
+@pytest.fixture(scope="session")
 def released(
-    tmp_path_factory: pytest.TempPathFactory,
+    unreleased: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Lake, dg.ExecuteInProcessResult]:
     """The lake, and the run that made the releases."""
     lake = Lake(root=str(tmp_path_factory.mktemp("released") / "lake"))
-    make_release_lake(lake)
+    shutil.copytree(unreleased, lake.root)
     return lake, release(lake, *RELEASES, with_checks=True)
 
 
@@ -34,8 +43,8 @@ def dataset_folder(released: tuple[Lake, dg.ExecuteInProcessResult]) -> Path:
 
 
 @pytest.fixture
-def lake(tmp_path: Path) -> Lake:
+def lake(unreleased: Path, tmp_path: Path) -> Lake:
     """A lake of one's own, nothing released yet."""
     lake = Lake(root=str(tmp_path / "lake"))
-    make_release_lake(lake)
+    shutil.copytree(unreleased, lake.root)
     return lake

@@ -26,6 +26,8 @@ from dasd_assets.release.facts import licence_text
 from dasd_assets.release.folder import ReleaseError
 from resources.lake.tables.release import RELEASED_LOGPROBS, RELEASED_SAMPLE
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_models_metadata(model_folder: Path) -> None:
     data = ModelCard.load(model_folder / CARD).data

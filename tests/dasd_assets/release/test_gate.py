@@ -14,6 +14,8 @@ from dasd_assets.profile.check_settings import Checks
 from resources.engines.model_folder import inspect_model
 from resources.lake.lake import Lake
 
+pytestmark = pytest.mark.slow
+
 
 def nothing_released(lake: Lake) -> bool:
     root = Path(lake.root, "releases")

@@ -22,6 +22,8 @@ from dasd_assets.release.weights import write_model
 from dasd_assets.reporting.code_version import CodeVersion
 from resources.lake.lake import Lake
 
+pytestmark = pytest.mark.slow
+
 MESSAGES = [
     {"role": "system", "content": PROFILE.system_prompt},
     {"role": "user", "content": "What is 12 + 30?"},

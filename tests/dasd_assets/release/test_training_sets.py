@@ -17,6 +17,8 @@ from resources.lake.lake import Lake
 from resources.lake.table import ContractError
 from resources.lake.tables.release import RELEASED_LOGPROBS, RELEASED_SAMPLE
 
+pytestmark = pytest.mark.slow
+
 LOW = {"temperature": "low"}
 CELL = {"temperature": "low", "question_shard": "drop-01"}
 

@@ -24,6 +24,7 @@ def test_a_clean_checkout(checkout: Path) -> None:
     assert found.commit is not None and len(found.commit) == 40
     assert not found.is_dirty
     assert str(found) == f"dasd-dagster {found.package}, commit {found.commit}"
+    assert found.short == found.commit[:12]
 
 
 @pytest.mark.parametrize("file", ["code.py", "new.py"])

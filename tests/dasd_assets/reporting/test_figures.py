@@ -15,6 +15,8 @@ from support.stages import LOG, ROWS
 from dasd_assets.reporting import data_plots, figures, plots
 from dasd_assets.reporting.funnel import FunnelStep
 
+pytestmark = pytest.mark.slow
+
 GENERATOR = np.random.default_rng(5)
 P_BY_TEMPERATURE = {"low": GENERATOR.beta(30, 2, 500), "high": GENERATOR.beta(8, 3, 500)}
 

@@ -18,6 +18,8 @@ from resources.lake.lake import Lake
 from resources.lake.table import ContractError
 from resources.lake.warehouse import open_warehouse
 
+pytestmark = pytest.mark.slow
+
 CELL = {"temperature": "low", "question_shard": "drop-01"}
 
 

@@ -18,6 +18,8 @@ from resources.lake.lake import Lake
 from resources.lake.tables.questions import QUESTIONS
 from resources.lake.tables.teacher_responses import TEACHER_RESPONSES
 
+pytestmark = pytest.mark.slow
+
 ANALYSIS = "<|channel|>analysis<|message|>"
 FINAL = "<|start|>assistant<|channel|>final<|message|>"
 GOOD = f"{ANALYSIS}Ones: 1 + 2 = 3.<|end|>{FINAL}The answer is \\boxed{{3}}.<|return|>"

@@ -1,23 +1,78 @@
-"""What runs and steps are forked from: a process with the libraries imported, no GPU touched."""
+"""What steps are forked from touches no GPU; a step ends with its run, however early that is."""
 
 from __future__ import annotations
+
+import os
+import subprocess
+import sys
 
 import pytest
 from support.fresh_python import printed
 
+PROGRAM = """
+import os, signal, sys, time
+from dasd_assets.running import local_run
 
-@pytest.mark.parametrize(("imported_at", "again"), [("time.time()", False), ("0", True)])
-def test_a_run_takes_modules_that_changed_as_they_are_now(imported_at: str, again: bool) -> None:
-    program = (
-        "import time\n"
-        "from dasd_assets import graph as before; from dasd_assets.running import local_run\n"
-        f"local_run._imported_at = {imported_at}\n"
-        "local_run.forget_changed_modules()\n"
-        "from dasd_assets import graph as now; from dasd_assets.running import local_executor\n"
-        "print(now is not before, now.BOXES[0] is not before.BOXES[0])\n"
-        "print(local_executor.local_run is local_run)"  # it knows that the process is a run's
-    )
-    assert printed(program) == f"{again} {again}\nTrue"
+run = os.getpid()
+
+def run_dies(*_):
+    os.kill(run, signal.SIGKILL)
+    while os.getppid() == run:
+        time.sleep(0.001)
+
+if sys.argv[1] == "before":
+    os.register_at_fork(after_in_child=run_dies)  # called before the hook that is registered next
+else:
+    class Libc:
+        prctl = run_dies
+    local_run._LIBC = Libc
+local_run.end_steps_with_this_process()
+if os.fork() == 0:
+    print("the step goes on", flush=True)
+    os._exit(0)
+os.wait()
+"""
+"""A run that is killed just after it forked a step, before the kernel knows whose the step is."""
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_a_step_whose_run_is_gone_before_the_kernel_knows_of_it_ends(when: str) -> None:
+    assert output_of(PROGRAM, when) == ""
+
+
+GRANDCHILD = """
+import os, signal, sys, threading, time
+from dasd_assets.running import local_run
+
+local_run.end_steps_with_this_process()
+if os.fork() == 0:  # a step
+    def start():
+        global child
+        child = os.fork()
+        if child == 0:
+            time.sleep(0.2)
+            print("what the step forked goes on", flush=True)
+            os._exit(0)
+    thread = threading.Thread(target=start)
+    thread.start()
+    thread.join()  # the thread that forked is gone
+    os.waitpid(child, 0)
+    os._exit(0)
+os.wait()
+"""
+
+
+def test_what_a_step_forks_in_its_turn_is_left_to_it() -> None:
+    assert output_of(GRANDCHILD) == "what the step forked goes on"
+
+
+def output_of(program: str, *arguments: str) -> str:
+    """What a program and all that it forks print, until the last of them has ended."""
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE, text=True, check=False,
+    ).stdout.strip()  # fmt: skip
 
 
 def test_what_steps_are_forked_from_touches_no_gpu() -> None:

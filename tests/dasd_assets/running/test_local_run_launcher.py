@@ -8,6 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -15,10 +18,23 @@ import psutil
 import pytest
 from support.daemon import until
 
-from dasd_assets.dagster_internals import GRPC_INFO_TAG, report_process
-from dasd_assets.running import local_run
+from dasd_assets.dagster_internals import GRPC_INFO_TAG, engine_event, monitor_run
+from dasd_assets.running import local_run, local_run_launcher, process_identity
 from dasd_assets.running.local_executor import local_executor
-from dasd_assets.running.local_run_launcher import LocalRunLauncher, end_killed_runs, process_of
+from dasd_assets.running.local_run_launcher import (
+    UNKNOWN,
+    LocalRunLauncher,
+    end_killed_runs,
+    process_of,
+)
+from dasd_assets.running.process_identity import (
+    Presence,
+    ProcessIdentity,
+    identity_from,
+    this_process,
+)
+
+pytestmark = pytest.mark.slow
 
 STARTED = dg.DagsterRunStatus.STARTED
 
@@ -55,18 +71,45 @@ def instance() -> dg.DagsterInstance:
     return dg.DagsterInstance.ephemeral()
 
 
-def started_run(instance: dg.DagsterInstance, *pids: int, step: str | None = None) -> dg.DagsterRun:
+def started_run(
+    instance: dg.DagsterInstance, *processes: ProcessIdentity, seconds_ago: float = 0.0
+) -> dg.DagsterRun:
     """A run that noted to be executed by these processes, the first of them its own."""
     run = instance.create_run_for_job(nothing, status=STARTED)
-    for pid in pids:
-        report_process(instance, run, pid, "begins", step)
+    for process in processes:
+        event = engine_event(run, "begins", process.as_texts())
+        instance.report_dagster_event(event, run.run_id, timestamp=time.time() - seconds_ago)
     return run
 
 
-def ended_process() -> int:
-    process = subprocess.Popen([sys.executable, "-c", ""])
+def started_process(program: str) -> tuple["subprocess.Popen[str]", ProcessIdentity]:
+    """A process that says who it is and goes on with a program."""
+    who = "import signal, time\nfrom dasd_assets.running.process_identity import this_process\n"
+    tell = "print(this_process().as_texts(), flush=True)\n"
+    process = subprocess.Popen(
+        [sys.executable, "-c", who + program.format(tell=tell)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    identity = identity_from(eval(process.stdout.readline()))
+    assert identity is not None
+    return process, identity
+
+
+def ended_process() -> ProcessIdentity:
+    process, identity = started_process("{tell}")
     process.wait()
-    return process.pid
+    return identity
+
+
+@contextmanager
+def on_another_machine() -> Iterator[None]:
+    """What is done meanwhile is done by a second machine that shares Dagster's records."""
+    there = replace(this_process(), host="gpu-2", boot_id="another", machine_id="b1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(process_identity, "this_process", lambda: there)
+        yield
 
 
 def launcher_of(instance: dg.DagsterInstance) -> LocalRunLauncher:
@@ -89,28 +132,90 @@ def health(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
 
 def test_a_run_is_alive_as_long_as_its_own_process(instance: dg.DagsterInstance) -> None:
     gone = ended_process()
-    assert health(instance, started_run(instance, os.getpid(), gone)) == "RUNNING"
+    assert health(instance, started_run(instance, this_process(), gone)) == "RUNNING"
     assert health(instance, started_run(instance, gone)) == "FAILED"
 
 
-def test_a_run_that_named_no_process_or_only_a_steps_is_left_alone(
+def test_a_run_that_noted_no_process_or_a_number_alone_is_left_alone(
     instance: dg.DagsterInstance,
 ) -> None:
     assert health(instance, started_run(instance)) == "RUNNING"
-    of_step = started_run(instance, ended_process(), step="one")
-    assert health(instance, of_step) == "RUNNING"
+    run = started_run(instance)  # as a server of its own notes it, maybe on another machine
+    noted = engine_event(run, "begins", {"pid": str(ended_process().pid)})
+    instance.report_dagster_event(noted, run.run_id)
+    assert health(instance, run) == "RUNNING"
 
 
 def test_a_number_that_another_process_got_later_is_not_the_runs(
+    instance: dg.DagsterInstance,
+) -> None:
+    earlier = replace(this_process(), start_ticks=this_process().start_ticks - 1)
+    assert health(instance, started_run(instance, earlier)) == "FAILED"
+
+
+def test_a_clock_that_was_set_kills_no_run(instance: dg.DagsterInstance) -> None:
+    """The kernel reckons when a process started from the clock, as it is now."""
+    before_its_start = time.time() - psutil.Process().create_time() + 3_600
+    run = started_run(instance, this_process(), seconds_ago=before_its_start)
+    assert health(instance, run) == "RUNNING"
+
+
+def test_another_machine_leaves_a_run_its_slots_and_its_process_alone(
+    instance: dg.DagsterInstance,
+) -> None:
+    alive, killed = started_run(instance, this_process()), started_run(instance, ended_process())
+    launcher = instance._run_launcher = launcher_of(instance)
+    with on_another_machine():
+        assert end_killed_runs(instance) == 0
+        found = launcher.check_run_worker_health(killed)
+        assert (found.status.name, found.msg) == ("RUNNING", UNKNOWN)
+        assert not launcher.terminate(alive.run_id)
+    assert {status(instance, run) for run in (alive, killed)} == {STARTED}
+    told = [entry.message for entry in instance.all_logs(alive.run_id)]
+    pid, host = this_process().pid, this_process().host
+    assert f"its process is {pid} on {host}" in told[-1]
+    assert f"kill -INT {pid}" in told[-1]
+    assert end_killed_runs(instance) == 1  # on its own machine it is known
+
+
+def test_the_daemon_of_another_machine_ends_a_run_only_for_its_time_limit(
+    instance: dg.DagsterInstance,
+) -> None:
+    instance._run_launcher = launcher_of(instance)
+    run = started_run(instance, ended_process())
+
+    def monitor() -> dg.DagsterRunStatus:
+        record = instance.get_run_record_by_id(run.run_id)
+        assert record is not None
+        record = record._replace(start_time=time.time() - 60)
+        monitor_run(instance, record)
+        return status(instance, run)
+
+    with on_another_machine():
+        assert monitor() == STARTED
+        instance.add_run_tags(run.run_id, {"dagster/max_runtime": "59"})
+        assert monitor() == dg.DagsterRunStatus.FAILURE
+
+
+def test_a_run_that_ended_while_it_was_looked_for_is_not_failed(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = started_run(instance, os.getpid())
-    monkeypatch.setattr("psutil.Process.create_time", lambda process: time.time() + 1)
-    assert health(instance, run) == "FAILED"
+    run = started_run(instance, ended_process())
+    instance._run_launcher = launcher_of(instance)
+
+    def looked(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Presence:
+        instance.report_dagster_event(
+            dg.DagsterEvent(dg.DagsterEventType.RUN_SUCCESS.value, run.job_name), run.run_id
+        )
+        return Presence.GONE
+
+    monkeypatch.setattr(local_run_launcher, "presence_of", looked)
+    assert end_killed_runs(instance) == 0
+    assert status(instance, run) == dg.DagsterRunStatus.SUCCESS
 
 
 def test_killed_runs_are_failed_and_the_others_left(instance: dg.DagsterInstance) -> None:
-    killed, alive = started_run(instance, ended_process()), started_run(instance, os.getpid())
+    killed, alive = started_run(instance, ended_process()), started_run(instance, this_process())
     instance._run_launcher = launcher_of(instance)
     assert end_killed_runs(instance) == 1
     assert status(instance, killed) == dg.DagsterRunStatus.FAILURE
@@ -119,25 +224,12 @@ def test_killed_runs_are_failed_and_the_others_left(instance: dg.DagsterInstance
     ]
 
 
-def test_a_process_that_nobody_waited_for_is_gone(instance: dg.DagsterInstance) -> None:
-    unburied = subprocess.Popen([sys.executable, "-c", ""])
-    os.waitid(os.P_PID, unburied.pid, os.WEXITED | os.WNOWAIT)
-    assert health(instance, started_run(instance, unburied.pid)) == "FAILED"
-    unburied.wait()
-
-
 def test_a_cancelled_run_is_interrupted_as_by_the_keyboard(instance: dg.DagsterInstance) -> None:
     # Whoever started the tests may have had the keyboard ignored.
-    program = (
-        "import signal, time\n"
-        "signal.signal(signal.SIGINT, signal.SIG_DFL)\n"
-        "print('ready', flush=True)\n"
-        "time.sleep(600)"
+    process, identity = started_process(
+        "signal.signal(signal.SIGINT, signal.SIG_DFL)\n{tell}time.sleep(600)"
     )
-    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    process.stdout.readline()
-    run = started_run(instance, process.pid)
+    run = started_run(instance, identity)
     assert launcher_of(instance).terminate(run.run_id)
     assert process.wait(30) == -signal.SIGINT
     assert status(instance, run) == dg.DagsterRunStatus.CANCELING
@@ -179,8 +271,10 @@ def test_a_step_ends_with_the_killed_process_of_its_run(tmp_path: Path) -> None:
         step = psutil.Process(int(pid_file.read_text()))
         process = process_of(instance, run)
         assert process is not None and process.pid == step.ppid()
-        process.kill()
+        assert health(instance, run) == "RUNNING"
+        os.kill(process.pid, signal.SIGKILL)
         until(lambda: not step.is_running(), 30)
+        assert health(instance, run) == "FAILED"
 
 
 def test_a_run_of_a_server_is_ended_by_it(instance: dg.DagsterInstance) -> None:

@@ -1,15 +1,19 @@
-"""What `dasd run` finds to do, and what it tells of a failed step."""
+"""What `dasd run` tells of a failed step, and what goes on when a process is killed."""
 
 import re
 import sys
+from collections.abc import Iterator
+from multiprocessing.forkserver import _forkserver
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from support import killing_location
 
 from dasd_assets.dagster_internals import job_of_file
-from dasd_assets.running import local_runner
-from dasd_assets.running.local_runner import ALL_ASSETS_JOB, LocalRunner, Work, cause_of
+from dasd_assets.running import local_run, local_runner, run_process
+from dasd_assets.running.local_runner import ALL_ASSETS_JOB, LocalRunner, Outcome, Work
+from dasd_assets.running.run_errors import cause_of
 
 shards = dg.DynamicPartitionsDefinition(name="question_shard")
 
@@ -60,7 +64,7 @@ READ, CURATED, WHOLE = read.key, curated.key, whole.key
 def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalRunner:
     """Over three shards that nothing was made of."""
     job = job_of_file(Path(__file__), ALL_ASSETS_JOB)
-    monkeypatch.setattr(local_runner, "_all_assets_job", lambda: job)
+    monkeypatch.setattr(local_runner, "all_assets_job", lambda: job)
     instance = dg.DagsterInstance.ephemeral()
     instance.add_dynamic_partitions("question_shard", ["c", "a", "b"])
     return LocalRunner(instance, 1, tmp_path / "log")
@@ -117,3 +121,55 @@ def test_a_failure_is_told_in_the_words_of_the_error_that_the_asset_raised(
     result = dg.materialize([asset], raise_on_error=False)
     (failed,) = [event for event in result.all_events if event.is_step_failure]
     assert re.match(cause, cause_of(failed))
+
+
+@pytest.fixture
+def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+    """An instance on disk, over the location whose partitions are killed."""
+    monkeypatch.setenv("KILLING_LOCATION", str(tmp_path))
+    monkeypatch.syspath_prepend(str(tmp_path))  # Dagster leaves out the first: a script's folder
+    monkeypatch.setattr(local_runner, "DEFINITIONS_MODULE", killing_location.__name__)
+    # Nothing that takes seconds to import is needed.
+    monkeypatch.setattr(local_run, "LIBRARIES", ())
+    monkeypatch.setattr(run_process, "LOADED", ())
+    local_runner.all_assets_job.cache_clear()
+    _forkserver._stop()  # one that is there has the environment of another test
+    slots = {"concurrency": {"pools": {"default_limit": 2}}}
+    with dg.DagsterInstance.local_temp(str(tmp_path), slots) as instance:
+        yield instance
+    local_runner.all_assets_job.cache_clear()
+    _forkserver._stop()
+
+
+def test_a_killed_process_fails_its_partition_by_name_and_the_others_go_on(
+    instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    runner = LocalRunner(instance, workers=2, log_file=tmp_path / "workers.log")
+    ended: list[Outcome] = []
+    failures = runner.run(lambda todo: None, ended.append)
+    killed = (
+        "its process was killed by signal 9 (out of memory? the kernel then says so in `dmesg`)"
+    )
+    assert {str(outcome.work): outcome.errors for outcome in failures} == {
+        "made [run]": (f"{killed}; what it had finished is kept",),
+        "made [step]": (f"made: {killed}",),
+    }
+    assert instance.get_materialized_partitions(killing_location.made.key) == {"beside", "later"}
+    assert len(ended) == 4
+    runs = {run.tags["dagster/partition"]: run.status for run in instance.get_runs()}
+    failed, succeeded = dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS
+    assert runs == {"run": failed, "step": failed, "beside": succeeded, "later": succeeded}
+    pool = instance.event_log_storage.get_concurrency_info("p")
+    assert (pool.slot_count, pool.active_slot_count) == (2, 0)
+
+
+def test_without_the_process_that_they_are_forked_from_runs_end_and_the_next_get_a_new_one(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KILLING_LOCATION_VICTIM", "server")
+    failures = LocalRunner(instance, 2, tmp_path / "workers.log").run(lambda todo: None, print)
+    causes = {str(outcome.work): outcome.errors[0] for outcome in failures}
+    assert causes.pop("made [step]").startswith("made: its process was killed by signal 9")
+    lost = "its process ended with the one that it was forked from; what it had finished is kept"
+    assert causes == {"made [run]": lost, "made [beside]": lost}
+    assert instance.get_materialized_partitions(killing_location.made.key) == {"later"}

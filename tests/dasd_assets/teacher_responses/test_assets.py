@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pytest
 from support.small_lake import filled
 from support.stub_engine import StubEngine
 
@@ -13,6 +14,8 @@ from dasd_assets.profile import load_profile
 from dasd_assets.teacher_responses import assets
 from resources.engines.inference import InferenceModel
 from resources.lake.lake import Lake
+
+pytestmark = pytest.mark.slow
 
 ENGINES: list[StubEngine] = []
 

@@ -17,6 +17,8 @@ from resources.compute.training_launcher import TrainingLauncher, TrainingResult
 from resources.engines.inference import InferenceModel
 from resources.lake.lake import Lake
 
+pytestmark = pytest.mark.slow
+
 CHECKPOINTS = ["low_temperature_checkpoint", "high_temperature_checkpoint", "dasd_checkpoint"]
 LOG = {
     "step": 1, "loss": 2.0, "learning_rate": 1e-3, "grad_norm": 1.0, "tokens_per_second": 10.0,

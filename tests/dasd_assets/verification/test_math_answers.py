@@ -19,6 +19,8 @@ from dasd_assets.verification.graders import grade
 from dasd_assets.verification.math_answers import grade_math, last_boxed, plain_number
 from dasd_assets.verification.math_workers import compare_expressions
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("text", "boxed"),
@@ -129,6 +131,15 @@ def kill_workers() -> None:
         process.kill()
     while any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in killed):
         time.sleep(0.01)
+
+
+@pytest.mark.timeout(120)
+def test_a_worker_that_reads_nothing_is_given_up(tmp_path: Path) -> None:
+    program = tmp_path / "worker.py"
+    program.write_text("import time\nprint('{\"ready\": true}', flush=True)\ntime.sleep(600)")
+    worker = math_workers._Worker(program)
+    assert worker.compare("1", "1" * 1_000_000, seconds=0.5) == "timeout"
+    assert not worker.is_usable
 
 
 def test_a_worker_whose_starter_has_died_does_not_hang_on_for_ever() -> None:

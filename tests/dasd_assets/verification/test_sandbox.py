@@ -17,6 +17,8 @@ import pytest
 from dasd_assets.verification import sandbox
 from dasd_assets.verification.sandbox import Limits, SandboxError, TestRun, run_tests
 
+pytestmark = pytest.mark.slow
+
 LIMITS = Limits(cpu_seconds=1, memory_mib=256, scratch_mib=16, output_bytes=100_000)
 
 
@@ -247,17 +249,32 @@ def test_without_bubblewrap_nothing_is_run(monkeypatch: pytest.MonkeyPatch, tmp_
 def test_where_bubblewrap_cannot_start_nothing_is_run(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, given: str
 ) -> None:
-    program = tmp_path / "bwrap"
-    program.write_text(
-        "#!/bin/sh\necho 'bwrap: No permissions to create a namespace' >&2\nexit 1\n"
+    pretend_bubblewrap(
+        "echo 'bwrap: No permissions to create a namespace' >&2; exit 1", tmp_path, monkeypatch
     )
-    program.chmod(0o755)
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_uid == os.geteuid() and folder != Path("/"):
-            folder.chmod(folder.stat().st_mode | 0o111)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with pytest.raises(SandboxError, match=r"No permissions to create a namespace\. It must be"):
         run("print(1)", given)
+
+
+@pytest.mark.timeout(120)
+def test_a_sandbox_that_reads_nothing_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sandbox, "START_SECONDS", 0.5)
+    pretend_bubblewrap("echo 'bwrap: in no hurry' >&2; exec sleep 7655", tmp_path, monkeypatch)
+    with pytest.raises(SandboxError, match=r"cannot start a sandbox.*bwrap: in no hurry"):
+        run("print(1)", "x" * 1_000_000)
+    wait_until(lambda: not processes_named("sleep 7655"))
+
+
+def pretend_bubblewrap(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = folder / "bwrap"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    for above in (folder, *folder.parents):
+        if above.stat().st_uid == os.geteuid() and above != Path("/"):
+            above.chmod(above.stat().st_mode | 0o111)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
 
 def test_as_root_an_interpreter_that_only_root_can_start_is_not_used(

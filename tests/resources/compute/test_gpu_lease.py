@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -14,9 +15,12 @@ import pytest
 from support import lease_child
 from support.training_rows import STUDENT
 
-from resources.compute.gpu_lease import lease_gpus
+from resources.compute import gpu_lease
+from resources.compute.gpu_lease import lease_gpus, seconds_waited
 from resources.compute.gpus import TooFewGpusError
 from resources.engines.inference import InferenceModel
+
+pytestmark = pytest.mark.slow
 
 Start = Callable[..., "subprocess.Popen[str]"]
 WAITS = "progress: waiting"
@@ -115,6 +119,45 @@ def test_without_gpus_or_a_wish_for_them_nothing_is_held(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     assert lease_gpus(1, "this step", lambda line: pytest.fail(line)) == []
     assert not (tmp_path / "l").exists()
+
+
+class Clock:
+    """Goes on while somebody sleeps; at noon another step gives back its GPU."""
+
+    def __init__(self, noon: float, other: int) -> None:
+        self._now, self._noon, self._other = 1_000.0, noon, other
+
+    def time(self) -> float:
+        return self._now
+
+    monotonic = time
+
+    def sleep(self, seconds: float) -> None:
+        self._now += seconds
+        if self._now == self._noon:
+            os.close(self._other)
+
+
+def test_how_long_a_step_waited_for_its_gpus_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: dict[str, int] = {}
+    monkeypatch.setattr(gpu_lease, "_held", held)
+    monkeypatch.setattr(gpu_lease, "_wait", None)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4")
+    monkeypatch.setenv("DASD_GPU_LOCKS", str(tmp_path))
+    monkeypatch.setenv(gpu_lease.LEASED, "")
+    other = os.open(tmp_path / "4.lock", os.O_CREAT)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    monkeypatch.setattr(gpu_lease, "time", Clock(noon=1_012.0, other=other))
+    assert seconds_waited(since=0.0) is None
+    lines: list[str] = []
+    for _ in range(2):  # the second time it has them
+        assert lease_gpus(1, "this step", lines.append) == ["4"]
+    assert seconds_waited(since=1_000.0) == 12.0
+    assert seconds_waited(since=1_001.0) is None  # a later step of the process
+    assert lines == ["progress: waiting for 1 free GPU(s) of 1"]
+    os.close(held["4"])
 
 
 def test_a_model_holds_its_gpus_and_one_on_a_server_none(

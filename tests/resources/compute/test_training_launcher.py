@@ -1,5 +1,6 @@
 """The launcher: torchrun under Dagster through Pipes, progress as it comes, causes of failures."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,14 @@ from support.ssh_hosts import OTHER, other_machine
 from support.training_rows import STUDENT, row
 
 from dasd_assets.temperature_scheduled_learning.stage import train_stage
+from formats.checkpoint_folder import LOG
 from resources.compute.training_launcher import TrainingFailedError, TrainingLauncher, launcher
 from resources.lake.lake import Lake
+from training.checkpoint import settings_file
 from training.settings import Training
+from training.sft import SftConfig, train
+
+pytestmark = pytest.mark.slow
 
 SETTINGS = Training(
     epochs=2, learning_rate=1e-3, min_learning_rate=1e-4, global_batch_size=4, micro_batch_size=2,
@@ -55,6 +61,12 @@ def metadata(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
     return {name: value.value for name, value in materialization.metadata.items()}
 
 
+def log(checkpoint: Path, name: str) -> list[float]:
+    """One value of every step."""
+    lines = (checkpoint / LOG).read_text(encoding="utf-8").splitlines()
+    return [json.loads(line)[name] for line in lines]
+
+
 def cause(result: dg.ExecuteInProcessResult) -> str:
     failure = result.failure_data_for_node("checkpoint")
     assert failure
@@ -84,7 +96,9 @@ def test_two_processes_report_once_while_they_run_and_leave_curves_on_the_asset(
     assert found["curves"].startswith("![Training curves](data:image/png;base64,")
 
 
-def test_two_machines_report_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_machines_train_and_report_as_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "ssh").mkdir()
     with other_machine(tmp_path / "ssh") as path:
         monkeypatch.setenv("PATH", path["PATH"])
@@ -95,6 +109,12 @@ def test_two_machines_report_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         n_steps = metadata(result)["steps"]
         last = f"progress: step {n_steps}/{n_steps}"
         assert len([line for line in told if line.startswith(last)]) == 1
+    two = Lake(root=str(tmp_path / "lake")).current_checkpoint("low_temperature")
+    config = SftConfig.model_validate_json((two / "sft.json").read_text(encoding="utf-8"))
+    alone = {"processes": 1, "hosts": {}, "output_dir": str(tmp_path / "one")}
+    train(config.model_copy(update=alone), lambda line: None)
+    for name, tolerance in (("loss", 1e-3), ("grad_norm", 1e-2), ("learning_rate", 1e-9)):
+        assert log(two, name) == pytest.approx(log(tmp_path / "one", name), abs=tolerance)
 
 
 def test_a_failure_has_the_cause_of_the_program(
@@ -102,14 +122,31 @@ def test_a_failure_has_the_cause_of_the_program(
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     alone = SETTINGS.model_copy(update={"processes": 1})
-    small = alone.model_copy(update={"max_length": 16})
-    result, _ = materialize(tmp_path, small, TrainingLauncher())
-    assert not result.success
-    assert "SampleError" in cause(result)
     result, told = materialize(tmp_path, alone, TrainingLauncher(gpus=1000))
     assert not result.success
     assert "TrainingError: compute.training.gpus is 1000 and processes 1" in cause(result)
     assert not [line for line in told if line.startswith("progress: step")]
+
+
+def test_a_kill_leaves_what_the_program_was_started_with_beside_its_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing removes what lies in the temporary folder; the next run of the same removes this."""
+    left: list[Path] = []
+
+    def killed(client: Any, *, command: list[str], **_: Any) -> None:
+        left.append(Path(command[-1]))
+        settings = json.loads(left[-1].read_text(encoding="utf-8"))
+        assert left[-1] == settings_file(Path(settings["output_dir"]))
+        raise RuntimeError("stands for a kill")
+
+    monkeypatch.setattr(dg.PipesSubprocessClient, "run", killed)
+    for _ in range(2):
+        materialize(tmp_path, SETTINGS, TrainingLauncher())
+    first, second = left
+    assert first.parent == tmp_path / "lake" / "checkpoints" / "low_temperature"
+    assert second == first
+    assert not first.exists()
 
 
 def test_more_gpus_than_the_machine_has_are_refused_before_a_program_is_started(

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import torch
+from support.small_tokenizer import build_tokenizer
 from support.training_rows import STUDENT
 from support.vllm_server import VllmServer
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     GenerationConfig,
     GptOssConfig,
@@ -26,11 +26,6 @@ from resources.engines.protocol import InferenceEngine
 from resources.engines.settings import OpenAiSettings, TransformersSettings, VllmSettings
 from resources.engines.transformers_engine import TransformersEngine
 
-CORPUS = ["What is 2 + 3? The sum of 2 and 3 is 5.", "Größe, naïve, 数学, 思考, 🙂🙃 — so x² = 4."]
-TEMPLATE = (
-    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n"
-    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
 SHAPE = {
     "vocab_size": 352,
     "hidden_size": 32,
@@ -47,25 +42,6 @@ MORE_END_IDS = tuple(range(300, 340))
 
 MISLEADING_DEFAULTS = {"top_k": 2, "top_p": 0.4, "temperature": 0.2, "repetition_penalty": 1.9}
 """Sampling settings in a model's folder, which no engine may take over."""
-
-
-def build_tokenizer() -> PreTrainedTokenizerFast:
-    backend = Tokenizer(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    backend.train_from_iterator(
-        CORPUS * 4,
-        trainers.BpeTrainer(
-            vocab_size=320,
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-            special_tokens=["<|im_start|>", "<|im_end|>"],
-            show_progress=False,
-        ),
-    )
-    backend.add_tokens([AddedToken("<think>", special=False), AddedToken("</think>")])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend, eos_token="<|im_end|>", chat_template=TEMPLATE
-    )
 
 
 def build_model(architecture: str, eos_id: int) -> Any:

@@ -25,6 +25,8 @@ from resources.engines.protocol import (
 )
 from resources.engines.transformers_engine import TransformersEngine
 
+pytestmark = pytest.mark.slow
+
 MESSAGES = [
     {"role": "system", "content": "Antworte kurz: 思考 🙂"},
     {"role": "user", "content": "What is 2 + 3?"},

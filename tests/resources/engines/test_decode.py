@@ -20,6 +20,8 @@ from resources.engines.protocol import (
 )
 from resources.engines.transformers_engine import TransformersEngine
 
+pytestmark = pytest.mark.slow
+
 PROMPTS = [tuple(range(20, 20 + n)) for n in (3, 12, 7, 1, 17)]
 NEVER = frozenset({352})
 """An id beyond the vocabulary, as the only stop: answers that run to their caps."""

@@ -13,12 +13,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.journaled import generate_with_journal
 from support.stub_engine import IDENTITY, StubEngine, answer
 
 from resources.engines import journal as journal_module
-from resources.engines.journal import Journal, generate_with_journal
+from resources.engines.journal import Journal
 from resources.engines.journal_records import HEADER, JournalError
 from resources.engines.protocol import Completion, GenerationRequest, Progress, Prompt
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[3]
 REQUESTS = [GenerationRequest(Prompt((1, 2)), 1.0, 1.0, 8, seed) for seed in range(300)]

@@ -13,11 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from support import sampling_children as children
 
 from dasd_assets.profile import PROJECT_ROOT
 from resources.engines.journal import Journal
 from resources.lake.lake import Lake
+
+pytestmark = pytest.mark.slow
 
 KILLS_WHILE_SAMPLING, KILLS_WHILE_WRITING = 22, 3
 SEED = 2601_09088

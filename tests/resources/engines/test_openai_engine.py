@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 import pytest
 from support.faulty_server import Body, Fault, FaultyServer
+from support.journaled import generate_with_journal
 from support.training_rows import STUDENT
 from transformers import AutoTokenizer
 
 from resources.engines import openai_client
 from resources.engines.inference import InferenceModel
-from resources.engines.journal import Journal, generate_with_journal
+from resources.engines.journal import Journal
 from resources.engines.model_folder import ModelFolderError, inspect_model
 from resources.engines.openai_budget import BudgetExceededError
 from resources.engines.openai_client import RequestFailedError, backoff_seconds, retry_after_seconds
@@ -36,6 +37,8 @@ from resources.engines.protocol import (
     ScoringRequest,
 )
 from resources.engines.settings import OpenAiSettings
+
+pytestmark = pytest.mark.slow
 
 PASSWORD = "hunter" + "2"
 KEY = "sk-very-secret-0123456789"

@@ -6,12 +6,15 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import pytest
+from support.journaled import generate_with_journal
 from support.vllm_server import VllmServer
 
-from resources.engines.journal import generate_with_journal
 from resources.engines.openai_engine import OpenAiEngine
 from resources.engines.protocol import GenerationRequest, Progress, Prompt
 from resources.engines.settings import OpenAiSettings
+
+pytestmark = pytest.mark.slow
 
 N_REQUESTS = 60
 KILL_AFTER = 15

@@ -15,6 +15,8 @@ from resources.engines.protocol import ScoringRequest
 from resources.engines.scoring import batches_by_length, score_batch
 from resources.engines.transformers_engine import TransformersEngine
 
+pytestmark = pytest.mark.slow
+
 
 def requests(n: int = 9) -> list[ScoringRequest]:
     rng = np.random.default_rng(3)

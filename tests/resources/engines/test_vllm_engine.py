@@ -20,6 +20,8 @@ from resources.engines.protocol import (
 from resources.engines.settings import VllmSettings
 from resources.engines.transformers_engine import TransformersEngine
 
+pytestmark = pytest.mark.slow
+
 MOST_UNDER_WAY = 16  # twice the sequences that the fixture's engine runs at once
 REQUESTS = [
     GenerationRequest(Prompt(tuple(range(20, 30 + seed % 7))), 1.0, 1.0, 3 + seed % 11, seed)

@@ -9,9 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from support.full_disk_child import N_REQUESTS
 
 from dasd_assets.profile import PROJECT_ROOT
+
+pytestmark = pytest.mark.slow
 
 DISK_BYTES = 24 * 1024**2
 

@@ -16,6 +16,8 @@ from resources.lake.lake import Lake
 from resources.lake.table import ContractError
 from resources.lake.tables.questions import QUESTIONS
 
+pytestmark = pytest.mark.slow
+
 SHARD = {"question_shard": "drop-01"}
 
 

@@ -12,13 +12,15 @@ from pathlib import Path
 import pytest
 from support import ablation_children
 from support.ablation_children import FEW_ARMS, SEEDS
-from support.pipeline import Pipeline
+from support.finished_pipeline import Finished
 
 from dasd_assets.profile import load_profile
 from tools.ablation.arms import BASE
 from tools.ablation.command import run_ablation
 from tools.ablation.page import HAND_WRITTEN, write_page
 from tools.ablation.steps import MIXED_SAMPLES, checkpoint_folder
+
+pytestmark = pytest.mark.slow
 
 NAMES = [BASE, "low", "low_to_high", MIXED_SAMPLES, "mixed_policy"]
 
@@ -30,7 +32,7 @@ def records(folder: Path) -> dict[Path, int]:
 
 
 def test_what_a_kill_left_is_kept_and_the_rest_is_done(
-    finished: tuple[Pipeline, subprocess.CompletedProcess[str]],
+    finished: Finished,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:

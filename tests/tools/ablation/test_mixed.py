@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 from support.small_lake import filled
 
-from dasd_assets.mixed_policy_distillation.mixed_sample import mix
+from dasd_assets.mixed_policy_distillation.mixed_sample import off_policy_choice, off_policy_rows
+from resources.lake.tables.mixed_policy_distillation import MIXED_POLICY_SAMPLE
 from tools.ablation.mixed import as_many_tokens
+
+
+def mixed_with(kept: pa.Table, off_policy: pa.Table, n: int, seed: int) -> pa.Table:
+    chosen = off_policy_choice(off_policy, kept["question_id"], n, seed)
+    added = off_policy_rows(off_policy.to_batches(), chosen)
+    return pa.concat_tables([kept, pa.Table.from_batches(added, MIXED_POLICY_SAMPLE)])
 
 
 def test_as_many_tokens_as_the_mixed_sample() -> None:
@@ -21,7 +29,7 @@ def test_as_many_tokens_as_the_mixed_sample() -> None:
         *({"sample_id": f"c{i}", "policy": "mixed_policy", "question_id": f"other{i}",
            "n_student_tokens": 100} for i in range(10)),
     )  # fmt: skip
-    mixed = mix(kept, off_policy, 5, seed=7)
+    mixed = mixed_with(kept, off_policy, 5, seed=7)
     control = as_many_tokens(mixed, off_policy, seed=7)
     tokens = sum(mixed["n_student_tokens"].to_pylist())
     assert tokens - 100 < sum(control["n_student_tokens"].to_pylist()) <= tokens
@@ -35,4 +43,4 @@ def test_as_many_tokens_as_the_mixed_sample() -> None:
 def test_with_too_few_tokens_all_are_taken() -> None:
     off_policy = filled("divergence_sample", {"response_id": "r", "n_student_tokens": 10})
     kept = filled("mixed_policy_sample", {"sample_id": "c", "n_student_tokens": 1_000})
-    assert as_many_tokens(mix(kept, off_policy, 1, 0), off_policy, 0).num_rows == 1
+    assert as_many_tokens(mixed_with(kept, off_policy, 1, 0), off_policy, 0).num_rows == 1

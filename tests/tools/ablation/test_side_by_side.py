@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from functools import partial
 from itertools import pairwise
@@ -10,15 +11,13 @@ from pathlib import Path
 import pytest
 from support.ablation_children import note
 
-from tools.ablation import side_by_side
 from tools.ablation.side_by_side import StepFailedError, run_side_by_side
 from tools.ablation.steps import Step
 
+pytestmark = pytest.mark.slow
 
-@pytest.fixture(autouse=True)
-def nothing_preloaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """These steps need no torch."""
-    monkeypatch.setattr(side_by_side, "PRELOADED", ("tools.ablation.command",))
+PROCESSES = multiprocessing.get_context("forkserver")
+"""These steps need no torch imported before them."""
 
 
 def step(name: str, *needs: str, seed: int = 0) -> Step:
@@ -29,7 +28,7 @@ def run(steps: list[Step], folder: Path, workers: int = 2, done: tuple[str, ...]
     """Names of the steps that were done, in the order in which they were."""
     finished: list[str] = []
     run_side_by_side(
-        steps, partial(note, folder),
+        steps, partial(note, folder), PROCESSES,
         done={(0, name) for name in done}, workers=workers, logs=folder / "logs",
         on_done=lambda step: finished.append(step.name),
     )  # fmt: skip
@@ -60,7 +59,7 @@ def test_no_more_at_once_than_workers(tmp_path: Path) -> None:
 def test_another_seeds_step_of_that_name_is_no_need(tmp_path: Path) -> None:
     steps = [step("b", "a", seed=1), step("a", seed=1)]
     run_side_by_side(
-        steps, partial(note, tmp_path),
+        steps, partial(note, tmp_path), PROCESSES,
         done={(0, "a")}, workers=2, logs=tmp_path / "logs", on_done=lambda step: None,
     )  # fmt: skip
     assert times(tmp_path, "a", 1)[1] <= times(tmp_path, "b", 1)[0]

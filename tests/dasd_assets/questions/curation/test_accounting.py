@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.whole_drops import read_whole_drop
 
 from dasd_assets.profile import DOMAINS
-from dasd_assets.questions.reading.drops import read_whole_drop
 from resources.lake.tables.questions import BENCHMARK_QUESTIONS
 from tests.support.curation import curate, settings_of
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from dasd_assets.declaring.materializations import DATA_VERSION_TAG
 from dasd_assets.partitions import QUESTION_SHARD
 from dasd_assets.profile import Profile, load_profile
-from dasd_assets.questions.inbox import sensors
+from dasd_assets.questions.inbox import file_contents, sensors
 from dasd_assets.questions.inbox.listing import inbox_at
 from dasd_assets.questions.inbox.observed_drops import Seen
 
@@ -111,7 +112,7 @@ def test_a_changed_drop_is_read_again_and_a_touched_one_is_not(inbox: Inbox) -> 
     assert shards_of(second) == shards_of(third) == ["a"]
     assert len({*first, *second, *third}) == 4
     versions = [
-        record.asset_observation.tags[sensors.DATA_VERSION_TAG]
+        record.asset_observation.tags[DATA_VERSION_TAG]
         for record in inbox.instance.fetch_observations(
             dg.AssetRecordsFilter(sensors.QUESTION_DROPS, asset_partitions=["a"]), 9
         ).records
@@ -190,15 +191,75 @@ def test_a_missing_inbox_is_a_reason_to_skip(tmp_path: Path) -> None:
     assert "no such folder. Put question drops" in str(result.skip_message)
 
 
-def test_of_a_large_file_the_edges_and_the_time_count(
-    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+LARGE = "0123456789" * 4
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Where pieces of files were read; a file of more than 8 bytes is a large one."""
+    hash_piece, pieces = file_contents._hash_piece, list[tuple[str, int]]()
+
+    def counted(file: Path, start: int) -> str:
+        pieces.append((file.name, start))
+        return hash_piece(file, start)
+
+    monkeypatch.setattr(file_contents, "_hash_piece", counted)
+    monkeypatch.setattr(file_contents, "PIECE_BYTES", 8)
+    return pieces
+
+
+def test_a_large_drop_that_is_copied_again_is_no_change(
+    inbox: Inbox, read: list[tuple[str, int]]
 ) -> None:
-    monkeypatch.setattr("dasd_assets.questions.inbox.observed_drops.HASHED_WHOLE_BYTES", 8)
-    monkeypatch.setattr("dasd_assets.questions.inbox.observed_drops.EDGE_BYTES", 2)
-    inbox.put("a.jsonl", "0123456789")
-    inbox.tick()
-    inbox.put("a.jsonl", "0123x56789")
+    first = inbox.put("a.jsonl", LARGE)
     assert shards_of(inbox.tick()) == ["a"]
+    inbox.put("copy.tmp", LARGE).replace(first)  # another time, another inode
+    assert inbox.tick() == []
+    n_pieces = len(read)
+    assert inbox.tick() == [] and len(read) == n_pieces  # and this, too, is remembered
+    inbox.put("a.jsonl", LARGE.replace("01234567890", "01234x67890", 1))
+    assert shards_of(inbox.tick()) == ["a"]
+    inbox.put("b.jsonl", LARGE)
+    inbox.put("c.jsonl", LARGE)
+    assert shards_of(inbox.tick()) == ["b"]
+    n_pieces = len(read)
+    assert inbox.tick() == [] and len(read) == n_pieces
+    assert "c.jsonl has the same content as the drop of question_shard 'b'" in inbox.warnings[0]
+
+
+def test_another_file_of_the_same_size_and_time_is_seen(inbox: Inbox) -> None:
+    first = inbox.put("a.jsonl", "one")
+    inbox.tick()
+    other = inbox.put("copy.tmp", "two")
+    os.utime(other, ns=(first.stat().st_atime_ns, first.stat().st_mtime_ns))
+    other.replace(first)
+    assert shards_of(inbox.tick()) == ["a"]
+
+
+def test_a_large_drop_is_read_once_over_several_ticks(
+    inbox: Inbox, read: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sensors, "BYTES_A_TICK", 16)
+    inbox.put("a.jsonl", LARGE)
+    inbox.put("b/one.jsonl", "small")
+    inbox.put("b/two.jsonl", "as well")
+    ticks = [shards_of(inbox.tick()) for _ in range(2)]
+    assert ticks == [[], []] and len(read) == 4
+    assert inbox.warnings[0].startswith("a.jsonl, b: not read to the end yet")
+    assert [*shards_of(inbox.tick()), *shards_of(inbox.tick())] == ["a", "b"]
+    assert read == [
+        *(("a.jsonl", start) for start in range(0, 40, 8)), ("one.jsonl", 0), ("two.jsonl", 0)
+    ]  # fmt: skip
+    assert not file_contents._hashed
+
+
+def test_without_a_sensor_a_large_drop_is_read_at_once(
+    inbox: Inbox, read: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sensors, "BYTES_A_TICK", 16)
+    inbox.put("a.jsonl", LARGE)
+    assert sensors.register_drops(inbox.instance, inbox.profile).new == ["a"]
+    assert len(read) == 5
 
 
 def test_without_a_sensor_the_drops_are_registered_in_the_same_way(inbox: Inbox) -> None:

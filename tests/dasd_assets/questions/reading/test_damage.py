@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support.whole_drops import read_whole_drop
 
-from dasd_assets.questions.reading.drops import read_whole_drop
 from dasd_assets.questions.reading.rows import DropError
 
 N_ROWS = 60

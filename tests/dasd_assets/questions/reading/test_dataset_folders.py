@@ -10,9 +10,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support.whole_drops import read_whole_drop
 
 from dasd_assets.profile import Layout
-from dasd_assets.questions.reading.drops import DropContents, read_whole_drop
+from dasd_assets.questions.reading.drops import DropContents
 from dasd_assets.questions.reading.rows import DropError
 
 

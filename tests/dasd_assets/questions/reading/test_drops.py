@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.whole_drops import read_whole_drop
 
 from dasd_assets.profile import DOMAINS
-from dasd_assets.questions.reading.drops import MAX_EVIDENCE, DropContents, read_whole_drop
+from dasd_assets.questions.reading.drops import MAX_EVIDENCE, DropContents
 from resources.lake.tables.questions import QUARANTINED_ROWS, RAW_QUESTIONS
 
 MAX_ROW_BYTES = 10_000

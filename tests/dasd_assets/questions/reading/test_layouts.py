@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from support.whole_drops import read_whole_drop
 
 from dasd_assets.profile import (
     PROFILE_FOLDER,
@@ -20,7 +21,7 @@ from dasd_assets.profile import (
     Questions,
     load_profile,
 )
-from dasd_assets.questions.reading.drops import DropContents, layout_of, read_whole_drop
+from dasd_assets.questions.reading.drops import DropContents, layout_of
 
 PAGE = (PROJECT_ROOT / "docs" / "bring-your-own-questions.md").read_text(encoding="utf-8")
 BLOCKS = [

@@ -9,9 +9,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support.whole_drops import read_whole_drop
 
 from dasd_assets.profile import Layout
-from dasd_assets.questions.reading.drops import CHUNK_ROWS, DropContents, read_drop, read_whole_drop
+from dasd_assets.questions.reading.drops import CHUNK_ROWS, DropContents, read_drop
 from dasd_assets.questions.reading.rows import DropError
 
 MAX_ROW_BYTES = 10_000

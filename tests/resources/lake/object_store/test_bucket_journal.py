@@ -24,6 +24,8 @@ from resources.lake.bucket_errors import ObjectStoreError
 from resources.lake.bucket_folder import folder_of
 from resources.lake.bucket_lake import BucketLake
 
+pytestmark = pytest.mark.slow
+
 Machine = Callable[..., BucketLake]
 N = 200
 REQUESTS = requests(N)

@@ -28,6 +28,8 @@ from resources.lake.lake import Lake
 from resources.lake.table import ContractError
 from resources.lake.warehouse import open_warehouse
 
+pytestmark = pytest.mark.slow
+
 Machine = Callable[..., BucketLake]
 SHARD = {"question_shard": "drop-01"}
 KEY = "some/prefix/questions/question_shard=drop-01/data.parquet"

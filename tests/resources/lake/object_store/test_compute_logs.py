@@ -7,10 +7,13 @@ import sys
 from pathlib import Path
 
 import dagster as dg
+import pytest
 import yaml
 from support.object_store import ObjectStore
 
 from dasd_assets.profile import PROJECT_ROOT
+
+pytestmark = pytest.mark.slow
 
 
 @dg.asset

@@ -3,39 +3,40 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from pathlib import Path
 
 import dagster as dg
 import pytest
 import yaml
 from support.object_store import SECRET, Fault, ObjectStore
-from support.pipeline import Pipeline
+from support.pipeline import Pipeline, new_pipeline
 
 from dasd_assets.cli.doctor_machine import OK, PROBLEM, write_access
 from dasd_assets.graph import build_definitions
 from dasd_assets.profile import PROJECT_ROOT, load_profile
 from resources.lake.bucket_lake import BucketLake
 
+pytestmark = pytest.mark.slow
+
 CELL = dg.MultiPartitionKey({"temperature": "low", "question_shard": "drop-01"})
 
 
 @pytest.fixture
-def pipeline(
-    new_pipeline: Callable[[str], Pipeline], bucket: str, monkeypatch: pytest.MonkeyPatch
-) -> Pipeline:
+def pipeline(tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
     """Six questions, and a profile that names a bucket."""
-    made = new_pipeline("in-bucket")
+    made = new_pipeline(tmp_path)
     made.put_drop("drop-01", 0, 6)
-    file = made.folder / "small.yaml"
-    settings = yaml.safe_load(file.read_text(encoding="utf-8"))
-    file.write_text(yaml.safe_dump(settings | {"lake": f"s3://{bucket}/team"}), encoding="utf-8")
+    settings = yaml.safe_load(made.profile.read_text(encoding="utf-8"))
+    made.profile.write_text(
+        yaml.safe_dump(settings | {"lake": f"s3://{bucket}/team"}), encoding="utf-8"
+    )
     monkeypatch.delenv("DASD_LAKE", raising=False)
     return made
 
 
 def materialize(pipeline: Pipeline, machine: str, *names: str) -> bool:
     """Make assets for the drop at the low temperature, on a machine with a disk of its own."""
-    profile = load_profile(str(pipeline.folder / "small.yaml"))
+    profile = load_profile(str(pipeline.profile))
     folder = pipeline.folder / machine
     definitions = build_definitions(profile, folder)
     dagster_home = pipeline.home / "dagster"  # the team's: every machine sees the same instance
@@ -80,13 +81,13 @@ def test_assets_run_unchanged_and_every_machine_reads_them(
         store.keys(bucket)
     )
 
-    counted = pipeline.dasd("sql", "--json", "SELECT count(*) AS n FROM teacher_responses")
+    counted = pipeline.ask("sql", "--json", "SELECT count(*) AS n FROM teacher_responses")
     assert counted.returncode == 0, counted.stderr
     lake = BucketLake(root=str(pipeline.folder / "x"), uri=f"s3://{bucket}/team", owner="team")
     cell = {"temperature": "low", "question_shard": "drop-01"}
     n_answers = lake.read("teacher_responses", cell, ["response_id"]).num_rows
     assert json.loads(counted.stdout) == {"n": n_answers} and n_answers
-    status = pipeline.dasd("status", "--json")
+    status = pipeline.ask("status", "--json")
     assert status.returncode in (0, 1), status.stderr
     states = {asset["asset"]: asset["partitions"] for asset in json.loads(status.stdout)["assets"]}
     assert states["filtered_responses"]["drop-01|low"] == "up to date"
@@ -103,7 +104,7 @@ def test_the_doctor_tries_what_a_run_will_ask_of_the_bucket(
     pipeline: Pipeline, store: ObjectStore, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DASD_HOME", str(pipeline.home))
-    profile = load_profile(str(pipeline.folder / "small.yaml"))
+    profile = load_profile(str(pipeline.profile))
     _, found = write_access(profile)
     assert found.level == OK and f"s3://{bucket}/team" in found.found
     assert store.keys(bucket) == ["team/_owner.json"]

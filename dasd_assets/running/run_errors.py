@@ -1,0 +1,70 @@
+"""What went wrong in a run, in the words of what went wrong and not in Dagster's."""
+
+from __future__ import annotations
+
+import re
+import signal
+from typing import Any
+
+import dagster as dg
+
+SAYING_WHY = {
+    dg.DagsterEventType.ENGINE_EVENT, dg.DagsterEventType.STEP_FAILURE,
+    dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_CANCELED,
+}  # fmt: skip
+STEP_KILLED = "ChildProcessCrashException"
+"""Dagster's error for a step whose process ended without a word; an event before it says how."""
+SIGNAL = re.compile(r"terminated by signal (\d+)")
+"""What that event says."""
+
+
+def errors_of(instance: dg.DagsterInstance, run_id: str) -> tuple[str, ...]:
+    """What went wrong in a run that has ended; nothing if it succeeded."""
+    run = instance.get_run_by_id(run_id)
+    if run is not None and run.is_success:
+        return ()
+    entries = instance.all_logs(run_id, of_type=SAYING_WHY)
+    events = [event for entry in entries if (event := entry.dagster_event) is not None]
+    failures = [event for event in events if event.is_failure]
+    around = [event for event in events if event.is_engine_event and event.engine_event_data.error]
+    # The run's own failure says again what its steps, or what went wrong around them, have said.
+    told = [event for event in failures if event.step_key] or around or failures
+    killed = {event.step_key: _how_killed(event) for event in around if _is_kill(event)}
+    causes = [killed.get(event.step_key) or cause_of(event) for event in told]
+    return tuple(dict.fromkeys(causes)) or ("failed",)
+
+
+def _is_kill(event: dg.DagsterEvent) -> bool:
+    error = event.engine_event_data.error
+    return event.step_key is not None and error is not None and error.cls_name == STEP_KILLED
+
+
+def _how_killed(event: dg.DagsterEvent) -> str:
+    message = event.message or ""
+    found = SIGNAL.search(message)
+    how = f"its process {killed_by(int(found[1]))}" if found else message
+    return f"{event.step_key}: {how}"
+
+
+def killed_by(number: int) -> str:
+    """How a process ended that a signal killed."""
+    how = f"was killed by signal {number}"
+    if number == signal.SIGKILL:
+        how += " (out of memory? the kernel then says so in `dmesg`)"
+    return how
+
+
+def cause_of(event: dg.DagsterEvent) -> str:
+    """What went wrong in one failure event: the first error inside Dagster's own wrapping.
+
+    Errors of this project say what to do; the library's error that one was raised from does not.
+    """
+    error = getattr(event.event_specific_data, "error", None)
+    while error is not None and error.cause is not None and _is_dagsters(error):
+        error = error.cause
+    step = f"{event.step_key}: " if event.step_key else ""
+    return step + (error.message.strip() if error else event.message or "failed")
+
+
+def _is_dagsters(error: Any) -> bool:
+    return (error.cls_name or "").startswith("Dagster")
