@@ -177,7 +177,7 @@ def test_what_no_node_can_hold_is_refused_and_the_others_are_made(ended: Ended) 
 def test_a_killed_step_is_made_again_and_its_journal_spares_what_was_finished(
     ended: Ended,
 ) -> None:
-    told = [entry.user_message for entry in ended.events]
+    told = [entry.message for entry in ended.events]
     assert [line for line in told if line.startswith("Submitting interrupted again (1 of 2): ")]
     asked = [
         file.read_text(encoding="ascii").split() for file in (ended.folder / "asked").iterdir()
