@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from support.writing_engine import Writes
 
-from dasd_assets.evaluation import evaluate as answering
+from dasd_assets.evaluation import evaluate
 from dasd_assets.evaluation.evaluate import EARLIER, evaluate_checkpoint
 from dasd_assets.profile import Benchmark, Evaluation, Verification
 from resources.engines.protocol import Completion, FinishReason
@@ -165,14 +165,14 @@ def test_answers_are_read_and_graded_no_faster_than_rows_are_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int
 ) -> None:
     graded: list[str] = []
-    plain = answering.grade
+    plain = evaluate.grade
 
     def count(*arguments: Any) -> Any:
         graded.append(arguments[1])
         return plain(*arguments)
 
-    monkeypatch.setattr(answering, "grade", count)
-    monkeypatch.setattr("dasd_assets.teacher_responses.sampling.ROWS_PER_BATCH", 4)
+    monkeypatch.setattr(evaluate, "grade", count)
+    monkeypatch.setattr("resources.lake.row_batches.ROWS_PER_BATCH", 4)
     names = [f"{n}" for n in range(20)]
     rows = evaluate_checkpoint(
         questions(*names), Writes(RIGHT), checkpoint="base", settings=settings(),

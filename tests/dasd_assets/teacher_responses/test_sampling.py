@@ -14,9 +14,9 @@ import pytest
 from support.stub_engine import IDENTITY, StubEngine
 
 from dasd_assets.answering.requests import complete_all
-from dasd_assets.teacher_responses import sampling
 from dasd_assets.teacher_responses.sampling import sample_responses
 from resources.engines.protocol import Completion, GenerationRequest, Prompt
+from resources.lake import row_batches
 from resources.lake.row_batches import batches
 from resources.lake.tables.questions import QUESTIONS
 from resources.lake.tables.teacher_responses import TEACHER_RESPONSES
@@ -152,7 +152,7 @@ def test_the_same_request_twice_gives_the_same_answer_twice(tmp_path: Path) -> N
 def test_answers_are_read_back_no_faster_than_rows_are_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sampling, "ROWS_PER_BATCH", 4)
+    monkeypatch.setattr(row_batches, "ROWS_PER_BATCH", 4)
     decoded = []
 
     class CountingEngine(StubEngine):
