@@ -39,7 +39,10 @@ def small_profile() -> Profile:
     """The tiny profile with the budgets of the small lake."""
     tiny = load_profile("tiny")
     sampling = tiny.divergence_sampling.model_copy(
-        update={"budget_samples": {"low": N - 1, "high": N - 1}}
+        update={
+            "budget_samples": {"low": N - 1, "high": N - 1},
+            "max_answers_per_question": 1,
+        }
     )
     mixed = tiny.mixed_policy_distillation.model_copy(update={"off_policy_samples": 10})
     evaluation = tiny.evaluation.model_copy(update={"samples_per_question": K})
