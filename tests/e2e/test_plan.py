@@ -91,7 +91,7 @@ def test_tokens_and_bytes_are_those_that_were_measured(
         )
         assert asset["disk_bytes"] == pytest.approx(size)
         assert asset["hours"] > 0
-    sources = {f["name"]: f["source"] for f in planned["figures"]}
+    sources = {f["name"]: f["source"] for f in planned["quantities"]}
     assert sources["mean_answer_tokens.low"] == sources["kept_share.high"] == "measured"
     assert planned["totals"]["hours"] > 0
 

@@ -9,6 +9,7 @@ from support.training_rows import STUDENT
 
 from dasd_assets.divergence_sampling.provenance_run import write_provenance
 from dasd_assets.divergence_sampling.sentences import segmenter_named
+from dasd_assets.profile.divergence_sampling import RatioRule
 from dasd_assets.divergence_sampling.student_scoring import TEXT_COLUMNS, score_responses
 from formats.student_text import student_text
 from resources.engines.settings import TransformersSettings
@@ -38,6 +39,6 @@ def make_judged_answers(lake: Lake) -> None:
     engine = TransformersEngine(str(STUDENT), TransformersSettings(dtype="float32", device="cpu"))
     texts = filtered.select(TEXT_COLUMNS).to_batches()
     lake.write("student_scores", score_responses(texts, 4, engine, SYSTEM_PROMPT), CELL)
-    write_provenance(lake, CELL, 2.0, segmenter_named("reasoning-rules"))
+    write_provenance(lake, CELL, RatioRule(), segmenter_named("reasoning-rules"))
     shutil.copytree(STUDENT, lake.checkpoint_folder("dasd", "k"))
     lake.publish_checkpoint("dasd", "k")

@@ -58,7 +58,7 @@ def test_assets_get_pictures_that_are_small_enough_for_the_event_log(lake: Lake)
 
 def test_the_score_is_named_by_its_policy(lake: Lake) -> None:
     figure = pictures.sample_pictures(Path(lake.root), "low")["scores"]
-    assert figure.axes[0].get_xlabel() == "divergence score"
+    assert figure.axes[0].get_xlabel() == "divergence share score"
 
 
 def test_the_answer_that_is_drawn_has_the_most_of_all_classes(lake: Lake) -> None:
