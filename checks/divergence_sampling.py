@@ -16,6 +16,7 @@ from checks.response_filtering import within_context
 from checks.teacher_responses import known_questions, mean_tokens
 from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE, responses, temperatures
 from dasd_assets.profile import Profile
+from resources.lake.tables.divergence_sampling import CONTROLS
 
 _SYMMETRIC = """
 select coalesce(a.response_id, b.response_id) from (
@@ -25,7 +26,6 @@ select coalesce(a.response_id, b.response_id) from (
 ) as b using (response_id) where a.n is distinct from b.n
 """
 
-ANY_NUMBER = 2**31
 _ALLOWED = "(from divergence_candidates where decision <> 'over_answers_per_question')"
 """Candidates whose sizes the budget is shared out by."""
 
@@ -34,13 +34,8 @@ def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
     """Checks of the box for one profile."""
     grid = responses(profile)
     return [
-        asset_checks(
-            profile, "student_scores", _scores, partitions_def=grid
-        ),
-        asset_checks(
-            profile, "sentence_provenance", _provenance,
-            partitions_def=grid,
-        ),
+        asset_checks(profile, "student_scores", _scores, partitions_def=grid),
+        asset_checks(profile, "sentence_provenance", _provenance, partitions_def=grid),
         asset_checks(
             profile, "divergence_sample", _sample(profile),
             partitions_def=temperatures(profile), dimension=TEMPERATURE,
@@ -131,7 +126,7 @@ def _sample(profile: Profile) -> Measure:
         over, ids = data.broken(
             """select question_id from divergence_sample
                group by question_id having count(*) > $most""",
-            most=settings.max_answers_per_question or ANY_NUMBER,
+            most=settings.max_answers_per_question,
         )
         yield Measurement("answers_per_question", {data.name(): over}, ids)
         unknown, ids = data.broken(
@@ -153,11 +148,11 @@ def _sample(profile: Profile) -> Measure:
         names = sorted({*found, *wanted}) if found else []
         gaps = {name: abs(found.get(name, 0.0) - wanted.get(name, 0.0)) for name in names}
         yield Measurement("domain_balance", gaps, details={"sample": found, "wanted": dict(wanted)})
-        controls = data.row(
-            """select coalesce(sum(n_student_tokens) filter (is_random_control), 0) as random,
-                      coalesce(sum(n_student_tokens) filter (is_longest_control), 0) as longest
-               from divergence_candidates"""
+        sums = (
+            f"coalesce(sum(n_student_tokens) filter (is_{name}_control), 0) as {name}"
+            for name in CONTROLS
         )
+        controls = data.row(f"select {', '.join(sums)} from divergence_candidates")
         ratios = {name: share(tokens, rows["tokens"]) for name, tokens in controls.items()}
         yield Measurement("control_budget", ratios if rows["tokens"] else {})
         yield Summary(rows["n"], {"student_tokens": rows["mean"]} if rows["n"] else {}, found)

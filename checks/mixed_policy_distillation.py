@@ -33,9 +33,7 @@ def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
             profile, "teacher_continuations", _continuations(settings.min_cut_fraction),
             partitions_def=question_shards, dimension=QUESTION_SHARD,
         ),
-        asset_checks(
-            profile, "mixed_policy_sample", _sample(profile),
-        ),
+        asset_checks(profile, "mixed_policy_sample", _sample(profile)),
         checkpoint_checks(profile, "dasd_checkpoint", "dasd"),
     ]  # fmt: skip
 

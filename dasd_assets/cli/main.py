@@ -28,7 +28,7 @@ from dasd_assets.cli.trace import trace
 from dasd_assets.cli.verify_release import verify_release
 from dasd_assets.profile import PROJECT_ROOT, Profile, ProfileError
 from dasd_assets.profile.home import DEFAULT_PROFILE
-from dasd_assets.running import this_process
+from dasd_assets.running import process_kind
 from resources.compute.gpus import TooFewGpusError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def options(
     ] = False,
 ) -> None:
     """What holds for every command."""
-    this_process.is_a_command = True
+    process_kind.is_a_command = True
     if debug:
         os.environ[DEBUG] = "1"
 

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from dasd_assets.cli.story import Answer, Row, Story
 from dasd_assets.reporting.report import printable
+from resources.lake.tables.divergence_sampling import CONTROLS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -232,7 +233,7 @@ def why(answer: Answer) -> str:
 
 def _controls(row: Row) -> list[str]:
     """The controls that an answer is in."""
-    return [name for name in ("random", "longest") if row[f"is_{name}_control"]]
+    return [name for name in CONTROLS if row[f"is_{name}_control"]]
 
 
 def table_of(*names: str, **settings: Any) -> Table:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from dasd_assets.divergence_sampling.ordered_texts import OrderedTexts
 from dasd_assets.profile import DivergenceSampling
 from resources.lake.table import ContractError
-from resources.lake.tables.divergence_sampling import DIVERGENCE_SAMPLE
+from resources.lake.tables.divergence_sampling import CONTROLS, DIVERGENCE_SAMPLE
 
 if TYPE_CHECKING:
     from resources.lake.lake import Lake
@@ -133,8 +133,7 @@ def summary(candidates: pa.Table, settings: DivergenceSampling, temperature: str
         "left_of_budget": budget - taken,
         "selected_tokens": n_tokens,
         **{
-            f"{control}_control_tokens": _tokens(candidates, f"is_{control}_control")
-            for control in ("random", "longest")
+            f"{name}_control_tokens": _tokens(candidates, f"is_{name}_control") for name in CONTROLS
         },
         "decisions": {row["values"]: row["counts"] for row in decisions},
         "empty_strata": n_domains * settings.length_strata - filled_strata,

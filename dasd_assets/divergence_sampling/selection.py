@@ -20,7 +20,7 @@ from dasd_assets.divergence_sampling.quotas import (
 )
 from dasd_assets.profile import DivergenceSampling
 from resources.lake.table import ContractError
-from resources.lake.tables.divergence_sampling import DIVERGENCE_CANDIDATES
+from resources.lake.tables.divergence_sampling import CONTROLS, DIVERGENCE_CANDIDATES
 
 SELECTED = "selected"
 OVER_ANSWERS_PER_QUESTION = "over_answers_per_question"
@@ -102,7 +102,7 @@ def select(
 
     decision = np.empty(len(scores), np.int64)
     draw = random_order(responses, seed, "random control")
-    controls = {"random": -draw, "longest": n_tokens.astype(np.float64)}
+    controls = dict(zip(CONTROLS, (-draw, n_tokens.astype(np.float64)), strict=True))
     is_control = {name: np.zeros(len(scores), bool) for name in controls}
     for name, domain in domains.items():
         decision[domain.rows] = _decisions(domain, is_selected, sizes, quotas[name])
@@ -122,8 +122,7 @@ def select(
         length_stratum=pa.array(strata, pa.int32()),
         is_selected=pa.array(is_selected),
         decision=pa.array(DECISIONS).take(pa.array(decision)),
-        is_random_control=pa.array(is_control["random"]),
-        is_longest_control=pa.array(is_control["longest"]),
+        **{f"is_{name}_control": pa.array(drawn) for name, drawn in is_control.items()},
     )
 
 

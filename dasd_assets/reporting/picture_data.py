@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dasd_assets.reporting.figures import SENTENCE_CLASSES
+from resources.lake.tables.divergence_sampling import CONTROLS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -57,16 +58,18 @@ def candidates(warehouse: DuckDBPyConnection, temperature: str, column: str) -> 
     """A number of every candidate of one temperature: all, the selected, both controls."""
     rows = _rows(
         warehouse,
-        f"SELECT {column}, is_selected, is_random_control, is_longest_control "
+        f"SELECT {column}, is_selected, {', '.join(f'is_{name}_control' for name in CONTROLS)} "
         "FROM divergence_candidates",
         {"temperature": temperature},
     )
-    values, is_selected, is_random, is_longest = (rows[index].to_numpy() for index in range(4))
+    values, is_selected, *is_control = (column.to_numpy() for column in rows.columns)
     return {
         "all": values,
         "selected": values[is_selected],
-        "random control": values[is_random],
-        "longest control": values[is_longest],
+        **{
+            f"{name} control": values[drawn]
+            for name, drawn in zip(CONTROLS, is_control, strict=True)
+        },
     }
 
 

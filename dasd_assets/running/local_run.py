@@ -42,7 +42,7 @@ _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
 
 _modules = ModuleFiles(PACKAGES)
-"""As they are before the project's modules are imported: this one is the first of them."""
+"""As they are before the graph and the boxes are imported."""
 _imported_by = os.getpid()
 
 

@@ -15,7 +15,7 @@ from dagster_postgres.utils import DagsterPostgresException
 from sqlalchemy import event
 from sqlalchemy.engine import Dialect
 
-from dasd_assets.running import this_process
+from dasd_assets.running import process_kind
 
 PATIENCE_SECONDS = 600
 _TRIES = 6
@@ -42,7 +42,7 @@ class PatientPostgresStorage(DagsterPostgresStorage):
         Raises:
             DagsterPostgresException: the server cannot be reached.
         """
-        deadline = time.monotonic() + (0 if this_process.is_a_command else PATIENCE_SECONDS)
+        deadline = time.monotonic() + (0 if process_kind.is_a_command else PATIENCE_SECONDS)
         while True:
             try:
                 storage = super().from_config_value(inst_data, config_value)

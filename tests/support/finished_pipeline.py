@@ -23,8 +23,8 @@ from support.pipeline import Pipeline, new_pipeline
 from dasd_assets.profile import PROJECT_ROOT
 
 CACHE = PROJECT_ROOT / ".cache" / "finished_pipeline"
-UNRELATED = {"benchmarks", "build", "dist", "docs", "tests", "tools"}
-"""Folders of the project that have no part in it, beside hidden ones."""
+UNRELATED = (".*", "*.egg-info", "benchmarks", "build", "dist", "docs", "tests", "tools")
+"""Folders of the project that have no part in it."""
 HERE = (Path(__file__), Path(__file__).with_name("pipeline.py"))
 RESULT = "result.json"
 
@@ -97,7 +97,7 @@ def _hash() -> str:
 
 def _files() -> Iterator[Path]:
     for top in PROJECT_ROOT.iterdir():
-        if top.is_dir() and not top.name.startswith(".") and top.name not in UNRELATED:
+        if top.is_dir() and not any(map(top.match, UNRELATED)):
             yield from (
                 file
                 for file in top.rglob("*")

@@ -84,6 +84,9 @@ RESPONSE_PROVENANCE = schema(
     ),
 )
 
+CONTROLS: Final = ("random", "longest")
+"""What a selection is held against: candidates of the same token count, drawn in these ways."""
+
 DIVERGENCE_CANDIDATES = schema(
     *columns(RESPONSE_PROVENANCE, RESPONSE_PROVENANCE.names),
     ("question_shard", pa.string(), "shard the question came in"),
