@@ -9,8 +9,8 @@ from support.training_rows import STUDENT
 
 from dasd_assets.divergence_sampling.provenance_run import write_provenance
 from dasd_assets.divergence_sampling.sentences import segmenter_named
-from dasd_assets.profile.divergence_sampling import RatioRule
 from dasd_assets.divergence_sampling.student_scoring import TEXT_COLUMNS, score_responses
+from dasd_assets.profile.divergence_sampling import RatioRule
 from formats.student_text import student_text
 from resources.engines.settings import TransformersSettings
 from resources.engines.transformers_engine import TransformersEngine
