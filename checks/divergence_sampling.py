@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from checks.checked_partition import CheckedPartition, share, shares
+from checks.checked_partition import CheckedPartition, share
 from checks.declare import Measure, asset_checks
 from checks.drift import Summary
 from checks.expectations import Measurement
 from checks.logprobs import logprob_checks
+from checks.provenance import probability_checks
 from checks.questions import domain_shares
 from checks.response_filtering import within_context
 from checks.teacher_responses import known_questions, mean_tokens
@@ -67,12 +68,7 @@ def _scores(data: CheckedPartition) -> Iterator[Measurement | Summary]:
 
 def _provenance(data: CheckedPartition) -> Iterator[Measurement | Summary]:
     data.view("filtered_responses", TEMPERATURE, QUESTION_SHARD)
-    # NaN is asked for by name: Parquet's footers leave it out, and DuckDB skips what they exclude.
     for check, sql in {
-        "probabilities_in_range": """select response_id || ':' || sentence_index
-            from sentence_provenance where not (coalesce(p_teacher, 0) between 0 and 1
-                                            and coalesce(p_student, 0) between 0 and 1)
-                or isnan(p_teacher) or isnan(p_student)""",
         "every_response_classified": _SYMMETRIC.format(other="response_provenance"),
         "counts_add_up": """
             select coalesce(r.response_id, s.response_id) from response_provenance as r full join (
@@ -94,11 +90,9 @@ def _provenance(data: CheckedPartition) -> Iterator[Measurement | Summary]:
     }.items():
         n_broken, ids = data.broken(sql)
         yield Measurement(check, {data.name(): n_broken}, ids)
-    classes = shares(
-        data.pairs("select sentence_class, count(*) from sentence_provenance group by 1 order by 1")
+    classes = yield from probability_checks(
+        data, "sentence_provenance", "response_id", ("p_teacher", "p_student")
     )
-    unscored = {data.name(): classes.get("unscored", 0.0)} if classes else {}
-    yield Measurement("few_unscored", unscored, details=classes)
     rows = data.row(
         """select count(*) as n, avg(p_teacher) as p_teacher, avg(p_student) as p_student,
                   avg(n_sentences) as sentences from response_provenance"""

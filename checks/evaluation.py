@@ -10,7 +10,9 @@ from checks.checked_partition import CheckedPartition
 from checks.declare import Measure, asset_checks
 from checks.drift import Summary
 from checks.expectations import Measurement
-from dasd_assets.evaluation.assets import CHECKPOINT_ASSETS
+from checks.logprobs import logprob_checks
+from checks.provenance import probability_checks
+from dasd_assets.evaluation import assets
 from dasd_assets.evaluation.evaluate import UNUSABLE_REFERENCE
 from dasd_assets.partitions import benchmarks
 from dasd_assets.profile import Profile
@@ -21,13 +23,19 @@ _ANSWER = "question_id || ':' || sample_index"
 
 def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
     """Checks of the box for one profile."""
+    measures = {
+        "evaluation": _answers(profile.evaluation.samples_per_question),
+        "evaluation_teacher_scores": _teacher_scores,
+        "evaluation_provenance": _provenance,
+    }
     return [
         asset_checks(
-            profile, dg.AssetKey(["evaluation", checkpoint]),
-            _answers(profile.evaluation.samples_per_question),
-            partitions_def=benchmarks(profile), dimension="benchmark", checkpoint=checkpoint,
+            profile, asset.key, measures[asset.key.path[0]],
+            partitions_def=benchmarks(profile), dimension="benchmark",
+            checkpoint=asset.key.path[1],
         )
-        for checkpoint in CHECKPOINT_ASSETS
+        for asset in assets.build(profile)
+        if asset.key.path[0] in measures
     ]  # fmt: skip
 
 
@@ -75,3 +83,31 @@ def _answers(samples_per_question: int) -> Measure:
         yield Summary(rows["n"], {"tokens": rows["tokens"]}, measured)
 
     return measure
+
+
+def _teacher_scores(data: CheckedPartition) -> Iterator[Measurement | Summary]:
+    yield from logprob_checks(
+        data, "evaluation_teacher_scores", "answer_id", "len(token_ids)", "logprobs",
+        also="len(token_starts) <> len(token_ids)",
+    )  # fmt: skip
+    rows = data.row(
+        """select count(*) as n, avg((left_out is not null)::int) as left_out,
+                  avg(len(token_ids)) as tokens from evaluation_teacher_scores"""
+    )
+    _, ids = data.broken(
+        """select answer_id || ': ' || left_out from evaluation_teacher_scores
+           where left_out is not null"""
+    )
+    yield Measurement("few_left_out", {data.name(): rows["left_out"]} if rows["n"] else {}, ids)
+    yield Summary(rows["n"], {"tokens": rows["tokens"]} if rows["n"] else {})
+
+
+def _provenance(data: CheckedPartition) -> Iterator[Measurement | Summary]:
+    columns = ("p_teacher", "p_student", "p_distilled")
+    classes = yield from probability_checks(data, "evaluation_provenance", "answer_id", columns)
+    rows = data.row(
+        """select count(*) as n, avg(p_teacher) as p_teacher, avg(p_student) as p_student,
+                  avg(p_distilled) as p_distilled from evaluation_provenance"""
+    )
+    n_rows = rows.pop("n")
+    yield Summary(n_rows, rows if n_rows else {}, classes)

@@ -29,16 +29,16 @@ def row_id(prefix: str, engine: InferenceEngine, request: GenerationRequest) -> 
 def earlier_answers(keys: Iterable[str], earlier: Iterable[pa.RecordBatch]) -> Iterator[Completion]:
     """The answers of earlier rows to requests with these keys, in the order of the rows.
 
-    An answer without one finite logprob per token is left out: it is to be asked for again. A
-    table that keeps no logprobs gives answers without them.
+    An answer without one finite logprob per token is left out: it is to be asked for again. One
+    whose table does without them, its logprobs being null, is taken as it is.
 
     Args:
-        earlier: the id column first, then SAMPLED, without `logprobs` if the table has none.
+        earlier: the id column first, then SAMPLED.
     """
     whole_key = {key[:KEY_DIGITS]: key for key in keys}
     for batch in earlier:
         token_ids, reasons = batch.column("token_ids"), batch.column("finish_reason")
-        logprobs = batch.column("logprobs") if "logprobs" in batch.schema.names else None
+        logprobs = batch.column("logprobs")
         for row, name in enumerate(batch.column(0).to_pylist()):
             key = whole_key.get(name.split("-", 1)[-1])
             if key is None:
@@ -46,15 +46,16 @@ def earlier_answers(keys: Iterable[str], earlier: Iterable[pa.RecordBatch]) -> I
             completion = Completion(
                 key,
                 token_ids[row].values.to_numpy(zero_copy_only=False),
-                _NO_LOGPROBS
-                if logprobs is None
-                else logprobs[row].values.to_numpy(zero_copy_only=False),
+                logprobs[row].values.to_numpy(zero_copy_only=False)
+                if logprobs[row].is_valid
+                else _NO_LOGPROBS,
                 reasons[row].as_py(),
             )
-            if logprobs is None or _is_whole(completion):
+            if has_logprobs(completion) or not logprobs[row].is_valid:
                 yield completion
 
 
-def _is_whole(completion: Completion) -> bool:
+def has_logprobs(completion: Completion) -> bool:
+    """Whether there is one finite logprob per token."""
     n_tokens, logprobs = len(completion.token_ids), completion.logprobs
     return 0 < n_tokens == len(logprobs) and bool(np.isfinite(logprobs).all())

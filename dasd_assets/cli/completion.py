@@ -29,10 +29,14 @@ def layouts(incomplete: str) -> list[str]:
 def assets(incomplete: str) -> list[str]:
     """Assets that have checks: all but the models and the report."""
     from dasd_assets.profile.data_contracts import CONTRACTS
-    from resources.lake.tables.evaluation import CHECKPOINTS
+    from resources.lake.tables import evaluation
 
-    names = [asset for asset in CONTRACTS if asset != "evaluation"]
-    names += [f"evaluation/{checkpoint}" for checkpoint in CHECKPOINTS]
+    names = [asset for asset in CONTRACTS if asset not in evaluation.TABLES]
+    names += [
+        f"{asset}/{checkpoint}"
+        for asset in evaluation.TABLES
+        for checkpoint in evaluation.CHECKPOINTS[asset != "evaluation" :]
+    ]
     return [name for name in names if name.startswith(incomplete)]
 
 

@@ -30,7 +30,7 @@ def _part(asset: str, partition: str | None) -> str:
         return ""
     if "|" in partition:  # question_shard|temperature, in the order of their names
         return partition.split("|")[1]
-    return partition if asset.startswith("evaluation/") or asset in BY_NAME else ""
+    return partition if asset.startswith("evaluation") or asset in BY_NAME else ""
 
 
 def _totals(found: Iterable[dict[str, Any]]) -> Totals:

@@ -61,5 +61,4 @@ EXAMPLES = {
         "`dasd compare-policies`: all temperatures",
         "`dasd compare-policies --temperature high --page policies.html`",
     ),
-    "boosted": _lines("`dasd boosted --answers 50`: of the first 50 answers of each shard"),
 }

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dasd_assets.cli.add_questions import add_questions
-from dasd_assets.cli.boosted import boosted
 from dasd_assets.cli.compare_policies import compare_policies
 from dasd_assets.cli.doctor import doctor
 from dasd_assets.cli.examples import EXAMPLES
@@ -180,7 +179,7 @@ def _run(profile: Profile, folder: Path, workers: int, select: str) -> list[Outc
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Start": (init, doctor, plan, add_questions, run),
     "Look": (status, ui, report, trace, sql, verify_release),
-    "Analyse": (pictures, compare_policies, boosted),
+    "Analyse": (pictures, compare_policies),
 }
 """Commands as `dasd --help` groups them, in the order that they are first needed in."""
 

@@ -111,7 +111,7 @@ def by_line(assets: list[AssetPlan]) -> Iterator[AssetPlan]:
     """The assets with their evaluation sets added up; temperatures stay apart."""
 
     def line(asset: AssetPlan) -> tuple[str, str]:
-        is_set = asset.asset.startswith(("evaluation/", "benchmark_questions"))
+        is_set = asset.asset.startswith(("evaluation", "benchmark_questions"))
         return (asset.asset, "" if is_set else asset.part)
 
     for (name, part), group in groupby(assets, line):

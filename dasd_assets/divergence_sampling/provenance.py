@@ -57,8 +57,8 @@ class Provenance:
 
 
 @dataclass(frozen=True)
-class _Side:
-    """One model's view of the sentences: tokens and sum of their logprobs."""
+class Side:
+    """One model's view of the sentences: tokens and sum of their logprobs (float64)."""
 
     tokens: SentenceTokens
     log_sum: Floats
@@ -107,13 +107,13 @@ def _block(
     is_same = pc.equal(text, filtered["response_text"]).to_numpy(zero_copy_only=False)
     require(is_same, filtered, "response_text is not its reasoning and answer")
     spans = sentence_spans(filtered["response_id"], reasoning, answer, segmenter)
-    teacher = _side(filtered, "teacher_token_starts", "teacher_logprobs", spans)
+    teacher = side_of(filtered, "teacher_token_starts", "teacher_logprobs", spans)
     require(
         list_lengths(scores, "ranks") == list_lengths(scores, "token_starts"),
         scores,
         "ranks and token_starts differ in length",
     )
-    student = _side(scores, "token_starts", "logprobs", spans)
+    student = side_of(scores, "token_starts", "logprobs", spans)
     kind = classes(
         teacher.log_mean,
         student.log_mean,
@@ -130,8 +130,8 @@ def _block(
             pa.array(spans.end, pa.int32()),
             pa.array(teacher.tokens.count, pa.int32()),
             pa.array(student.tokens.count, pa.int32()),
-            _probabilities(teacher.log_mean, teacher.tokens.count == 0),
-            _probabilities(student.log_mean, student.tokens.count == 0),
+            probabilities(teacher.log_mean, teacher.tokens.count == 0),
+            probabilities(student.log_mean, student.tokens.count == 0),
             pa.array(_CLASSES).take(pa.array(kind)),
             pa.repeat(f"{segmenter.name} {segmenter.version}", n),
         ],
@@ -168,7 +168,7 @@ def far_above(log_one: Floats, log_other: Floats, rule: ClassRule) -> npt.NDArra
     return _at_most_one(log_one) - _at_most_one(log_other) > rule.beta
 
 
-def _side(rows: pa.RecordBatch, starts: str, logprobs: str, spans: SentenceSpans) -> _Side:
+def side_of(rows: pa.RecordBatch, starts: str, logprobs: str, spans: SentenceSpans) -> Side:
     """Sums over the sentences of one model's logprobs.
 
     Raises:
@@ -184,10 +184,11 @@ def _side(rows: pa.RecordBatch, starts: str, logprobs: str, spans: SentenceSpans
     is_finite = np.ones(rows.num_rows, bool)
     is_finite[spans.response[~np.isfinite(log_sum)]] = False
     require(is_finite, rows, f"{logprobs} has a value that is not finite")
-    return _Side(tokens, log_sum)
+    return Side(tokens, log_sum)
 
 
-def _probabilities(log_means: Floats, is_missing: npt.NDArray[np.bool_] | None = None) -> pa.Array:
+def probabilities(log_means: Floats, is_missing: npt.NDArray[np.bool_] | None = None) -> pa.Array:
+    """float32 geometric means of token probabilities from mean logprobs; null where missing."""
     return pa.array(_at_most_one(log_means), pa.float32(), mask=is_missing)
 
 
@@ -202,8 +203,8 @@ def _responses(
     scores: pa.RecordBatch,
     spans: SentenceSpans,
     kind: Classes,
-    teacher: _Side,
-    student: _Side,
+    teacher: Side,
+    student: Side,
 ) -> pa.RecordBatch:
     n = filtered.num_rows
 
@@ -211,7 +212,7 @@ def _responses(
         sums = np.bincount(spans.response, of_sentences.astype(np.float64), minlength=n)
         return np.asarray(sums, np.float64)
 
-    def mean(of_sentences: npt.NDArray[np.generic], side: _Side) -> Floats:
+    def mean(of_sentences: npt.NDArray[np.generic], side: Side) -> Floats:
         return totals(of_sentences) / np.maximum(totals(side.tokens.count), 1)
 
     is_class = [kind == place for place in range(3)]
@@ -228,8 +229,8 @@ def _responses(
                 pa.array(totals(student.tokens.count * members).astype(np.int32))
                 for members in is_class
             ),
-            _probabilities(mean(teacher.log_sum, teacher)),
-            _probabilities(mean(student.log_sum, student)),
+            probabilities(mean(teacher.log_sum, teacher)),
+            probabilities(mean(student.log_sum, student)),
             pa.array(mean(student.tokens.sums(ranks), student), pa.float32()),
             pa.array(
                 mean(student.tokens.sums(np.minimum(ranks, LARGEST_RANK)), student), pa.float32()

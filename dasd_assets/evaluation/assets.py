@@ -1,13 +1,19 @@
 """Evaluation: avg@k of the base student and of every checkpoint (paper section 7.3)."""
 
+from pathlib import Path
+
 import dagster as dg
 
-from dasd_assets.declaring.declare import declared, log_progress, materialized
+from dasd_assets.declaring.declare import as_metadata, declared, log_progress, materialized
+from dasd_assets.divergence_sampling.sentences import segmenter_named
 from dasd_assets.evaluation.evaluate import EARLIER, evaluate_checkpoint
+from dasd_assets.evaluation.provenance import TEACHER_COLUMNS, answer_provenance
 from dasd_assets.evaluation.stage_report import write_stage_report
+from dasd_assets.evaluation.teacher_scoring import left_out, read_answers, score_answers
 from dasd_assets.partitions import benchmarks
 from dasd_assets.profile import Profile
 from dasd_assets.reporting.collect import answer_summary
+from dasd_assets.reporting.pictures import answer_pictures
 from dasd_assets.verification.graders import require_sandbox
 from resources.engines.inference import InferenceModel
 from resources.lake.lake import Lake
@@ -27,15 +33,19 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
     evaluations = [
         _evaluation(profile, checkpoint, asset) for checkpoint, asset in CHECKPOINT_ASSETS.items()
     ]
+    provenances: list[dg.AssetsDefinition] = []
+    if profile.no_evaluation_provenance is None:
+        for checkpoint in CHECKPOINTS[1:]:
+            provenances += [_teacher_scores(profile, checkpoint), _provenance(profile, checkpoint)]
 
     @dg.asset(
         deps=[
             *(
-                dg.AssetDep(evaluation, partition_mapping=dg.AllPartitionMapping())
-                for evaluation in evaluations
+                dg.AssetDep(asset, partition_mapping=dg.AllPartitionMapping())
+                for asset in (*evaluations, *provenances[1::2])
             ),
         ],
-        **declared(GROUP, profile.compute.data, "3", profile, kinds={"html"}),
+        **declared(GROUP, profile.compute.data, "4", profile, kinds={"html"}),
     )
     def stage_report(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
         """What each stage gained: the paper's Table 7 for this run, funnel, plots, cost.
@@ -49,7 +59,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         """
         return write_stage_report(context, lake, profile)
 
-    return [*evaluations, stage_report]
+    return [*evaluations, *provenances, stage_report]
 
 
 def _evaluation(profile: Profile, checkpoint: str, asset: str) -> dg.AssetsDefinition:
@@ -65,7 +75,7 @@ def _evaluation(profile: Profile, checkpoint: str, asset: str) -> dg.AssetsDefin
         f"{settings.samples_per_question} at temperature {settings.temperature:g}.\n\n"
         "```text\navg@k = (1/Q) Σ_q (right answers to q) / k\n```",
         # Whatever else is set shapes no answer: how chance is measured, where the sets lie.
-        **declared(GROUP, profile.compute.student_inference, "3", settings.samples_per_question,
+        **declared(GROUP, profile.compute.student_inference, "4", settings.samples_per_question,
                    settings.temperature, settings.top_p,
                    {name: each.max_tokens for name, each in settings.benchmarks.items()},
                    profile.verification, profile.system_prompt, profile.seed,
@@ -98,3 +108,86 @@ def _evaluation(profile: Profile, checkpoint: str, asset: str) -> dg.AssetsDefin
         return materialized(lake, written, partition, **answer_summary(lake, partition))
 
     return evaluation
+
+
+def _teacher_scores(profile: Profile, checkpoint: str) -> dg.AssetsDefinition:
+    settings = profile.evaluation.provenance
+
+    @dg.asset(
+        name=checkpoint,
+        key_prefix="evaluation_teacher_scores",
+        partitions_def=benchmarks(profile),
+        deps=[dg.AssetKey(["evaluation", checkpoint]), "benchmark_questions", "teacher_model"],
+        description=f"The teacher's logprob of every token of the answers of `{checkpoint}`, in "
+        "the teacher's own format.\n\n```text\nlogprob_i = log p_T(y_i | question, y_<i)\n```",
+        **declared(GROUP, profile.compute.teacher_inference, "1", settings.answers_per_question,
+                   profile.teacher.path, profile.system_prompt,
+                   profile.teacher_responses.reasoning_effort, kinds={"huggingface"},
+                   table="evaluation_teacher_scores"),
+    )  # fmt: skip
+    def teacher_scores(
+        context: dg.AssetExecutionContext,
+        lake: Lake,
+        teacher: InferenceModel,
+        base_student_model: InferenceModel,
+    ) -> dg.MaterializeResult:
+        partition = {"checkpoint": checkpoint, "benchmark": context.partition_key}
+        answers = read_answers(lake, partition, settings.answers_per_question)
+        with teacher.open() as engine:
+            rows = score_answers(
+                answers, engine, base_student_model.tokenizer(),
+                system_prompt=profile.system_prompt,
+                reasoning_effort=profile.teacher_responses.reasoning_effort,
+                on_progress=log_progress(context, "answers"),
+            )  # fmt: skip
+            written = lake.write("evaluation_teacher_scores", rows, partition)
+        return materialized(lake, written, partition, left_out=left_out(lake, partition))
+
+    return teacher_scores
+
+
+def _provenance(profile: Profile, checkpoint: str) -> dg.AssetsDefinition:
+    settings = profile.evaluation.provenance
+    segmenter = segmenter_named(profile.divergence_sampling.segmenter)
+
+    @dg.asset(
+        name=checkpoint,
+        key_prefix="evaluation_provenance",
+        partitions_def=benchmarks(profile),
+        deps=[
+            dg.AssetKey(["evaluation", checkpoint]),
+            dg.AssetKey(["evaluation_teacher_scores", checkpoint]),
+            "benchmark_questions", "base_student",
+        ],
+        description=f"Whose sentences `{checkpoint}` writes: its own answers, judged by teacher T, "
+        "base student S and the checkpoint D (the paper's Figs. 5 and 6).\n\n"
+        "```text\n"
+        "Shared:   |p_S − p_D|, |p_T − p_D| and |p_T − p_S| are all ≤ α\n"
+        "Teacher:  p_T − p_S > β\n"
+        "Student:  p_S − p_T > β\n"
+        "Boosted:  otherwise\n"
+        "```",
+        **declared(GROUP, profile.compute.student_inference, "1", settings, segmenter.name,
+                   segmenter.version, profile.base_student.path, profile.system_prompt,
+                   kinds={"huggingface"}, table="evaluation_provenance"),
+    )  # fmt: skip
+    def provenance(
+        context: dg.AssetExecutionContext, lake: Lake, base_student_model: InferenceModel
+    ) -> dg.MaterializeResult:
+        partition = {"checkpoint": checkpoint, "benchmark": context.partition_key}
+        answers = read_answers(lake, partition, settings.answers_per_question)
+        scores = lake.batches("evaluation_teacher_scores", partition, TEACHER_COLUMNS)
+        with base_student_model.open() as engine:
+            rows = answer_provenance(
+                answers, scores, engine,
+                settings=settings,
+                segmenter=segmenter,
+                system_prompt=profile.system_prompt,
+                on_progress=log_progress(context, "answers"),
+            )  # fmt: skip
+            written = lake.write("evaluation_provenance", rows, partition)
+        return materialized(
+            lake, written, partition, **as_metadata(answer_pictures(Path(lake.root), partition))
+        )
+
+    return provenance

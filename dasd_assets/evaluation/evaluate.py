@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from dasd_assets.answering.earlier import row_id
+from dasd_assets.answering.earlier import SAMPLED, has_logprobs, row_id
 from dasd_assets.answering.requests import complete_all, request_seed
 from dasd_assets.profile import Evaluation, Verification
 from dasd_assets.reporting.metrics import NO_FINAL_ANSWER
@@ -23,7 +23,7 @@ from resources.engines.protocol import GenerationRequest, InferenceEngine, Progr
 from resources.lake.row_batches import batches
 from resources.lake.tables.evaluation import EVALUATION
 
-EARLIER: Final = ("answer_id", "token_ids", "finish_reason")
+EARLIER: Final = ("answer_id", *SAMPLED)
 """Columns of an earlier evaluation of the partition that its answers are taken from."""
 
 UNUSABLE_REFERENCE: Final = "unusable_reference"
@@ -132,6 +132,7 @@ def _answer(
         "finish_reason": completion.finish_reason,
         "n_tokens": len(completion.token_ids),
         "token_ids": completion.token_ids,
+        "logprobs": completion.logprobs if has_logprobs(completion) else None,
         "text": text,
         "final": _final(engine, request.prompt, text, completion.finish_reason),
     }

@@ -17,6 +17,7 @@ from dasd_assets.declaring.declare import as_metadata
 from dasd_assets.declaring.materializations import DATA_VERSION_TAG, latest_materializations
 from dasd_assets.evaluation.costs import asset_costs
 from dasd_assets.profile import Profile
+from dasd_assets.reporting.class_deltas import DELTA_HEADER, class_deltas, delta_rows
 from dasd_assets.reporting.code_version import code_version
 from dasd_assets.reporting.collect import funnel_steps, stage_rows, training_logs
 from dasd_assets.reporting.examples import best_ranked, example_answers
@@ -31,6 +32,7 @@ from dasd_assets.reporting.report import (
     render_report,
 )
 from dasd_assets.reporting.stage_table import StageRow, markdown_stage_table, render_answer_table
+from formats.pages import markdown_table
 from resources.lake.lake import Lake
 from resources.lake.warehouse import open_warehouse
 
@@ -51,6 +53,8 @@ def write_stage_report(
     logs = training_logs(lake)
     warehouse = open_warehouse(Path(lake.root))
     pictures = list(run_pictures(rows, steps, logs, warehouse, profile))
+    no_provenance = profile.no_evaluation_provenance
+    deltas = class_deltas(warehouse)
     materializations = list(latest_materializations(context.instance))
     graph = context.repository_def.asset_graph
     # An earlier report is no part of what this one shows.
@@ -65,6 +69,11 @@ def write_stage_report(
                 "base student": profile.base_student.path,
                 "questions": f"{steps[2].n:,}",
                 "answers per evaluation question": str(profile.evaluation.samples_per_question),
+                **(
+                    {"no provenance of the checkpoints' answers": no_provenance}
+                    if no_provenance
+                    else {}
+                ),
             },
             stage_rows=rows,
             funnel=steps,
@@ -76,6 +85,7 @@ def write_stage_report(
             ],
             examples=list(_examples(warehouse, profile)),
             graded=_graded(warehouse, rows, profile),
+            class_deltas=deltas,
             costs=asset_costs((event for event, *_ in materializations), groups),
             profile=yaml.safe_dump(profile.model_dump(mode="json"), sort_keys=False),
             versions=_versions(),
@@ -92,6 +102,11 @@ def write_stage_report(
         )
     )
     file = lake.publish_file(REPORT, page.encode())
+    provenance = (
+        {"no_evaluation_provenance": no_provenance}
+        if no_provenance
+        else {"class_deltas": dg.MetadataValue.md(markdown_table(DELTA_HEADER, delta_rows(deltas)))}
+    )
     overall = {
         row.checkpoint: score.avg_at_k.value
         for row in rows
@@ -104,6 +119,7 @@ def write_stage_report(
             **took(),
             "stage_table": dg.MetadataValue.md(markdown_stage_table(rows)),
             "answers": dg.MetadataValue.md(f"```\n{render_answer_table(rows)}\n```"),
+            **provenance,
             **as_metadata({picture.name: picture.figure for picture in pictures}),
             **{f"avg_at_k/{checkpoint}": value for checkpoint, value in overall.items()},
         },

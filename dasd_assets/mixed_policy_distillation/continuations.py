@@ -122,7 +122,12 @@ def continue_rollouts(
             prompt=engine.render(
                 chat(system_prompt, row["question"]), reasoning_effort=reasoning_effort
             ),
-            prefix_token_ids=tuple(encode_pieces(engine.tokenizer, cut.prefix.wire)),
+            prefix_token_ids=tuple(
+                token
+                for piece in encode_pieces(engine.tokenizer, cut.prefix.wire)
+                for token_ids in piece
+                for token in token_ids
+            ),
             temperature=temperature,
             top_p=1.0,
             max_tokens=max_tokens,

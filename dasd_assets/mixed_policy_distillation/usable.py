@@ -44,7 +44,7 @@ def unusable(completion: Completion | None, token_bytes: TokenBytes) -> list[dic
         "empty_completion": empty_completion(response, _NO_SETTINGS),
         "stopped_by_server": stopped_by_server(response, _NO_SETTINGS),
         "invalid_logprobs": invalid_logprobs(response, _NO_SETTINGS),
-        "no_text": _no_text(token_ids, token_bytes),
+        "no_text": no_text(token_ids, token_bytes),
     }
     return [{"rule": rule, "evidence": evidence} for rule, evidence in found.items() if evidence]
 
@@ -58,8 +58,8 @@ def whole_characters(text_bytes: bytes) -> str:
     return codecs.getincrementaldecoder("utf-8")().decode(text_bytes)
 
 
-def _no_text(token_ids: np.ndarray, token_bytes: TokenBytes) -> str | None:
-    """Tokens that stand for no text, or for none that could be written down."""
+def no_text(token_ids: np.ndarray, token_bytes: TokenBytes) -> str | None:
+    """Why tokens stand for no text, or for none that could be written down; None if they do."""
     unknown = np.flatnonzero((token_ids < 0) | (token_ids >= token_bytes.size))
     if len(unknown):
         return f"token {token_ids[unknown[0]]} at {unknown[0]}, unknown to the tokenizer"

@@ -20,7 +20,7 @@ from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_valid
 
 from dasd_assets.profile.check_settings import Checks
 from dasd_assets.profile.divergence_sampling import ClassRule, DivergenceSampling, SegmenterName
-from dasd_assets.profile.evaluation import Benchmark, Evaluation
+from dasd_assets.profile.evaluation import Benchmark, Evaluation, EvaluationProvenance
 from dasd_assets.profile.mixed_policy import MixedPolicyDistillation
 from dasd_assets.profile.plan import ModelShape, PlanSettings
 from dasd_assets.profile.questions import Layout, MappedField, Questions
@@ -33,6 +33,7 @@ from resources.engines.settings import (
     EngineSettings,
     OpenAiSettings,
     TransformersSettings,
+    cannot_score,
 )
 from resources.section import Section
 from training.settings import Training
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DOMAINS", "Benchmark", "ClassRule", "ComputePlan", "DivergenceSampling", "Evaluation",
+    "EvaluationProvenance",
     "Layout", "MappedField", "MixedPolicyDistillation", "Model", "ModelShape", "PlanSettings",
     "Profile", "ProfileError", "Questions", "Release", "ResponseFiltering", "SegmenterName",
     "TeacherResponses", "Verification", "load_profile", "resolve_path", "settings_version",
@@ -136,6 +138,14 @@ class Profile(Section):
     def folder(self) -> Path:
         """Where the profile's pipeline is at home: its own folder, or the project's root."""
         return self._folder
+
+    @property
+    def no_evaluation_provenance(self) -> str | None:
+        """Why the graph has no provenance of the checkpoints' own answers; None if it has."""
+        if not self.evaluation.provenance.answers_per_question:
+            return "evaluation.provenance.answers_per_question is 0"
+        problem = cannot_score(self.teacher.engine)
+        return problem and f"teacher.engine: {problem}"
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Profile:

@@ -68,6 +68,12 @@ _MEAN_LOGPROB = (
     "Mean logprob of all tokens; 0 means that none were measured, far below that the tokens are "
     "not those of the text."
 )
+_PROBABILITIES_IN_RANGE = _stops(
+    "probabilities_in_range", "Sentences with a probability outside 0 to 1."
+)
+_FEW_UNSCORED = _warns(
+    "few_unscored", "Share of the sentences with no token on one side.", maximum=0.2
+)
 _TRUNCATED = "Share of the answers that hit max_tokens."
 
 
@@ -169,11 +175,11 @@ CONTRACTS: Final[dict[str, tuple[Contract, ...]]] = {
         *TABLE,
     ),
     "sentence_provenance": (
-        _stops("probabilities_in_range", "Sentences with a probability outside 0 to 1."),
+        _PROBABILITIES_IN_RANGE,
         _stops("every_response_classified", "Filtered responses without provenance, or the other."),
         _stops("counts_add_up", "Responses whose sentences by class do not sum to n_sentences."),
         _stops("sentences_in_order", "Sentences that are empty or overlap the one before."),
-        _warns("few_unscored", "Share of the sentences with no token on one side.", maximum=0.2),
+        _FEW_UNSCORED,
         *TABLE,
     ),
     "divergence_sample": (
@@ -261,6 +267,16 @@ CONTRACTS: Final[dict[str, tuple[Contract, ...]]] = {
         ),
         *TABLE,
     ),
+    "evaluation_teacher_scores": (
+        *_logprobs(blocking=True, lowest_mean=-20.0),
+        _warns("few_left_out", "Share of the answers that were not scored.", maximum=0.2),
+        *TABLE,
+    ),
+    "evaluation_provenance": (
+        _PROBABILITIES_IN_RANGE,
+        _FEW_UNSCORED,
+        *TABLE,
+    ),
     "low_temperature_checkpoint": _CHECKPOINT,
     "high_temperature_checkpoint": _CHECKPOINT,
     "dasd_checkpoint": _CHECKPOINT,
@@ -274,4 +290,5 @@ CONTRACTS: Final[dict[str, tuple[Contract, ...]]] = {
         _stops("not_contaminated", "Questions that share an n-gram with an evaluation question."),
     ),
 }  # fmt: skip
-"""Asset -> its checks. `evaluation` stands for the evaluations of all checkpoints."""
+"""Asset -> its checks. Of the assets below `evaluation/`, `evaluation_teacher_scores/` and
+`evaluation_provenance/` those of all checkpoints have the same."""

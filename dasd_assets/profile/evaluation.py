@@ -43,6 +43,31 @@ class Benchmark(Section):
         return self
 
 
+class EvaluationProvenance(Section):
+    """Whose sentences a checkpoint writes (arXiv 2512.20908; the report's Figs. 5 and 6)."""
+
+    answers_per_question: int = Field(
+        4,
+        ge=0,
+        description="answers to each evaluation question that are looked at, the first ones; each "
+        "costs a pass of teacher and base student. 0: none",
+    )
+    alpha: float = Field(
+        0.1,
+        gt=0.0,
+        lt=1.0,
+        description="a sentence to which teacher, base student and checkpoint give probabilities "
+        "no further apart is Shared",
+    )
+    beta: float = Field(
+        0.1,
+        gt=0.0,
+        lt=1.0,
+        description="of the others, p_teacher - p_student > beta makes a Teacher Sentence, the "
+        "reverse a Student Sentence; the rest is Boosted",
+    )
+
+
 class Evaluation(Section):
     """avg@k over the evaluation sets (paper section 7.3)."""
 
@@ -52,3 +77,4 @@ class Evaluation(Section):
     top_p: float = Field(1.0, gt=0.0, le=1.0, description="nucleus sampling mass")
     confidence: float = Field(0.95, gt=0.0, lt=1.0, description="of the bootstrap intervals")
     bootstrap_resamples: int = Field(2_000, ge=100, description="draws of each interval")
+    provenance: EvaluationProvenance = Field(default_factory=EvaluationProvenance)

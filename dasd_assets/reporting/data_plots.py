@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dasd_assets.reporting.figures import (
+    ANSWER_CLASSES,
     COLOURS,
     INK,
     SENTENCE_CLASSES,
@@ -26,7 +27,11 @@ if TYPE_CHECKING:
 
 N_DENSITY_POINTS: Final = 200
 N_BINS: Final = 30
-MAX_SENTENCES_DRAWN: Final = 150
+MODEL_LINES: Final = {
+    "p_teacher": ("p_T", "-"), "p_student": ("p_S", ":"), "p_distilled": ("p_D", "--"),
+}  # fmt: skip
+"""Column -> name and line style of a model."""
+MAX_SENTENCES_DRAWN: Final = 120
 """Sentences that are drawn of one answer: more would be closer than a line is wide."""
 
 
@@ -76,43 +81,65 @@ def class_share_by_position(
     return figure
 
 
-def probabilities_along_answer(sentences: Sequence[Mapping[str, Any]]) -> Figure:
-    """p_T and p_S of every sentence of an answer (paper Fig. 5).
+def class_share_right_and_wrong(
+    right: Mapping[str, NDArray[np.float64]], wrong: Mapping[str, NDArray[np.float64]], of: str
+) -> Figure:
+    """Share of each class by position, right answers solid, wrong ones dashed (paper Fig. 6).
 
-    A line in the colour of the sentence's class joins the two. The class shows without it, too:
-    the disc is the teacher's, so a Teacher Sentence hangs from it and a Student Sentence stands
-    on it.
+    The area between the two has the mean difference Δ as its label.
 
     Args:
-        sentences: sentence_class, p_teacher and p_student (None if unscored) in their order; of
-            more than MAX_SENTENCES_DRAWN the first are drawn.
+        right, wrong: from `picture_data.class_shares`, with the same classes.
+        of: whose sentences, for the title.
+    """
+    title = f"Sentence classes in right and wrong answers of {of}"
+    with styled_axes(title, width=7.4) as (figure, axes):
+        for name, solid in right.items():
+            dashed, colour = wrong[name], COLOURS[name]
+            position = (np.arange(len(solid)) + 0.5) * 100 / len(solid)
+            delta = 100 * np.nanmean(solid - dashed) if np.isfinite(solid - dashed).any() else 0.0
+            axes.plot(position, 100 * solid, color=colour, label=f"{name} Δ {delta:+.1f}")
+            axes.plot(position, 100 * dashed, color=colour, linestyle="--")
+            axes.fill_between(position, 100 * solid, 100 * dashed, color=colour, alpha=0.15,
+                              linewidth=0)  # fmt: skip
+        axes.set(xlabel="position in the answer (%)", ylabel="share of sentences (%)",
+                 xlim=(0, 100))  # fmt: skip
+        axes.set_ylim(bottom=0)
+        add_legend(axes, columns=len(right))
+    return figure
+
+
+def probabilities_along_answer(sentences: Sequence[Mapping[str, Any]], of: str) -> Figure:
+    """What each model gives every sentence of an answer, over its class (paper Fig. 5).
+
+    Args:
+        sentences: sentence_class, p_teacher, p_student and, of a distilled model's answer,
+            p_distilled (None if unscored), in their order; of more than MAX_SENTENCES_DRAWN the
+            first are drawn.
+        of: whose answer, for the title.
     """
     from matplotlib.ticker import MaxNLocator
 
     drawn = sentences[:MAX_SENTENCES_DRAWN]
     number = np.arange(1, len(drawn) + 1)
-    teacher, student = (
-        np.array([np.nan if row[name] is None else row[name] for row in drawn], np.float64)
-        for name in ("p_teacher", "p_student")
-    )
-    classes = np.array([row["sentence_class"] for row in drawn], np.str_)
-    title = "Teacher and student along one answer"
+    title = f"Probabilities along one answer of {of}"
     if len(drawn) < len(sentences):
         title += f" (the first {len(drawn)} of {len(sentences)} sentences)"
     with styled_axes(title, width=7.4) as (figure, axes):
-        axes.plot(number, teacher, color=INK, linewidth=0.8, label="p_T (discs)")
-        axes.plot(number, student, color=INK, linewidth=0.8, linestyle=":", label="p_S (rings)")
-        for name in SENTENCE_CLASSES:
-            mine = classes == name
-            if mine.any():
-                axes.vlines(number[mine], student[mine], teacher[mine], color=COLOURS[name],
-                            linewidth=2, label=name)  # fmt: skip
-                axes.scatter(number[mine], teacher[mine], s=14, color=COLOURS[name], zorder=3)
-                axes.scatter(number[mine], student[mine], s=14, facecolors="none",
-                             edgecolors=COLOURS[name], zorder=3)  # fmt: skip
+        for name in dict.fromkeys((*SENTENCE_CLASSES, *ANSWER_CLASSES)):
+            mine = [place for place, row in zip(number, drawn, strict=True)
+                    if row["sentence_class"] == name]  # fmt: skip
+            if mine:
+                axes.bar(mine, 1.06, width=1, bottom=-0.03, color=COLOURS[name], alpha=0.25,
+                         linewidth=0, label=name)  # fmt: skip
+        for name, (label, style) in MODEL_LINES.items():
+            if drawn and name in drawn[0]:
+                values = np.array([row[name] for row in drawn], np.float64)  # None is NaN
+                axes.plot(number, values, color=INK, linewidth=1.1, linestyle=style, marker=".",
+                          markersize=3, label=label)  # fmt: skip
         axes.set(xlabel="sentence", ylabel="geometric-mean token probability", ylim=(-0.03, 1.03))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        add_legend(axes, columns=5)
+        add_legend(axes, columns=7)
     return figure
 
 

@@ -105,5 +105,5 @@ def _example(warehouse: DuckDBPyConnection, cell: dict[str, Any]) -> ExampleAnsw
         response_text=sample["response_text"],
         sentences=sentences,
         about=about,
-        picture=to_svg(probabilities_along_answer(sentences.to_pylist())),
+        picture=to_svg(probabilities_along_answer(sentences.to_pylist(), "the teacher")),
     )

@@ -33,6 +33,8 @@ COLOURS: Final = {
     "teacher": "#009e73",
     "student": "#b45fa0",
     "common": "#8a8f98",
+    "shared": "#8a8f98",
+    "boosted": "#d55e00",
     "selected": "#009e73",
     "random control": "#d55e00",
     "longest control": "#2b8cc4",
@@ -42,6 +44,9 @@ COLOURS: Final = {
 
 OTHER_COLOURS: Final = ("#2b8cc4", "#d55e00", "#009e73", "#b45fa0", "#b37d00")
 SENTENCE_CLASSES: Final = ("teacher", "common", "student")
+"""Before training."""
+ANSWER_CLASSES: Final = ("teacher", "shared", "boosted", "student")
+"""Of a distilled model's own answers."""
 PNG_DOTS_PER_INCH: Final = 144
 
 _STYLE: Final[dict[Any, Any]] = {

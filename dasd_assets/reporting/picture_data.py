@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dasd_assets.reporting.figures import SENTENCE_CLASSES
+from dasd_assets.reporting.figures import ANSWER_CLASSES, SENTENCE_CLASSES
 from resources.lake.tables.divergence_sampling import CONTROLS
 
 if TYPE_CHECKING:
@@ -73,11 +73,44 @@ def candidates(warehouse: DuckDBPyConnection, temperature: str, column: str) -> 
     }
 
 
-def judged_answers(warehouse: DuckDBPyConnection, where: Partition) -> dict[bool, int]:
-    """How many filtered answers are right (True) and wrong (False); no key where there are none."""
-    rows = _rows(warehouse, "SELECT is_correct FROM filtered_responses", where)["is_correct"]
-    counts = rows.drop_null().value_counts().to_pylist()
-    return {row["values"]: row["counts"] for row in counts}
+@dataclass(frozen=True)
+class Classified:
+    """A table of sentences with their classes, and where it stands which answers are right.
+
+    Attributes:
+        key: columns that name an answer in both tables.
+        classes: of scored sentences, in the order they are shown in.
+    """
+
+    sentences: str
+    answers: str
+    key: str
+    classes: tuple[str, ...]
+
+
+OF_TEACHER = Classified(
+    "sentence_provenance", "filtered_responses", "temperature, question_shard, response_id",
+    SENTENCE_CLASSES,
+)  # fmt: skip
+"""The teacher's answers, before training."""
+OF_CHECKPOINTS = Classified(
+    "evaluation_provenance", "evaluation", "checkpoint, benchmark, answer_id", ANSWER_CLASSES
+)
+"""The checkpoints' own answers, after training."""
+
+
+def judged_answers(
+    warehouse: DuckDBPyConnection, where: Partition, of: Classified = OF_TEACHER
+) -> dict[bool, int]:
+    """How many classified answers are right (True) and wrong; no key where there are none."""
+    counts = warehouse.sql(
+        f"""
+        SELECT is_correct, count(*) FROM {of.answers} SEMI JOIN {of.sentences} USING ({of.key})
+        WHERE {in_partition(where)} AND is_correct IS NOT NULL GROUP BY ALL
+        """,
+        params=dict(where),
+    ).fetchall()
+    return dict(counts)
 
 
 def class_shares(
@@ -85,6 +118,7 @@ def class_shares(
     where: Partition,
     n_bins: int = 10,
     is_correct: bool | None = None,
+    of: Classified = OF_TEACHER,
 ) -> dict[str, Numbers]:
     """Share of each sentence class by relative position in the answer (paper Fig. 6).
 
@@ -95,37 +129,64 @@ def class_shares(
         where: partition columns and their keys; all partitions if empty.
         n_bins: bins from the beginning of an answer to its end.
         is_correct: of the right (wrong) answers only; None: of all, judged or not.
+        of: whose sentences.
 
     Returns:
         Class -> share per bin, shape (n_bins,); NaN where a bin has no scored sentence.
     """
-    sentences = f"(FROM sentence_provenance WHERE {in_partition(where)})"
+    sentences = f"(FROM {of.sentences} WHERE {in_partition(where)})"
     if is_correct is not None:
-        answers = "(temperature, question_shard, response_id)"
-        sentences = f"""(FROM {sentences} WHERE {answers} IN (
-            SELECT {answers} FROM filtered_responses
+        sentences = f"""(FROM {sentences} WHERE ({of.key}) IN (
+            SELECT ({of.key}) FROM {of.answers}
             WHERE {in_partition(where)} AND is_correct = {is_correct}))"""
     rows = warehouse.sql(
         f"""
         WITH last AS (
-            SELECT temperature, question_shard, response_id, max(sentence_index) AS last_index
-            FROM {sentences} GROUP BY ALL
+            SELECT {of.key}, max(sentence_index) AS last_index FROM {sentences} GROUP BY ALL
         )
         SELECT sentence_class, count(*) AS n,
                least(floor((sentence_index + 0.5) / (last_index + 1) * {n_bins:d}),
                      {n_bins:d} - 1)::INTEGER AS bin
-        FROM {sentences} JOIN last USING (temperature, question_shard, response_id)
+        FROM {sentences} JOIN last USING ({of.key})
         GROUP BY ALL
         """,
         params=dict(where),
     ).to_arrow_table()
-    counts = np.zeros((len(SENTENCE_CLASSES), n_bins))
+    counts = np.zeros((len(of.classes), n_bins))
     for name, n, index in zip(*(column.to_pylist() for column in rows.columns), strict=True):
-        if name in SENTENCE_CLASSES:
-            counts[SENTENCE_CLASSES.index(name), index] = n
+        if name in of.classes:
+            counts[of.classes.index(name), index] = n
     totals = counts.sum(axis=0)
     shares = np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
-    return dict(zip(SENTENCE_CLASSES, shares, strict=True))
+    return dict(zip(of.classes, shares, strict=True))
+
+
+def varied_answer(
+    warehouse: DuckDBPyConnection, where: Partition, of: Classified = OF_TEACHER
+) -> list[dict[str, Any]]:
+    """Sentences of the answer that has the most of all classes; none if there is no answer."""
+    counted = [f"count(*) FILTER (sentence_class = '{name}')" for name in of.classes]
+    found = warehouse.sql(
+        f"""
+        SELECT {of.key} FROM {of.sentences} WHERE {in_partition(where)} GROUP BY ALL
+        ORDER BY list_sum([least(n, 5) FOR n IN [{", ".join(counted)}]]) DESC,
+                 count(*), {of.key}
+        LIMIT 1
+        """,
+        params=dict(where),
+    ).to_arrow_table()
+    if not found.num_rows:
+        return []
+    named = found.to_pylist()[0]
+    rows: list[dict[str, Any]] = (
+        warehouse.sql(
+            f"FROM {of.sentences} WHERE {in_partition(named)} ORDER BY sentence_index",
+            params=named,
+        )
+        .to_arrow_table()
+        .to_pylist()
+    )
+    return rows
 
 
 @dataclass(frozen=True)

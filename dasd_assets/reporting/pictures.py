@@ -11,6 +11,7 @@ from dasd_assets.profile import Profile
 from dasd_assets.reporting import data_plots, picture_data, plots
 from dasd_assets.reporting.examples import best_ranked, example_answers, last_ranked
 from dasd_assets.reporting.funnel import FunnelStep
+from dasd_assets.reporting.picture_data import OF_CHECKPOINTS, OF_TEACHER, Classified
 from dasd_assets.reporting.provenance_viewer import render_viewer
 from dasd_assets.reporting.stage_table import StageRow
 from resources.lake.tables.evaluation import CHECKPOINTS
@@ -83,13 +84,13 @@ def data_pictures(warehouse: DuckDBPyConnection, profile: Profile) -> Iterator[P
     for name, figure in _class_shares(warehouse, {}).items():
         yield Picture(
             f"class-share-by-position{name}", figure,
-            f"{figure.get_label()} (the paper's Fig. 6).",
+            f"{figure.get_label()}.",
         )  # fmt: skip
-    if sentences := _varied_answer(warehouse, {}):
+    if sentences := picture_data.varied_answer(warehouse, {}):
         yield Picture(
             "along-one-answer",
-            data_plots.probabilities_along_answer(sentences),
-            "Teacher and student along one answer (the paper's Fig. 5).",
+            data_plots.probabilities_along_answer(sentences, "the teacher"),
+            "Teacher and base student along one answer of the teacher.",
             is_wide=True,
         )
     for name in temperatures:
@@ -112,6 +113,14 @@ def data_pictures(warehouse: DuckDBPyConnection, profile: Profile) -> Iterator[P
         ),
         "Lengths of the answers to the evaluation questions, by checkpoint.",
     )
+    captions = {
+        "along_own_answer": "Teacher T, base student S and the checkpoint D along one of its own "
+        "answers (the paper's Fig. 5).",
+        "own_classes_right_and_wrong": "Classes of the sentences of a checkpoint's own answers, "
+        "right ones solid, wrong ones dashed (the paper's Fig. 6).",
+    }
+    for name, figure in _answer_pictures(warehouse, {"checkpoint": CHECKPOINTS[-1]}):
+        yield Picture(name.replace("_", "-"), figure, captions[name], is_wide=True)
 
 
 def response_pictures(lake: Path, cell: dict[str, str]) -> dict[str, Figure]:
@@ -135,7 +144,9 @@ def provenance_pictures(lake: Path, cell: dict[str, str]) -> dict[str, Figure]:
             f"classes_by_position{name}".replace("-", "_"): figure
             for name, figure in _class_shares(warehouse, cell).items()
         },
-        "along_one_answer": data_plots.probabilities_along_answer(_varied_answer(warehouse, cell)),
+        "along_one_answer": data_plots.probabilities_along_answer(
+            picture_data.varied_answer(warehouse, cell), "the teacher"
+        ),
     }
 
 
@@ -182,41 +193,42 @@ def _scores(warehouse: DuckDBPyConnection, temperature: str) -> Figure:
 
 def _class_shares(warehouse: DuckDBPyConnection, where: dict[str, str]) -> dict[str, Figure]:
     """Ending of a name -> classes of all answers, and of the right and wrong ones if judged."""
-    figures = {"": data_plots.class_share_by_position(picture_data.class_shares(warehouse, where))}
-    names = {True: "right", False: "wrong"}
-    for is_correct, n in sorted(picture_data.judged_answers(warehouse, where).items()):
-        figures[f"-{names[is_correct]}"] = data_plots.class_share_by_position(
-            picture_data.class_shares(warehouse, where, is_correct=is_correct),
-            f"{n:,} {names[is_correct]} answers",
-        )
+    shares = picture_data.class_shares(warehouse, where)
+    figures = {"": data_plots.class_share_by_position(shares)}
+    if judged := _right_and_wrong(warehouse, where, OF_TEACHER, "the teacher"):
+        figures["-right-and-wrong"] = judged
     return figures
 
 
-def _varied_answer(warehouse: DuckDBPyConnection, where: dict[str, str]) -> list[dict[str, object]]:
-    """Sentences of the answer that has the most of all classes; none if there is no answer."""
-    found = warehouse.sql(
-        f"""
-        SELECT response_id, temperature, question_shard FROM response_provenance
-        WHERE {picture_data.in_partition(where)}
-        ORDER BY least(n_teacher_sentences, n_student_sentences, n_common_sentences) DESC,
-                 n_teacher_sentences + n_student_sentences DESC, response_id
-        LIMIT 1
-        """,
-        params=where,
-    ).to_arrow_table()
-    if not found.num_rows:
-        return []
-    rows: list[dict[str, object]] = (
-        warehouse.sql(
-            "SELECT sentence_class, p_teacher, p_student FROM sentence_provenance "
-            "WHERE response_id = $response_id AND temperature = $temperature "
-            "AND question_shard = $question_shard ORDER BY sentence_index",
-            params=found.to_pylist()[0],
-        )
-        .to_arrow_table()
-        .to_pylist()
+def _right_and_wrong(
+    warehouse: DuckDBPyConnection, where: dict[str, str], of: Classified, name: str
+) -> Figure | None:
+    """Classes of right and wrong answers; None unless there are both."""
+    n = picture_data.judged_answers(warehouse, where, of)
+    if len(n) < 2:
+        return None
+    return data_plots.class_share_right_and_wrong(
+        *(
+            picture_data.class_shares(warehouse, where, is_correct=is_correct, of=of)
+            for is_correct in (True, False)
+        ),
+        f"{name} ({n[True]:,} right, {n[False]:,} wrong)",
     )
-    return rows
+
+
+def answer_pictures(lake: Path, partition: dict[str, str]) -> dict[str, Figure]:
+    """Classes of a checkpoint's own answers (paper Figs. 5 and 6), as far as there are any."""
+    return dict(_answer_pictures(open_warehouse(lake), partition))
+
+
+def _answer_pictures(
+    warehouse: DuckDBPyConnection, where: dict[str, str]
+) -> Iterator[tuple[str, Figure]]:
+    checkpoint = where["checkpoint"]
+    if sentences := picture_data.varied_answer(warehouse, where, OF_CHECKPOINTS):
+        yield "along_own_answer", data_plots.probabilities_along_answer(sentences, checkpoint)
+    if figure := _right_and_wrong(warehouse, where, OF_CHECKPOINTS, checkpoint):
+        yield "own_classes_right_and_wrong", figure
 
 
 def _ordered(

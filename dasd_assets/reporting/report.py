@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import pyarrow as pa
 from markupsafe import Markup, escape
 
+from dasd_assets.reporting.class_deltas import DELTA_HEADER, ClassDelta, delta_rows
 from dasd_assets.reporting.funnel import FunnelStep, kept_share, largest_losses, previous
 from dasd_assets.reporting.metrics import OVERALL, PairedDifference
 from dasd_assets.reporting.stage_table import NOT_MEASURED, SIGNIFICANT, StageRow
@@ -94,7 +95,8 @@ class ReportData:
     """All that the page shows; an empty part leaves its section out.
 
     `summary` and `versions` are label -> value; `profile` is the exact profile as text; the costs
-    of one stage stand together; `graded` are rows of `graded_examples`.
+    of one stage stand together; `graded` are rows of `graded_examples`, `class_deltas` those of
+    `class_deltas`.
     """
 
     title: str
@@ -108,6 +110,7 @@ class ReportData:
     versions: Mapping[str, str]
     lineage: Sequence[Lineage]
     graded: Sequence[Mapping[str, Any]] = ()
+    class_deltas: Sequence[ClassDelta] = ()
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,8 @@ def render_report(data: ReportData) -> str:
         NOT_MEASURED=NOT_MEASURED,
         SIGNIFICANT=SIGNIFICANT,
         scores=(scores := [s for row in data.stage_rows for s in row.scores.values() if s]),
+        delta_header=DELTA_HEADER,
+        deltas=delta_rows(data.class_deltas),
         numbers_of_answers=sorted({j for score in scores for j in score.pass_at}),
         comparisons=list(_comparisons(data.stage_rows)),
         funnel=[

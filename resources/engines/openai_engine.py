@@ -41,7 +41,7 @@ from resources.engines.protocol import (
     ScoringRequest,
     TokenScores,
 )
-from resources.engines.settings import OpenAiSettings
+from resources.engines.settings import OpenAiSettings, cannot_score
 
 START_ATTEMPTS = 3
 """Tries before a server counts as unreachable when nothing has been asked of it yet."""
@@ -137,10 +137,8 @@ class OpenAiEngine(LocalTokenizerEngine):
             UnsupportedRequestError: the chat endpoint, or a server without `prompt_logprobs`.
             Others: as `generate`.
         """
-        if self._settings.endpoint == "chat":
-            raise UnsupportedRequestError(
-                "the chat endpoint cannot score given tokens; use endpoint: completions"
-            )
+        if problem := cannot_score(self._settings):
+            raise UnsupportedRequestError(problem)
         check_scoring(requests, self._context - 1)  # the server insists on sampling one token
         started, done, scored = time.monotonic(), 0, 0
         for scores in self._client.stream(requests, self._score, self._budget.allows_more):

@@ -28,8 +28,10 @@ def render_chat(
     )
 
 
-def encode_pieces(tokenizer: Any, marked: Sequence[tuple[str, str]]) -> list[int]:
-    """Tokens of pieces of text, each behind a mark of the model's format.
+def encode_pieces(
+    tokenizer: Any, marked: Sequence[tuple[str, str]]
+) -> list[tuple[list[int], list[int]]]:
+    """Tokens of the mark and of the text of each piece of text behind a mark of a model's format.
 
     A mark is encoded as the format's special tokens. The text behind it was written by somebody,
     and is encoded as text: what spells a special token in it does not become one.
@@ -41,9 +43,8 @@ def encode_pieces(tokenizer: Any, marked: Sequence[tuple[str, str]]) -> list[int
         ModelFolderError: the tokenizer makes special tokens of plain text whatever it is told.
     """
     special = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
-    ids: list[int] = []
+    pieces = []
     for mark, text in marked:
-        ids += tokenizer.encode(mark, add_special_tokens=False)
         plain = tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
         if not special.isdisjoint(plain):
             raise ModelFolderError(
@@ -51,8 +52,8 @@ def encode_pieces(tokenizer: Any, marked: Sequence[tuple[str, str]]) -> list[int
                 "makes special tokens of what spells one in plain text. Use the fast tokenizer "
                 "(tokenizer.json)"
             )
-        ids += plain
-    return ids
+        pieces.append((tokenizer.encode(mark, add_special_tokens=False), plain))
+    return pieces
 
 
 def context_problem(request: GenerationRequest, context: int, model: str) -> str | None:

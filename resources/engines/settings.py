@@ -114,6 +114,14 @@ SYNTHETIC = "synthetic"
 WITHOUT_WEIGHTS = frozenset({"openai", SYNTHETIC})
 """Kinds of engines that need of a model's files only its config and its tokenizer."""
 
+
+def cannot_score(engine: Section) -> str | None:
+    """Why an engine cannot tell the probabilities of given tokens; None if it can."""
+    if isinstance(engine, OpenAiSettings) and engine.endpoint == "chat":
+        return "the chat endpoint cannot score given tokens; use endpoint: completions"
+    return None
+
+
 EngineSettings = Annotated[
     TransformersSettings | VllmSettings | OpenAiSettings | SyntheticSettings,
     Field(discriminator="kind"),

@@ -1,9 +1,8 @@
 """What a table of the lake is: the contract between two assets, in one entry.
 
-A table is written by exactly one asset, or by one command after training, and checked against its
-schema on write and on read (`resources/lake/lake.py`). Token-level columns are typed lists;
-probabilities are natural logs unless the name says `p_`; offsets are bytes into the UTF-8 text that
-the comment names.
+A table is written by exactly one asset, and checked against its schema on write and on read
+(`resources/lake/lake.py`). Token-level columns are typed lists; probabilities are natural logs
+unless the name says `p_`; offsets are bytes into the UTF-8 text that the comment names.
 
 Whoever lists tables reads `resources.lake.tables.TABLES`: the warehouse its views, the checks the
 ids, the UI the column lineage, the cost of a step its tokens, the reference its pages.
@@ -49,7 +48,6 @@ class Table:
         dimensions: partition columns, in path order.
         ids: columns that identify a row within its partition; empty where rows need no id.
         written_with: the asset whose side table this is; None: the asset of the table's name.
-        command: what writes it, if it is no asset but a command after training.
         token_column: whose tokens are counted: their list, or their number.
         is_by_a_model: a model samples or scores the tokens; its own rate is told while it works.
         lineage: where the columns come from, as the UI shows it. A column that is not mentioned is
@@ -60,7 +58,6 @@ class Table:
     dimensions: tuple[str, ...]
     ids: tuple[str, ...] = ()
     written_with: str | None = None
-    command: str | None = None
     token_column: str | None = None
     is_by_a_model: bool = False
     lineage: Lineage = field(default_factory=dict)

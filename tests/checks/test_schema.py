@@ -17,9 +17,7 @@ from resources.lake.tables import TABLES, tables_of
 
 pytestmark = pytest.mark.slow
 
-ASSETS = [
-    name for name, table in TABLES.items() if table.written_with is None and table.command is None
-]
+ASSETS = [name for name, table in TABLES.items() if table.written_with is None]
 
 
 @pytest.fixture

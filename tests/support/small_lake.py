@@ -66,6 +66,24 @@ def make_small_lake(lake: Lake) -> None:
     place = {"checkpoint": "base", "benchmark": "math"}
     answers = [place | {"is_correct": i > 0, "n_tokens": 10 + i} for i in range(3)]
     lake.write("evaluation", filled("evaluation", *answers), place)
+    _own_answers(lake)
+
+
+def _own_answers(lake: Lake) -> None:
+    """A right and a wrong answer of the last checkpoint, with whose sentences they are."""
+    place = {"checkpoint": "dasd", "benchmark": "math"}
+    answers = [place | {"answer_id": name, "is_correct": name == "a1"} for name in ("a1", "a2")]
+    lake.write("evaluation", filled("evaluation", *answers), place)
+    scores = [{"answer_id": name, "left_out": None} for name in ("a1", "a2")]
+    table = "evaluation_teacher_scores"
+    lake.write(table, filled(table, *scores), place)
+    table = "evaluation_provenance"
+    rows = [
+        {"answer_id": name, "sentence_index": index, "sentence_class": kind}
+        for name, kinds in {"a1": ("teacher", "shared"), "a2": ("boosted", "unscored")}.items()
+        for index, kind in enumerate(kinds)
+    ]
+    lake.write(table, filled(table, *rows), place)
 
 
 def _responses(lake: Lake, q1: Row, q2: Row) -> None:

@@ -7,6 +7,7 @@ import pyarrow as pa
 from formats.pages import markdown_table
 from resources.lake.table import Lineage, Table
 from resources.lake.tables import TABLES
+from resources.lake.tables.evaluation import CHECKPOINTS
 from resources.lake.tables.release import RELEASED_LOGPROBS, RELEASED_SAMPLE
 from tools.reference.markdown import codes, page
 
@@ -47,9 +48,9 @@ def tables_page() -> str:
 
 
 def _writer(name: str, declared: Table) -> str:
-    if declared.command:
-        return f"`{declared.command}`"
     asset = declared.written_with or name
+    if "checkpoint" in declared.dimensions:
+        return f"the assets [{asset}/*](assets.md#{asset}{CHECKPOINTS[-1]})"
     return f"the asset [{asset}](assets.md#{asset})"
 
 

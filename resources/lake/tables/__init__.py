@@ -36,5 +36,5 @@ TABLES: Final = _Tables(
 
 def tables_of(asset: str) -> tuple[str, ...]:
     """The tables that an asset writes, the main one first; none of an asset without rows."""
-    main = (asset,) if asset in TABLES and TABLES[asset].command is None else ()
+    main = (asset,) if asset in TABLES else ()
     return (*main, *(name for name, table in TABLES.items() if table.written_with == asset))

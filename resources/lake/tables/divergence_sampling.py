@@ -37,23 +37,6 @@ SENTENCE_PROVENANCE = schema(
     ("segmenter", pa.string(), "name and version of what cut the text into sentences"),
 )
 
-BOOSTED_SENTENCES = schema(
-    *columns(
-        SENTENCE_PROVENANCE,
-        (
-            "response_id", "sentence_index", "part", "start_byte", "end_byte", "p_teacher",
-            "p_student",
-        ),
-    ),
-    (
-        "p_distilled",
-        pa.float32(),
-        "geometric mean of the distilled model's token probabilities",
-        True,
-    ),
-    ("sentence_class", pa.string(), "teacher, student, common, boosted or unscored"),
-)  # fmt: skip
-
 RESPONSE_PROVENANCE = schema(
     *columns(
         FILTERED_RESPONSES,
@@ -157,9 +140,6 @@ TABLES: Final[dict[str, Table]] = {
             **made("p_student", *_SCORED[2:]),
             **made("sentence_class", *_SCORED),
         },
-    ),
-    "boosted_sentences": Table(
-        BOOSTED_SENTENCES, dimensions=("checkpoint", "temperature"), command="dasd boosted"
     ),
     "response_provenance": Table(
         RESPONSE_PROVENANCE,

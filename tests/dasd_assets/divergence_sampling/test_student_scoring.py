@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from support.training_rows import STUDENT
 
-from dasd_assets.divergence_sampling import student_scoring
+from dasd_assets.answering import scoring
 from dasd_assets.divergence_sampling.student_scoring import score_responses
 from formats.student_text import student_text
 from resources.engines.protocol import Progress, ScoringRequest, TokenScores
@@ -54,7 +54,7 @@ def scored(table: pa.Table, engine: Any) -> pa.Table:
 def test_slices_do_not_show(student: TransformersEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     table = filtered(11)
     whole = scored(table, student)
-    monkeypatch.setattr(student_scoring, "SLICE_BYTES", 500)
+    monkeypatch.setattr(scoring, "SLICE_BYTES", 500)
     progress: list[Progress] = []
     batches = list(
         score_responses(table.to_batches(3), 11, student, SYSTEM_PROMPT, progress.append)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
 from dasd_assets.reporting import data_plots, figures
 from dasd_assets.reporting.picture_data import CutOffRates
@@ -49,19 +50,37 @@ def along(n: int) -> list[dict[str, object]]:
     ] * n
 
 
-def test_every_scored_sentence_is_a_line_from_student_to_teacher_in_its_colour() -> None:
-    axes = data_plots.probabilities_along_answer(along(1)).axes[0]
+def test_the_models_are_lines_over_bars_in_the_colours_of_the_classes() -> None:
+    axes = data_plots.probabilities_along_answer(along(1), "me").axes[0]
     teacher, student = axes.lines
     assert teacher.get_xydata().tolist()[::2] == [[1, 0.9], [3, 0.2]]
     assert student.get_xydata().tolist()[::2] == [[1, 0.3], [3, 0.6]]
     assert np.isnan(teacher.get_ydata()[1])
-    joined = {c.get_label(): c for c in axes.collections if not c.get_label().startswith("_")}
-    assert joined["teacher"].get_segments()[0].tolist() == [[1, 0.3], [1, 0.9]]
-    assert joined["student"].get_segments()[0].tolist() == [[3, 0.6], [3, 0.2]]
+    bars = {bar.get_x() + 0.5: bar.get_facecolor()[:3] for bar in axes.patches}
+    assert bars == {
+        1: to_rgb(figures.COLOURS["teacher"]), 3: to_rgb(figures.COLOURS["student"])
+    }  # fmt: skip
+
+
+def test_of_a_distilled_models_answer_there_are_three_lines() -> None:
+    sentence = {"sentence_class": "boosted", "p_teacher": 0.2, "p_student": 0.3, "p_distilled": 0.9}
+    axes = data_plots.probabilities_along_answer([sentence], "dasd").axes[0]
+    assert [line.get_label() for line in axes.lines] == ["p_T", "p_S", "p_D"]
+    assert axes.lines[2].get_ydata().tolist() == [0.9]
+
+
+def test_right_answers_are_solid_wrong_ones_dashed_and_the_mean_difference_is_named() -> None:
+    right = {"teacher": np.array([0.5, 0.7]), "boosted": np.array([0.5, np.nan])}
+    wrong = {"teacher": np.array([0.4, 0.4]), "boosted": np.array([0.6, 0.6])}
+    axes = data_plots.class_share_right_and_wrong(right, wrong, "dasd").axes[0]
+    assert [line.get_linestyle() for line in axes.lines] == ["-", "--"] * 2
+    assert axes.lines[0].get_xydata().tolist() == [[25, 50], [75, 70]]
+    labels = axes.get_legend_handles_labels()[1]
+    assert labels == ["teacher Δ +20.0", "boosted Δ -10.0"]
 
 
 def test_of_a_long_answer_the_first_sentences_are_drawn_and_the_title_says_so() -> None:
-    figure = data_plots.probabilities_along_answer(along(100))
+    figure = data_plots.probabilities_along_answer(along(100), "me")
     assert len(figure.axes[0].lines[0].get_xdata()) == data_plots.MAX_SENTENCES_DRAWN
     assert f"the first {data_plots.MAX_SENTENCES_DRAWN} of 300" in figure.get_label()
     assert len(figures.to_markdown(figure)) < 100_000

@@ -36,7 +36,8 @@ ALONG = [
 FIGURES = {
     "likelihood": lambda: data_plots.likelihood_density(P_BY_TEMPERATURE),
     "classes": lambda: data_plots.class_share_by_position(SHARES),
-    "along": lambda: data_plots.probabilities_along_answer(ALONG),
+    "along": lambda: data_plots.probabilities_along_answer(ALONG, "me"),
+    "right_and_wrong": lambda: data_plots.class_share_right_and_wrong(SHARES, SHARES, "me"),
     "scores": lambda: data_plots.score_distribution(
         {"selected": [0.5, 0.9], "all": [0.1, 0.5, 0.9]}
     ),
@@ -71,7 +72,7 @@ def test_svg_is_well_formed_small_repeatable_and_follows_the_page(name: str) -> 
     [
         ("likelihood", {"low", "high", "density"}),
         ("classes", {"teacher", "common", "student"}),
-        ("along", {"p_T (discs)", "p_S (rings)", "teacher", "student", "common"}),
+        ("along", {"p_T", "p_S", "teacher", "student", "common"}),
         ("filters", {"math · no reasoning", "low"}),
         ("curves", {"low temperature", "dasd", "loss"}),
         ("bars", {"base", "dasd", "math", "overall"}),
@@ -118,7 +119,7 @@ def test_plots_of_one_page_share_no_ids() -> None:
         lambda: data_plots.score_distribution({"selected": [], "all": []}),
         lambda: data_plots.length_distribution({}),
         lambda: data_plots.class_share_by_position(dict.fromkeys(SHARES, np.full(2, np.nan))),
-        lambda: data_plots.probabilities_along_answer([]),
+        lambda: data_plots.probabilities_along_answer([], "me"),
         lambda: plots.filter_funnel({}),
         lambda: plots.training_curves({"low_temperature": [], "dasd": []}),
         lambda: plots.stage_bars([]),

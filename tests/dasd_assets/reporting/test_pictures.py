@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from dasd_assets.cli.main import app
 from dasd_assets.declaring.declare import as_metadata
 from dasd_assets.profile import load_profile
-from dasd_assets.reporting import pictures
+from dasd_assets.reporting import picture_data, pictures
+from dasd_assets.reporting.class_deltas import class_deltas
 from dasd_assets.reporting.collect import training_logs
 from dasd_assets.reporting.examples import best_ranked, example_answers, last_ranked
 from resources.lake.lake import Lake
@@ -38,12 +39,15 @@ def test_assets_get_pictures_that_are_small_enough_for_the_event_log(lake: Lake)
             pictures.provenance_pictures(root, CELL),
             {
                 "classes_by_position",
-                "classes_by_position_right",
-                "classes_by_position_wrong",
+                "classes_by_position_right_and_wrong",
                 "along_one_answer",
             },
         ),
         (pictures.sample_pictures(root, "low"), {"scores", "lengths"}),
+        (
+            pictures.answer_pictures(root, {"checkpoint": "dasd", "benchmark": "math"}),
+            {"along_own_answer", "own_classes_right_and_wrong"},
+        ),
         (
             pictures.rollout_pictures(open_warehouse(root), {"question_shard": "drop-01"}),
             {"cut_off_rate_by_length"},
@@ -56,13 +60,24 @@ def test_assets_get_pictures_that_are_small_enough_for_the_event_log(lake: Lake)
             assert 1_000 < len(text) < 100_000
 
 
+def test_the_share_of_each_class_in_right_and_in_wrong_answers(lake: Lake) -> None:
+    found = {
+        one.sentence_class: (one.checkpoint, one.right, one.wrong, one.delta)
+        for one in class_deltas(open_warehouse(Path(lake.root)))
+    }
+    assert found == {
+        "teacher": ("dasd", 0.5, 0.0, 0.5), "shared": ("dasd", 0.5, 0.0, 0.5),
+        "boosted": ("dasd", 0.0, 1.0, -1.0), "student": ("dasd", 0.0, 0.0, 0.0),
+    }  # fmt: skip
+
+
 def test_the_score_is_named_by_its_policy(lake: Lake) -> None:
     figure = pictures.sample_pictures(Path(lake.root), "low")["scores"]
     assert figure.axes[0].get_xlabel() == "divergence share score"
 
 
 def test_the_answer_that_is_drawn_has_the_most_of_all_classes(lake: Lake) -> None:
-    found = pictures._varied_answer(open_warehouse(Path(lake.root)), {})
+    found = picture_data.varied_answer(open_warehouse(Path(lake.root)), {})
     assert [row["sentence_class"] for row in found] == ["teacher", "student"]  # r4
 
 

@@ -27,12 +27,8 @@ def test_an_entry_that_names_a_column_that_is_not_there_is_refused(entry: dict) 
 
 
 def test_every_table_is_written_with_an_asset_and_its_main_table_comes_first() -> None:
-    by_command = {name for name, table in TABLES.items() if table.command}
-    assets = [
-        name for name, table in TABLES.items()
-        if table.written_with is None and name not in by_command
-    ]  # fmt: skip
+    assets = [name for name, table in TABLES.items() if table.written_with is None]
     assert {table.written_with for table in TABLES.values()} <= {None, *assets}
     assert all(tables_of(asset)[0] == asset for asset in assets)
-    assert {table for asset in assets for table in tables_of(asset)} == set(TABLES) - by_command
+    assert {table for asset in assets for table in tables_of(asset)} == set(TABLES)
     assert tables_of("stage_report") == ()

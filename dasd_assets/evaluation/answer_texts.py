@@ -1,0 +1,111 @@
+"""A student's own answer as text in its parts, with the places of its tokens and of the teacher's.
+
+Sentences are spans of the answer's canonical text (`formats.student_text`). What a student sampled
+differs from it in the white space next to the marks of thinking at most.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dasd_assets.mixed_policy_distillation.prefix import teacher_prefix
+from dasd_assets.mixed_policy_distillation.usable import no_text, whole_characters
+from formats.student_text import CLOSE_MARK, TEMPLATE, part_spans
+from formats.token_bytes import TokenBytes, TokenizerError
+from resources.engines.prompts import encode_pieces
+
+Integers = npt.NDArray[np.int32]
+
+
+class NoAnswerTextError(ValueError):
+    """Tokens that cannot be placed in a text; the message is the reason."""
+
+
+@dataclass(frozen=True)
+class AnswerText:
+    """One answer.
+
+    Attributes:
+        reasoning, answer: without outer white space; empty if the part is not there.
+        wire: the answer in the teacher's format, as (mark, text) pieces.
+        token_starts: byte of the canonical text where each of the student's tokens has its first
+            non-space byte, int32; -1 for tokens of the template.
+    """
+
+    reasoning: str
+    answer: str
+    wire: tuple[tuple[str, str], ...]
+    token_starts: Integers
+
+
+def answer_text(token_ids: Integers, has_ended: bool, token_bytes: TokenBytes) -> AnswerText:
+    """Take a sampled answer apart.
+
+    An answer without a closing mark is all reasoning, as in training.
+
+    Args:
+        token_ids: emitted tokens.
+        has_ended: whether the last of them is the stop token.
+        token_bytes: byte tables of the student's tokenizer.
+
+    Raises:
+        NoAnswerTextError: a token stands for no text.
+    """
+    emitted = token_ids[:-1] if has_ended else token_ids
+    if problem := no_text(emitted, token_bytes):
+        raise NoAnswerTextError(problem)
+    text = whole_characters(token_bytes.decode(emitted)).rstrip()
+    prefix = teacher_prefix(text)
+    parts = dict(enumerate(part for _, part in prefix.wire))
+    reasoning, answer = parts[0], parts.get(1, "")
+    if not reasoning and not answer:
+        raise NoAnswerTextError("no text")
+    before_mark = text.partition(CLOSE_MARK)[0].rstrip()
+    starts = token_bytes.token_starts(emitted) + token_bytes.first_nonspace[emitted]
+    found = np.full(len(token_ids), TEMPLATE, np.int32)
+    ends = (len(before_mark.encode()), len(text.encode()))
+    for end, (first, after) in zip(ends, part_spans(reasoning, answer), strict=True):
+        begin = end - (after - first)
+        inside = np.flatnonzero((starts >= begin) & (starts < end))
+        found[inside] = starts[inside] - begin + first
+    return AnswerText(reasoning, answer, prefix.wire, found)
+
+
+def teacher_tokens(
+    answer: AnswerText, tokenizer: Any, token_bytes: TokenBytes
+) -> tuple[Integers, Integers]:
+    """The answer under the teacher's tokenizer, in its format, and the place of each token.
+
+    Args:
+        tokenizer: the teacher's.
+        token_bytes: its byte tables.
+
+    Returns:
+        Token ids and token starts (as in `AnswerText`), int32.
+
+    Raises:
+        NoAnswerTextError: the tokenizer rewrites the text so that no token can be placed in it.
+    """
+    token_ids: list[int] = []
+    starts: list[Integers] = []
+    spans = part_spans(answer.reasoning, answer.answer)
+    pieces = zip(encode_pieces(tokenizer, answer.wire), answer.wire, spans, strict=False)
+    for (of_mark, of_text), (_, text), (first, _) in pieces:
+        token_ids += of_mark + of_text
+        ids = np.asarray(of_text, np.int64)
+        try:
+            original = token_bytes.normalised(text).original_starts
+        except TokenizerError as error:
+            raise NoAnswerTextError(str(error)) from error
+        if int(token_bytes.n_bytes[ids].sum()) != len(original):
+            raise NoAnswerTextError("the teacher's tokens do not spell the text")
+        place = token_bytes.token_starts(ids) + token_bytes.first_nonspace[ids]
+        starts += [
+            np.full(len(of_mark), TEMPLATE, np.int32),
+            (original[place] + first).astype(np.int32) if len(ids) else np.empty(0, np.int32),
+        ]
+    return np.asarray(token_ids, np.int32), np.concatenate(starts)
