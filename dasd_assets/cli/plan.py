@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -89,12 +90,12 @@ def make_plan(profile: Profile, options: PlanSettings) -> Plan:
     from dasd_assets.plan.pipeline import models, plan_pipeline
     from dasd_assets.plan.sizes import shape_of
 
+    sizes = _sizes(profile, options)
     shapes = {name: shape_of(*model)[0] for name, model in models(profile).items()}
     folder = home(profile)
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     return plan_pipeline(
-        profile, _sizes(profile, options.questions or profile.plan.questions), options,
-        _measured(folder), shapes["teacher"], shapes["base_student"],
+        profile, sizes, options, _measured(folder), shapes["teacher"], shapes["base_student"],
         shutil.disk_usage(existing).free,
     )  # fmt: skip
 
@@ -112,13 +113,31 @@ def _options(mean_answer_tokens: Sequence[str], **quantities: float | None) -> P
         raise PlanError(f"{where}: {first['msg']}, found {first['input']!r}") from error
 
 
-def _sizes(profile: Profile, n_questions: int | None) -> Sizes:
+def _sizes(profile: Profile, options: PlanSettings) -> Sizes:
     from dasd_assets.plan.sizes import Sizes
 
+    announced = _announced(profile.plan, options)
     benchmarks = {name: _n_benchmark(profile, name) for name in profile.evaluation.benchmarks}
-    if n_questions:
-        return Sizes((), n_questions, benchmarks)
-    return Sizes(tuple(_shards(profile)), 0, benchmarks)
+    return Sizes(() if announced else tuple(_shards(profile)), announced, benchmarks)
+
+
+def _announced(settings: PlanSettings, options: PlanSettings) -> dict[str, int]:
+    """Domain -> questions that are announced; an option's number is shared out as the profile's."""
+    from dasd_assets.divergence_sampling.quotas import shared_out
+    from dasd_assets.plan.answers import UNSAID
+
+    stated, n_questions = settings.questions, options.questions or settings.questions
+    if isinstance(n_questions, dict):
+        return dict[str, int](n_questions.items())
+    if n_questions and isinstance(stated, dict):
+        shares = dict[str, int](stated.items())
+        return shared_out(n_questions, dict.fromkeys(shares, n_questions), shares)
+    if n_questions and any(isinstance(n, dict) for n in settings.mean_answer_tokens.values()):
+        raise PlanError(
+            f"{n_questions:,} questions, but of which domain? plan.mean_answer_tokens is by "
+            "domain, so plan.questions has to be too: {math: …, code: …}"
+        )
+    return {UNSAID: n_questions} if n_questions else {}
 
 
 def _shards(profile: Profile) -> list[ShardSize]:
@@ -134,13 +153,13 @@ def _shards(profile: Profile) -> list[ShardSize]:
     try:
         drops = list_inbox(inbox_at(settings.inbox)).drops
         for name, drop in drops.items():
-            kept = _n_rows(lake.path("questions", {"question_shard": name}))
-            rows = _n_rows(lake.path("raw_questions", {"question_shard": name}))
+            rows = _domains_in(lake.path("raw_questions", {"question_shard": name}))
             if rows is None:
                 layout = layout_of(name, settings.layouts)
                 parts = read_drop(drop, layout, settings.max_row_bytes)
-                rows = sum(part.rows.num_rows for part in parts)
-            shards.append(ShardSize(name, rows, rows if kept is None else kept))
+                rows = Counter(one for part in parts for one in part.rows["domain"].to_pylist())
+            kept = _domains_in(lake.path("questions", {"question_shard": name}))
+            shards.append(ShardSize(name, rows.total(), rows if kept is None else kept))
     except (InboxError, DropError) as error:
         raise PlanError(f"{error} To plan before there are questions, say --questions N.") from None
     if not any(shard.questions for shard in shards):
@@ -149,6 +168,14 @@ def _shards(profile: Profile) -> list[ShardSize]:
             "--questions N."
         )
     return shards
+
+
+def _domains_in(file: Path) -> Counter[str] | None:
+    import pyarrow.parquet as pq
+
+    if not file.is_file():
+        return None
+    return Counter(pq.read_table(file, columns=["domain"])["domain"].to_pylist())
 
 
 def _n_rows(file: Path) -> int | None:

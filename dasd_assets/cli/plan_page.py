@@ -12,11 +12,16 @@ import typer
 
 from dasd_assets.cli.terminal_table import print_table
 from dasd_assets.plan.asset_plan import AssetPlan
+from dasd_assets.plan.flops import TokenFlops
 from dasd_assets.plan.pipeline import Plan
 from dasd_assets.plan.quantities import Quantity
 from resources.compute.declared import GIB
 
-LEAST_WIDTH = 124
+FORMULA = """
+FLOP of a token = passes x (2 x parameters + 4 x layers x heads x head width x context)
+"""
+FLOPS_HEADERS = ("GFLOP of a token", "context", "passes", "parameters", "attention", "together")
+LEAST_WIDTH = 132
 HEADERS = (
     "asset", "part", "runs", "requests", "rows", "tokens", "GPU-hours", "time", "a run", "money",
     "disk",
@@ -36,13 +41,15 @@ def as_dict(made: Plan) -> dict[str, Any]:
     ]  # fmt: skip
     return {
         "profile": made.profile,
-        "questions": made.questions,
+        "questions": sum(made.questions.values()),
+        "questions_by_domain": dict(made.questions),
         "question_shards": made.n_shards,
         "questions_per_shard": made.fitting_shard,
         "restart_bytes": made.restart_bytes,
         "totals": totals,
         "assets": assets,
         "layout": [asdict(placement) for placement in made.layout],
+        "flops": [{**asdict(flops), "total": flops.total} for flops in made.flops],
         "quantities": [asdict(quantity) for quantity in made.quantities],
         "findings": [asdict(finding) for finding in made.findings],
     }
@@ -50,8 +57,10 @@ def as_dict(made: Plan) -> dict[str, Any]:
 
 def print_plan(made: Plan) -> None:
     """The plan as tables: assets, quantities, what speaks against it."""
+    domains = ", ".join(f"{n:,} of {domain}" for domain, n in made.questions.items() if domain)
     typer.echo(
-        f"{made.profile}: {made.questions:,} questions in {made.n_shards:,} question_shard(s)\n"
+        f"{made.profile}: {sum(made.questions.values()):,} questions in {made.n_shards:,} "
+        f"question_shard(s){f': {domains}' if domains else ''}\n"
     )
     rows: list[tuple[str | None, ...]] = [_line(asset) for asset in by_line(made.assets)]
     rows.append(("restart points", *("",) * 9, _size(made.restart_bytes)))
@@ -70,6 +79,9 @@ def print_plan(made: Plan) -> None:
         left=(0, 2, 3),
         folded=(3,),
     )
+    if made.flops:
+        typer.echo(FORMULA)
+        print_table(FLOPS_HEADERS, flops_lines(made.flops))
     typer.echo("\nReckoned with\n")
     print_table(
         ("quantity", "value", "unit", "from"),
@@ -105,6 +117,14 @@ def quantity_lines(quantities: list[Quantity]) -> Iterator[tuple[str, str | None
         values = sorted(quantity.value for quantity in group if quantity.value is not None)
         shown = [f"{value:,.6g}" for value in values[:: max(1, len(values) - 1)]]
         yield name, " to ".join(dict.fromkeys(shown)) or None, unit, source
+
+
+def flops_lines(flops: list[TokenFlops]) -> Iterator[tuple[str, ...]]:
+    """A line of each work; evaluations whose tokens are alike are one."""
+    alike = {(one.work.split("/")[0], one.total): one for one in flops}
+    for (work, total), one in alike.items():
+        giga = (f"{value / 1e9:,.1f}" for value in (one.parameters, one.attention, total))
+        yield work, f"{one.context:,.0f}", str(one.passes), *giga
 
 
 def by_line(assets: list[AssetPlan]) -> Iterator[AssetPlan]:

@@ -7,14 +7,16 @@ what one stage makes is what the next one starts from. docs/plan.md has the form
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from dasd_assets.plan.answers import Answers, Candidates
 from dasd_assets.plan.asset_plan import AssetPlan
 from dasd_assets.plan.disk import checkpoint_bytes, row_bytes
 from dasd_assets.plan.measured import ratio
 from dasd_assets.plan.quantities import Quantities
 from dasd_assets.plan.sizes import Sizes
 from dasd_assets.profile import ModelShape, Profile
+from dasd_assets.profile.plan import Work
 from resources.compute.declared import Compute
 from resources.engines.settings import OpenAiSettings
 from resources.lake.tables.evaluation import CHECKPOINTS
@@ -34,12 +36,14 @@ class Estimate:
         profile: Profile,
         sizes: Sizes,
         quantities: Quantities,
+        candidates: Mapping[str, Candidates],
         student: ModelShape | None,
         n_shards: int,
     ) -> None:
         """Prepare the walk.
 
         Args:
+            candidates: temperature -> answers to the questions.
             student: size of the base student; unknown: checkpoints take no disk.
             n_shards: question shards, announced ones included.
         """
@@ -48,28 +52,21 @@ class Estimate:
         self._quantities = quantities
         self._student = student
         self._n_shards = n_shards
-        self._sampled = profile.teacher_responses.temperatures
-        self._selected = {t: self._sample_rows(t) for t in self._sampled}
+        self._candidates = candidates
+        self._selected = {t: answers.selected for t, answers in candidates.items()}
 
     def assets(self) -> Iterator[AssetPlan]:
         """All assets with rows of their own, in the order they are made in."""
         yield from self._questions()
-        for temperature in self._sampled:
-            yield from self._responses(temperature)
-        for temperature, rows in self._selected.items():
+        for temperature, answers in self._candidates.items():
+            yield from self._responses(temperature, answers)
+        for temperature, sample in self._selected.items():
             yield self._data(
-                "divergence_sample",
-                rows,
-                1,
-                temperature,
-                self._quantities.answer_tokens(temperature),
-            )
+                "divergence_sample", sample.n_rows, 1, temperature, sample.mean_tokens
+            )  # fmt: skip
         training = self._profile.temperature_scheduled_learning
         for stage in ("low", "high"):
-            yield self._training(
-                f"{stage}_temperature_checkpoint", training, self._selected[stage],
-                self._quantities.answer_tokens(stage),
-            )  # fmt: skip
+            yield self._training(f"{stage}_temperature_checkpoint", training, self._selected[stage])
         yield from self._mixed_policy()
         yield from self._evaluation()
 
@@ -79,85 +76,66 @@ class Estimate:
         for benchmark in self._profile.evaluation.benchmarks:
             yield self._data("benchmark_questions", self._benchmark(benchmark), 1, benchmark)
 
-    def _responses(self, temperature: str) -> Iterator[AssetPlan]:
+    def _responses(self, temperature: str, answers: Candidates) -> Iterator[AssetPlan]:
         quantities, n_shards = self._quantities, self._n_shards
-        prompt, answer = quantities.prompt_tokens(), quantities.answer_tokens(temperature)
-        asked = self._n_asked(temperature)
+        prompt, kept = quantities.prompt_tokens(), answers.kept
         yield self._model(
-            "teacher_responses", "teacher", temperature, n_shards, asked, prompt, answer
+            "teacher_responses", "teacher", temperature, n_shards, answers.asked, prompt
         )
-        kept = self._n_kept(temperature)
-        yield self._data("filtered_responses", kept, n_shards, temperature, answer)
-        yield self._model("student_scores", "scoring", temperature, n_shards, kept, prompt, answer)
+        mean = kept.mean_tokens
+        yield self._data("filtered_responses", kept.n_rows, n_shards, temperature, mean)
+        yield self._model("student_scores", "scoring", temperature, n_shards, kept, prompt)
         measured = quantities.totals("sentence_provenance", temperature).rows
         per_answer = ratio(measured, quantities.totals("filtered_responses", temperature).rows)
-        sentences = round(kept * (per_answer or answer / quantities.sentence_tokens()))
+        sentences = round(kept.n_rows * (per_answer or mean / quantities.sentence_tokens()))
         yield self._data("sentence_provenance", sentences, n_shards, temperature)
 
     def _mixed_policy(self) -> Iterator[AssetPlan]:
         settings, quantities = self._profile.mixed_policy_distillation, self._quantities
         prompt = quantities.prompt_tokens()
-        n_selected = sum(self._selected.values())
-        answer = sum(
-            rows * quantities.answer_tokens(t) for t, rows in self._selected.items()
-        ) / max(1, n_selected)  # fmt: skip
+        n_selected = sum(sample.n_rows for sample in self._selected.values())
+        n_tokens = sum(sample.n_tokens for sample in self._selected.values())
+        answer = n_tokens / max(1, n_selected)
         rollouts = min(settings.rollout_questions, self._sizes.questions, n_selected)
         share = quantities.truncated_share()
         cut_off = settings.cap_ratio * answer
         rollout = (1 - share) * answer + share * cut_off
+        length = quantities.row_tokens("student_rollouts", "", rollout)
         yield self._model(
-            "student_rollouts", "student", "", self._n_shards, rollouts, prompt,
-            quantities.row_tokens("student_rollouts", "", rollout),
+            "student_rollouts", "student", "", self._n_shards, Answers.alike(rollouts, length),
+            prompt,
         )  # fmt: skip
         continued = round(rollouts * share)
         prefix = MEAN_CUT * cut_off
         added = quantities.row_tokens("teacher_continuations", "", MEAN_CONTINUATION * answer)
         yield self._model(
-            "teacher_continuations", "teacher", "", self._n_shards, continued, prompt + prefix,
-            added,
+            "teacher_continuations", "teacher", "", self._n_shards,
+            Answers.alike(continued, added), prompt + prefix,
         )  # fmt: skip
         finished = round(continued * quantities.kept_share("high"))
         off_policy = min(settings.off_policy_samples, n_selected)
         rows = finished + off_policy
         mean = (finished * (prefix + added) + off_policy * answer) / max(1, rows)
         yield self._data("mixed_policy_sample", rows, 1, "", mean)
-        yield self._training("dasd_checkpoint", settings.training, rows, mean)
+        yield self._training("dasd_checkpoint", settings.training, Answers.alike(rows, mean))
         yield self._released("model_release", 0, self._weights(settings.training))
         yield self._released("dataset_release", n_selected + rows, self._training_sets(rows, mean))
 
     def _evaluation(self) -> Iterator[AssetPlan]:
         settings, quantities = self._profile.evaluation, self._quantities
-        answer = quantities.evaluation_tokens(quantities.answer_tokens("high"))
+        answer = quantities.evaluation_tokens(self._candidates["high"].asked.mean_tokens)
         for checkpoint in CHECKPOINTS:
             asset = f"evaluation/{checkpoint}"
             for benchmark, limits in settings.benchmarks.items():
                 tokens = quantities.row_tokens(asset, benchmark, min(answer, limits.max_tokens))
+                rows = self._benchmark(benchmark) * settings.samples_per_question
                 yield self._model(
-                    asset, "student", benchmark, 1,
-                    self._benchmark(benchmark) * settings.samples_per_question,
-                    quantities.prompt_tokens(), tokens,
+                    asset, "student", benchmark, 1, Answers.alike(rows, tokens),
+                    quantities.prompt_tokens(),
                 )  # fmt: skip
 
     def _benchmark(self, name: str) -> int:
         return self._quantities.benchmark_questions(name, self._sizes.benchmarks.get(name))
-
-    def _n_asked(self, temperature: str) -> int:
-        return (
-            self._sizes.questions
-            * self._profile.teacher_responses.samples_per_question[temperature]
-        )
-
-    def _n_kept(self, temperature: str) -> int:
-        return round(self._n_asked(temperature) * self._quantities.kept_share(temperature))
-
-    def _sample_rows(self, temperature: str) -> int:
-        settings = self._profile.divergence_sampling
-        samples = self._profile.teacher_responses.samples_per_question[temperature]
-        per_question = min(settings.max_answers_per_question or samples, samples)
-        unit, budget = settings.budget(temperature)
-        if unit == "tokens":
-            budget = math.floor(budget / self._quantities.answer_tokens(temperature))
-        return min(budget, self._n_kept(temperature), self._sizes.questions * per_question)
 
     def _data(
         self, asset: str, rows: int, partitions: int, part: str = "", answer_tokens: float = 0.0
@@ -171,14 +149,15 @@ class Estimate:
         )  # fmt: skip
 
     def _model(
-        self, asset: str, kind: str, part: str, partitions: int, rows: int,
-        prompt_tokens: float, tokens_per_row: float,
+        self, asset: str, kind: Work, part: str, partitions: int, answers: Answers,
+        prompt_tokens: float,
     ) -> AssetPlan:  # fmt: skip
         """Work of a model: sampled by the teacher or the student, or scored by the student."""
         compute = self._profile.compute
         declared = compute.teacher_inference if kind == "teacher" else compute.student_inference
-        rate = self._quantities.rate(kind, asset, part)
-        prompts, tokens = rows * prompt_tokens, rows * tokens_per_row
+        rate = self._quantities.rate(kind, asset, part, answers.context(prompt_tokens))
+        rows, tokens = answers.n_rows, answers.n_tokens
+        prompts = rows * prompt_tokens
         beside = rows * self._quantities.totals(asset, part).seconds_beside_model
         hours = (tokens / (rate * max(1, declared.gpus)) + beside) / 3600 if rate else None
         return AssetPlan(
@@ -186,23 +165,22 @@ class Estimate:
             self._money(declared, hours) if kind != "teacher" else self._asked(
                 declared, hours, prompts, tokens
             ),
-            self._table_bytes(asset, part, rows, tokens_per_row),
+            self._table_bytes(asset, part, rows, answers.mean_tokens),
         )  # fmt: skip
 
-    def _training(
-        self, asset: str, training: Training, rows: int, answer_tokens: float
-    ) -> AssetPlan:
-        per_epoch = rows * (self._quantities.prompt_tokens() + answer_tokens)
+    def _training(self, asset: str, training: Training, answers: Answers) -> AssetPlan:
+        prompt = self._quantities.prompt_tokens()
+        per_epoch = answers.n_rows * prompt + answers.n_tokens
         positions = training.max_length * self._quantities.packing_efficiency()
         steps = training.epochs * math.ceil(
             math.ceil(per_epoch / positions) / training.global_batch_size
         )
-        rate = self._quantities.training_rate(asset, training)
+        rate = self._quantities.training_rate(asset, training, answers.context(prompt))
         tokens = per_epoch * training.epochs
         hours = tokens / (rate * training.processes) / 3600 if rate else None
         declared = self._profile.compute.training
         return AssetPlan(
-            asset, "", 1, 0, rows, 0.0, tokens, declared.gpus, hours,
+            asset, "", 1, 0, answers.n_rows, 0.0, tokens, declared.gpus, hours,
             self._money(declared, hours), self._weights(training), steps,
         )  # fmt: skip
 
@@ -213,8 +191,8 @@ class Estimate:
         """Bytes of the samples, with the teacher's tokens and the sentences where released."""
         prompt = self._quantities.prompt_tokens()
         total = mixed_rows * row_bytes("mixed_policy_sample", prompt, mixed_tokens)
-        for temperature, rows in self._selected.items():
-            answer = self._quantities.answer_tokens(temperature)
+        for sample in self._selected.values():
+            rows, answer = sample.n_rows, sample.mean_tokens
             total += rows * row_bytes("divergence_sample", prompt, answer)
             if self._profile.release.include_logprobs:
                 sentences = answer / self._quantities.sentence_tokens()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from dasd_assets.plan.answers import Candidates
 from dasd_assets.plan.asset_plan import AssetPlan, total
 from dasd_assets.plan.disk import restart_bytes
 from dasd_assets.plan.estimate import Estimate
+from dasd_assets.plan.flops import TokenFlops
 from dasd_assets.plan.layout import Placement, layout
 from dasd_assets.plan.measured import Measured
 from dasd_assets.plan.memory import Finding, inference_findings, training_findings
@@ -29,16 +31,19 @@ class Plan:
     """What a profile will cost.
 
     Attributes:
+        questions: domain -> questions.
+        flops: of a token, where the tokens per second are derived from them.
         restart_bytes: disk that the restart points of one stage need while it is trained.
         fitting_shard: questions that a shard should have; None: no throughput is known.
         layout: what is started on the declared GPUs.
     """
 
     profile: str
-    questions: int
+    questions: Mapping[str, int]
     n_shards: int
     assets: list[AssetPlan]
     quantities: list[Quantity]
+    flops: list[TokenFlops]
     findings: list[Finding]
     restart_bytes: float
     n_files: int
@@ -93,10 +98,14 @@ def plan_pipeline(
         teacher, student: sizes of the models; None: memory is not checked.
         free_bytes: on the lake's disk.
     """
-    quantities = Quantities(profile, options, measured)
-    fitting = fitting_shard(profile, quantities, sizes.questions)
+    quantities = Quantities(profile, options, measured, teacher, student)
+    candidates = {
+        temperature: Candidates(profile, sizes.by_domain, quantities, temperature)
+        for temperature in profile.teacher_responses.temperatures
+    }
+    fitting = fitting_shard(profile, quantities, sizes.questions, candidates)
     n_shards = len(sizes.shards) or math.ceil(sizes.questions / (fitting or sizes.questions))
-    assets = list(Estimate(profile, sizes, quantities, student, n_shards).assets())
+    assets = list(Estimate(profile, sizes, quantities, candidates, student, n_shards).assets())
     dimensions = [table.dimensions for table in TABLES.values()]
     per_cell = dimensions.count(CELL) + SUMMARIES_PER_CELL
     n_temperatures = len(profile.teacher_responses.temperatures)
@@ -109,9 +118,10 @@ def plan_pipeline(
         )
         restart = max(restart_bytes(student.parameters, stage) for stage in stages)
     plan = Plan(
-        profile.name, sizes.questions, n_shards, assets, quantities.used,
+        profile.name, sizes.by_domain, n_shards, assets, quantities.used, quantities.flops,
         [
-            *_memory(profile, quantities, teacher, student),
+            *(finding for answers in candidates.values() for finding in answers.findings()),
+            *_memory(profile, quantities, candidates, teacher, student),
             *shard_findings(sizes, fitting, n_shards, n_files),
         ],
         restart, n_files, fitting, list(layout(profile)),
@@ -129,10 +139,14 @@ def plan_pipeline(
 
 
 def _memory(
-    profile: Profile, quantities: Quantities, teacher: ModelShape | None, student: ModelShape | None
+    profile: Profile,
+    quantities: Quantities,
+    candidates: Mapping[str, Candidates],
+    teacher: ModelShape | None,
+    student: ModelShape | None,
 ) -> Iterator[Finding]:
     prompt = quantities.prompt_tokens()
-    answers = {t: quantities.answer_tokens(t) for t in profile.teacher_responses.temperatures}
+    answers = {t: answers.asked.mean_tokens for t, answers in candidates.items()}
     compute = profile.compute
     yield from inference_findings(
         "teacher.engine", profile.teacher.engine, teacher, compute.teacher_inference,

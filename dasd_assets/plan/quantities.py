@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
+from dasd_assets.plan.flops import FORWARD, TokenFlops, token_flops, training_passes
 from dasd_assets.plan.measured import Measured, Totals, ratio
-from dasd_assets.profile import PlanSettings, Profile
+from dasd_assets.profile import ModelShape, PlanSettings, Profile
+from dasd_assets.profile.plan import Work
+from dasd_assets.profile.section import Domain
 from resources.engines.settings import OpenAiSettings
 from training.settings import Training
 
 OPTION, MEASURED, PROFILE = "option", "measured", "profile"
+DERIVED = "share_of_peak x peak / FLOP of a token"
 
 PROMPT_TOKENS = 200.0
 SENTENCE_TOKENS = 20.0
@@ -38,23 +43,38 @@ class Quantity:
 class Quantities:
     """Every quantity of one plan; `used` lists those that were asked for, in that order."""
 
-    def __init__(self, profile: Profile, options: PlanSettings, measured: Measured) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        options: PlanSettings,
+        measured: Measured,
+        teacher: ModelShape | None,
+        student: ModelShape | None,
+    ) -> None:
         """Settle nothing yet.
 
         Args:
             profile: its section `plan` holds what its user states.
             options: what was given on the command line, in the same form.
             measured: of earlier materializations with this profile.
+            teacher, student: sizes of the models; None: no speed is derived from FLOP.
         """
+        self._teacher, self._student = teacher, student
         self._profile = profile
         self._options = options
         self._measured = measured
         self._used: dict[str, Quantity] = {}
+        self._flops: dict[str, TokenFlops] = {}
 
     @property
     def used(self) -> list[Quantity]:
         """Quantities that the plan has asked for."""
         return list(self._used.values())
+
+    @property
+    def flops(self) -> list[TokenFlops]:
+        """FLOP of a token, of all work whose speed is derived from it."""
+        return list(self._flops.values())
 
     def totals(self, asset: str, part: str = "") -> Totals:
         """What was measured of an asset; zeros if nothing was."""
@@ -72,14 +92,19 @@ class Quantities:
             "mean_sentence_tokens", "tokens", None, SENTENCE_TOKENS, "assumed"
         ).known()  # fmt: skip
 
-    def answer_tokens(self, temperature: str) -> float:
-        """Of the teacher's answer at one temperature."""
+    def answer_tokens(self, temperature: str, domain: str) -> float:
+        """Of the teacher's answer at one temperature; what was measured is of all domains."""
+        option, stated = (
+            settings.mean_answer_tokens.get(temperature)
+            for settings in (self._options, self._profile.plan)
+        )
         totals = self.totals("teacher_responses", temperature)
+        measured = ratio(totals.tokens, totals.rows)
+        name = f"mean_answer_tokens.{temperature}"
+        if isinstance(option or measured or stated, dict):
+            name += f".{domain}"
         return self._settled(
-            f"mean_answer_tokens.{temperature}", "tokens",
-            self._options.mean_answer_tokens.get(temperature),
-            ratio(totals.tokens, totals.rows),
-            self._profile.plan.mean_answer_tokens.get(temperature),
+            name, "tokens", _of_domain(option, domain), measured, _of_domain(stated, domain),
             self._profile.teacher_responses.max_tokens / 2, "assumed: half of max_tokens",
         ).known()  # fmt: skip
 
@@ -137,44 +162,57 @@ class Quantities:
         measured = ratio(totals.tokens, totals.rows)
         if measured is None:
             return otherwise
-        name = _name("tokens_per_answer", asset, part)
+        name = f"tokens_per_answer ({_work(asset, part)})"
         return self._settled(name, "tokens", None, measured, None, None, "").known()
 
-    def rate(self, kind: str, asset: str, part: str) -> float | None:
+    def rate(self, kind: Work, asset: str, part: str, context: float) -> float | None:
         """Tokens per second of one GPU (of one run, where it has none).
 
         Args:
             kind: teacher, student or scoring.
             asset: whose earlier runs tell.
+            context: tokens that a token looks back at on average.
         """
-        name = f"{kind}_tokens_per_second"
-        gpus = self._gpus(kind)
-        measured = self.totals(asset, part).tokens_per_second
-        is_server = kind == "teacher" and isinstance(self._profile.teacher.engine, OpenAiSettings)
-        return self._settled(
-            _name(name, asset, part) if measured else name,
-            f"tokens/s per {'GPU' if gpus else 'run'}",
-            getattr(self._options, name),
-            measured / max(1, gpus) if measured else None,
-            # A profile's quantity is of its GPUs; a server's are not ours to count.
-            None if is_server else getattr(self._profile.plan, name),
-            None, "not given",
-        ).value  # fmt: skip
-
-    def training_rate(self, asset: str, training: Training) -> float | None:
-        """Tokens per second that one training process works off."""
-        name = "training_tokens_per_second"
-        measured = self.totals(asset).tokens_per_second
-        return self._settled(
-            _name(name, asset, "") if measured else name, "tokens/s per process",
-            self._options.training_tokens_per_second,
-            measured / training.processes if measured else None,
-            self._profile.plan.training_tokens_per_second, None, "not given",
-        ).value  # fmt: skip
-
-    def _gpus(self, kind: str) -> int:
         compute = self._profile.compute
-        return (compute.teacher_inference if kind == "teacher" else compute.student_inference).gpus
+        gpus = (compute.teacher_inference if kind == "teacher" else compute.student_inference).gpus
+        unit = f"tokens/s per {'GPU' if gpus else 'run'}"
+        return self._speed(kind, asset, part, unit, max(1, gpus), FORWARD, context)
+
+    def training_rate(self, asset: str, training: Training, context: float) -> float | None:
+        """Tokens per second that one training process works off."""
+        return self._speed(
+            "training", asset, "", "tokens/s per process", training.processes,
+            training_passes(training), context,
+        )  # fmt: skip
+
+    def _speed(
+        self, kind: Work, asset: str, part: str, unit: str, gpus: int, passes: int, context: float
+    ) -> float | None:
+        """Given, measured, stated, or from FLOP, which grow with the context."""
+        name = f"{kind}_tokens_per_second"
+        option, stated = (getattr(s, name) for s in (self._options, self._profile.plan))
+        measured = self.totals(asset, part).tokens_per_second
+        derived = None
+        if kind == "teacher" and isinstance(self._profile.teacher.engine, OpenAiSettings):
+            stated = None  # a profile's figures are of its GPUs; a server's are not ours to count
+        elif not (option or measured or stated):
+            derived = self._derived(kind, _work(asset, part), passes, context)
+        return self._settled(
+            f"{name} ({_work(asset, part)})" if measured or derived else name, unit,
+            option, measured / gpus if measured else None, stated, derived,
+            DERIVED if derived else "not given",
+        ).value  # fmt: skip
+
+    def _derived(self, kind: Work, work: str, passes: int, context: float) -> float | None:
+        shape = self._teacher if kind == "teacher" else self._student
+        stated = self._profile.plan.share_of_peak.get(kind)
+        if shape is None or stated is None:
+            return None
+        name = f"share_of_peak.{kind}"
+        share = self._settled(name, "", None, None, stated, None, "").known()
+        peak = self._stated("peak_flops_per_second", "FLOP/s", None, None, "").known()
+        flops = self._flops.setdefault(work, token_flops(work, shape, context, passes))
+        return share * peak / flops.total
 
     def _stated(
         self, name: str, unit: str, measured: float | None, otherwise: float | None, why: str
@@ -203,5 +241,9 @@ class Quantities:
         return self._used.setdefault(name, quantity)
 
 
-def _name(quantity: str, asset: str, part: str) -> str:
-    return f"{quantity} ({asset}{f' {part}' if part else ''})"
+def _work(asset: str, part: str) -> str:
+    return f"{asset} {part}".strip()
+
+
+def _of_domain(stated: float | Mapping[Domain, float] | None, domain: str) -> float | None:
+    return stated.get(cast(Domain, domain)) if isinstance(stated, Mapping) else stated

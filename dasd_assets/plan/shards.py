@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from dasd_assets.plan.answers import Candidates
 from dasd_assets.plan.memory import Finding
 from dasd_assets.plan.quantities import Quantities
 from dasd_assets.plan.sizes import Sizes
@@ -15,24 +16,29 @@ MAX_SHARDS = 99
 MANY_FILES = 50_000
 
 
-def fitting_shard(profile: Profile, quantities: Quantities, n_questions: int) -> int | None:
+def fitting_shard(
+    profile: Profile, quantities: Quantities, questions: int, candidates: Mapping[str, Candidates]
+) -> int | None:
     """Questions of a shard whose longest partition of the teacher takes `hours_per_partition`.
 
     At least so many that fewer than 100 shards hold all questions; two digits are kept.
 
+    Args:
+        candidates: temperature -> answers to these questions.
+
     Returns:
         None where no throughput is known.
     """
-    settings, gpus = profile.teacher_responses, max(1, profile.compute.teacher_inference.gpus)
+    gpus = max(1, profile.compute.teacher_inference.gpus)
     slowest = 0.0
-    for temperature, samples in settings.samples_per_question.items():
-        tokens = quantities.answer_tokens(temperature)
-        rate = quantities.rate("teacher", "teacher_responses", temperature)
+    for temperature, answers in candidates.items():
+        context = answers.asked.context(quantities.prompt_tokens())
+        rate = quantities.rate("teacher", "teacher_responses", temperature, context)
         if rate is None:
             return None
-        slowest = max(slowest, samples * tokens / (rate * gpus))
+        slowest = max(slowest, answers.asked.n_tokens / questions / (rate * gpus))
     by_time = profile.plan.hours_per_partition * 3600 / slowest
-    size = max(1, int(by_time), math.ceil(n_questions / MAX_SHARDS))
+    size = max(1, int(by_time), math.ceil(questions / MAX_SHARDS))
     unit = 10 ** max(0, len(str(size)) - 2)
     return math.ceil(size / unit) * unit
 

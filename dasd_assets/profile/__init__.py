@@ -163,6 +163,12 @@ class Profile(Section):
                 f"partitions as teacher_responses.temperatures, each once: {sorted(temperatures)}, "
                 f"got {in_samples} and {in_tokens}"
             )
+        unknown = sorted(set(self.plan.mean_answer_tokens) - temperatures)
+        if unknown:
+            raise ValueError(
+                f"plan.mean_answer_tokens names {', '.join(unknown)}, which is none of "
+                f"teacher_responses.temperatures: {', '.join(sorted(temperatures))}"
+            )
         stages = {
             "temperature_scheduled_learning": self.temperature_scheduled_learning,
             "mixed_policy_distillation.training": self.mixed_policy_distillation.training,

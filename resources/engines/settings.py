@@ -101,7 +101,9 @@ class SyntheticSettings(Section):
     """Answers and probabilities that are made up at once, for a rehearsal (docs/rehearsal.md)."""
 
     kind: Literal["synthetic"] = Field("synthetic", description="which engine")
-    mean_tokens: PositiveInt = Field(3_450, description="of an answer")
+    mean_tokens: PositiveInt = Field(
+        16_600, description="of an answer; by default the mean of the paper's 435K answers"
+    )
     length_spread: PositiveFloat = Field(
         1.0, description="standard deviation of the logarithm of an answer's length"
     )

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
+from dasd_assets.plan.answers import Candidates
 from dasd_assets.plan.measured import Measured
 from dasd_assets.plan.quantities import Quantities
 from dasd_assets.plan.sizes import Sizes
-from dasd_assets.profile import PROFILE_FOLDER, PlanSettings, Profile
+from dasd_assets.profile import PROFILE_FOLDER, ModelShape, PlanSettings, Profile
 
-ANNOUNCED = Sizes((), 100, {"math": 48})
+ANNOUNCED = Sizes((), {"": 100}, {"math": 48})
 """100 questions that are in no shard yet."""
+
+SHAPE = ModelShape(
+    parameters=1e6, layers=2, heads=4, kv_heads=2, head_dim=8, hidden_size=32, vocab_size=100
+)
 
 FIGURES = {
     "mean_prompt_tokens": 50, "mean_answer_tokens": {"low": 100, "high": 200}, "kept_share": 0.9,
@@ -47,4 +53,11 @@ def quantities(
     profile: Profile, options: PlanSettings | None = None, measured: Measured | None = None
 ) -> Quantities:
     """Quantities of a profile, with nothing given or measured unless said."""
-    return Quantities(profile, options or PlanSettings(), measured or {})
+    return Quantities(profile, options or PlanSettings(), measured or {}, SHAPE, SHAPE)
+
+
+def candidates(
+    profile: Profile, asked: Quantities, questions: Mapping[str, int]
+) -> dict[str, Candidates]:
+    """Answers to questions of each domain at both temperatures."""
+    return {t: Candidates(profile, questions, asked, t) for t in ("low", "high")}

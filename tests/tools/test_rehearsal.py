@@ -13,7 +13,7 @@ from tools.rehearsal.report import PACKED, STAGES, growth, plan_against, stages
 
 pytestmark = pytest.mark.slow
 
-SIZE = Size(questions=60, shard_questions=60, answers=2, factor=64.0)
+SIZE = Size(questions=60, shard_questions=60, answers=2, factor=310.0)
 
 
 def cells(table: str) -> dict[str, list[str]]:

@@ -157,10 +157,10 @@ _BOUNDS = {
 
 def _type(schema: dict[str, Any]) -> str:
     """A JSON schema's type in words."""
-    if "oneOf" in schema:
+    if "discriminator" in schema:
         return "section"
-    if "anyOf" in schema:
-        return " or ".join(_type(choice) for choice in schema["anyOf"])
+    if either := _either(schema):
+        return " or ".join(_type(choice) for choice in either)
     if _choices(schema):
         return "word" if isinstance(_choices(schema)[0], str) else "number"
     kind = schema.get("type")
@@ -179,9 +179,13 @@ def _allowed(schema: dict[str, Any]) -> str:
     if _choices(schema):
         return codes(map(str, _choices(schema)))
     said = [words.format(schema[key]) for key, words in _BOUNDS.items() if key in schema]
-    inside = [schema.get("items"), schema.get("additionalProperties"), *schema.get("anyOf", [])]
+    inside = [schema.get("items"), schema.get("additionalProperties"), *_either(schema)]
     said += [_allowed(part) for part in inside if isinstance(part, dict)]
-    return ", ".join(part for part in said if part)
+    return ", ".join(dict.fromkeys(part for part in said if part))
+
+
+def _either(schema: dict[str, Any]) -> list[dict[str, Any]]:
+    return schema.get("anyOf") or schema.get("oneOf") or []
 
 
 def _choices(schema: dict[str, Any]) -> list[Any]:

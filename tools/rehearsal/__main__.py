@@ -5,7 +5,7 @@ that make text, tokens and probabilities up at once (`kind: synthetic`). Two siz
 other: whether time and disk grow with the rows, whether memory does not, and whether `dasd plan`
 would have told from the smaller what the larger takes.
 
-    python -m tools.rehearsal [--questions 27000 108000] [--factor 32] [--folder DIR]
+    python -m tools.rehearsal [--questions 27000 108000] [--factor 155] [--folder DIR]
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--shard-questions", type=int, default=4_500)
     parser.add_argument("--answers", type=int, default=2, help="per question and temperature")
     shorter = f"answers are so much shorter than {PAPER_MEAN_TOKENS:,} tokens in the mean"
-    parser.add_argument("--factor", type=float, default=32.0, help=shorter)
+    parser.add_argument("--factor", type=float, default=155.0, help=shorter)
     parser.add_argument("--folder", type=Path, help="to keep what is made; it must be empty")
     arguments = parser.parse_args()
     found = []

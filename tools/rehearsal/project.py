@@ -11,10 +11,10 @@ from typing import Any
 import yaml
 
 from dasd_assets.profile import DOMAINS, PROFILE_FOLDER, PROJECT_ROOT
+from resources.engines.settings import SyntheticSettings
 from resources.engines.synthetic_engine import WORDS
 
-PAPER_MEAN_TOKENS = 3_450
-"""Of an answer: 1.5 billion tokens over 435K answers (docs/plan.md)."""
+PAPER_MEAN_TOKENS = SyntheticSettings().mean_tokens
 PAPER_MAX_TOKENS = 65_536
 PROMPT_TOKENS = 1_024
 """Room for a question, which is not made shorter."""

@@ -61,8 +61,32 @@ def test_options_go_before_all_else(project: Path) -> None:
 
 def test_another_profile_than_the_active_one(project: Path) -> None:
     made = told("--profile", "dasd-4b")
-    assert (made["profile"], made["questions"]) == ("dasd-4b", 105_000)
-    assert made["question_shards"] == 25
+    assert (made["profile"], made["questions"]) == ("dasd-4b", 335_300)
+    assert made["question_shards"] == 99
+
+
+def test_an_announced_number_is_shared_out_as_the_profiles_domains() -> None:
+    assert told("--profile", "dasd-4b", "--questions", "3353")["questions_by_domain"] == {
+        "math": 1050, "code": 928, "science": 663, "instruction_following": 712,
+    }  # fmt: skip
+
+
+def test_lengths_by_domain_need_questions_by_domain(project: Path) -> None:
+    file = project / "profile.yaml"
+    settings = yaml.safe_load(file.read_text(encoding="utf-8"))
+    settings["plan"] = {"questions": 7, "mean_answer_tokens": {"low": {"math": 9}}}
+    file.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    result = plan()
+    assert result.exit_code == 2
+    assert "7 questions, but of which domain? plan.mean_answer_tokens is by domain" in " ".join(
+        result.stderr.split()
+    )
+    # Of questions that are there, the domain is known.
+    del settings["plan"]["questions"]
+    file.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    counted = told()["questions_by_domain"]
+    assert sum(counted.values()) == 60
+    assert f"{counted['math']} of math" in plan().stdout.splitlines()[0]
 
 
 def test_a_setting_that_cannot_work_is_exit_code_1(project: Path) -> None:
@@ -79,8 +103,8 @@ def test_a_setting_that_cannot_work_is_exit_code_1(project: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--mean-answer-tokens", "low=many"], "mean_answer_tokens.low: Input should be a valid"),
-        (["--mean-answer-tokens", "low"], "mean_answer_tokens.low: "),
+        (["--mean-answer-tokens", "low=many"], "mean_answer_tokens.low.number: Input should be"),
+        (["--mean-answer-tokens", "low"], "mean_answer_tokens.low.number: "),
         (["--questions", "0"], "--questions"),
         (["--kept-share", "2"], "--kept-share"),
         (["--profile", "nope"], "nope: no such profile"),

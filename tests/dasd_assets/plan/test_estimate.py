@@ -5,18 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.planned import ANNOUNCED, quantities, small_profile
+from support.planned import ANNOUNCED, SHAPE, candidates, quantities, small_profile
 
 from dasd_assets.plan.asset_plan import AssetPlan
 from dasd_assets.plan.estimate import Estimate
 from dasd_assets.plan.measured import Totals
-from dasd_assets.profile import ModelShape, Profile
+from dasd_assets.plan.sizes import Sizes
+from dasd_assets.profile import Profile
 
-SHAPE = ModelShape(parameters=1e6, layers=2, kv_heads=2, head_dim=8, hidden_size=32, vocab_size=100)
 
-
-def estimated(profile: Profile, measured: Any = None) -> dict[tuple[str, str], AssetPlan]:
-    walk = Estimate(profile, ANNOUNCED, quantities(profile, measured=measured), SHAPE, n_shards=4)
+def estimated(
+    profile: Profile, measured: Any = None, sizes: Sizes = ANNOUNCED
+) -> dict[tuple[str, str], AssetPlan]:
+    asked = quantities(profile, measured=measured)
+    answers = candidates(profile, asked, sizes.by_domain)
+    walk = Estimate(profile, sizes, asked, answers, SHAPE, n_shards=4)
     return {(asset.asset, asset.part): asset for asset in walk.assets()}
 
 
@@ -99,6 +102,46 @@ def test_a_budget_in_tokens_counts_answers_that_fit() -> None:
     sampling = {"budget_samples": {"high": 400}, "budget_tokens": {"low": 9_999}}
     plan = estimated(small_profile(divergence_sampling=sampling))
     assert plan["divergence_sample", "low"].rows == 99
+    # All of them, whatever part of a token their mean has.
+    odd = small_profile(
+        divergence_sampling={"budget_samples": {"high": 400}, "budget_tokens": {"low": 99_999}},
+        plan={"mean_answer_tokens": {"low": 33.3}},
+    )
+    assert estimated(odd)["divergence_sample", "low"].rows == 180
+
+
+def test_lengths_and_shares_of_the_domains_make_the_totals() -> None:
+    profile = small_profile(
+        plan={"mean_answer_tokens": {"low": {"math": 1000, "code": 100}, "high": 200}},
+        divergence_sampling={"domain_shares": {"low": {"math": 0.8, "code": 0.2}}},
+    )
+    plan = estimated(profile, sizes=Sizes((), {"math": 80, "code": 20}, {"math": 48}))
+    assert plan["teacher_responses", "low"].tokens == 160 * 1000 + 40 * 100
+    # Nine tenths are kept: 120 of 144 are wanted of mathematics, 30 of 36 of code.
+    assert plan["student_scores", "low"].tokens == 144 * 1000 + 36 * 100
+    assert plan["divergence_sample", "low"].rows == 150
+    assert plan["low_temperature_checkpoint", ""].tokens == 3 * (120 * 1000 + 30 * 100 + 150 * 50)
+    # What mathematics cannot fill goes to code.
+    few = estimated(profile, sizes=Sizes((), {"math": 20, "code": 80}, {"math": 48}))
+    assert few["divergence_sample", "low"].rows == 150
+    assert few["low_temperature_checkpoint", ""].tokens == 3 * (36 * 1000 + 114 * 100 + 150 * 50)
+
+
+def test_hours_from_flop_grow_with_the_length() -> None:
+    figures = {
+        "training_tokens_per_second": None, "scoring_tokens_per_second": None,
+        "peak_flops_per_second": 1e9, "share_of_peak": {"training": 0.5, "scoring": 0.4},
+    }  # fmt: skip
+    plan = estimated(small_profile(plan=figures))
+    # A token looks back at the prompt of 50 and half an answer of 100 or 200: 2M FLOP of the
+    # parameters and 4 x 2 layers x 4 heads x 8 of each token looked back at; three passes.
+    for stage, context in {"low": 100, "high": 150}.items():
+        training = plan[f"{stage}_temperature_checkpoint", ""]
+        rate = 0.5 * 1e9 / (3 * (2e6 + 256 * context))
+        assert training.hours == pytest.approx(training.tokens / (rate * 2) / 3600)
+        scores = plan["student_scores", stage]
+        rate = 0.4 * 1e9 / (2e6 + 256 * context)
+        assert scores.hours == pytest.approx(scores.tokens / (rate * 2) / 3600)
 
 
 def test_without_a_rate_or_a_price_nothing_is_made_up() -> None:

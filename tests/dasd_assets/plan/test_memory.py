@@ -27,8 +27,9 @@ from resources.engines.settings import (
 from training.settings import Restart, Training
 
 QWEN3_4B = ModelShape(
-    parameters=4e9, layers=36, kv_heads=8, head_dim=128, hidden_size=2560, vocab_size=151_936
-)
+    parameters=4e9, layers=36, heads=32, kv_heads=8, head_dim=128, hidden_size=2560,
+    vocab_size=151_936,
+)  # fmt: skip
 GPT_OSS = load_profile("dasd-4b").plan.teacher
 PAPER = load_profile("dasd-4b").temperature_scheduled_learning
 
@@ -53,7 +54,7 @@ def test_cache_and_weights() -> None:
 
 def test_training_state_is_16_bytes_a_parameter_over_the_ranks() -> None:
     tokens = 65_536
-    activations = 36 * 2 * tokens * 2560 + 34 * tokens * 2560
+    activations = 36 * 2 * tokens * 2560 + 67 * tokens * 2560
     assert training_bytes(QWEN3_4B, PAPER) == 4e9 * 16 / 16 + activations
     alone = PAPER.model_copy(update={"processes": 1})
     assert training_bytes(QWEN3_4B, alone) == 4e9 * 16 + activations
@@ -66,7 +67,7 @@ def test_training_state_is_16_bytes_a_parameter_over_the_ranks() -> None:
     masked = PAPER.model_copy(update={"attention": "sdpa"})
     assert training_bytes(QWEN3_4B, masked) - training_bytes(QWEN3_4B, PAPER) == tokens**2
     whole = PAPER.model_copy(update={"gradient_checkpointing": False})
-    assert training_bytes(QWEN3_4B, whole) == 4e9 + 37 * 34 * tokens * 2560
+    assert training_bytes(QWEN3_4B, whole) == 4e9 + 37 * 67 * tokens * 2560
 
 
 @pytest.mark.parametrize(
@@ -87,8 +88,14 @@ def test_bytes_of_a_parameter_in_training(settings: dict[str, Any], n_bytes: flo
 
 def test_without_deepspeed_what_is_kept_of_a_layer_is_float32() -> None:
     alone = PAPER.model_copy(update={"processes": 1, "deepspeed_zero_stage": 0})
-    kept = 36 * 4 * 65_536 * 2560 + 34 * 65_536 * 2560
+    kept = 36 * 4 * 65_536 * 2560 + 77 * 65_536 * 2560
     assert training_bytes(QWEN3_4B, alone) == 4e9 * 18 + kept
+
+
+def test_a_float32_layer_is_twice_as_wide() -> None:
+    wide = PAPER.model_copy(update={"processes": 1, "deepspeed_zero_stage": 0, "dtype": "float32"})
+    kept = 36 * 4 * 65_536 * 2560 + 2 * 67 * 65_536 * 2560
+    assert training_bytes(QWEN3_4B, wide) == 4e9 * 16 + kept
 
 
 def test_restart_points_and_checkpoints() -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import pytest
-from support.planned import ANNOUNCED, quantities, small_profile
+from support.planned import ANNOUNCED, SHAPE, candidates, quantities, small_profile
 
 from dasd_assets.plan.pipeline import Plan, plan_pipeline
 from dasd_assets.plan.shards import fitting_shard, shard_findings
 from dasd_assets.plan.sizes import ShardSize, Sizes, shape_of
-from dasd_assets.profile import PROJECT_ROOT, ModelShape, PlanSettings, Profile, load_profile
-from resources.engines.settings import OpenAiSettings
+from dasd_assets.profile import PROJECT_ROOT, PlanSettings, Profile, load_profile
+from resources.engines.settings import OpenAiSettings, SyntheticSettings
 
-SHAPE = ModelShape(parameters=1e6, layers=2, kv_heads=2, head_dim=8, hidden_size=32, vocab_size=100)
+
+def fitting(profile: Profile, n_questions: int) -> int | None:
+    asked = quantities(profile)
+    answers = candidates(profile, asked, {"": n_questions})
+    return fitting_shard(profile, asked, n_questions, answers)
 
 
 def planned(profile: Profile | None = None, sizes: Sizes = ANNOUNCED, free: int = 10**12) -> Plan:
@@ -37,13 +41,10 @@ def test_an_unknown_rate_makes_the_sums_unknown() -> None:
 
 def test_a_shard_is_as_large_as_its_slowest_partition_allows() -> None:
     # High: 3 answers of 200 tokens at 4 x 1,000 a second, 0.15 s a question; 2 h hold 48,000.
-    profile = small_profile()
-    assert fitting_shard(profile, quantities(profile), 100_000) == 48_000
-    assert fitting_shard(profile, quantities(profile), 9_000_000) == 91_000  # fewer than 100 shards
-    short = small_profile(plan={"hours_per_partition": 0.001})
-    assert fitting_shard(short, quantities(short), 100) == 24
-    unknown = small_profile(plan={"teacher_tokens_per_second": None})
-    assert fitting_shard(unknown, quantities(unknown), 100) is None
+    assert fitting(small_profile(), 100_000) == 48_000
+    assert fitting(small_profile(), 9_000_000) == 91_000  # fewer than 100 shards
+    assert fitting(small_profile(plan={"hours_per_partition": 0.001}), 100) == 24
+    assert fitting(small_profile(plan={"teacher_tokens_per_second": None}), 100) is None
 
 
 def test_announced_questions_are_cut_into_fitting_shards() -> None:
@@ -52,12 +53,14 @@ def test_announced_questions_are_cut_into_fitting_shards() -> None:
 
 
 def test_large_and_many_shards_are_named() -> None:
-    large = Sizes((ShardSize("big", 100, 100), ShardSize("small", 10, 10)), 0, {})
+    shards = ShardSize("big", 100, {"math": 60, "code": 40}), ShardSize("small", 10, {"math": 10})
+    large = Sizes(shards, {}, {})
+    assert (large.by_domain, large.questions) == ({"math": 70, "code": 40}, 110)
     texts = [f.text for f in shard_findings(large, 24, 2, 100)]
     assert texts[0] == "a shard of about 24 questions fits"
     assert texts[1].startswith("question_shard big has 100 questions")
     assert len(texts) == 2
-    many = shard_findings(Sizes((), 1, {}), None, 100, 60_000)
+    many = shard_findings(Sizes((), {"": 1}, {}), None, 100, 60_000)
     assert [f.level for f in many] == ["hint", "warning"]
 
 
@@ -78,6 +81,11 @@ def test_a_models_size_is_that_of_its_files_or_the_profiles() -> None:
     assert teacher.full_attention_layers == 1
     size = (PROJECT_ROOT / "tiny_world/models/teacher/model.safetensors").stat().st_size
     assert teacher.weight_bytes == size
+    assert shape.heads == 4
+    stated = SHAPE.model_copy(update={"active_parameters": 5e5})
+    known, _ = shape_of(tiny.teacher, stated)
+    assert known is not None
+    assert known.active_parameters == 5e5  # of experts, files do not tell it
     missing = tiny.teacher.model_copy(update={"path": "no/such/model"})
     assert shape_of(missing, SHAPE) == (SHAPE, "profile")
     assert shape_of(missing, None)[0] is None
@@ -85,13 +93,76 @@ def test_a_models_size_is_that_of_its_files_or_the_profiles() -> None:
     assert shape_of(tiny.teacher.model_copy(update={"engine": served}), None)[0] is None
 
 
+def test_answers_that_are_too_few_for_the_budget_are_named() -> None:
+    # 180 of 150 wanted at low are there; at high two answers to each question, of 400 wanted.
+    (finding,) = [f for f in planned().findings if f.about == "divergence_sampling"]
+    assert finding.level == "warning"
+    assert finding.text.startswith(
+        "budget_samples.high asks for 400 samples, there will be 200 (3 answer(s) to a question, "
+        "90% kept)"
+    )
+
+
+def test_a_domain_that_cannot_fill_its_share_is_named() -> None:
+    shares = {"low": {"math": 0.5, "code": 0.3, "science": 0.2}}
+    profile = small_profile(
+        divergence_sampling={"domain_shares": shares, "budget_samples": {"low": 150, "high": 200}}
+    )
+    sizes = Sizes((), {"math": 80, "code": 20}, {"math": 48})
+    problem, warning = [
+        f for f in planned(profile, sizes).findings if f.about == "divergence_sampling"
+    ]
+    assert problem.level == "problem"
+    assert problem.text.startswith("domain_shares.low names science, of which there is no question")
+    assert warning.level == "warning"
+    assert warning.text.startswith("domain_shares.low.code asks for 45 samples, there will be 36")
+
+
+def test_the_papers_totals_come_out() -> None:
+    """Fig. 8 of the report: tokens in millions by domain, 1.446B and 5.77B in all."""
+    reported = {
+        "low": {"math": 873.5, "code": 371.2, "science": 147.2, "instruction_following": 53.7},
+        "high": {"math": 2_400, "code": 2_500, "science": 681, "instruction_following": 186.6},
+    }
+    profile = load_profile("dasd-4b")
+    asked = quantities(profile)
+    plan = planned_paper("dasd-4b")
+    training = {a.asset: a for a in plan.assets if a.asset.endswith("_temperature_checkpoint")}
+    answers = candidates(profile, asked, announced(profile))
+    for temperature, (all_tokens, six_epochs) in {
+        "low": (1.446e9, 8.7e9), "high": (5.77e9, 34.6e9)
+    }.items():  # fmt: skip
+        selected = answers[temperature].selected
+        for domain, millions in reported[temperature].items():
+            tokens = selected.rows[domain] * selected.lengths[domain]
+            assert tokens == pytest.approx(millions * 1e6, rel=0.005), domain
+        assert selected.n_tokens == pytest.approx(all_tokens, rel=0.005)
+        stage = training[f"{temperature}_temperature_checkpoint"]
+        prompts = 6 * selected.n_rows * asked.prompt_tokens()
+        assert stage.tokens - prompts == pytest.approx(six_epochs, rel=0.005)
+        assert stage.tokens == pytest.approx(six_epochs, rel=0.015)  # with the prompts
+    both = [answers[temperature].selected for temperature in reported]
+    mean = sum(one.n_tokens for one in both) / sum(one.n_rows for one in both)
+    assert mean == pytest.approx(SyntheticSettings().mean_tokens, rel=0.005)
+
+
+def planned_paper(name: str) -> Plan:
+    profile = load_profile(name)
+    return plan_pipeline(
+        profile, Sizes((), announced(profile), {}), PlanSettings(), {},
+        profile.plan.teacher, profile.plan.base_student, 10**15,
+    )  # fmt: skip
+
+
+def announced(profile: Profile) -> dict[str, int]:
+    assert isinstance(profile.plan.questions, dict)
+    return dict[str, int](profile.plan.questions.items())
+
+
 @pytest.mark.parametrize("name", ["dasd-4b", "dasd-4b-api"])
 def test_the_papers_profiles_fit_into_the_compute_that_they_declare(name: str) -> None:
-    profile = load_profile(name)
-    sizes = Sizes((), 105_000, {})
-    plan = plan_pipeline(
-        profile, sizes, PlanSettings(), {}, profile.plan.teacher, profile.plan.base_student, 10**15
-    )
+    plan = planned_paper(name)
     assert not [finding for finding in plan.findings if finding.level == "problem"]
+    assert not [finding for finding in plan.findings if finding.about == "divergence_sampling"]
     selected = {a.part: a.rows for a in plan.assets if a.asset == "divergence_sample"}
     assert selected == {"low": 105_000, "high": 330_000}  # the paper's

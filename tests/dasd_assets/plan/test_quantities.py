@@ -31,7 +31,7 @@ def test_an_answers_tokens(
     options: PlanSettings | None, measured: dict | None, plan: dict, value: float, source: str
 ) -> None:
     asked = quantities(small_profile(plan=plan), options, measured)
-    assert asked.answer_tokens("low") == value
+    assert asked.answer_tokens("low", "math") == value
     quantity = found("mean_answer_tokens.low", asked.used)
     assert (quantity.value, quantity.source) == (value, source)
 
@@ -49,9 +49,52 @@ def test_a_throughput(
     options: PlanSettings | None, measured: dict | None, plan: dict, value: float, source: str
 ) -> None:
     asked = quantities(small_profile(plan=plan), options, measured)
-    assert asked.rate("teacher", "teacher_responses", "low") == value
+    assert asked.rate("teacher", "teacher_responses", "low", 100) == value
     quantity = found("teacher_tokens_per_second", asked.used)
     assert (quantity.value, quantity.source, quantity.unit) == (value, source, "tokens/s per GPU")
+
+
+def test_an_answers_tokens_by_domain() -> None:
+    plan = {"mean_answer_tokens": {"low": {"math": 900, "code": 80}}}
+    asked = quantities(small_profile(plan=plan))
+    assert [asked.answer_tokens("low", name) for name in ("math", "code", "science")] == [
+        900, 80, 160,
+    ]  # fmt: skip
+    assert {quantity.name: quantity.source for quantity in asked.used} == {
+        "mean_answer_tokens.low.math": "profile",
+        "mean_answer_tokens.low.code": "profile",
+        "mean_answer_tokens.low.science": "assumed: half of max_tokens",
+    }
+    # A run measures the mean over all domains.
+    later = quantities(small_profile(plan=plan), measured=MEASURED)
+    assert {later.answer_tokens("low", name) for name in ("math", "code")} == {70}
+    assert [quantity.name for quantity in later.used] == ["mean_answer_tokens.low"]
+
+
+def test_a_speed_from_flop_yields_to_one_that_is_known() -> None:
+    derived = {"peak_flops_per_second": 1e9, "share_of_peak": {"teacher": 0.5}}
+    plan = derived | {"teacher_tokens_per_second": None}
+    asked = quantities(small_profile(plan=plan))
+    speed = 0.5 * 1e9 / (2e6 + 256 * 100)
+    assert asked.rate("teacher", "teacher_responses", "low", 100) == pytest.approx(speed)
+    assert found("teacher_tokens_per_second (teacher_responses low)", asked.used).source == (
+        "share_of_peak x peak / FLOP of a token"
+    )
+    assert [flops.work for flops in asked.flops] == ["teacher_responses low"]
+    for known, value in [
+        (quantities(small_profile(plan=plan), OPTIONS), 900),
+        (quantities(small_profile(plan=plan), None, MEASURED), 100),
+        (quantities(small_profile(plan=derived)), 1000),
+    ]:
+        assert known.rate("teacher", "teacher_responses", "low", 100) == value
+        assert known.flops == []
+
+
+def test_a_server_has_no_gpus_to_derive_a_speed_from() -> None:
+    engine = {"kind": "openai", "base_url": "http://127.0.0.1:1/v1", "served_model": "m"}
+    plan = {"peak_flops_per_second": 1e9, "share_of_peak": {"teacher": 0.5}}
+    asked = quantities(small_profile(plan=plan, teacher={"engine": engine}))
+    assert asked.rate("teacher", "teacher_responses", "low", 100) is None
 
 
 def test_the_questions_of_an_evaluation_set() -> None:
