@@ -8,7 +8,7 @@ from resources.lake.tables import TABLES
 from training.settings import Training
 
 CHARACTERS_PER_TOKEN = 4.0
-TEXTS = frozenset({"text", "response_text", "reasoning", "prefix_text"})
+TEXTS = frozenset({"text", "sentence", "response_text", "reasoning", "prefix_text"})
 """Columns as long as an answer; `reasoning` stands for `answer` too, which is the rest of it."""
 
 TOKEN_LISTS = (pa.list_(pa.int32()), pa.list_(pa.float32()))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from dasd_assets.plan.answers import Answers, Candidates
 from dasd_assets.plan.asset_plan import AssetPlan
@@ -69,6 +70,9 @@ class Estimate:
             yield self._training(f"{stage}_temperature_checkpoint", training, self._selected[stage])
         yield from self._mixed_policy()
         yield from self._evaluation()
+        if self._profile.no_evaluation_provenance is None:
+            for checkpoint in CHECKPOINTS[1:]:
+                yield from self._own_answers(checkpoint)
 
     def _questions(self) -> Iterator[AssetPlan]:
         yield self._data("raw_questions", self._sizes.rows, self._n_shards)
@@ -122,17 +126,43 @@ class Estimate:
         yield self._released("dataset_release", n_selected + rows, self._training_sets(rows, mean))
 
     def _evaluation(self) -> Iterator[AssetPlan]:
-        settings, quantities = self._profile.evaluation, self._quantities
-        answer = quantities.evaluation_tokens(self._candidates["high"].asked.mean_tokens)
+        settings = self._profile.evaluation
         for checkpoint in CHECKPOINTS:
             asset = f"evaluation/{checkpoint}"
-            for benchmark, limits in settings.benchmarks.items():
-                tokens = quantities.row_tokens(asset, benchmark, min(answer, limits.max_tokens))
-                rows = self._benchmark(benchmark) * settings.samples_per_question
+            for benchmark in settings.benchmarks:
+                answers = self._answers(asset, benchmark, settings.samples_per_question)
                 yield self._model(
-                    asset, "student", benchmark, 1, Answers.alike(rows, tokens),
-                    quantities.prompt_tokens(),
-                )  # fmt: skip
+                    asset, "student", benchmark, 1, answers, self._quantities.prompt_tokens()
+                )
+
+    def _own_answers(self, checkpoint: str) -> Iterator[AssetPlan]:
+        """A checkpoint's answers, scored by the teacher, then by the base student."""
+        settings, quantities = self._profile.evaluation, self._quantities
+        looked_at = min(settings.provenance.answers_per_question, settings.samples_per_question)
+        prompt = quantities.prompt_tokens()
+        scores = f"evaluation_teacher_scores/{checkpoint}"
+        for benchmark in settings.benchmarks:
+            answers = self._answers(scores, benchmark, looked_at)
+            yield self._model(scores, "teacher", benchmark, 1, answers, prompt)
+        asset = f"evaluation_provenance/{checkpoint}"
+        for benchmark in settings.benchmarks:
+            answers = self._answers(f"evaluation/{checkpoint}", benchmark, looked_at)
+            of_sentence = quantities.sentence_tokens()
+            measured = quantities.totals(asset, benchmark).rows
+            per_answer = ratio(measured, quantities.totals(scores, benchmark).rows)
+            rows = round(answers.n_rows * (per_answer or answers.mean_tokens / of_sentence))
+            yield replace(
+                self._model(asset, "scoring", benchmark, 1, answers, prompt),
+                rows=rows,
+                disk_bytes=self._table_bytes(asset, benchmark, rows, of_sentence),
+            )
+
+    def _answers(self, asset: str, benchmark: str, per_question: int) -> Answers:
+        """Answers to an evaluation set, of their measured or stated length."""
+        answer = self._quantities.evaluation_tokens(self._candidates["high"].asked.mean_tokens)
+        longest = self._profile.evaluation.benchmarks[benchmark].max_tokens
+        tokens = self._quantities.row_tokens(asset, benchmark, min(answer, longest))
+        return Answers.alike(self._benchmark(benchmark) * per_question, tokens)
 
     def _benchmark(self, name: str) -> int:
         return self._quantities.benchmark_questions(name, self._sizes.benchmarks.get(name))

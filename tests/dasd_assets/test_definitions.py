@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from support.fresh_python import printed
 
 from dasd_assets.graph import build_definitions, inference_model
-from dasd_assets.profile import Layout, Model, Profile, ProfileError, load_profile
+from dasd_assets.profile import EvaluationProvenance, Layout, Model, Profile, ProfileError, load_profile
 from dasd_assets.profile.divergence_sampling import DifferenceRule
 from resources.compute.declared import Compute, TrainingCompute
 from resources.engines.inference import InferenceModel
@@ -34,6 +34,11 @@ RESTARTED_OFTEN = TINY.mixed_policy_distillation.training.model_copy(
 GRID = {"teacher_responses", "filtered_responses", "student_scores", "sentence_provenance"}
 WHOLE_PROFILE = {"stage_report", "model_release", "dataset_release"}
 """These show or contain the profile: any setting makes them stale."""
+
+OWN_ANSWERS = {
+    f"evaluation_provenance/{checkpoint}"
+    for checkpoint in ("low_temperature", "high_temperature", "dasd")
+}
 
 SHARDED = {"raw_questions", "questions", "student_rollouts", "teacher_continuations"}
 
@@ -119,7 +124,8 @@ def test_the_papers_compute_becomes_pools_and_container_limits() -> None:
         ("divergence_sampling", {"rule": DifferenceRule(beta=0.2)},
          {"sentence_provenance", "divergence_sample"}),
         ("divergence_sampling", {"segmenter": "sentencex"},
-         {"sentence_provenance", "divergence_sample"}),
+         {"sentence_provenance", "divergence_sample", *OWN_ANSWERS}),
+        ("evaluation", {"provenance": EvaluationProvenance(alpha=0.2)}, OWN_ANSWERS),
         ("temperature_scheduled_learning", {"epochs": 9},
          {"low_temperature_checkpoint", "high_temperature_checkpoint"}),
         ("temperature_scheduled_learning", {"restart": Restart(every_steps=9)}, set()),
@@ -133,6 +139,18 @@ def test_a_setting_makes_stale_what_it_shapes_and_nothing_else(
     section: str, settings: dict[str, Any], expected: set[str]
 ) -> None:
     assert changed(TINY, section, **settings) == expected | WHOLE_PROFILE
+
+
+def test_a_teacher_that_cannot_score_leaves_the_checkpoints_own_answers_out() -> None:
+    server = {"base_url": "http://127.0.0.1:8000/v1", "served_model": "m"}
+    for endpoint, n_assets, why in (("completions", 6, None), ("chat", 0, "cannot score")):
+        engine = OpenAiSettings(endpoint=endpoint, **server)
+        teacher = TINY.teacher.model_copy(update={"engine": engine})
+        profile = TINY.model_copy(update={"teacher": teacher})
+        found = assets(profile)
+        names = [name for name in found if name.startswith(("evaluation_t", "evaluation_p"))]
+        assert len(names) == n_assets
+        assert (why or "None") in str(profile.no_evaluation_provenance)
 
 
 @pytest.mark.parametrize(

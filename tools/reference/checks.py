@@ -10,10 +10,10 @@ from tools.reference.markdown import page
 INTRODUCTION = """\
 What is measured each time a partition is made, and what is allowed unless the profile's section
 `checks` says otherwise. [Data contracts](../data-contracts.md) explains how a check is made, what
-severity and blocking mean, and how limits are changed. `evaluation`,
-`evaluation_teacher_scores` and `evaluation_provenance` stand for those of all checkpoints. Beside these, `trained_on_current_sample` on `low_temperature_checkpoint` and
-`high_temperature_checkpoint` proposes a training when its sample changed; it warns, and stops
-nothing."""
+severity and blocking mean, and how limits are changed. `evaluation`, `evaluation_teacher_scores`
+and `evaluation_provenance` stand for those of all checkpoints. Beside these,
+`trained_on_current_sample` on `low_temperature_checkpoint` and `high_temperature_checkpoint`
+proposes a training when its sample changed; it warns, and stops nothing."""
 
 
 def checks_page() -> str:

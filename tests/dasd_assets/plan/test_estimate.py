@@ -48,6 +48,8 @@ PLAN = estimated(small_profile())
         # 15 continuations x 0.9 = 13.5, to the even number 14, and 20 others.
         ("mixed_policy_sample", "", 1, 0, 34, 0),
         ("evaluation/dasd", "math", 1, 192, 192, 192 * 300),
+        ("evaluation_teacher_scores/dasd", "math", 1, 192, 192, 192 * 300),
+        ("evaluation_provenance/dasd", "math", 1, 192, 192 * 30, 192 * 300),
     ],
 )
 def test_counts(
