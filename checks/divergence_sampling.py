@@ -27,6 +27,7 @@ select coalesce(a.response_id, b.response_id) from (
 ) as b using (response_id) where a.n is distinct from b.n
 """
 
+QUANTILES = (0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
 _ALLOWED = "(from divergence_candidates where decision <> 'over_answers_per_question')"
 """Candidates whose sizes the budget is shared out by."""
 
@@ -92,6 +93,17 @@ def _provenance(data: CheckedPartition) -> Iterator[Measurement | Summary]:
         yield Measurement(check, {data.name(): n_broken}, ids)
     classes = yield from probability_checks(
         data, "sentence_provenance", "response_id", ("p_teacher", "p_student")
+    )
+    found = data.row(
+        f"""select count(*) filter (sentence_class = 'teacher') as n,
+                   quantile_cont(p_teacher - p_student, {[*QUANTILES]}) as differences
+            from sentence_provenance where p_teacher - p_student is not null"""
+    )
+    quantiles = zip(QUANTILES, found["differences"] or (), strict=False)
+    yield Measurement(
+        "has_teacher_sentences",
+        {data.name(): found["n"]} if found["differences"] else {},
+        details={f"{share:.0%} below": round(value, 4) for share, value in quantiles},
     )
     rows = data.row(
         """select count(*) as n, avg(p_teacher) as p_teacher, avg(p_student) as p_student,

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 LEAST_WIDTH = 100
 COLUMNS = (
-    "samples", "tokens", "tokens each", "Teacher %", "Common %", "Student %", "p_T", "p_S",
-    "p_T/p_S",
+    "samples", "tokens", "tokens each", "Teacher Sentences", "Teacher %", "Common %", "Student %",
+    "p_T", "p_S", "p_T/p_S",
 )  # fmt: skip
 PAGE = "policy_comparison.html"
 
@@ -40,7 +40,8 @@ def compare_policies(
     """Print and plot what each selection policy would choose from the answers in the lake.
 
     Budget, answers per question, domain shares and length strata are the profile's; the policy
-    that the profile names is marked with a star. Nothing is trained, and no table is changed.
+    that the profile names is marked with a star, and its two controls of the same token count stand
+    below the policies. Nothing is trained, and no table is changed.
     """
     from dasd_assets.divergence_sampling.policy_page import render_policy_page
     from dasd_assets.profile.open_lake import open_lake
@@ -104,7 +105,7 @@ def _print(comparison: Comparison, policy: str) -> None:
     from rich.console import Console
 
     unit, budget = comparison.budget
-    choices = [comparison.candidates, *comparison.choices]
+    choices = comparison.described
     width = max(shutil.get_terminal_size().columns, LEAST_WIDTH)
     console = Console(width=width, highlight=False)
     console.print(
@@ -132,6 +133,7 @@ def _print(comparison: Comparison, policy: str) -> None:
 def _cells(choice: Choice) -> list[str]:
     return [
         f"{choice.n_samples:,}", f"{choice.n_tokens:,}", f"{choice.mean_tokens:,.0f}",
+        f"{choice.n_teacher_sentences:,}",
         *(f"{100 * share:.1f}" for share in choice.class_shares.values()),
         f"{choice.p_teacher:.3f}", f"{choice.p_student:.3f}", f"{choice.probability_ratio:.2f}",
     ]  # fmt: skip

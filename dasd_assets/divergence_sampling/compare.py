@@ -12,9 +12,10 @@ import pyarrow.compute as pc
 from dasd_assets.divergence_sampling.policies import POLICIES
 from dasd_assets.divergence_sampling.selection import select
 from dasd_assets.profile import DivergenceSampling
+from dasd_assets.reporting.figures import SENTENCE_CLASSES
+from resources.lake.tables.divergence_sampling import CONTROLS
 
 ALL_CANDIDATES = "all candidates"
-SENTENCE_CLASSES = ("teacher", "common", "student")
 LENGTH_QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
@@ -23,8 +24,9 @@ class Choice:
     """What a set of responses looks like; means and shares of an empty set are NaN.
 
     Attributes:
-        policy: the policy that chose them, or ALL_CANDIDATES.
+        policy: the policy that chose them, ALL_CANDIDATES, or a control.
         n_tokens: student tokens of all of them.
+        n_teacher_sentences: in all of them.
         lengths: quantiles LENGTH_QUANTILES of their student tokens.
         class_shares: class -> share of all their scored sentences.
         domain_shares: domain -> share of the tokens, which is what training sees (the samples are
@@ -36,6 +38,7 @@ class Choice:
     policy: str
     n_samples: int
     n_tokens: int
+    n_teacher_sentences: int
     mean_tokens: float
     lengths: tuple[float, ...]
     class_shares: dict[str, float]
@@ -51,6 +54,7 @@ class Comparison:
 
     Attributes:
         candidates: all that could be chosen.
+        controls: those of the profile's own policy, of its token count.
         choices: one per policy, in the order of POLICIES.
         overlap: Jaccard index of every two choices, shape (policies, policies), 0 to 1.
     """
@@ -58,8 +62,14 @@ class Comparison:
     temperature: str
     budget: tuple[str, int]
     candidates: Choice
+    controls: list[Choice]
     choices: list[Choice]
     overlap: npt.NDArray[np.float64]
+
+    @property
+    def described(self) -> list[Choice]:
+        """All that is shown side by side."""
+        return [self.candidates, *self.choices, *self.controls]
 
 
 def compare_policies(
@@ -75,16 +85,20 @@ def compare_policies(
         ContractError: as `select` does.
     """
     domains = sorted(pc.unique(responses["domain"]).to_pylist())
-    chosen = {
-        policy: select(
-            responses, settings.model_copy(update={"policy": policy}), temperature, seed
-        )["is_selected"]
+    selected = {
+        policy: select(responses, settings.model_copy(update={"policy": policy}), temperature, seed)
         for policy in POLICIES
     }
+    own = selected[settings.policy]
+    chosen = {policy: table["is_selected"] for policy, table in selected.items()}
     return Comparison(
         temperature,
         settings.budget(temperature),
         _described(ALL_CANDIDATES, responses, domains),
+        [
+            _described(f"{name} control", responses.filter(own[f"is_{name}_control"]), domains)
+            for name in CONTROLS
+        ],
         [_described(policy, responses.filter(rows), domains) for policy, rows in chosen.items()],
         jaccard(np.stack([rows.to_numpy() for rows in chosen.values()])),
     )
@@ -121,6 +135,7 @@ def _described(policy: str, responses: pa.Table, domains: list[str]) -> Choice:
         policy=policy,
         n_samples=responses.num_rows,
         n_tokens=int(n_tokens.sum()),
+        n_teacher_sentences=int(n_by_class["teacher"]),
         mean_tokens=_mean(n_tokens),
         lengths=tuple(lengths.tolist()),
         class_shares=_shares(n_by_class),

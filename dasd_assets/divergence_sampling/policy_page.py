@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from dasd_assets.divergence_sampling.compare import SENTENCE_CLASSES, Choice, Comparison
+from dasd_assets.divergence_sampling.compare import Choice, Comparison
 from dasd_assets.reporting.figures import (
     COLOURS,
     INK,
     OTHER_COLOURS,
+    SENTENCE_CLASSES,
     add_legend,
     styled_axes,
     to_svg,
@@ -34,7 +35,7 @@ def render_policy_page(title: str, comparisons: Sequence[Comparison]) -> str:
     sections = [
         (
             comparison,
-            [comparison.candidates, *comparison.choices],
+            comparison.described,
             [(to_svg(figure), caption) for figure, caption in _pictures(comparison)],
         )
         for comparison in comparisons
@@ -43,7 +44,7 @@ def render_policy_page(title: str, comparisons: Sequence[Comparison]) -> str:
 
 
 def _pictures(comparison: Comparison) -> list[tuple[Figure, str]]:
-    described = [comparison.candidates, *comparison.choices]
+    described = comparison.described
     domains = list(comparison.candidates.domain_shares)
     domain_colours = {
         name: OTHER_COLOURS[index % len(OTHER_COLOURS)] for index, name in enumerate(domains)

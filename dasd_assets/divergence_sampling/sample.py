@@ -114,6 +114,15 @@ def _tokens(candidates: pa.Table, which: str) -> int:
     return pc.sum(candidates.filter(candidates[which])["n_student_tokens"]).as_py() or 0
 
 
+def _chosen_between(candidates: pa.Table, settings: DivergenceSampling) -> str:
+    """What the answers of the sample were preferred to."""
+    if not settings.best_of_question:
+        return "all answers of a domain"
+    if candidates.num_rows == pc.count_distinct(candidates["question_id"]).as_py():
+        return "questions only: no question has a second answer"
+    return "the answers to each question first, then questions"
+
+
 def summary(candidates: pa.Table, settings: DivergenceSampling, temperature: str) -> dict[str, Any]:
     """What a person asks about a selection: budget, what it took, what is left of it, and why not.
 
@@ -136,5 +145,6 @@ def summary(candidates: pa.Table, settings: DivergenceSampling, temperature: str
             f"{name}_control_tokens": _tokens(candidates, f"is_{name}_control") for name in CONTROLS
         },
         "decisions": {row["values"]: row["counts"] for row in decisions},
+        "chosen_between": _chosen_between(candidates, settings),
         "empty_strata": n_domains * settings.length_strata - filled_strata,
     }

@@ -178,6 +178,12 @@ CONTRACTS: Final[dict[str, tuple[Contract, ...]]] = {
         _PROBABILITIES_IN_RANGE,
         _stops("every_response_classified", "Filtered responses without provenance, or the other."),
         _stops("counts_add_up", "Responses whose sentences by class do not sum to n_sentences."),
+        _warns(
+            "has_teacher_sentences",
+            "Teacher Sentences. Without any, divergence_sampling.rule is too strict, or the "
+            "student is as good: the details have the distribution of p_teacher - p_student.",
+            minimum=1,
+        ),
         _stops("sentences_in_order", "Sentences that are empty or overlap the one before."),
         _FEW_UNSCORED,
         *TABLE,

@@ -35,21 +35,24 @@ MAX_SENTENCES_DRAWN: Final = 120
 """Sentences that are drawn of one answer: more would be closer than a line is wide."""
 
 
-def likelihood_density(p_by_temperature: Mapping[str, ArrayLike]) -> Figure:
-    """Density of the teacher's certainty per temperature (paper Fig. 3a).
+def likelihood_density(
+    p_by_name: Mapping[str, ArrayLike],
+    title: str = "Likelihood of the teacher's answers per temperature",
+) -> Figure:
+    """Density of the teacher's certainty per temperature or sample (paper Figs. 3a and 10).
 
     Args:
-        p_by_temperature: temperature -> geometric mean of the token probabilities of each answer
+        p_by_name: temperature or sample -> geometric mean of the token probabilities of each answer
             (shape (answers,), 0 to 1).
     """
-    with styled_axes("Likelihood of the teacher's answers per temperature") as (figure, axes):
+    with styled_axes(title) as (figure, axes):
         points = np.linspace(0, 1, N_DENSITY_POINTS)
-        for index, (name, values) in enumerate(p_by_temperature.items()):
+        for index, (name, values) in enumerate(p_by_name.items()):
             density = _density(_finite(values), points)
             colour = colour_of(name, index)
-            axes.plot(points, density, color=colour, label=name)
+            axes.plot(points, density, color=colour, label=words(name))
             axes.fill_between(points, density, color=colour, alpha=0.15, linewidth=0)
-        least = min((_finite(values).min(initial=1) for values in p_by_temperature.values()),
+        least = min((_finite(values).min(initial=1) for values in p_by_name.values()),
                     default=0)  # fmt: skip
         axes.set(xlabel="geometric-mean token probability", ylabel="density",
                  xlim=(min(np.floor(10 * least) / 10, 0.9), 1))  # fmt: skip

@@ -99,6 +99,12 @@ def data_pictures(warehouse: DuckDBPyConnection, profile: Profile) -> Iterator[P
             _scores(warehouse, name),
             f"What the policy chose at the temperature {name}, beside both controls.",
         )
+        yield Picture(
+            f"likelihood-of-chosen-{name}",
+            _likelihood_of_chosen(warehouse, name),
+            f"How sure the teacher is of the answers chosen at the temperature {name}, beside both "
+            "controls (the paper's Fig. 10).",
+        )
     yield Picture(
         "cut-off-rate",
         data_plots.cut_off_rate(picture_data.cut_off_rates(warehouse, {})),
@@ -164,6 +170,7 @@ def sample_pictures(lake: Path, temperature: str) -> dict[str, Figure]:
     warehouse = open_warehouse(lake)
     return {
         "scores": _scores(warehouse, temperature),
+        "likelihood_of_chosen": _likelihood_of_chosen(warehouse, temperature),
         "lengths": data_plots.length_distribution(
             picture_data.candidates(warehouse, temperature, "n_student_tokens"), "student tokens"
         ),
@@ -189,6 +196,12 @@ def _scores(warehouse: DuckDBPyConnection, temperature: str) -> Figure:
     return data_plots.score_distribution(
         picture_data.candidates(warehouse, temperature, "score"), label.replace("_", " ")
     )
+
+
+def _likelihood_of_chosen(warehouse: DuckDBPyConnection, temperature: str) -> Figure:
+    p_teacher = picture_data.candidates(warehouse, temperature, "p_teacher")
+    del p_teacher["all"]
+    return data_plots.likelihood_density(p_teacher, f"Likelihood of chosen answers, {temperature}")
 
 
 def _class_shares(warehouse: DuckDBPyConnection, where: dict[str, str]) -> dict[str, Figure]:

@@ -116,6 +116,7 @@ LOGPROBS = {
     "student_scores": "logprobs",
     "student_rollouts": "logprobs",
     "teacher_continuations": "logprobs",
+    "evaluation_teacher_scores": "logprobs",
 }
 
 EMPTY = [{"rule": "empty_completion", "evidence": "finish_reason length"}]
@@ -195,6 +196,12 @@ CASES: list[tuple[str, Spoil, set[str]]] = [
                   n_sentences=0)(rows)),
      ],
      {"few_unscored"}),
+    ("sentence_provenance",
+     lambda rows: [
+         (every("sentence_provenance", sentence_class="common")(rows)),
+         (every("response_provenance", n_teacher_sentences=0, n_common_sentences=2)(rows)),
+     ],
+     {"has_teacher_sentences"}),
     ("sentence_provenance", first("response_provenance", question_id=""), {"no_nulls"}),
     ("sentence_provenance", first("sentence_provenance", sentence_index=1),
      {"unique_ids"}),
@@ -278,6 +285,19 @@ CASES: list[tuple[str, Spoil, set[str]]] = [
      {"few_truncated"}),
     ("evaluation", first("evaluation", domain=""), {"no_nulls"}),
     ("evaluation", first("evaluation", sample_index=1), {"unique_ids"}),
+    ("evaluation_teacher_scores", first("evaluation_teacher_scores", token_starts=[0]),
+     {"one_logprob_per_token"}),
+    ("evaluation_teacher_scores",
+     several("evaluation_teacher_scores", 6, left_out="no_logprobs"), {"few_left_out"}),
+    ("evaluation_teacher_scores", first("evaluation_teacher_scores", answer_id=""), {"no_nulls"}),
+    ("evaluation_teacher_scores", first("evaluation_teacher_scores", answer_id="a1"),
+     {"unique_ids"}),
+    ("evaluation_provenance", first("evaluation_provenance", p_distilled=1.5),
+     {"probabilities_in_range"}),
+    ("evaluation_provenance", several("evaluation_provenance", 10, sentence_class="unscored"),
+     {"few_unscored"}),
+    ("evaluation_provenance", first("evaluation_provenance", answer_id=""), {"no_nulls"}),
+    ("evaluation_provenance", first("evaluation_provenance", sentence_index=1), {"unique_ids"}),
 ]  # fmt: skip
 CASES += [
     (table, spoil, {check})

@@ -11,7 +11,14 @@ from pydantic import TypeAdapter
 from support.fresh_python import printed
 
 from dasd_assets.graph import build_definitions, inference_model
-from dasd_assets.profile import EvaluationProvenance, Layout, Model, Profile, ProfileError, load_profile
+from dasd_assets.profile import (
+    EvaluationProvenance,
+    Layout,
+    Model,
+    Profile,
+    ProfileError,
+    load_profile,
+)
 from dasd_assets.profile.divergence_sampling import DifferenceRule
 from resources.compute.declared import Compute, TrainingCompute
 from resources.engines.inference import InferenceModel

@@ -155,6 +155,14 @@ def good_rows() -> Rows:
              "is_correct": sample == 0}
             for i in every for sample in range(K)
         ],
+        "evaluation_teacher_scores": [
+            {"answer_id": f"a{i}", **sampled, "token_starts": [0, 4, 8], "left_out": None}
+            for i in every
+        ],
+        "evaluation_provenance": [
+            {"answer_id": f"a{i}", "sentence_index": index, "sentence_class": kind}
+            for i in every for index, kind in enumerate(("teacher", "shared"))
+        ],
     }  # fmt: skip
 
 
@@ -173,6 +181,8 @@ def partition_of(table: str) -> dict[str, str]:
         "mixed_policy_sample": {},
         "rejected_continuations": {},
         "evaluation": {"checkpoint": "base", "benchmark": "math"},
+        "evaluation_teacher_scores": {"checkpoint": "dasd", "benchmark": "math"},
+        "evaluation_provenance": {"checkpoint": "dasd", "benchmark": "math"},
     }
     return places.get(table, SHARD)
 
@@ -203,6 +213,8 @@ PARTITION_KEYS: dict[str, Any] = {
     "teacher_continuations": "s",
     "mixed_policy_sample": None,
     "evaluation": "math",
+    "evaluation_teacher_scores": "math",
+    "evaluation_provenance": "math",
     "low_temperature_checkpoint": None,
     "high_temperature_checkpoint": None,
     "dasd_checkpoint": None,
@@ -215,7 +227,8 @@ def evaluate(
     lake: Lake, asset: str, profile: Profile | None = None
 ) -> dict[str, dg.AssetCheckEvaluation]:
     """Run the checks of one asset through Dagster over what is in the lake."""
-    key = dg.AssetKey(["evaluation", "base"] if asset == "evaluation" else asset)
+    checkpoint = partition_of(asset).get("checkpoint")
+    key = dg.AssetKey([asset, checkpoint] if checkpoint else asset)
     group = (_groups(profile) if profile else _small_groups())[key]
 
     @dg.asset(key=key, partitions_def=next(iter(group.check_specs)).partitions_def)

@@ -26,7 +26,8 @@ def planned(profile: Profile | None = None, sizes: Sizes = ANNOUNCED, free: int 
 def test_sums_are_those_of_the_lines() -> None:
     plan = planned()
     # The teacher; scores; rollouts and continuations; evaluations; three checkpoints' own answers.
-    assert plan.requests == sum(a.requests for a in plan.assets) == 500 + 450 + 75 + 4 * 192 + 3 * 2 * 192
+    requests = 500 + 450 + 75 + 4 * 192 + 3 * 2 * 192
+    assert plan.requests == sum(a.requests for a in plan.assets) == requests
     assert plan.gpu_hours == pytest.approx(sum(a.gpu_hours or 0.0 for a in plan.assets))
     assert plan.money == pytest.approx(3 * (plan.gpu_hours or 0))
     on_models = [a for a in plan.assets if a.requests or a.steps]
