@@ -132,7 +132,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             dg.AssetDep("divergence_sample", partition_mapping=dg.AllPartitionMapping()),
             *references,
         ],
-        **declared(GROUP, profile.compute.data, "2", settings.off_policy_samples,
+        **declared(GROUP, profile.compute.data, "3", settings.off_policy_samples,
                    settings.distinct_questions, profile.response_filtering,
                    profile.verification, profile.seed, kinds={"parquet"},
                    table="mixed_policy_sample"),

@@ -19,7 +19,14 @@ import yaml
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 
 from dasd_assets.profile.check_settings import Checks
-from dasd_assets.profile.divergence_sampling import ClassRule, DivergenceSampling, SegmenterName
+from dasd_assets.profile.divergence_sampling import (
+    ClassRule,
+    DivergenceSampling,
+    NoWeights,
+    PowerWeights,
+    SampleWeights,
+    SegmenterName,
+)
 from dasd_assets.profile.evaluation import Benchmark, Evaluation
 from dasd_assets.profile.mixed_policy import MixedPolicyDistillation
 from dasd_assets.profile.plan import ModelShape, PlanSettings
@@ -42,9 +49,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DOMAINS", "Benchmark", "ClassRule", "ComputePlan", "DivergenceSampling", "Evaluation",
-    "Layout", "MappedField", "MixedPolicyDistillation", "Model", "ModelShape", "PlanSettings",
-    "Profile", "ProfileError", "Questions", "Release", "ResponseFiltering", "SegmenterName",
-    "TeacherResponses", "Verification", "load_profile", "resolve_path", "settings_version",
+    "Layout", "MappedField", "MixedPolicyDistillation", "Model", "ModelShape", "NoWeights",
+    "PlanSettings", "PowerWeights", "Profile", "ProfileError", "Questions", "Release",
+    "ResponseFiltering", "SampleWeights", "SegmenterName", "TeacherResponses", "Verification",
+    "load_profile", "resolve_path", "settings_version",
 ]  # fmt: skip
 
 PROJECT_ROOT = Path(__file__).parents[2]

@@ -43,6 +43,12 @@ MIXED_POLICY_SAMPLE = schema(
     ("response_text", pa.string(), "training target in the student's format"),
     ("student_prefix_bytes", pa.int32(), "leading bytes of response_text the student wrote"),
     ("n_student_tokens", pa.int32(), "length under the student's tokenizer, end token included"),
+    (
+        "weight",
+        pa.float32(),
+        "what the sample counts in the training loss: 1 where the student began it, else that of "
+        "the divergence sample",
+    ),
 )
 
 REJECTED_CONTINUATIONS = schema(
@@ -114,6 +120,7 @@ TABLES: Final[dict[str, Table]] = {
                 "divergence_sample.response_text",
             ),
             **made("student_prefix_bytes", "teacher_continuations.prefix_text"),
+            **same("divergence_sample", "weight"),
             **made(
                 "n_student_tokens",
                 "teacher_continuations.prefix_text",

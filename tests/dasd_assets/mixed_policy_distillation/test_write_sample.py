@@ -53,7 +53,7 @@ def answer(i: int, answers: int = 2) -> dict[str, Any]:
     return {
         "response_id": f"r{i}", "question_id": f"q{i // answers}", "domain": "math",
         "question": f"What is {i // answers} + 0?", "response_text": f"text {i}",
-        "n_student_tokens": i + 1,
+        "n_student_tokens": i + 1, "weight": 1 + i / 4,
     }  # fmt: skip
 
 
@@ -95,11 +95,12 @@ def test_exactly_the_off_policy_share_to_other_questions(lake: Lake) -> None:
     others = {row["question_id"] for row in rows if row["policy"] == "off_policy"}
     assert mixed.isdisjoint(others)
     assert len({row["sample_id"] for row in rows}) == 60
+    assert {row["weight"] for row in rows[:20]} == {1.0}
     sampled = {row["response_id"]: row for row in map(answer, range(200))}
     for row in rows[20:]:
         source = sampled[row["sample_id"]]
         assert row["student_prefix_bytes"] == 0
-        for name in ("question_id", "question", "response_text", "n_student_tokens"):
+        for name in ("question_id", "question", "response_text", "n_student_tokens", "weight"):
             assert row[name] == source[name]
 
 
