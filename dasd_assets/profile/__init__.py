@@ -28,7 +28,7 @@ from dasd_assets.profile.divergence_sampling import (
     SegmenterName,
 )
 from dasd_assets.profile.evaluation import Benchmark, Evaluation
-from dasd_assets.profile.mixed_policy import MixedPolicyDistillation
+from dasd_assets.profile.mixed_policy import EntropyCut, MixedPolicyDistillation
 from dasd_assets.profile.plan import ModelShape, PlanSettings
 from dasd_assets.profile.questions import Layout, MappedField, Questions
 from dasd_assets.profile.release import Release
@@ -48,8 +48,8 @@ if TYPE_CHECKING:
     from resources.engines.model_folder import ModelFolder
 
 __all__ = [
-    "DOMAINS", "Benchmark", "ClassRule", "ComputePlan", "DivergenceSampling", "Evaluation",
-    "Layout", "MappedField", "MixedPolicyDistillation", "Model", "ModelShape", "NoWeights",
+    "DOMAINS", "Benchmark", "ClassRule", "ComputePlan", "DivergenceSampling", "EntropyCut",
+    "Evaluation", "Layout", "MappedField", "MixedPolicyDistillation", "Model", "ModelShape", "NoWeights",
     "PlanSettings", "PowerWeights", "Profile", "ProfileError", "Questions", "Release",
     "ResponseFiltering", "SampleWeights", "SegmenterName", "TeacherResponses", "Verification",
     "load_profile", "resolve_path", "settings_version",

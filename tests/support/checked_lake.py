@@ -139,7 +139,7 @@ def good_rows() -> Rows:
         ],
         "teacher_continuations": [
             {"continuation_id": f"c{i}", "rollout_id": f"o{i}", **about(i), **sampled,
-             "cut_fraction": 0.75}
+             "cut_fraction": 0.75, "cut_kind": "random"}
             for i in continued
         ],
         "mixed_policy_sample": [

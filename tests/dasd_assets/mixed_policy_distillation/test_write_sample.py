@@ -45,7 +45,7 @@ def continuation(i: int) -> dict[str, Any]:
         "continuation_id": f"c{i}", "rollout_id": f"o{i}", "question_id": f"q{i}",
         "domain": "math", "question": f"What is {i} + 0?", "finish_reason": "stop",
         "token_ids": [1, 2], "logprobs": [-1.0, -1.0], "prefix_text": "<think>\nWe a",
-        "cut_part": "reasoning", "text": said,
+        "cut_part": "reasoning", "cut_kind": "random", "text": said,
     }  # fmt: skip
 
 
