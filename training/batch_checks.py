@@ -160,9 +160,7 @@ def _at(values: np.ndarray, index: int) -> str:
     return str(values[index]) if index < len(values) else "nothing"
 
 
-def _expected(
-    samples: Samples, sequence: npt.NDArray[np.int64]
-) -> dict[str, npt.NDArray[Any]]:
+def _expected(samples: Samples, sequence: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[Any]]:
     lengths = samples.lengths_of(sequence)
     positions = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     bounds = zip(samples.starts[sequence], samples.starts[sequence + 1], strict=True)

@@ -56,7 +56,7 @@ class Samples(Sequence[Sample]):
     n_response: npt.NDArray[np.int32]
     """Tokens that the table says the response has, end token included; -1 where it does not."""
     weights: npt.NDArray[np.float32]
-    """What each example's loss counts, beside that of the others; 1 where the table says nothing."""
+    """What each example's loss counts beside the others'; 1 where the table says nothing."""
     files: tuple[Path, ...]
     file_starts: npt.NDArray[np.int64]
     """The first example of each file."""

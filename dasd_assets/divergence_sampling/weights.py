@@ -37,9 +37,7 @@ def sample_weights(selected: pa.Table, settings: SampleWeights) -> npt.NDArray[n
     return _with_mean_one(powers, settings.max_weight).astype(np.float32)
 
 
-def _with_mean_one(
-    values: npt.NDArray[np.float64], max_weight: float
-) -> npt.NDArray[np.float64]:
+def _with_mean_one(values: npt.NDArray[np.float64], max_weight: float) -> npt.NDArray[np.float64]:
     """min(c · value, max_weight) with the c for which the mean is 1."""
     descending = np.sort(values)[::-1]
     n = len(values)

@@ -143,8 +143,9 @@ def continue_rollouts(
     def cuts() -> Iterator[tuple[dict[str, Any], Cut]]:
         for row, token_ids, logprobs in _rows(chosen, with_logprobs=boundary is not None):
             cut_seed = request_seed(seed, "cut", row["rollout_id"])
-            yield row, cut_rollout(
-                token_ids, token_bytes, min_cut_fraction, cut_seed, boundary, logprobs
+            yield (
+                row,
+                cut_rollout(token_ids, token_bytes, min_cut_fraction, cut_seed, boundary, logprobs),
             )
 
     requests = [

@@ -49,8 +49,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DOMAINS", "Benchmark", "ClassRule", "ComputePlan", "DivergenceSampling", "EntropyCut",
-    "Evaluation", "Layout", "MappedField", "MixedPolicyDistillation", "Model", "ModelShape", "NoWeights",
-    "PlanSettings", "PowerWeights", "Profile", "ProfileError", "Questions", "Release",
+    "Evaluation", "Layout", "MappedField", "MixedPolicyDistillation", "Model", "ModelShape",
+    "NoWeights", "PlanSettings", "PowerWeights", "Profile", "ProfileError", "Questions", "Release",
     "ResponseFiltering", "SampleWeights", "SegmenterName", "TeacherResponses", "Verification",
     "load_profile", "resolve_path", "settings_version",
 ]  # fmt: skip

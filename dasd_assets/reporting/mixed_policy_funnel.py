@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 FUNNEL: Final = "mixed policy"
 """What the funnel calls this way, beside those of the temperatures."""
 
-_CUTS: Final = {"entropy": "the student's boundary", "random": "random"}
+_CUTS: Final = {"entropy": "at the student's boundary", "random": "at random"}
 """Kinds of cuts in words."""
 
 
@@ -87,10 +87,11 @@ def mixed_policy_steps(warehouse: DuckDBPyConnection) -> list[FunnelStep]:
 
 def _how_cut(warehouse: DuckDBPyConnection) -> str:
     counts = cut_counts(warehouse, {})
-    return ", ".join(
-        f"cut at {_CUTS[kind]}: {found['n']:,} after {found['mean_cut_fraction']:.0%} on average"
-        for kind, found in counts.items()
-    )
+    found = [
+        f"{_CUTS[kind]}: {of['n']:,} after {of['mean_cut_fraction']:.0%} on average"
+        for kind, of in counts.items()
+    ]
+    return f"cut {', '.join(found)}" if found else ""
 
 
 def _by_rule(warehouse: DuckDBPyConnection, table: str, where: Partition) -> dict[str, int]:

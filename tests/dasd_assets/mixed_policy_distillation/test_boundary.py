@@ -114,9 +114,7 @@ def test_without_a_boundary_the_cut_is_the_random_one(
 def test_a_boundary_lies_beyond_the_share_and_ends_a_sentence(
     logprobs: list[float], min_fraction: float, window: int, quantile: float
 ) -> None:
-    boundary = Boundary(
-        EntropyCut(window_tokens=window, quantile=quantile), ReasoningSegmenter()
-    )
+    boundary = Boundary(EntropyCut(window_tokens=window, quantile=quantile), ReasoningSegmenter())
     first = first_position(len(IDS), min_fraction)
     position = boundary.position(IDS, np.asarray(logprobs, np.float32), TOKENS, first)
     if position is not None:

@@ -23,7 +23,12 @@ from dasd_assets.mixed_policy_distillation.write_sample import (
     write_mixed_sample,
 )
 from dasd_assets.profile import load_profile
-from dasd_assets.reporting.mixed_policy_funnel import mixed_policy_steps, rollout_counts
+from dasd_assets.reporting.funnel import render_funnel
+from dasd_assets.reporting.mixed_policy_funnel import (
+    cut_counts,
+    mixed_policy_steps,
+    rollout_counts,
+)
 from resources.lake import lake as lake_module
 from resources.lake.lake import Lake
 from resources.lake.tables.mixed_policy_distillation import MIXED_POLICY_SAMPLE
@@ -45,7 +50,8 @@ def continuation(i: int) -> dict[str, Any]:
         "continuation_id": f"c{i}", "rollout_id": f"o{i}", "question_id": f"q{i}",
         "domain": "math", "question": f"What is {i} + 0?", "finish_reason": "stop",
         "token_ids": [1, 2], "logprobs": [-1.0, -1.0], "prefix_text": "<think>\nWe a",
-        "cut_part": "reasoning", "cut_kind": "random", "text": said,
+        "cut_part": "reasoning", "text": said,
+        "cut_kind": "random" if i % 5 else "entropy", "cut_fraction": 0.75 if i % 5 else 0.5,
     }  # fmt: skip
 
 
@@ -224,6 +230,22 @@ def test_the_funnel_says_what_was_lost_and_why(lake: Lake) -> None:
         "rollouts": 30, "usable": 20, "truncated": 10, "cut_off_rate": 0.5,
         "rejected": {"no_text": 10},
     }  # fmt: skip
+
+
+def test_the_funnel_says_how_rollouts_were_cut(lake: Lake) -> None:
+    write(lake)
+    warehouse = open_warehouse(Path(lake.root))
+    assert cut_counts(warehouse, {"question_shard": "b"}) == {
+        "entropy": {"n": 2, "mean_cut_fraction": 0.5},
+        "random": {"n": 8, "mean_cut_fraction": 0.75},
+    }
+    (line,) = (
+        line for line in render_funnel(mixed_policy_steps(warehouse)).splitlines()
+        if line.startswith("continued by the teacher")
+    )  # fmt: skip
+    assert line.endswith(
+        "cut at the student's boundary: 6 after 50% on average, at random: 24 after 75% on average"
+    )
 
 
 def test_an_empty_lake_has_no_funnel(tmp_path: Path) -> None:
