@@ -72,14 +72,15 @@ def weigh_losses(model: Any, autocast: Autocast) -> None:
         *arguments: Any,
         labels: torch.Tensor | None = None,
         token_weights: torch.Tensor | None = None,
-        num_items_in_batch: torch.Tensor | None = None,
+        num_items_in_batch: Any = None,
         **inputs: Any,
     ) -> Any:
         if labels is None or token_weights is None:
             return own_forward(*arguments, **inputs)
         hidden = model.base_model(*arguments, **inputs).last_hidden_state
         total = _weighted_losses(model.get_output_embeddings(), hidden, labels, token_weights)
-        return CausalLMOutput(loss=total / num_items_in_batch)
+        loss: Any = total / num_items_in_batch
+        return CausalLMOutput(loss=loss)
 
     model.forward = forward
 

@@ -92,8 +92,8 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         partitions_def=question_shards,
         deps=[student_rollouts, "teacher_model"],
         **declared(GROUP, profile.compute.teacher_inference, "3", settings.min_cut_fraction,
-                   settings.cut, *boundary_version, settings.temperature, profile.teacher.path, profile.system_prompt,
-                   profile.seed, profile.teacher_responses.max_tokens,
+                   settings.cut, *boundary_version, settings.temperature, profile.teacher.path,
+                   profile.system_prompt, profile.seed, profile.teacher_responses.max_tokens,
                    profile.teacher_responses.reasoning_effort, kinds={"huggingface"},
                    table="teacher_continuations"),
     )  # fmt: skip
