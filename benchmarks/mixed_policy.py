@@ -117,7 +117,7 @@ def answers(numbers: range, n: int, text_bytes: int, rng: np.random.Generator) -
             "response_id": f"r-{i:030}", "question_id": f"q-{i % (n // 2):030}", "domain": "math",
             "question": "What is 1 + 2?" * 20, "question_shard": f"drop-{i % 10}",
             "response_text": text(text_bytes, rng), "n_student_tokens": text_bytes // 4,
-            "score": 0.5, "rank": i,
+            "score": 0.5, "rank": i, "weight": 1.0,
         }
         for i in numbers
     ]  # fmt: skip

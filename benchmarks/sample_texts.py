@@ -106,10 +106,12 @@ def measure(way: str, folder: str) -> tuple[float, float, str]:
     start = time.perf_counter()
     if way == "asset":
         scratch = Path(folder, "_scratch")
-        with sample_of(candidates, lake, shards, scratch) as batches:
+        with sample_of(candidates, lake, shards, scratch, settings.weights) as batches:
             lake.write("divergence_sample", batches, LOW)
     else:
         selected = candidates.filter(candidates["is_selected"])
+        ones = pa.array([1.0] * selected.num_rows, pa.float32())
+        selected = selected.append_column("weight", ones)
         found = lake.read_partitions("filtered_responses", TEXT_COLUMNS, **LOW)
         joined = selected.join(found.select(TEXT_COLUMNS), keys="response_id", join_type="inner")
         ordered = joined.sort_by([("domain", "ascending"), ("rank", "ascending")])

@@ -113,6 +113,16 @@ def _provenance(data: CheckedPartition) -> Iterator[Measurement | Summary]:
     yield Summary(n_rows, rows if n_rows else {}, classes)
 
 
+def positive_weights(data: CheckedPartition, table: str, id_column: str) -> Measurement:
+    """Samples whose weight cannot be trained with."""
+    # NaN is asked for by name, as above.
+    n_broken, ids = data.broken(
+        f"""select {id_column} from {table}
+            where not (weight > 0 and weight < 'infinity') or isnan(weight)"""
+    )
+    return Measurement("positive_weights", {data.name(): n_broken}, ids)
+
+
 def _sample(profile: Profile) -> Measure:
     settings = profile.divergence_sampling
 
@@ -149,6 +159,11 @@ def _sample(profile: Profile) -> Measure:
         yield within_context(
             data, "divergence_sample", "response_id", profile.response_filtering.max_student_tokens
         )
+        yield positive_weights(data, "divergence_sample", "response_id")
+        mean = data.row(
+            "select avg(weight) filter (isfinite(weight)) as mean from divergence_sample"
+        )["mean"]
+        yield Measurement("mean_weight", {} if mean is None else {data.name(): mean})
         found = domain_shares(data, "divergence_sample", size=size)
         wanted = settings.domain_shares.get(temperature) or domain_shares(data, _ALLOWED, size=size)
         names = sorted({*found, *wanted}) if found else []

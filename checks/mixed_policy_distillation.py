@@ -8,6 +8,7 @@ import dagster as dg
 
 from checks.checked_partition import CheckedPartition, share
 from checks.declare import Measure, asset_checks
+from checks.divergence_sampling import positive_weights
 from checks.drift import Summary
 from checks.expectations import Measurement
 from checks.questions import domain_shares
@@ -134,6 +135,7 @@ def _sample(profile: Profile) -> Measure:
         yield within_context(
             data, "mixed_policy_sample", "sample_id", profile.response_filtering.max_student_tokens
         )
+        yield positive_weights(data, "mixed_policy_sample", "sample_id")
         met = {data.name(): rows["off_policy"] / n_off_policy} if n_off_policy else {}
         yield Measurement("budget_met", met)
         n_continued = rows["mixed"] + rows["rejected"]

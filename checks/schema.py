@@ -13,8 +13,8 @@ from dasd_assets.profile.data_contracts import MATCHES_CONTRACT, NO_NULLS, UNIQU
 from resources.lake.tables import TABLES
 
 NEVER_BLANK = {
-    "question_id", "response_id", "rollout_id", "continuation_id", "sample_id", "domain",
-    "question",
+    "answer_id", "question_id", "response_id", "rollout_id", "continuation_id", "sample_id",
+    "domain", "question",
 }  # fmt: skip
 """Text columns in which an empty value, or one of white space alone, means as little as a null."""
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 
 from formats.student_tokens import encode_prompt
-from training.dataset import NO_LOSS, Samples
+from training.dataset import NO_LOSS, TOKEN_WEIGHTS, Samples
 
 Sequences = Sequence[npt.NDArray[np.int64]]
 
@@ -112,9 +112,11 @@ def batch_fault(
     batch: dict[str, torch.Tensor], rows: Sequence[int], samples: Samples, sequences: Sequences
 ) -> str:
     """What is wrong with one batch: the first difference from what its samples say; else ""."""
-    tensors = {name: batch[name].numpy() for name in ("input_ids", "position_ids", "labels")}
+    tensors = {name: tensor.numpy() for name, tensor in batch.items()}
     if len(tensors["input_ids"]) != len(rows):
         return f"{len(rows)} sequences went into a batch, {len(tensors['input_ids'])} came out"
+    if samples.is_weighted and TOKEN_WEIGHTS not in batch:
+        return f"the samples are weighted, but the batch has no {TOKEN_WEIGHTS}"
     for place, row in enumerate(rows):
         for name, values in _expected(samples, sequences[row]).items():
             at = _first_difference(tensors[name][place], values, _PADDING.get(name))
@@ -139,7 +141,7 @@ def order_fault(orders: Sequence[Sequence[int]], n_sequences: int) -> str:
     return f"packed sequence {extra[0]} does not exist" if extra else ""
 
 
-_PADDING = {"labels": NO_LOSS, "position_ids": 0}
+_PADDING = {"labels": NO_LOSS, "position_ids": 0, TOKEN_WEIGHTS: 0}
 
 
 def _first_difference(found: np.ndarray, wanted: np.ndarray, padding: int | None) -> int | None:
@@ -158,19 +160,20 @@ def _at(values: np.ndarray, index: int) -> str:
     return str(values[index]) if index < len(values) else "nothing"
 
 
-def _expected(
-    samples: Samples, sequence: npt.NDArray[np.int64]
-) -> dict[str, npt.NDArray[np.int64]]:
+def _expected(samples: Samples, sequence: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[Any]]:
     lengths = samples.lengths_of(sequence)
     positions = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     bounds = zip(samples.starts[sequence], samples.starts[sequence + 1], strict=True)
     ids = np.concatenate([samples.token_ids[start:end] for start, end in bounds])
     has_loss = positions >= np.repeat(samples.n_masked[sequence], lengths)
-    return {
+    expected = {
         "input_ids": ids,
         "position_ids": positions,
         "labels": np.where(has_loss, ids, NO_LOSS),
     }
+    if samples.is_weighted:
+        expected[TOKEN_WEIGHTS] = np.repeat(samples.weights[sequence], lengths)
+    return expected
 
 
 def _prompt_end(tokenizer: Any) -> list[int]:

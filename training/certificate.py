@@ -193,7 +193,7 @@ def _batches_as_packed(seen: Sequence[_Seen]) -> Check:
     return Check(
         "batches_hold_whole_samples", not faults,
         f"{n_checked:,} of {n_batches:,} batches compared, {n_tokens:,} tokens",
-        "tokens, labels and positions of whole samples", "".join(faults[:1]),
+        "tokens, labels, positions and weights of whole samples", "".join(faults[:1]),
     )  # fmt: skip
 
 
@@ -246,6 +246,9 @@ def _certificate(
         "tokens": n_tokens,
         "trained_tokens": int((samples.lengths - samples.n_masked).sum()),
         "masked_prefix_tokens": int((samples.n_masked - samples.n_prompt).sum()),
+        "weights": {
+            name: float(getattr(samples.weights, name)()) for name in ("min", "mean", "max")
+        },
         "packed_sequences": len(sequences),
         "max_length": max_length,
         "packing_efficiency": efficiency,

@@ -44,6 +44,7 @@ def shown_sample(samples: Samples, index: int, tokenizer: Any) -> dict[str, Any]
     return {
         "file": file.name,
         "row": row,
+        "weight": sample.weight,
         "tokens": len(sample),
         "trained_tokens": int(trained.sum()),
         "end_token": tokenizer.decode(sample.input_ids[-1:]),

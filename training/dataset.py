@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +14,12 @@ import torch
 
 NO_LOSS = -100
 
-Item = dict[str, npt.NDArray[np.int64]]
-"""One packed sequence: input_ids, labels and position_ids, int64 [n_tokens]."""
+TOKEN_WEIGHTS = "token_weights"
+"""In items and batches: the weight of each token's sample; there only if samples are weighted."""
+
+Item = dict[str, npt.NDArray[Any]]
+"""One packed sequence: input_ids, labels and position_ids, int64 [n_tokens]; and token_weights,
+float32, where samples have weights."""
 
 
 class SampleError(ValueError):
@@ -27,6 +32,7 @@ class Sample:
 
     input_ids: npt.NDArray[np.int32]
     labels: npt.NDArray[np.int32]
+    weight: float = 1.0
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -49,6 +55,8 @@ class Samples(Sequence[Sample]):
     """Leading tokens without loss: the prompt, and a student's prefix if that was asked for."""
     n_response: npt.NDArray[np.int32]
     """Tokens that the table says the response has, end token included; -1 where it does not."""
+    weights: npt.NDArray[np.float32]
+    """What each example's loss counts beside the others'; 1 where the table says nothing."""
     files: tuple[Path, ...]
     file_starts: npt.NDArray[np.int64]
     """The first example of each file."""
@@ -69,10 +77,15 @@ class Samples(Sequence[Sample]):
         ids = self.token_ids[self.starts[index] : self.starts[index + 1]]
         labels = ids.copy()
         labels[: self.n_masked[index]] = NO_LOSS
-        return Sample(ids, labels)
+        return Sample(ids, labels, float(self.weights[index]))
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))
+
+    @cached_property
+    def is_weighted(self) -> bool:
+        """Whether some example counts more than another; else nothing is weighed in training."""
+        return bool((self.weights != 1.0).any())
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
@@ -97,9 +110,20 @@ class Samples(Sequence[Sample]):
 class PackedDataset(torch.utils.data.Dataset):
     """Packed sequences; samples in one are kept apart by position ids that start anew."""
 
-    def __init__(self, samples: Sequence[Sample], sequences: Sequence[npt.NDArray[np.int64]]):
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        sequences: Sequence[npt.NDArray[np.int64]],
+        *,
+        is_weighted: bool = False,
+    ):
+        """
+        Args:
+            is_weighted: each item has the token_weights of its samples.
+        """
         self._samples = samples
         self._sequences = sequences
+        self._is_weighted = is_weighted
 
     def __len__(self) -> int:
         return len(self._sequences)
@@ -107,11 +131,15 @@ class PackedDataset(torch.utils.data.Dataset):
     def __getitem__(self, index: int) -> Item:
         parts = [self._samples[sample] for sample in self._sequences[index]]
         labels = [part.labels.astype(np.int64) for part in parts]
-        return {
+        item: Item = {
             "input_ids": np.concatenate([part.input_ids for part in parts]).astype(np.int64),
             "labels": np.concatenate(labels),
             "position_ids": np.concatenate([np.arange(len(part)) for part in parts]),
         }
+        if self._is_weighted:
+            weights = [np.full(len(part), part.weight, np.float32) for part in parts]
+            item[TOKEN_WEIGHTS] = np.concatenate(weights)
+        return item
 
 
 def collate(sequences: Sequence[Item], pad_id: int) -> dict[str, torch.Tensor]:
@@ -122,7 +150,7 @@ def collate(sequences: Sequence[Item], pad_id: int) -> dict[str, torch.Tensor]:
     Padding has position 0 throughout, which makes each padding token a sample of its own.
     """
     width = max(len(sequence["input_ids"]) for sequence in sequences)
-    fill = {"input_ids": pad_id, "labels": NO_LOSS, "position_ids": 0}
+    fill = {"input_ids": pad_id, "labels": NO_LOSS, "position_ids": 0, TOKEN_WEIGHTS: 0}
     return {
         name: torch.from_numpy(
             np.stack(
@@ -133,4 +161,5 @@ def collate(sequences: Sequence[Item], pad_id: int) -> dict[str, torch.Tensor]:
             )
         )
         for name, value in fill.items()
+        if name in sequences[0]
     }

@@ -85,7 +85,7 @@ def measure_isolation(
     dataset = PackedDataset(flat, sequences)
     batch = collate([dataset[row] for row in range(len(rows))])
     batch.pop("labels")
-    with _ready(model) as device, torch.no_grad(), autocast():
+    with ready(model) as device, torch.no_grad(), autocast():
         batch = {name: tensor.to(device) for name, tensor in batch.items()}
         packed = model(**batch).logits
         vocab_size = packed.shape[-1]
@@ -128,7 +128,7 @@ def _largest(values: torch.Tensor) -> float:
 
 
 @contextmanager
-def _ready(model: Any) -> Iterator[torch.device]:
+def ready(model: Any) -> Iterator[torch.device]:
     """The model as it computes without training: whole, on the accelerator, without a cache."""
     parameters = list(model.parameters())
     was_training, used_cache = model.training, model.config.use_cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -34,7 +35,7 @@ def load_samples(
 
     Args:
         files: training rows; `student_prefix_bytes` is read where the prefix is to be masked,
-            `n_student_tokens` where the table has it.
+            `n_student_tokens` and `weight` where the table has them.
         max_length: tokens of one packed sequence; a longer row is an error, never cut.
         vocab_size: rows of the model's embedding.
         max_positions: positions that the model can tell apart.
@@ -42,7 +43,8 @@ def load_samples(
 
     Raises:
         SampleError: no rows at all, a tokenizer whose end token does not end a turn, or a row
-            that is empty, without an answer, too long, ended early or outside the vocabulary.
+            that is empty, without an answer, without a positive weight, too long, ended early or
+            outside the vocabulary.
     """
     check_end_token(tokenizer)
     limits = {"max_length (tokens of a packed sequence)": max_length}
@@ -50,13 +52,14 @@ def load_samples(
         limits["max_position_embeddings (positions of the model)"] = max_positions
     spell = TokenBytes(tokenizer) if mask_student_prefix else None
     opened = THINK_OPEN if opens_thinking(tokenizer) else ""
-    token_ids, lengths = array("i"), array("q")
+    token_ids, lengths, weights = array("i"), array("q"), array("f")
     n_prompt, n_masked, n_response, file_starts = array("i"), array("i"), array("i"), []
     for file in files:
         file_starts.append(len(lengths))
         for first, rows in _rows(file, mask_student_prefix):
             for number, row in enumerate(rows, first):
                 _check_text(f"{file}, row {number}", row)
+                _check_weight(f"{file}, row {number}", row.get("weight", 1.0))
             texts = [row["response_text"].removeprefix(opened) for row in rows]
             prompts = [prompt_text(tokenizer, row["question"], system_prompt) for row in rows]
             tokens = zip(encode_all(tokenizer, prompts), encode_all(tokenizer, texts), strict=True)
@@ -80,6 +83,7 @@ def load_samples(
                 n_prompt.append(len(prompt))
                 n_masked.append(masked)
                 n_response.append(row.get("n_student_tokens", -1))
+                weights.append(row.get("weight", 1.0))
     if not lengths:
         raise SampleError(f"{', '.join(map(str, files))}: no training rows")
     return Samples(
@@ -88,6 +92,7 @@ def load_samples(
         n_prompt=np.frombuffer(n_prompt, np.int32),
         n_masked=np.frombuffer(n_masked, np.int32),
         n_response=np.frombuffer(n_response, np.int32),
+        weights=np.frombuffer(weights, np.float32),
         files=tuple(files),
         file_starts=np.asarray(file_starts, np.int64),
     )
@@ -119,7 +124,8 @@ def _rows(file: Path, mask_student_prefix: bool) -> Iterator[tuple[int, list[Row
     missing = [name for name in columns if name not in parquet.schema_arrow.names]
     if missing:
         raise SampleError(f"{file}: no column {', '.join(missing)}")
-    columns += [name for name in ["n_student_tokens"] if name in parquet.schema_arrow.names]
+    there = parquet.schema_arrow.names
+    columns += [name for name in ("n_student_tokens", "weight") if name in there]
     first = 0
     for batch in parquet.iter_batches(batch_size=ROWS_AT_ONCE, columns=columns):
         yield first, batch.to_pylist()
@@ -137,6 +143,14 @@ def _check_text(where: str, row: Row) -> None:
     parts = split_student_text(response)
     if OPEN_MARK in response and parts.answer is None:
         raise SampleError(f"{where}: the answer after the reasoning is empty")
+
+
+def _check_weight(where: str, weight: float | None) -> None:
+    if weight is None or not 0.0 < weight < math.inf:
+        raise SampleError(
+            f"{where}: the weight is {weight}; it has to be a finite number above 0. Make the "
+            "sample again, or leave the row out."
+        )
 
 
 def _check_tokens(where: str, ids: np.ndarray, limits: dict[str, int], vocab_size: int) -> None:

@@ -10,7 +10,8 @@ The trainer is transformers' own, on CPU and under DeepSpeed too. What makes the
 machine without GPUs accelerate finds no backend and takes every rank for a world of one), and
 `cosine_with_min_lr` is given `min_lr_rate`, since DeepSpeed's optimizer has no default learning
 rate to divide by. Losses are divided by the trained tokens of the whole global batch on all ranks
-(the Trainer's `num_items_in_batch`), so ranks with more trained tokens weigh more.
+(the Trainer's `num_items_in_batch`), so ranks with more trained tokens weigh more. Where samples
+have weights, the mean over these tokens is a weighted one (`training.weighted_loss`).
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ from training.restart import RestartPoints, cannot_write
 from training.rows import load_samples
 from training.settings import Training
 from training.step_log import StepLog
+from training.weighted_loss import WeightedTrainer, weigh_losses
 
 
 class SftConfig(Training):
@@ -147,13 +149,17 @@ def _train(config: SftConfig, run: dict[str, Any], report: Report, is_main: bool
     log = StepLog(
         report if is_main else None, folder / LOG if is_main else None, len(samples.token_ids)
     )
-    trainer = Trainer(
+    trainer = (WeightedTrainer if samples.is_weighted else Trainer)(
         model=model,
-        args=_arguments(config, writing_folder(output_dir), len(sequences)),
-        train_dataset=PackedDataset(samples, sequences),
+        args=_arguments(
+            config, writing_folder(output_dir), len(sequences), is_weighted=samples.is_weighted
+        ),
+        train_dataset=PackedDataset(samples, sequences, is_weighted=samples.is_weighted),
         data_collator=partial(collate, pad_id=tokenizer.eos_token_id),
         callbacks=[log, restart],
     )
+    if samples.is_weighted:
+        weigh_losses(model, trainer.accelerator.autocast)
     trainer.remove_callback(_callback_named(trainer, "PrinterCallback"))
     certify(
         samples, sequences, trainer.get_train_dataloader(), model, tokenizer,
@@ -222,7 +228,9 @@ def identity(config: SftConfig) -> dict[str, Any]:
     }
 
 
-def _arguments(config: SftConfig, output_dir: Path, n_sequences: int) -> TrainingArguments:
+def _arguments(
+    config: SftConfig, output_dir: Path, n_sequences: int, *, is_weighted: bool
+) -> TrainingArguments:
     accumulation = config.global_batch_size // (config.micro_batch_size * config.processes)
     steps = config.epochs * math.ceil(n_sequences / config.global_batch_size)
     return TrainingArguments(
@@ -243,6 +251,8 @@ def _arguments(config: SftConfig, output_dir: Path, n_sequences: int) -> Trainin
         bf16=config.dtype == "bfloat16",
         gradient_checkpointing=config.gradient_checkpointing,
         use_liger_kernel=config.liger_kernel,
+        # Its fused loss has no weight of a token, and would take the place of the weighted one.
+        liger_kernel_config={"fused_linear_cross_entropy": False} if is_weighted else None,
         deepspeed=deepspeed_config(config) if config.deepspeed_zero_stage else None,
         seed=config.seed,
         data_seed=config.seed,

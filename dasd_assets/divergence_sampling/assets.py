@@ -90,7 +90,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
     @dg.asset(
         partitions_def=temperatures(profile),
         deps=[dg.AssetDep(sentence_provenance, partition_mapping=same_temperature())],
-        **declared(GROUP, profile.compute.data, "3", settings, profile.seed, kinds={"parquet"},
+        **declared(GROUP, profile.compute.data, "4", settings, profile.seed, kinds={"parquet"},
                    table="divergence_sample"),
     )  # fmt: skip
     def divergence_sample(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
@@ -103,6 +103,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         score(y) = number of Teacher Sentences of y                (policy `divergence_count`)
         chosen   = within domain and length stratum the best answer to each question, then the
                    second best …, until the budget of samples or tokens is spent
+        weight   = 1, or by p_T(y) where divergence_sampling.weights says so
         ```
         """
         temperature = {TEMPERATURE: context.partition_key}
@@ -114,7 +115,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             profile.seed,
         )
         scratch = Path(lake.root, "_scratch", f"divergence_sample__{context.partition_key}")
-        with sample_of(candidates, lake, shards, scratch) as sample:
+        with sample_of(candidates, lake, shards, scratch, settings.weights) as sample:
             lake.write("divergence_candidates", candidates, temperature)
             written = lake.write("divergence_sample", sample, temperature)
         page = sample_page(Path(lake.root), context.partition_key)

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dasd_assets.divergence_sampling.ordered_texts import OrderedTexts
-from dasd_assets.profile import DivergenceSampling
+from dasd_assets.divergence_sampling.weights import sample_weights
+from dasd_assets.profile import DivergenceSampling, SampleWeights
 from resources.lake.table import ContractError
 from resources.lake.tables.divergence_sampling import CONTROLS, DIVERGENCE_SAMPLE
 
@@ -52,7 +53,11 @@ def scored_shards(lake: Lake, temperature: str) -> list[dict[str, str]]:
 
 @contextmanager
 def sample_of(
-    candidates: pa.Table, lake: Lake, shards: list[dict[str, str]], scratch: Path
+    candidates: pa.Table,
+    lake: Lake,
+    shards: list[dict[str, str]],
+    scratch: Path,
+    weights: SampleWeights,
 ) -> Iterator[Iterator[pa.RecordBatch]]:
     """Training rows of the selected candidates, ordered by domain and rank (DIVERGENCE_SAMPLE).
 
@@ -62,12 +67,15 @@ def sample_of(
         candidates: rows with the schema DIVERGENCE_CANDIDATES.
         shards: partitions the candidates came from, as `scored_shards` found them.
         scratch: folder for the texts; emptied before and after.
+        weights: what each row counts in training.
 
     Raises:
-        ContractError: a shard went away since then, or a selected response has not one text.
+        ContractError: a shard went away since then, a selected response has not one text, or no
+            weight can be found for it.
     """
     selected = candidates.filter(candidates["is_selected"])
     selected = selected.sort_by([("domain", "ascending"), ("rank", "ascending")])
+    selected = selected.append_column("weight", pa.array(sample_weights(selected, weights)))
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:

@@ -92,7 +92,7 @@ def sentence_spans(
     for texts in zip(reasoning.to_pylist(), answer.to_pylist(), strict=True):
         for text in texts:
             ends = segmenter.ends(text)
-            in_part += ends if text.isascii() else _byte_ends(text, ends)
+            in_part += ends if text.isascii() else byte_ends(text, ends)
             counts.append(len(ends))
     part = np.repeat(np.arange(len(counts)), counts)
     end = np.array(in_part, np.int64)
@@ -127,7 +127,7 @@ def _interleaved(first: Integers, second: Integers) -> Integers:
     return np.stack([first, second], axis=1).ravel()
 
 
-def _byte_ends(text: str, ends: list[int]) -> list[int]:
+def byte_ends(text: str, ends: list[int]) -> list[int]:
     """The same ends, counted in bytes of UTF-8."""
     raw = np.frombuffer(text.encode(), np.int8)
     starts = np.flatnonzero(raw >= -64)  # bytes 0x80 to 0xBF go on with a character

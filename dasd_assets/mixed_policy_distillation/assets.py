@@ -6,13 +6,18 @@ import dagster as dg
 
 from dasd_assets.answering.earlier import SAMPLED
 from dasd_assets.declaring.declare import as_metadata, declared, log_progress, materialized
+from dasd_assets.mixed_policy_distillation.boundary import boundary_of
 from dasd_assets.mixed_policy_distillation.continuations import continue_rollouts, read_to_continue
 from dasd_assets.mixed_policy_distillation.rollouts import chosen_questions, sample_rollouts
 from dasd_assets.mixed_policy_distillation.write_sample import write_mixed_sample
 from dasd_assets.partitions import QUESTION_SHARD, question_shards
 from dasd_assets.profile import Profile
 from dasd_assets.reporting.funnel import render_funnel
-from dasd_assets.reporting.mixed_policy_funnel import mixed_policy_steps, rollout_counts
+from dasd_assets.reporting.mixed_policy_funnel import (
+    cut_counts,
+    mixed_policy_steps,
+    rollout_counts,
+)
 from dasd_assets.reporting.pictures import rollout_pictures
 from dasd_assets.reporting.plots import funnel_bars
 from dasd_assets.temperature_scheduled_learning.stage import train_stage
@@ -28,6 +33,8 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
     """Assets of the box for one profile."""
     settings = profile.mixed_policy_distillation
     rollout_settings = (settings.rollout_questions, settings.cap_ratio, settings.temperature)
+    boundary = boundary_of(profile)
+    boundary_version = (boundary.segmenter.name, boundary.segmenter.version) if boundary else ()
     references = (
         [dg.AssetDep("questions", partition_mapping=dg.AllPartitionMapping())]
         if profile.response_filtering.verify_domains
@@ -84,9 +91,9 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
     @dg.asset(
         partitions_def=question_shards,
         deps=[student_rollouts, "teacher_model"],
-        **declared(GROUP, profile.compute.teacher_inference, "2", settings.min_cut_fraction,
-                   settings.temperature, profile.teacher.path, profile.system_prompt,
-                   profile.seed, profile.teacher_responses.max_tokens,
+        **declared(GROUP, profile.compute.teacher_inference, "3", settings.min_cut_fraction,
+                   settings.cut, *boundary_version, settings.temperature, profile.teacher.path,
+                   profile.system_prompt, profile.seed, profile.teacher_responses.max_tokens,
                    profile.teacher_responses.reasoning_effort, kinds={"huggingface"},
                    table="teacher_continuations"),
     )  # fmt: skip
@@ -96,7 +103,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         teacher: InferenceModel,
         base_student_model: InferenceModel,
     ) -> dg.MaterializeResult:
-        """Truncated rollouts, cut at random beyond half and continued by the teacher.
+        """Truncated rollouts, cut beyond half and continued by the teacher.
 
         The teacher sees the student's prefix in its own format, from exact prompt tokens.
 
@@ -104,12 +111,16 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         c uniform over the positions beyond min_cut_fraction · |o|, before |o|
         y = o_≤c + z,   z ~ p_T( · | question, o_≤c)
         ```
+
+        With `cut: {kind: entropy}` c is the last end of a sentence before the student starts to
+        guess, where there is such a place.
         """
         shard = {QUESTION_SHARD: context.partition_key}
         journal = lake.journal("teacher_continuations", shard)
         with teacher.open() as engine:
             rows = continue_rollouts(
-                read_to_continue(lake, shard), engine, base_student_model.tokenizer(),
+                read_to_continue(lake, shard, with_logprobs=boundary is not None),
+                engine, base_student_model.tokenizer(),
                 min_cut_fraction=settings.min_cut_fraction,
                 temperature=settings.temperature,
                 max_tokens=profile.teacher_responses.max_tokens,
@@ -117,6 +128,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
                 reasoning_effort=profile.teacher_responses.reasoning_effort,
                 seed=profile.seed,
                 journal=journal,
+                boundary=boundary,
                 on_progress=log_progress(context, "continuations"),
                 earlier=lake.earlier(
                     "teacher_continuations", shard, ["continuation_id", *SAMPLED]
@@ -124,7 +136,8 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             )  # fmt: skip
             written = lake.write("teacher_continuations", rows, shard)
         journal.unlink(missing_ok=True)
-        return materialized(lake, written, shard)
+        warehouse = open_warehouse(Path(lake.root))
+        return materialized(lake, written, shard, cuts=cut_counts(warehouse, shard))
 
     @dg.asset(
         deps=[
@@ -132,7 +145,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             dg.AssetDep("divergence_sample", partition_mapping=dg.AllPartitionMapping()),
             *references,
         ],
-        **declared(GROUP, profile.compute.data, "2", settings.off_policy_samples,
+        **declared(GROUP, profile.compute.data, "3", settings.off_policy_samples,
                    settings.distinct_questions, profile.response_filtering,
                    profile.verification, profile.seed, kinds={"parquet"},
                    table="mixed_policy_sample"),

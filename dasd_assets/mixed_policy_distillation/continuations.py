@@ -1,4 +1,4 @@
-"""Teacher continuations: a cut-off rollout is cut at random and finished by the teacher.
+"""Teacher continuations: a cut-off rollout is cut in its second half and finished by the teacher.
 
 The teacher sees the student's prefix in its own format, from exact prompt tokens: chat templates
 drop earlier reasoning (paper sections 5 and 6.4.2).
@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from dasd_assets.answering.earlier import row_id
 from dasd_assets.answering.requests import complete_all, decode, request_seed, sampling_columns
+from dasd_assets.mixed_policy_distillation.boundary import Boundary
 from dasd_assets.mixed_policy_distillation.prefix import Prefix, teacher_prefix
 from dasd_assets.mixed_policy_distillation.usable import whole_characters
 from formats.chat import chat
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
 
 ABOUT_COLUMNS = ["rollout_id", "response_id", "question_id", "domain", "question"]
 ROLLOUT_COLUMNS = [*ABOUT_COLUMNS, "token_ids", "is_truncated", "broken_rules"]
-"""All that a continuation needs of a rollout."""
+"""All that a continuation needs of a rollout; at a boundary, its logprobs as well."""
+
+RANDOM, ENTROPY = "random", "entropy"
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,13 @@ class Cut:
     prefix: Prefix
     fraction: float
     """Share of the rollout's tokens."""
+    kind: str
+    """How the cut was chosen: RANDOM or ENTROPY."""
+
+
+def first_position(n_tokens: int, min_fraction: float) -> int:
+    """The fewest tokens that are kept."""
+    return math.floor(min_fraction * n_tokens) + 1
 
 
 def cut_position(n_tokens: int, min_fraction: float, seed: int) -> int:
@@ -51,22 +61,36 @@ def cut_position(n_tokens: int, min_fraction: float, seed: int) -> int:
 
     A rollout too short to have such a position is kept whole: `n_tokens`.
     """
-    first = math.floor(min_fraction * n_tokens) + 1
+    first = first_position(n_tokens, min_fraction)
     return random.Random(seed).randrange(first, n_tokens) if first < n_tokens else n_tokens
 
 
 def cut_rollout(
-    token_ids: npt.NDArray[np.int32], token_bytes: TokenBytes, min_fraction: float, seed: int
+    token_ids: npt.NDArray[np.int32],
+    token_bytes: TokenBytes,
+    min_fraction: float,
+    seed: int,
+    boundary: Boundary | None = None,
+    logprobs: npt.NDArray[np.float32] | None = None,
 ) -> Cut:
-    """Cut a rollout at random beyond a share of its tokens.
+    """Cut a rollout beyond a share of its tokens: at its boundary, or at random if it has none.
 
     Half a character at the cut is left out.
+
+    Args:
+        boundary: finds the boundary; None: the cut is at random.
+        logprobs: of the tokens; only a boundary asks for them.
     """
-    position = cut_position(len(token_ids), min_fraction, seed)
+    at_boundary = None
+    if boundary and logprobs is not None:
+        first = first_position(len(token_ids), min_fraction)
+        at_boundary = boundary.position(token_ids, logprobs, token_bytes, first)
+    position = at_boundary or cut_position(len(token_ids), min_fraction, seed)
     text_bytes = token_bytes.decode(token_ids)
     kept = whole_characters(text_bytes[: int(token_bytes.n_bytes[token_ids[:position]].sum())])
     discarded = whole_characters(text_bytes[len(kept.encode()) :])
-    return Cut(teacher_prefix(kept, discarded), position / len(token_ids))
+    kind = ENTROPY if at_boundary else RANDOM
+    return Cut(teacher_prefix(kept, discarded), position / len(token_ids), kind)
 
 
 def to_continue(rollouts: pa.Table | pa.RecordBatch) -> pa.Table | pa.RecordBatch:
@@ -75,11 +99,12 @@ def to_continue(rollouts: pa.Table | pa.RecordBatch) -> pa.Table | pa.RecordBatc
     return rollouts.filter(pc.and_(rollouts["is_truncated"], usable))
 
 
-def read_to_continue(lake: Lake, shard: Partition) -> pa.Table:
+def read_to_continue(lake: Lake, shard: Partition, *, with_logprobs: bool = False) -> pa.Table:
     """A shard's rollouts that are `to_continue`, with ROLLOUT_COLUMNS; the others are streamed."""
+    columns = [*ROLLOUT_COLUMNS, "logprobs"] if with_logprobs else ROLLOUT_COLUMNS
     return pa.Table.from_batches(
-        map(to_continue, lake.batches("student_rollouts", shard, ROLLOUT_COLUMNS)),
-        pa.schema([STUDENT_ROLLOUTS.field(name) for name in ROLLOUT_COLUMNS]),
+        map(to_continue, lake.batches("student_rollouts", shard, columns)),
+        pa.schema([STUDENT_ROLLOUTS.field(name) for name in columns]),
     )
 
 
@@ -95,15 +120,18 @@ def continue_rollouts(
     reasoning_effort: str,
     seed: int,
     journal: Path,
+    boundary: Boundary | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     earlier: Iterable[pa.RecordBatch] = (),
 ) -> Iterator[pa.RecordBatch]:
     """Let the teacher finish every truncated rollout.
 
     Args:
-        rollouts: ROLLOUT_COLUMNS; those that are not `to_continue` are left out.
+        rollouts: ROLLOUT_COLUMNS, with a boundary logprobs too; those that are not `to_continue`
+            are left out.
         engine: the teacher's.
         student_tokenizer: the tokenizer of the rollouts' token ids.
+        boundary: finds where a rollout is cut; None: all are cut at random.
 
     Returns:
         Batches with the schema TEACHER_CONTINUATIONS, in the order of `rollouts`. Every request is
@@ -113,9 +141,12 @@ def continue_rollouts(
     token_bytes = TokenBytes(student_tokenizer)
 
     def cuts() -> Iterator[tuple[dict[str, Any], Cut]]:
-        for row, token_ids in _rows(chosen):
+        for row, token_ids, logprobs in _rows(chosen, with_logprobs=boundary is not None):
             cut_seed = request_seed(seed, "cut", row["rollout_id"])
-            yield row, cut_rollout(token_ids, token_bytes, min_cut_fraction, cut_seed)
+            yield (
+                row,
+                cut_rollout(token_ids, token_bytes, min_cut_fraction, cut_seed, boundary, logprobs),
+            )
 
     requests = [
         GenerationRequest(
@@ -144,6 +175,7 @@ def continue_rollouts(
             "prefix_text": cut.prefix.student_text,
             "cut_part": cut.prefix.cut_part,
             "cut_fraction": cut.fraction,
+            "cut_kind": cut.kind,
             "text": decode(engine, completion),
         }
         for (row, cut), request, completion in zip(cuts(), requests, completions, strict=True)
@@ -151,9 +183,13 @@ def continue_rollouts(
     return batches(continued, TEACHER_CONTINUATIONS)
 
 
-def _rows(rollouts: pa.Table) -> Iterator[tuple[dict[str, Any], npt.NDArray[np.int32]]]:
-    """Rows of ABOUT_COLUMNS with their token ids."""
+def _rows(
+    rollouts: pa.Table, *, with_logprobs: bool
+) -> Iterator[tuple[dict[str, Any], npt.NDArray[np.int32], npt.NDArray[np.float32] | None]]:
+    """Rows of ABOUT_COLUMNS with their token ids, and their logprobs if these are asked for."""
     for batch in rollouts.to_batches():
         token_ids = batch["token_ids"]
+        logprobs = batch["logprobs"] if with_logprobs else None
         for index, row in enumerate(batch.select(ABOUT_COLUMNS).to_pylist()):
-            yield row, token_ids[index].values.to_numpy()
+            own = None if logprobs is None else logprobs[index].values.to_numpy()
+            yield row, token_ids[index].values.to_numpy(), own

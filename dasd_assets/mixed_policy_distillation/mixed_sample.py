@@ -34,7 +34,8 @@ CONTINUATION_COLUMNS = [
 """All that is needed of a continuation."""
 
 OFF_POLICY_COLUMNS = [
-    "response_id", "question_id", "domain", "question", "response_text", "n_student_tokens"
+    "response_id", "question_id", "domain", "question", "response_text", "n_student_tokens",
+    "weight",
 ]  # fmt: skip
 
 
@@ -111,6 +112,7 @@ class _Answer:
             "response_text": self.text,
             "student_prefix_bytes": self.prefix_bytes,
             "n_student_tokens": self.n_student_tokens,
+            "weight": 1.0,
         }
 
 

@@ -19,9 +19,16 @@ import yaml
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 
 from dasd_assets.profile.check_settings import Checks
-from dasd_assets.profile.divergence_sampling import ClassRule, DivergenceSampling, SegmenterName
+from dasd_assets.profile.divergence_sampling import (
+    ClassRule,
+    DivergenceSampling,
+    NoWeights,
+    PowerWeights,
+    SampleWeights,
+    SegmenterName,
+)
 from dasd_assets.profile.evaluation import Benchmark, Evaluation, EvaluationProvenance
-from dasd_assets.profile.mixed_policy import MixedPolicyDistillation
+from dasd_assets.profile.mixed_policy import EntropyCut, MixedPolicyDistillation
 from dasd_assets.profile.plan import ModelShape, PlanSettings
 from dasd_assets.profile.questions import Layout, MappedField, Questions
 from dasd_assets.profile.release import Release
@@ -42,10 +49,10 @@ if TYPE_CHECKING:
     from resources.engines.model_folder import ModelFolder
 
 __all__ = [
-    "DOMAINS", "Benchmark", "ClassRule", "ComputePlan", "DivergenceSampling", "Evaluation",
-    "EvaluationProvenance",
-    "Layout", "MappedField", "MixedPolicyDistillation", "Model", "ModelShape", "PlanSettings",
-    "Profile", "ProfileError", "Questions", "Release", "ResponseFiltering", "SegmenterName",
+    "DOMAINS", "Benchmark", "ClassRule", "ComputePlan", "DivergenceSampling", "EntropyCut",
+    "Evaluation", "EvaluationProvenance", "Layout", "MappedField", "MixedPolicyDistillation",
+    "Model", "ModelShape", "NoWeights", "PlanSettings", "PowerWeights", "Profile", "ProfileError",
+    "Questions", "Release", "ResponseFiltering", "SampleWeights", "SegmenterName",
     "TeacherResponses", "Verification", "load_profile", "resolve_path", "settings_version",
 ]  # fmt: skip
 

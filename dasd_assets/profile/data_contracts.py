@@ -63,6 +63,9 @@ KNOWN_QUESTIONS = _stops("known_questions", "Rows whose question_id is not upstr
 WITHIN_CONTEXT = _stops(
     "within_context", "Rows with more student tokens than response_filtering.max_student_tokens."
 )
+POSITIVE_WEIGHTS = _stops(
+    "positive_weights", "Samples whose weight in the training loss is no finite number above 0."
+)
 _ONE_LOGPROB = "Answers without exactly one finite logprob per token."
 _MEAN_LOGPROB = (
     "Mean logprob of all tokens; 0 means that none were measured, far below that the tokens are "
@@ -199,6 +202,8 @@ CONTRACTS: Final[dict[str, tuple[Contract, ...]]] = {
         ),
         KNOWN_QUESTIONS,
         WITHIN_CONTEXT,
+        POSITIVE_WEIGHTS,
+        _stops("mean_weight", "Mean weight of the samples.", minimum=0.999, maximum=1.001),
         _warns(
             "domain_balance",
             "Distance of each domain's share of the sample (in the budget's unit) from the share "
@@ -252,6 +257,7 @@ CONTRACTS: Final[dict[str, tuple[Contract, ...]]] = {
         ),
         KNOWN_QUESTIONS,
         WITHIN_CONTEXT,
+        POSITIVE_WEIGHTS,
         _warns(
             "budget_met", "Off-policy samples over what the profile asks for.",
             minimum=0.99, maximum=1.0,

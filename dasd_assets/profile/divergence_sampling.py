@@ -51,6 +51,32 @@ class RatioRule(Section):
 ClassRule = DifferenceRule | RatioRule
 
 
+class NoWeights(Section):
+    """Every sample counts the same in training, as in the paper's runs."""
+
+    kind: Literal["none"] = Field("none", description="which weights")
+
+
+class PowerWeights(Section):
+    """Samples count by the teacher's probability of the answer (the paper's section 8)."""
+
+    kind: Literal["power"] = Field("power", description="which weights")
+    exponent: float = Field(
+        1.0,
+        gt=0.0,
+        le=10.0,
+        description="of p_teacher, the geometric mean of the teacher's token probabilities",
+    )
+    max_weight: float = Field(
+        4.0,
+        gt=1.0,
+        description="largest weight of a sample; the mean weight is 1",
+    )
+
+
+SampleWeights = NoWeights | PowerWeights
+
+
 class DivergenceSampling(Section):
     """Divergence-aware sampling (paper section 4)."""
 
@@ -107,6 +133,12 @@ class DivergenceSampling(Section):
         le=100,
         description="quantile bins of the answers' student tokens within a domain; each gets a "
         "part of the domain's budget in proportion to its candidates. 1: lengths are not looked at",
+    )
+
+    weights: SampleWeights = Field(
+        default_factory=NoWeights,
+        discriminator="kind",
+        description="what a sample counts in the training loss, see docs/training.md",
     )
 
     @field_validator("domain_shares")

@@ -44,7 +44,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             all_of("divergence_sample"),
             "mixed_policy_sample",
         ],
-        **declared(GROUP, profile.compute.data, "1", profile, kinds={"huggingface", "parquet"}),
+        **declared(GROUP, profile.compute.data, "2", profile, kinds={"huggingface", "parquet"}),
     )
     def dataset_release(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
         """The training sets of the three stages as a folder that `datasets.load_dataset` reads.

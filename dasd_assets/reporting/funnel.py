@@ -12,12 +12,14 @@ class FunnelStep:
 
     `rejected` counts what it did not by reason. An answer can break several rules, so the counts
     may add up to more than was lost. `temperature` is a partition name, None for questions.
+    `note` says how it was done, where that is counted.
     """
 
     name: str
     temperature: str | None
     n: int
     rejected: dict[str, int] = field(default_factory=dict)
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,5 +110,7 @@ def render_funnel(steps: list[FunnelStep]) -> str:
         ]
         if losses := largest_losses(step):
             cells.append("lost: " + ", ".join(f"{reason} {n:,}" for reason, n in losses))
+        if step.note:
+            cells.append(step.note)
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 FUNNEL: Final = "mixed policy"
 """What the funnel calls this way, beside those of the temperatures."""
 
+_CUTS: Final = {"entropy": "at the student's boundary", "random": "at random"}
+"""Kinds of cuts in words."""
+
 
 def rollout_counts(warehouse: DuckDBPyConnection, where: Partition) -> dict[str, Any]:
     """Rollouts, those that were cut off, and those that cannot be used, by rule.
@@ -38,6 +41,23 @@ def rollout_counts(warehouse: DuckDBPyConnection, where: Partition) -> dict[str,
     }
 
 
+def cut_counts(
+    warehouse: DuckDBPyConnection, where: Partition
+) -> dict[str, dict[str, int | float]]:
+    """How rollouts were cut: kind of cut -> continuations, and the mean share that was kept.
+
+    Args:
+        warehouse: from `open_warehouse`.
+        where: partition columns and their keys; all partitions if empty.
+    """
+    rows = warehouse.sql(
+        f"""SELECT cut_kind, count(*), avg(cut_fraction) FROM teacher_continuations
+            WHERE {in_partition(where)} GROUP BY ALL ORDER BY ALL""",
+        params=dict(where),
+    ).fetchall()
+    return {kind: {"n": n, "mean_cut_fraction": kept} for kind, n, kept in rows}
+
+
 def mixed_policy_steps(warehouse: DuckDBPyConnection) -> list[FunnelStep]:
     """Steps from all rollouts to the mixed-policy samples; none where nothing was rolled out.
 
@@ -60,9 +80,18 @@ def mixed_policy_steps(warehouse: DuckDBPyConnection) -> list[FunnelStep]:
         FunnelStep(
             "cut off by the cap", FUNNEL, truncated, {"ended by itself": usable - truncated}
         ),
-        FunnelStep("continued by the teacher", FUNNEL, continued),
+        FunnelStep("continued by the teacher", FUNNEL, continued, note=_how_cut(warehouse)),
         FunnelStep("mixed-policy samples", FUNNEL, kept, broken),
     ]
+
+
+def _how_cut(warehouse: DuckDBPyConnection) -> str:
+    counts = cut_counts(warehouse, {})
+    found = [
+        f"{_CUTS[kind]}: {of['n']:,} after {of['mean_cut_fraction']:.0%} on average"
+        for kind, of in counts.items()
+    ]
+    return f"cut {', '.join(found)}" if found else ""
 
 
 def _by_rule(warehouse: DuckDBPyConnection, table: str, where: Partition) -> dict[str, int]:

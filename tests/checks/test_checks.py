@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +220,11 @@ CASES: list[tuple[str, Spoil, set[str]]] = [
     ("divergence_sample", first("divergence_sample", n_student_tokens=9_999),
      {"within_context", "control_budget"}),
     ("divergence_sample", several("divergence_sample", 12, domain="math"), {"domain_balance"}),
+    ("divergence_sample", first("divergence_sample", weight=1.5), {"mean_weight"}),
+    ("divergence_sample", first("divergence_sample", weight=math.nan), {"positive_weights"}),
+    ("divergence_sample",
+     lambda rows: [first("divergence_sample", weight=0.0)(rows),
+                   rows["divergence_sample"][1].update(weight=2.0)], {"positive_weights"}),
     ("divergence_sample", several("divergence_candidates", 2, is_random_control=False),
      {"control_budget"}),
     ("divergence_sample", first("divergence_sample", question=""), {"no_nulls"}),
@@ -256,6 +262,7 @@ CASES: list[tuple[str, Spoil, set[str]]] = [
      {"prefix_within_text"}),
     ("mixed_policy_sample", first("mixed_policy_sample", student_prefix_bytes=0),
      {"prefix_within_text"}),
+    ("mixed_policy_sample", first("mixed_policy_sample", weight=-1.0), {"positive_weights"}),
     ("mixed_policy_sample", without("mixed_policy_sample"), {"none_lost"}),
     ("mixed_policy_sample", first("mixed_policy_sample", sample_id="c99"),
      {"known_samples", "none_lost"}),

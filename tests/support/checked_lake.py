@@ -128,7 +128,8 @@ def good_rows() -> Rows:
             {"response_id": f"r{i}", **about(i), **lengths, **selected} for i in kept
         ],
         "divergence_sample": [
-            {"response_id": f"r{i}", **about(i), "n_student_tokens": 3} for i in kept
+            {"response_id": f"r{i}", **about(i), "n_student_tokens": 3, "weight": 1.0}
+            for i in kept
         ],
         "student_rollouts": [
             {"rollout_id": f"o{i}", "response_id": f"r{i}", **about(i), "max_tokens": 3,
@@ -138,7 +139,7 @@ def good_rows() -> Rows:
         ],
         "teacher_continuations": [
             {"continuation_id": f"c{i}", "rollout_id": f"o{i}", **about(i), **sampled,
-             "cut_fraction": 0.75}
+             "cut_fraction": 0.75, "cut_kind": "random"}
             for i in continued
         ],
         "mixed_policy_sample": [

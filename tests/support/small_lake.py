@@ -175,8 +175,13 @@ def _samples(lake: Lake, q1: Row, q2: Row) -> None:
     o2 = q2 | rolled | {"rollout_id": "o2", "response_id": "r4"}
     lake.write("student_rollouts", filled("student_rollouts", o1), DROP_01)
     lake.write("student_rollouts", filled("student_rollouts", o2), DROP_02)
-    c1 = o1 | {"continuation_id": "c1", "cut_part": "reasoning", "finish_reason": "stop"}
-    c2 = o2 | {"continuation_id": "c2", "cut_part": "answer", "finish_reason": "length"}
+    at_random = {"cut_kind": "random", "cut_fraction": 0.75}
+    c1 = o1 | at_random | {
+        "continuation_id": "c1", "cut_part": "reasoning", "finish_reason": "stop",
+    }  # fmt: skip
+    c2 = o2 | at_random | {
+        "continuation_id": "c2", "cut_part": "answer", "finish_reason": "length",
+    }  # fmt: skip
     lake.write("teacher_continuations", filled("teacher_continuations", c1), DROP_01)
     lake.write("teacher_continuations", filled("teacher_continuations", c2), DROP_02)
     broken = c2 | {"broken_rules": [{"rule": "hit_max_tokens", "evidence": "9 tokens"}]}

@@ -29,7 +29,7 @@ from training import sft
 from training.batch_checks import batch_fault, order_fault
 from training.certificate import CertificateError, certify
 from training.certificate_page import render, visible
-from training.dataset import NO_LOSS, PackedDataset, Samples, collate
+from training.dataset import NO_LOSS, TOKEN_WEIGHTS, PackedDataset, Samples, collate
 from training.packing import pack
 from training.rows import load_samples
 from training.sft import SftConfig, train
@@ -392,15 +392,18 @@ def test_any_single_change_of_a_batch_is_a_fault(lengths: list[int], seed: int) 
         n_prompt=n_prompt,
         n_masked=n_prompt,
         n_response=np.full(len(sizes), -1, np.int32),
+        weights=rng.uniform(0.5, 2, len(sizes)).astype(np.float32),
         files=(Path("rows.parquet"),),
         file_starts=np.zeros(1, np.int64),
     )
     sequences = pack(samples.lengths, 32)
-    dataset = PackedDataset(samples, sequences)
+    dataset = PackedDataset(samples, sequences, is_weighted=True)
     rows = range(len(sequences))
     batch = collate([dataset[row] for row in rows], pad_id=0)
     assert batch_fault(batch, rows, samples, sequences) == ""
-    name = str(rng.choice(["input_ids", "labels", "position_ids"]))
+    unweighted = {name: values for name, values in batch.items() if name != TOKEN_WEIGHTS}
+    assert "the batch has no token_weights" in batch_fault(unweighted, rows, samples, sequences)
+    name = str(rng.choice(["input_ids", "labels", "position_ids", TOKEN_WEIGHTS]))
     place = int(rng.integers(len(sequences)))
     width = len(dataset[place]["input_ids"]) if name == "input_ids" else batch[name].shape[1]
     batch[name][place, int(rng.integers(width))] += 1

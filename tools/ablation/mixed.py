@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dasd_assets.divergence_sampling.policies import random_order
+from dasd_assets.mixed_policy_distillation.boundary import boundary_of
 from dasd_assets.mixed_policy_distillation.continuations import continue_rollouts
 from dasd_assets.mixed_policy_distillation.mixed_sample import off_policy_choice, off_policy_rows
 from dasd_assets.mixed_policy_distillation.rollouts import sample_rollout_questions, sample_rollouts
@@ -72,6 +73,7 @@ def write_mixed_samples(
             reasoning_effort=profile.teacher_responses.reasoning_effort,
             seed=run_seed,
             journal=journal,
+            boundary=boundary_of(profile),
         )  # fmt: skip
         store.write("teacher_continuations", continuations, place)
     journal.unlink(missing_ok=True)

@@ -144,7 +144,8 @@ def write_draws(
         n_tokens = {other: sample.n_tokens for other, sample in written.items()}
         settings = profile.divergence_sampling
         candidates = drawn(draw, pool, settings, n_tokens, profile.seed + seed)
-        with sample_of(candidates, lake, pool.shards, Path(store.root, "_scratch")) as batches:
+        scratch = Path(store.root, "_scratch")
+        with sample_of(candidates, lake, pool.shards, scratch, settings.weights) as batches:
             sample = pa.Table.from_batches(batches, DIVERGENCE_SAMPLE)
         file = store.write("divergence_sample", sample, sample_place(seed, name))
         verdicts = [pool.is_right.get(response) for response in sample["response_id"].to_pylist()]

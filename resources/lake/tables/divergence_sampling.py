@@ -95,6 +95,7 @@ DIVERGENCE_SAMPLE = schema(
     ("n_student_tokens", pa.int32(), "length under the student's tokenizer, end token included"),
     ("score", pa.float32(), "value of the response under the policy"),
     ("rank", pa.int32(), "1-based rank of the response within its domain"),
+    ("weight", pa.float32(), "what the sample counts in the training loss; their mean is 1"),
 )
 
 _SCORED = ("filtered_responses.teacher_logprobs", "filtered_responses.teacher_token_starts",
@@ -176,6 +177,7 @@ TABLES: Final[dict[str, Table]] = {
                 "sentence_provenance.p_student",
                 "student_scores.ranks",
             ),
+            **made("weight", "filtered_responses.teacher_logprobs"),
         },
     ),
 }

@@ -33,6 +33,7 @@ TEACHER_CONTINUATIONS = schema(
     ("prefix_text", pa.string(), "the student's text that was kept, in the student's format"),
     ("cut_part", pa.string(), "reasoning or answer: where the cut lies"),
     ("cut_fraction", pa.float32(), "share of the rollout's tokens that was kept"),
+    ("cut_kind", pa.string(), "random, or entropy: at the student's boundary"),
     ("text", pa.string(), "decoded wire text of the teacher's continuation"),
 )
 
@@ -43,6 +44,12 @@ MIXED_POLICY_SAMPLE = schema(
     ("response_text", pa.string(), "training target in the student's format"),
     ("student_prefix_bytes", pa.int32(), "leading bytes of response_text the student wrote"),
     ("n_student_tokens", pa.int32(), "length under the student's tokenizer, end token included"),
+    (
+        "weight",
+        pa.float32(),
+        "what the sample counts in the training loss: 1 where the student began it, else that of "
+        "the divergence sample",
+    ),
 )
 
 REJECTED_CONTINUATIONS = schema(
@@ -83,7 +90,10 @@ TABLES: Final[dict[str, Table]] = {
                 "student_rollouts", "rollout_id", "response_id", "question_id", "domain", "question"
             ),
             **made("prefix_text cut_part", "student_rollouts.token_ids"),
-            **made("cut_fraction seed", "student_rollouts.rollout_id"),
+            **made("seed", "student_rollouts.rollout_id"),
+            **made(
+                "cut_fraction cut_kind", "student_rollouts.rollout_id", "student_rollouts.logprobs"
+            ),
             **made(
                 "continuation_id finish_reason token_ids logprobs text",
                 "student_rollouts.question",
@@ -114,6 +124,7 @@ TABLES: Final[dict[str, Table]] = {
                 "divergence_sample.response_text",
             ),
             **made("student_prefix_bytes", "teacher_continuations.prefix_text"),
+            **same("divergence_sample", "weight"),
             **made(
                 "n_student_tokens",
                 "teacher_continuations.prefix_text",

@@ -14,7 +14,7 @@ RELEASED_SAMPLE = schema(
         DIVERGENCE_SAMPLE,
         (
             "response_id", "question_id", "domain", "question", "response_text",
-            "n_student_tokens", "score", "rank", "question_shard",
+            "n_student_tokens", "score", "rank", "weight", "question_shard",
         ),
     ),
     *columns(TEACHER_RESPONSES, ("temperature",)),

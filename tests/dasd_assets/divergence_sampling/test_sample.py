@@ -15,7 +15,7 @@ from dasd_assets.divergence_sampling.assets import build
 from dasd_assets.divergence_sampling.sample import sample_of, scored_shards, summary
 from dasd_assets.divergence_sampling.selection import select
 from dasd_assets.partitions import QUESTION_SHARD
-from dasd_assets.profile import DivergenceSampling, load_profile
+from dasd_assets.profile import DivergenceSampling, NoWeights, PowerWeights, load_profile
 from resources.lake.lake import Lake
 from resources.lake.table import ContractError
 from resources.lake.tables.divergence_sampling import DIVERGENCE_SAMPLE
@@ -56,7 +56,7 @@ def table(settings: DivergenceSampling = SETTINGS) -> pa.Table:
 def sample(lake: Lake, candidates: pa.Table) -> pa.Table:
     scratch = Path(lake.root, "_scratch")
     shards = scored_shards(lake, "low")
-    with sample_of(candidates, lake, shards, scratch) as batches:
+    with sample_of(candidates, lake, shards, scratch, NoWeights()) as batches:
         rows = pa.Table.from_batches(batches, DIVERGENCE_SAMPLE)
     assert not scratch.exists()
     return rows
@@ -97,6 +97,17 @@ def test_the_asset_keeps_every_candidate_and_reports_the_selection(lake: Lake) -
     assert metadata["left_of_budget"].value == 0
     assert metadata["shards_not_ready"].value == ["drop-9"]
     assert metadata["selected_tokens"].value == sum(sample["n_student_tokens"].to_pylist())
+
+
+def test_a_sample_has_its_weights_beside_its_texts(lake: Lake) -> None:
+    materialize(lake)
+    assert set(lake.read("divergence_sample", LOW)["weight"].to_pylist()) == {1.0}
+    materialize(lake, weights=PowerWeights(exponent=2.0, max_weight=50.0))
+    sample = lake.read("divergence_sample", LOW).to_pylist()
+    p_teacher = {row["response_id"]: row["p_teacher"] for row in ROWS}
+    mean = sum(p_teacher[row["response_id"]] ** 2 for row in sample) / len(sample)
+    for row in sample:
+        assert row["weight"] == pytest.approx(p_teacher[row["response_id"]] ** 2 / mean, rel=1e-5)
 
 
 def test_the_summary_reports_what_a_budget_could_not_be_spent_on() -> None:

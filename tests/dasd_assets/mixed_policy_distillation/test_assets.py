@@ -111,6 +111,8 @@ def test_from_rollouts_to_the_mixed_sample(lake: Lake) -> None:
     assert sum(each["rollouts"] for each in shown) == N
     assert sum(each["truncated"] for each in shown) == len(truncated)
     assert all("data:image/png;base64," in each["cut_off_rate_by_length"] for each in shown)
+    cuts = [metadata["teacher_continuations", shard]["cuts"] for shard in "ab"]
+    assert sum(each["random"]["n"] for each in cuts) == len(continuations)
 
     sample = lake.read("mixed_policy_sample").to_pylist()
     rejected = lake.read("rejected_continuations").num_rows

@@ -38,7 +38,7 @@ def finish(
         "engine": "e", "engine_version": "1", "logprobs_mode": "raw_logprobs", "temperature": 1.0,
         "top_p": 1.0, "max_tokens": 50, "seed": 0, "finish_reason": finish_reason,
         "token_ids": [1, 2], "logprobs": [-1.0, -1.0], "prefix_text": prefix.student_text,
-        "cut_part": prefix.cut_part, "cut_fraction": 0.7, "text": wire,
+        "cut_part": prefix.cut_part, "cut_fraction": 0.7, "cut_kind": "random", "text": wire,
         **changes,
     }  # fmt: skip
     finished = finish_continuations(

@@ -28,7 +28,7 @@ def sample(questions: range, answers: int = 2, shard: str = "s", temperature: st
         {
             "response_id": f"r{question}-{answer}{temperature}", "question_id": f"q{question}",
             "domain": "math", "question": "?", "question_shard": shard, "response_text": "t",
-            "n_student_tokens": 9, "score": 0.5, "rank": 1,
+            "n_student_tokens": 9, "score": 0.5, "rank": 1, "weight": 1.0,
         }
         for question in questions
         for answer in range(answers)

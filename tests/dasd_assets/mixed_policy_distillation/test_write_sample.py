@@ -23,7 +23,12 @@ from dasd_assets.mixed_policy_distillation.write_sample import (
     write_mixed_sample,
 )
 from dasd_assets.profile import load_profile
-from dasd_assets.reporting.mixed_policy_funnel import mixed_policy_steps, rollout_counts
+from dasd_assets.reporting.funnel import render_funnel
+from dasd_assets.reporting.mixed_policy_funnel import (
+    cut_counts,
+    mixed_policy_steps,
+    rollout_counts,
+)
 from resources.lake import lake as lake_module
 from resources.lake.lake import Lake
 from resources.lake.tables.mixed_policy_distillation import MIXED_POLICY_SAMPLE
@@ -46,6 +51,7 @@ def continuation(i: int) -> dict[str, Any]:
         "domain": "math", "question": f"What is {i} + 0?", "finish_reason": "stop",
         "token_ids": [1, 2], "logprobs": [-1.0, -1.0], "prefix_text": "<think>\nWe a",
         "cut_part": "reasoning", "text": said,
+        "cut_kind": "random" if i % 5 else "entropy", "cut_fraction": 0.75 if i % 5 else 0.5,
     }  # fmt: skip
 
 
@@ -53,7 +59,7 @@ def answer(i: int, answers: int = 2) -> dict[str, Any]:
     return {
         "response_id": f"r{i}", "question_id": f"q{i // answers}", "domain": "math",
         "question": f"What is {i // answers} + 0?", "response_text": f"text {i}",
-        "n_student_tokens": i + 1,
+        "n_student_tokens": i + 1, "weight": 1 + i / 4,
     }  # fmt: skip
 
 
@@ -95,11 +101,12 @@ def test_exactly_the_off_policy_share_to_other_questions(lake: Lake) -> None:
     others = {row["question_id"] for row in rows if row["policy"] == "off_policy"}
     assert mixed.isdisjoint(others)
     assert len({row["sample_id"] for row in rows}) == 60
+    assert {row["weight"] for row in rows[:20]} == {1.0}
     sampled = {row["response_id"]: row for row in map(answer, range(200))}
     for row in rows[20:]:
         source = sampled[row["sample_id"]]
         assert row["student_prefix_bytes"] == 0
-        for name in ("question_id", "question", "response_text", "n_student_tokens"):
+        for name in ("question_id", "question", "response_text", "n_student_tokens", "weight"):
             assert row[name] == source[name]
 
 
@@ -223,6 +230,22 @@ def test_the_funnel_says_what_was_lost_and_why(lake: Lake) -> None:
         "rollouts": 30, "usable": 20, "truncated": 10, "cut_off_rate": 0.5,
         "rejected": {"no_text": 10},
     }  # fmt: skip
+
+
+def test_the_funnel_says_how_rollouts_were_cut(lake: Lake) -> None:
+    write(lake)
+    warehouse = open_warehouse(Path(lake.root))
+    assert cut_counts(warehouse, {"question_shard": "b"}) == {
+        "entropy": {"n": 2, "mean_cut_fraction": 0.5},
+        "random": {"n": 8, "mean_cut_fraction": 0.75},
+    }
+    (line,) = (
+        line for line in render_funnel(mixed_policy_steps(warehouse)).splitlines()
+        if line.startswith("continued by the teacher")
+    )  # fmt: skip
+    assert line.endswith(
+        "cut at the student's boundary: 6 after 50% on average, at random: 24 after 75% on average"
+    )
 
 
 def test_an_empty_lake_has_no_funnel(tmp_path: Path) -> None:
