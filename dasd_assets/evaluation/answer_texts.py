@@ -96,7 +96,7 @@ def teacher_tokens(
     pieces = zip(encode_pieces(tokenizer, answer.wire), answer.wire, spans, strict=False)
     for (of_mark, of_text), (_, text), (first, _) in pieces:
         token_ids += of_mark + of_text
-        ids = np.asarray(of_text, np.int64)
+        ids = np.asarray(of_text, np.int32)
         try:
             original = token_bytes.normalised(text).original_starts
         except TokenizerError as error:

@@ -153,14 +153,11 @@ def _sentences(
         probabilities(side.log_mean, side.tokens.count == 0)
         for side in (teacher, student, distilled)
     )
-    kind = answer_classes(
-        *(
-            pc.fill_null(p, float("nan")).to_numpy().astype(np.float64)
-            for p in (p_teacher, p_student, p_distilled)
-        ),
-        settings.alpha,
-        settings.beta,
+    by_teacher, by_student, by_checkpoint = (
+        pc.fill_null(p, float("nan")).to_numpy().astype(np.float64)
+        for p in (p_teacher, p_student, p_distilled)
     )
+    kind = answer_classes(by_teacher, by_student, by_checkpoint, settings.alpha, settings.beta)
     encoded = [student_text(text.reasoning, text.answer).encode() for text in texts]
     cut = zip(spans.response.tolist(), spans.start.tolist(), spans.end.tolist(), strict=True)
     return pa.RecordBatch.from_arrays(

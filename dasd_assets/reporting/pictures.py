@@ -220,12 +220,12 @@ def _right_and_wrong(
     n = picture_data.judged_answers(warehouse, where, of)
     if len(n) < 2:
         return None
+    right, wrong = (
+        picture_data.class_shares(warehouse, where, is_correct=is_correct, of=of)
+        for is_correct in (True, False)
+    )
     return data_plots.class_share_right_and_wrong(
-        *(
-            picture_data.class_shares(warehouse, where, is_correct=is_correct, of=of)
-            for is_correct in (True, False)
-        ),
-        f"{name} ({n[True]:,} right, {n[False]:,} wrong)",
+        right, wrong, f"{name} ({n[True]:,} right, {n[False]:,} wrong)"
     )
 
 
