@@ -93,7 +93,7 @@ from dagster._grpc.impl import core_execute_run
 # Has a signal to such a process end its steps in order.
 from dagster._utils.interrupts import capture_interrupts as capture_interrupts
 
-PRELOADED: Final = ("dagster._utils.test",)
+IMPORTED_BY_A_RUN: Final = ("dagster._utils.test",)
 """What Dagster imports when a run loads its job: seconds, for a process that has not got it yet."""
 
 GRPC_INFO_TAG: Final = ".dagster/grpc_info"

@@ -27,7 +27,7 @@ from dasd_assets.running import local_run
 )
 def local_executor(init_context: dg.InitExecutorContext) -> Any:
     """Steps are forked from the run's process, or else from a server that the process keeps."""
-    preload = ["dasd_assets.definitions", *local_run.LIBRARIES]
+    preload = ["dasd_assets.definitions", local_run.PRELOADED]
     config = {
         "max_concurrent": init_context.executor_config["max_concurrent"],
         "retries": {"enabled": {}},

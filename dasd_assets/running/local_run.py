@@ -18,7 +18,7 @@ from typing import Any
 import dagster as dg
 
 from dasd_assets.dagster_internals import (
-    PRELOADED,
+    IMPORTED_BY_A_RUN,
     capture_interrupts,
     engine_event,
     execute_run,
@@ -28,13 +28,15 @@ from dasd_assets.running.changed_modules import ModuleFiles
 from dasd_assets.running.process_identity import this_process
 
 LIBRARIES = (
-    *PRELOADED, "accelerate", "duckdb",
+    *IMPORTED_BY_A_RUN, "accelerate", "duckdb",
     "great_expectations.expectations", "matplotlib.backends.backend_agg", "matplotlib.figure",
     "openai_harmony", "pyarrow.dataset", "pyarrow.parquet", "sympy", "torch",
     "transformers.generation.utils", "transformers.models.gpt_oss.modeling_gpt_oss",
     "transformers.models.qwen3.modeling_qwen3",
 )  # fmt: skip
 """What runs and steps have imported before they start. Uses no GPU, starts no thread of Python."""
+PRELOADED = "dasd_assets.running.preloaded"
+"""The module that imports them."""
 PACKAGES = ("checks", "dasd_assets", "formats", "resources", "training")
 """The project's own, imported besides."""
 
@@ -62,7 +64,7 @@ def forking(*modules: str) -> ForkServerContext:
         modules: what it has imported besides; the first call of a process decides.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, *LIBRARIES, "dasd_assets.graph", *modules])
+    context.set_forkserver_preload([__name__, PRELOADED, "dasd_assets.graph", *modules])
     return context
 
 

@@ -241,5 +241,5 @@ def test_the_daemon_can_be_had_with_less_waiting() -> None:
 
 
 def test_what_is_loaded_beforehand_is_there() -> None:
-    for name in internals.PRELOADED:
+    for name in internals.IMPORTED_BY_A_RUN:
         importlib.import_module(name)

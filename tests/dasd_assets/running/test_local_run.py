@@ -82,8 +82,8 @@ def test_what_steps_are_forked_from_touches_no_gpu() -> None:
         "asked = []\n"
         "for name in ('is_available', 'device_count', 'init', '_lazy_init'):\n"
         "    setattr(torch.cuda, name, lambda *a, name=name: asked.append(name) or 0)\n"
-        "from dasd_assets.running.local_run import LIBRARIES\n"
-        "for module in ('dasd_assets.definitions', *LIBRARIES): importlib.import_module(module)\n"
+        "from dasd_assets.running.local_run import PRELOADED\n"
+        "for module in ('dasd_assets.definitions', PRELOADED): importlib.import_module(module)\n"
         "print(asked)"
     )
     assert printed(program) == "[]"

@@ -130,7 +130,7 @@ def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.Dag
     monkeypatch.syspath_prepend(str(tmp_path))  # Dagster leaves out the first: a script's folder
     monkeypatch.setattr(local_runner, "DEFINITIONS_MODULE", killing_location.__name__)
     # Nothing that takes seconds to import is needed.
-    monkeypatch.setattr(local_run, "LIBRARIES", ())
+    monkeypatch.setattr(local_run, "PRELOADED", "typing")
     monkeypatch.setattr(run_process, "LOADED", ())
     local_runner.all_assets_job.cache_clear()
     _forkserver._stop()  # one that is there has the environment of another test
