@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 from pathlib import Path
 
@@ -32,8 +34,16 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_configure() -> None:
     """Temporary folders lie in memory where there is room: a test waits for no disk."""
+    gc.disable()  # while everything is imported
     if memory := memory_disk():
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: the garbage collector need not look through it in every test."""
+    gc.freeze()
+    gc.enable()
+    atexit.register(gc.unfreeze)  # else triton takes at the end what is frozen for leaked
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook

@@ -6,6 +6,7 @@ aside afterwards, it is looked through in no fork either, and the forks share it
 
 from __future__ import annotations
 
+import atexit
 import gc
 from importlib import import_module
 
@@ -16,3 +17,4 @@ for library in LIBRARIES:
     import_module(library)
 gc.freeze()
 gc.enable()
+atexit.register(gc.unfreeze)  # else triton takes at the end what is frozen for leaked
