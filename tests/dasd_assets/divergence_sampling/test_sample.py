@@ -121,10 +121,21 @@ def test_the_summary_reports_what_a_budget_could_not_be_spent_on() -> None:
         "selected_tokens": n_tokens, "random_control_tokens": n_tokens,
         "longest_control_tokens": n_tokens,
         "decisions": {"selected": 60}, "empty_strata": 0,
+        "chosen_between": "the answers to each question first, then questions",
     }  # fmt: skip
     rows = [{**row, "n_student_tokens": 7} for row in ROWS]
     same = select(candidate_table(rows), settings, "low", 0)
     assert summary(same, settings, "low")["empty_strata"] == 4
+
+
+def test_what_the_answers_were_preferred_to_is_said() -> None:
+    own = [{**row, "question_id": f"q{number}"} for number, row in enumerate(ROWS)]
+    one_each = select(candidate_table(own), SETTINGS, "low", 0)
+    between = summary(one_each, SETTINGS, "low")["chosen_between"]
+    assert between == "questions only: no question has a second answer"
+    any_answer = SETTINGS.model_copy(update={"best_of_question": False})
+    chosen = select(candidate_table(ROWS), any_answer, "low", 0)
+    assert summary(chosen, any_answer, "low")["chosen_between"] == "all answers of a domain"
 
 
 @pytest.mark.parametrize("table", ["filtered_responses", "response_provenance"])
