@@ -17,7 +17,13 @@ CODE_VERSION_TAG = "dagster/code_version"
 CHECKPOINT = dg.AssetKey("dasd_checkpoint")
 CHECKPOINT_VERSION_TAG = f"dagster/input_data_version/{CHECKPOINT.to_user_string()}"
 EVALUATION = dg.AssetKey(["evaluation", "dasd"])
-NOT_A_SOURCE = frozenset({"stage_report", "model_release", "dataset_release"})
+NOT_A_SOURCE = frozenset(
+    {
+        "stage_report", "evaluation_teacher_scores", "evaluation_provenance", "model_release",
+        "dataset_release",
+    }
+)  # fmt: skip
+"""What looks at data or holds it: a release has nothing of it."""
 MAX_EXAMPLES = 5
 
 
