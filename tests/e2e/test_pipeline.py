@@ -137,17 +137,18 @@ def test_the_assets_show_their_pictures(finished: Finished) -> None:
         "filtered_responses": {"funnel_plot"},
         "sentence_provenance": {
             "classes_by_position",
-            "classes_by_position_right",
+            "classes_by_position_right_and_wrong",
             "along_one_answer",
         },
-        "divergence_sample": {"scores", "lengths", "provenance_viewer"},
+        "divergence_sample": {"scores", "lengths", "likelihood_of_chosen", "provenance_viewer"},
+        "evaluation_provenance/dasd": {"along_own_answer"},
         "student_rollouts": {"cut_off_rate_by_length", "cut_off_rate", "rejected"},
         "mixed_policy_sample": {"funnel", "funnel_plot", "mixed_policy", "off_policy"},
         "stage_report": {"stages", "funnel", "likelihood-density", "class-share-by-position"},
     }
     with dg.DagsterInstance.from_config(str(pipeline.home / "dagster")) as instance:
         for asset, names in expected.items():
-            event = instance.get_latest_materialization_event(dg.AssetKey(asset))
+            event = instance.get_latest_materialization_event(dg.AssetKey(asset.split("/")))
             assert event is not None and event.asset_materialization is not None
             metadata = event.asset_materialization.metadata
             assert names <= set(metadata)
