@@ -136,24 +136,38 @@ class Lake(dg.ConfigurableResource):
             )
         parquet = pq.ParquetFile(file)
         _check_contract(table, partition, parquet.schema_arrow, schema)
-        # Batches are cut at row groups by us: iter_batches would drop the nullability of columns.
-        names = columns or schema.names
-        wanted = pa.schema([schema.field(name) for name in names])
-        for group in range(parquet.num_row_groups):
-            yield from (
-                parquet.read_row_group(group, columns=names)
-                .select(names)
-                .cast(wanted)
-                .to_batches(BATCH_ROWS)
-            )
+        yield from _groups(parquet, columns or schema.names, schema)
 
     def earlier(
         self, table: str, partition: Partition, columns: list[str]
     ) -> Iterator[pa.RecordBatch]:
-        """What the partition held so far; nothing if it is new or was written to another schema."""
-        file = self.path(table, partition)
-        if file.is_file() and pq.read_schema(file).equals(TABLES[table].schema):
-            yield from self.batches(table, partition, columns)
+        """What the partition held so far, also where its table had other columns then.
+
+        A column that may be null is null where it was not there yet. Nothing if the partition is
+        new, or if a column that is wanted was of another type or lacks.
+        """
+        file, schema = self.path(table, partition), TABLES[table].schema
+        if not file.is_file():
+            return
+        parquet = pq.ParquetFile(file)
+        found = parquet.schema_arrow
+        known = [name for name in columns if name in found.names]
+        if not all(
+            found.field(name).equals(schema.field(name))
+            if name in known
+            else schema.field(name).nullable
+            for name in columns
+        ):
+            return
+        for batch in _groups(parquet, known, schema):
+            absent = {
+                name: pa.nulls(batch.num_rows, schema.field(name).type)
+                for name in columns
+                if name not in known
+            }
+            arrays = [absent[name] if name in absent else batch[name] for name in columns]
+            fields = [schema.field(name) for name in columns]
+            yield pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
 
     def read(
         self,
@@ -291,6 +305,16 @@ def _publish(temporary: Path, target: Path) -> str:
 
 def _name(partition: Partition | None) -> str:
     return "/".join((partition or {}).values()) or "(unpartitioned)"
+
+
+def _groups(
+    parquet: pq.ParquetFile, names: list[str], schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    """The row groups of a file, one at a time; `iter_batches` would drop columns' nullability."""
+    wanted = pa.schema([schema.field(name) for name in names])
+    for group in range(parquet.num_row_groups):
+        rows = parquet.read_row_group(group, columns=names).select(names).cast(wanted)
+        yield from rows.to_batches(BATCH_ROWS)
 
 
 def _checked(

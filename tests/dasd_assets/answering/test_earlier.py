@@ -13,6 +13,7 @@ from support.stub_engine import StubEngine
 from dasd_assets.answering.earlier import SAMPLED
 from dasd_assets.teacher_responses.sampling import sample_responses
 from resources.lake.lake import Lake
+from resources.lake.tables import TABLES
 from resources.lake.tables.questions import QUESTIONS
 
 CELL = {"temperature": "high", "question_shard": "s1"}
@@ -85,13 +86,32 @@ def test_other_settings_ask_for_everything(tmp_path: Path) -> None:
     assert len(engine.asked) == 6
 
 
-def test_a_file_of_another_schema_has_nothing_to_take_over(tmp_path: Path) -> None:
-    lake = Lake(root=str(tmp_path))
-    rows = materialize(lake, StubEngine(), "a", "b")
-    pq.write_table(
-        rows.rename_columns([*rows.column_names[:-1], "old"]),
-        lake.path("teacher_responses", CELL),
-    )
+def test_answers_outlive_a_table_that_gains_or_loses_columns(tmp_path: Path) -> None:
+    lake = Lake(root=str(tmp_path / "lake"))
+    first = materialize(lake, StubEngine(), "question")
+    file = lake.path("teacher_responses", CELL)
+    wanted = ["response_id", *SAMPLED]
+    columns = [
+        list(batch.schema.names) for batch in lake.earlier("teacher_responses", CELL, wanted)
+    ]
+    assert columns == [wanted]
+
+    pq.write_table(first.append_column("more", pa.nulls(first.num_rows)).drop(["engine"]), file)
+    (batch,) = lake.earlier("teacher_responses", CELL, wanted)
+    assert_same(pa.Table.from_batches([batch]), first.select(wanted))
     engine = StubEngine()
-    assert_same(materialize(lake, engine, "a", "b"), rows)
-    assert len(engine.asked) == 6
+    materialize(lake, engine, "question")
+    assert len(engine.asked) == n_not_whole(first)
+
+    pq.write_table(first.drop(["finish_reason"]), file)  # what cannot be null and is not there
+    assert list(lake.earlier("teacher_responses", CELL, wanted)) == []
+    evaluated = {"checkpoint": "base", "benchmark": "math"}
+    answers = pa.table({"answer_id": ["a-1"], "token_ids": [[1]], "finish_reason": ["stop"]})
+    answers = answers.cast(
+        pa.schema([TABLES["evaluation"].schema.field(name) for name in answers.column_names])
+    )
+    place = lake.path("evaluation", evaluated)
+    place.parent.mkdir(parents=True)
+    pq.write_table(answers, place)
+    (batch,) = lake.earlier("evaluation", evaluated, ["answer_id", *SAMPLED])
+    assert batch["logprobs"].null_count == 1  # may be null, and was not kept then
