@@ -188,6 +188,21 @@ def test_what_was_measured_goes_before_what_the_profile_says() -> None:
     assert plan["teacher_responses", "high"].tokens == 300 * 200
 
 
+def test_time_beside_the_model_is_of_the_rows_that_were_measured() -> None:
+    """Rows of the provenance of a checkpoint's answers are sentences, its requests answers."""
+    name = "evaluation_provenance/dasd"
+    again = {
+        ("evaluation/dasd", "math"): Totals(1, rows=192, tokens=57_600),
+        ("evaluation_teacher_scores/dasd", "math"): Totals(1, rows=192, tokens=57_600),
+        (name, "math"): Totals(
+            1, rows=1_920, tokens=57_600, tokens_per_second=800.0, seconds=72 + 96
+        ),
+    }
+    planned = estimated(small_profile(), again)[name, "math"]
+    assert (planned.requests, planned.rows) == (192, 1_920)
+    assert planned.hours == pytest.approx((72 + 96) / 3600)
+
+
 def test_lines_add_up_and_an_unknown_makes_the_sum_unknown() -> None:
     low, high = PLAN["teacher_responses", "low"], PLAN["teacher_responses", "high"]
     both = low + high
