@@ -16,7 +16,7 @@ from dasd_assets.profile.home import active_profile
 if TYPE_CHECKING:
     from dasd_assets.divergence_sampling.compare import Choice, Comparison
 
-LEAST_WIDTH = 100
+LEAST_WIDTH = 120
 COLUMNS = (
     "samples", "tokens", "tokens each", "Teacher Sentences", "Teacher %", "Common %", "Student %",
     "p_T", "p_S", "p_T/p_S",

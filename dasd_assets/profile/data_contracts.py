@@ -280,7 +280,7 @@ CONTRACTS: Final[dict[str, tuple[Contract, ...]]] = {
         *TABLE,
     ),
     "evaluation_teacher_scores": (
-        *_logprobs(blocking=True, lowest_mean=-20.0),
+        *_logprobs(blocking=True, lowest_mean=-10.0),
         _warns("few_left_out", "Share of the answers that were not scored.", maximum=0.2),
         *TABLE,
     ),

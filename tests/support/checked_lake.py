@@ -224,12 +224,23 @@ PARTITION_KEYS: dict[str, Any] = {
 }
 
 
+def failed_checks(lake: Lake, asset: str) -> set[str]:
+    """Names of the checks of one asset that what is in the lake fails, without a run of Dagster."""
+    context = dg.build_op_context(partition_key=PARTITION_KEYS[asset])
+    results = _small_groups()[_key_of(asset)](context, lake)
+    return {str(result.check_name) for result in results if not result.passed}
+
+
+def _key_of(asset: str) -> dg.AssetKey:
+    checkpoint = partition_of(asset).get("checkpoint")
+    return dg.AssetKey([asset, checkpoint] if checkpoint else asset)
+
+
 def evaluate(
     lake: Lake, asset: str, profile: Profile | None = None
 ) -> dict[str, dg.AssetCheckEvaluation]:
     """Run the checks of one asset through Dagster over what is in the lake."""
-    checkpoint = partition_of(asset).get("checkpoint")
-    key = dg.AssetKey([asset, checkpoint] if checkpoint else asset)
+    key = _key_of(asset)
     group = (_groups(profile) if profile else _small_groups())[key]
 
     @dg.asset(key=key, partitions_def=next(iter(group.check_specs)).partitions_def)
