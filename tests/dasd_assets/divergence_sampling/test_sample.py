@@ -121,6 +121,7 @@ def test_the_summary_reports_what_a_budget_could_not_be_spent_on() -> None:
         "selected_tokens": n_tokens, "random_control_tokens": n_tokens,
         "longest_control_tokens": n_tokens,
         "decisions": {"selected": 60}, "empty_strata": 0,
+        "chosen_between": "the answers to each question first, then questions",
     }  # fmt: skip
     rows = [{**row, "n_student_tokens": 7} for row in ROWS]
     same = select(candidate_table(rows), settings, "low", 0)
