@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from dasd_assets.plan.answers import Answers, Candidates
 from dasd_assets.plan.asset_plan import AssetPlan
@@ -142,7 +143,12 @@ class Estimate:
         scores = f"evaluation_teacher_scores/{checkpoint}"
         for benchmark in settings.benchmarks:
             answers = self._answers(scores, benchmark, looked_at)
-            yield self._model(scores, "teacher", benchmark, 1, answers, prompt)
+            scored = self._model(scores, "teacher", benchmark, 1, answers, prompt)
+            # A server has given tokens in the prompt, and samples one.
+            sent = scored.prompt_tokens + scored.tokens
+            declared = self._profile.compute.teacher_inference
+            money = self._asked(declared, scored.hours, sent, scored.requests)
+            yield replace(scored, money=money)
         asset = f"evaluation_provenance/{checkpoint}"
         for benchmark in settings.benchmarks:
             answers = self._answers(f"evaluation/{checkpoint}", benchmark, looked_at)

@@ -165,6 +165,9 @@ def test_an_api_is_paid_by_the_token() -> None:
     teacher = plan["teacher_responses", "low"]
     assert teacher.money == pytest.approx((200 * 50 * 0.5 + 20_000 * 2.0) / 1e6)
     assert teacher.hours is None  # the profile's rate is of GPUs, not of somebody's server
+    # Given tokens are of the prompt, and one is sampled, as the engine's own account has it.
+    scores = plan["evaluation_teacher_scores/dasd", "math"]
+    assert scores.money == pytest.approx(192 * ((50 + 300) * 0.5 + 2.0) / 1e6)
 
 
 def test_what_was_measured_goes_before_what_the_profile_says() -> None:
