@@ -85,11 +85,17 @@ def make_plan(profile: Profile, options: PlanSettings) -> Plan:
     """The plan of a profile: counts its inbox and looks at its earlier runs.
 
     Raises:
-        PlanError: no questions are known.
+        PlanError: no questions are known, or an option is of no temperature of the profile.
     """
     from dasd_assets.plan.pipeline import models, plan_pipeline
     from dasd_assets.plan.sizes import shape_of
 
+    temperatures = profile.teacher_responses.temperatures
+    if unknown := sorted(set(options.mean_answer_tokens) - set(temperatures)):
+        raise PlanError(
+            f"--mean-answer-tokens names {', '.join(unknown)}, which is none of "
+            f"teacher_responses.temperatures: {', '.join(sorted(temperatures))}"
+        )
     sizes = _sizes(profile, options)
     shapes = {name: shape_of(*model)[0] for name, model in models(profile).items()}
     folder = home(profile)

@@ -53,7 +53,7 @@ def answer_text(token_ids: Integers, has_ended: bool, token_bytes: TokenBytes) -
         token_bytes: byte tables of the student's tokenizer.
 
     Raises:
-        NoAnswerTextError: a token stands for no text.
+        NoAnswerTextError: a token stands for no text, or none begins in it.
     """
     emitted = token_ids[:-1] if has_ended else token_ids
     if problem := no_text(emitted, token_bytes):
@@ -72,6 +72,8 @@ def answer_text(token_ids: Integers, has_ended: bool, token_bytes: TokenBytes) -
         begin = end - (after - first)
         inside = np.flatnonzero((starts >= begin) & (starts < end))
         found[inside] = starts[inside] - begin + first
+    if (found == TEMPLATE).all():
+        raise NoAnswerTextError("no token begins in the text")
     return AnswerText(reasoning, answer, prefix.wire, found)
 
 

@@ -117,10 +117,9 @@ def score_answers(
     n_without = 0
     asked: dict[str, _Asked] = {}
 
-    def ask(row: dict[str, Any]) -> _Asked:
-        if row["logprobs"] is None:
+    def ask(row: dict[str, Any], token_ids: Integers, has_logprobs: bool) -> _Asked:
+        if not has_logprobs:
             return _Asked(left_out=NO_LOGPROBS)
-        token_ids = np.asarray(row["token_ids"], np.int32)
         try:
             text = answer_text(token_ids, row["finish_reason"] == "stop", student_bytes)
             wire_ids, starts = teacher_tokens(text, engine.tokenizer, teacher_bytes)
@@ -138,7 +137,10 @@ def score_answers(
 
     def requests_of(part: pa.Table) -> list[ScoringRequest]:
         asked.clear()
-        asked.update((row["answer_id"], ask(row)) for row in part.to_pylist())
+        rows = part.select(["answer_id", "question_id", "finish_reason"]).to_pylist()
+        has_logprobs = pc.is_valid(part["logprobs"]).to_pylist()
+        for row, ids, has_them in zip(rows, part["token_ids"], has_logprobs, strict=True):
+            asked[row["answer_id"]] = ask(row, ids.values.to_numpy(), has_them)
         return [
             ScoringRequest(key, one.prompt.token_ids, tuple(one.token_ids.tolist()))
             for key, one in asked.items()

@@ -86,7 +86,7 @@ def _safe_positions(
     """
     text = whole_characters(token_bytes.decode(token_ids))
     ends = segmenter.ends(text)
-    starts = [0, *ends[:-1]]
+    starts = [0, *ends][:-1]
     bare = [start + len(text[start:end].rstrip()) for start, end in zip(starts, ends, strict=True)]
     latest, earliest = (np.asarray(byte_ends(text, where), np.int64) for where in (ends, bare))
     edges = np.concatenate([[0], np.cumsum(token_bytes.n_bytes[token_ids], dtype=np.int64)])

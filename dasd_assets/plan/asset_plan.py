@@ -12,7 +12,7 @@ class AssetPlan:
 
     Attributes:
         partitions: materializations.
-        requests: to a model; each row is one.
+        requests: to a model; each row is one, or the sentences of an answer together.
         prompt_tokens: sent along, all requests together.
         tokens: sampled, scored or trained on (every epoch counted).
         gpus: of one run.

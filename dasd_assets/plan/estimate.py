@@ -143,7 +143,12 @@ class Estimate:
         scores = f"evaluation_teacher_scores/{checkpoint}"
         for benchmark in settings.benchmarks:
             answers = self._answers(scores, benchmark, looked_at)
-            yield self._model(scores, "teacher", benchmark, 1, answers, prompt)
+            scored = self._model(scores, "teacher", benchmark, 1, answers, prompt)
+            # A server has given tokens in the prompt, and samples one.
+            sent = scored.prompt_tokens + scored.tokens
+            declared = self._profile.compute.teacher_inference
+            money = self._asked(declared, scored.hours, sent, scored.requests)
+            yield replace(scored, money=money)
         asset = f"evaluation_provenance/{checkpoint}"
         for benchmark in settings.benchmarks:
             answers = self._answers(f"evaluation/{checkpoint}", benchmark, looked_at)
@@ -151,11 +156,7 @@ class Estimate:
             measured = quantities.totals(asset, benchmark).rows
             per_answer = ratio(measured, quantities.totals(scores, benchmark).rows)
             rows = round(answers.n_rows * (per_answer or answers.mean_tokens / of_sentence))
-            yield replace(
-                self._model(asset, "scoring", benchmark, 1, answers, prompt),
-                rows=rows,
-                disk_bytes=self._table_bytes(asset, benchmark, rows, of_sentence),
-            )
+            yield self._model(asset, "scoring", benchmark, 1, answers, prompt, rows)
 
     def _answers(self, asset: str, benchmark: str, per_question: int) -> Answers:
         """Answers to an evaluation set, of their measured or stated length."""
@@ -180,22 +181,27 @@ class Estimate:
 
     def _model(
         self, asset: str, kind: Work, part: str, partitions: int, answers: Answers,
-        prompt_tokens: float,
+        prompt_tokens: float, rows: int | None = None,
     ) -> AssetPlan:  # fmt: skip
-        """Work of a model: sampled by the teacher or the student, or scored by the student."""
+        """Work of a model: sampled by the teacher or the student, or scored by the student.
+
+        Args:
+            rows: of the table; None: one for each answer.
+        """
         compute = self._profile.compute
         declared = compute.teacher_inference if kind == "teacher" else compute.student_inference
         rate = self._quantities.rate(kind, asset, part, answers.context(prompt_tokens))
-        rows, tokens = answers.n_rows, answers.n_tokens
-        prompts = rows * prompt_tokens
+        requests, tokens = answers.n_rows, answers.n_tokens
+        rows = requests if rows is None else rows
+        prompts = requests * prompt_tokens
         beside = rows * self._quantities.totals(asset, part).seconds_beside_model
         hours = (tokens / (rate * max(1, declared.gpus)) + beside) / 3600 if rate else None
         return AssetPlan(
-            asset, part, partitions, rows, rows, prompts, tokens, declared.gpus, hours,
+            asset, part, partitions, requests, rows, prompts, tokens, declared.gpus, hours,
             self._money(declared, hours) if kind != "teacher" else self._asked(
                 declared, hours, prompts, tokens
             ),
-            self._table_bytes(asset, part, rows, answers.mean_tokens),
+            self._table_bytes(asset, part, rows, tokens / max(1, rows)),
         )  # fmt: skip
 
     def _training(self, asset: str, training: Training, answers: Answers) -> AssetPlan:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import atexit
 import gc
+from contextlib import suppress
 from importlib import import_module
 
 from dasd_assets.running.local_run import LIBRARIES
 
 gc.disable()
 for library in LIBRARIES:
-    import_module(library)
+    with suppress(ImportError):  # told by the step that needs it
+        import_module(library)
 gc.freeze()
 gc.enable()
 atexit.register(gc.unfreeze)  # else triton takes at the end what is frozen for leaked

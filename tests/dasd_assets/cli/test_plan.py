@@ -105,6 +105,7 @@ def test_a_setting_that_cannot_work_is_exit_code_1(project: Path) -> None:
     [
         (["--mean-answer-tokens", "low=many"], "mean_answer_tokens.low.number: Input should be"),
         (["--mean-answer-tokens", "low"], "mean_answer_tokens.low.number: "),
+        (["--mean-answer-tokens", "lo=9"], "lo, which is none of teacher_responses.temperatures: "),
         (["--questions", "0"], "--questions"),
         (["--kept-share", "2"], "--kept-share"),
         (["--profile", "nope"], "nope: no such profile"),

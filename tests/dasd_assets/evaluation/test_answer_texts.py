@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -76,6 +78,15 @@ def test_the_stop_token_has_no_place_and_any_other_special_token_is_refused() ->
     assert answer_text(token_ids, True, STUDENT).token_starts[-1] == -1
     with pytest.raises(NoAnswerTextError, match=f"special token {stop}"):
         answer_text(token_ids, False, STUDENT)
+
+
+def test_an_answer_whose_only_token_begins_before_its_text_is_refused() -> None:
+    """Nothing could be said of its sentence, and the partition would end with an error."""
+    own = copy.deepcopy(tokenizer("student"))
+    own.add_tokens(["\u3000Yes"])  # white space to Python, and no byte of it to a token
+    token_ids = np.asarray([own.convert_tokens_to_ids("\u3000Yes")], np.int32)
+    with pytest.raises(NoAnswerTextError, match="no token begins in the text"):
+        answer_text(token_ids, False, TokenBytes(own))
 
 
 def test_the_teacher_reads_marks_in_the_text_as_text() -> None:

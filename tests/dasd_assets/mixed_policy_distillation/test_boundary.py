@@ -133,6 +133,15 @@ def test_a_sentence_that_ends_inside_a_character_or_token_breaks_nothing() -> No
     )
 
 
+def test_a_rollout_without_a_whole_character_has_no_boundary() -> None:
+    ids = np.asarray(encode("student", "🙃")[:3], np.int32)
+    logprobs = np.array([-0.1, -0.1, -3.0], np.float32)
+    cut = cut_rollout(
+        ids, TOKENS, 0.5, 1, Boundary(EntropyCut(window_tokens=1), ReasoningSegmenter()), logprobs
+    )
+    assert cut.kind == "random"
+
+
 def test_continuations_say_how_they_were_cut(tmp_path: Path) -> None:
     lake, shard = Lake(root=str(tmp_path)), {"question_shard": "s"}
     guessing = calm()

@@ -165,6 +165,9 @@ def test_an_api_is_paid_by_the_token() -> None:
     teacher = plan["teacher_responses", "low"]
     assert teacher.money == pytest.approx((200 * 50 * 0.5 + 20_000 * 2.0) / 1e6)
     assert teacher.hours is None  # the profile's rate is of GPUs, not of somebody's server
+    # Given tokens are of the prompt, and one is sampled, as the engine's own account has it.
+    scores = plan["evaluation_teacher_scores/dasd", "math"]
+    assert scores.money == pytest.approx(192 * ((50 + 300) * 0.5 + 2.0) / 1e6)
 
 
 def test_what_was_measured_goes_before_what_the_profile_says() -> None:
@@ -186,6 +189,21 @@ def test_what_was_measured_goes_before_what_the_profile_says() -> None:
     assert filtered.hours == pytest.approx(160 * 4 / 80 / 3600)
     assert plan["sentence_provenance", "low"].rows == 160 * 5
     assert plan["teacher_responses", "high"].tokens == 300 * 200
+
+
+def test_time_beside_the_model_is_of_the_rows_that_were_measured() -> None:
+    """Rows of the provenance of a checkpoint's answers are sentences, its requests answers."""
+    name = "evaluation_provenance/dasd"
+    again = {
+        ("evaluation/dasd", "math"): Totals(1, rows=192, tokens=57_600),
+        ("evaluation_teacher_scores/dasd", "math"): Totals(1, rows=192, tokens=57_600),
+        (name, "math"): Totals(
+            1, rows=1_920, tokens=57_600, tokens_per_second=800.0, seconds=72 + 96
+        ),
+    }
+    planned = estimated(small_profile(), again)[name, "math"]
+    assert (planned.requests, planned.rows) == (192, 1_920)
+    assert planned.hours == pytest.approx((72 + 96) / 3600)
 
 
 def test_lines_add_up_and_an_unknown_makes_the_sum_unknown() -> None:

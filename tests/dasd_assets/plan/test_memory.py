@@ -111,7 +111,7 @@ def test_restart_points_and_checkpoints() -> None:
 def test_rows_before_compression() -> None:
     # ids, logprobs, ranks and starts, four bytes each; three short columns.
     assert row_bytes("student_scores", 50, 100) == 4 * 4 * 100 + 3 * 4
-    assert row_bytes("divergence_sample", 50, 100) == 4 * 100 + 4 * 50 + 7 * 4
+    assert row_bytes("divergence_sample", 50, 100) == 4 * 100 + 4 * 50 + 8 * 4
 
 
 def test_what_fits_is_not_mentioned() -> None:

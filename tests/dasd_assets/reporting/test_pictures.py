@@ -43,7 +43,10 @@ def test_assets_get_pictures_that_are_small_enough_for_the_event_log(lake: Lake)
                 "along_one_answer",
             },
         ),
-        (pictures.sample_pictures(root, "low"), {"scores", "lengths"}),
+        (
+            pictures.sample_pictures(root, "low"),
+            {"scores", "likelihood_of_chosen", "lengths"},
+        ),
         (
             pictures.answer_pictures(root, {"checkpoint": "dasd", "benchmark": "math"}),
             {"along_own_answer", "own_classes_right_and_wrong"},

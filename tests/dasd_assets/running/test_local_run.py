@@ -87,3 +87,15 @@ def test_what_steps_are_forked_from_touches_no_gpu() -> None:
         "print(asked)"
     )
     assert printed(program) == "[]"
+
+
+def test_a_library_that_is_missing_leaves_the_others_and_the_garbage_collector() -> None:
+    """Runs are forked from it: without a collector their memory would grow without a bound."""
+    program = (
+        "import gc, importlib, sys\n"
+        "from dasd_assets.running import local_run\n"
+        "local_run.LIBRARIES = ('no_such_library', 'wave')\n"
+        "importlib.import_module(local_run.PRELOADED)\n"
+        "print(gc.isenabled(), 'wave' in sys.modules)"
+    )
+    assert printed(program) == "True True"
