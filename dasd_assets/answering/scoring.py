@@ -15,11 +15,13 @@ from resources.lake.table import ContractError
 
 SLICE_BYTES = 64 * 1024**2
 """Values of the rows that are scored before they are written (a text may be there twice: about
-10 million tokens): enough to sort by length, and all that is held beside the model."""
+10 million tokens): enough to sort by length. Beside the model no more is held, but their
+requests."""
 SLICE_ROWS = 1_000_000
 
 
 def scored_slices(
+    table: str,
     rows: Iterable[pa.RecordBatch],
     n_rows: int,
     engine: InferenceEngine,
@@ -29,6 +31,7 @@ def scored_slices(
     """Score the requests of all rows.
 
     Args:
+        table: what is made of the scores, for the error.
         n_rows: rows of all batches, for the progress.
         requests_of: the requests of a slice of the rows.
 
@@ -60,20 +63,20 @@ def scored_slices(
 
         requests = requests_of(part)
         found = {scores.key: scores for scores in engine.score(requests, of_whole)}
-        yield part, requests, [_checked(found.get(one.key), one) for one in requests]
+        yield part, requests, [_checked(table, found.get(one.key), one) for one in requests]
         done += part.num_rows
         n_tokens += latest.n_tokens
         seconds += latest.seconds
 
 
-def _checked(scores: TokenScores | None, request: ScoringRequest) -> TokenScores:
+def _checked(table: str, scores: TokenScores | None, request: ScoringRequest) -> TokenScores:
     n_logprobs = 0 if scores is None else len(scores.logprobs)
     if scores is None or n_logprobs != len(request.token_ids):
         raise ContractError(
-            f"{request.key} has {n_logprobs} logprobs for {len(request.token_ids)} tokens"
+            f"{table}: {request.key} has {n_logprobs} logprobs for {len(request.token_ids)} tokens"
         )
     if not np.isfinite(scores.logprobs).all():
-        raise ContractError(f"{request.key} has a non-finite logprob")
+        raise ContractError(f"{table}: {request.key} has a non-finite logprob")
     return scores
 
 

@@ -56,7 +56,9 @@ def score_responses(
             for row in part.select(["response_id", "question", "response_text"]).to_pylist()
         ]
 
-    slices = scored_slices(filtered, n_responses, engine, requests_of, on_progress)
+    slices = scored_slices(
+        "student_scores", filtered, n_responses, engine, requests_of, on_progress
+    )
     for part, requests, scores in slices:
         token_ids = [np.asarray(request.token_ids, np.int32) for request in requests]
         token_starts = [

@@ -14,7 +14,9 @@ import numpy.typing as npt
 
 from dasd_assets.mixed_policy_distillation.prefix import teacher_prefix
 from dasd_assets.mixed_policy_distillation.usable import no_text, whole_characters
-from formats.student_text import CLOSE_MARK, TEMPLATE, part_spans
+from formats.chat import chat, chat_text
+from formats.harmony import FINAL_OPEN
+from formats.student_text import CLOSE_MARK, OPEN_MARK, TEMPLATE, part_spans
 from formats.token_bytes import TokenBytes, TokenizerError
 from resources.engines.prompts import encode_pieces
 
@@ -42,15 +44,24 @@ class AnswerText:
     token_starts: Integers
 
 
-def answer_text(token_ids: Integers, has_ended: bool, token_bytes: TokenBytes) -> AnswerText:
+def prompt_opens_thinking(tokenizer: Any) -> bool:
+    """Whether a student's chat template begins the thinking part itself."""
+    return chat_text(tokenizer, chat("", "")).rstrip().endswith(OPEN_MARK)
+
+
+def answer_text(
+    token_ids: Integers, has_ended: bool, token_bytes: TokenBytes, is_thinking: bool = False
+) -> AnswerText:
     """Take a sampled answer apart.
 
-    An answer without a closing mark is all reasoning, as in training.
+    An answer that was cut off before its closing mark is all reasoning. One that came to its end
+    without any mark is all answer, as in the evaluation: the model did not think first.
 
     Args:
         token_ids: emitted tokens.
         has_ended: whether the last of them is the stop token.
         token_bytes: byte tables of the student's tokenizer.
+        is_thinking: whether the prompt has begun the thinking part (`prompt_opens_thinking`).
 
     Raises:
         NoAnswerTextError: a token stands for no text, or none begins in it.
@@ -59,12 +70,15 @@ def answer_text(token_ids: Integers, has_ended: bool, token_bytes: TokenBytes) -
     if problem := no_text(emitted, token_bytes):
         raise NoAnswerTextError(problem)
     text = whole_characters(token_bytes.decode(emitted)).rstrip()
-    prefix = teacher_prefix(text)
-    parts = dict(enumerate(part for _, part in prefix.wire))
+    is_plain = has_ended and not is_thinking and not text.lstrip().startswith(OPEN_MARK)
+    wire = teacher_prefix(text).wire
+    if is_plain and CLOSE_MARK not in text:
+        wire = (("", ""), (FINAL_OPEN, text.strip()))
+    parts = dict(enumerate(part for _, part in wire))
     reasoning, answer = parts[0], parts.get(1, "")
     if not reasoning and not answer:
         raise NoAnswerTextError("no text")
-    before_mark = text.partition(CLOSE_MARK)[0].rstrip()
+    before_mark = text.partition(CLOSE_MARK)[0].rstrip() if reasoning else ""
     starts = token_bytes.token_starts(emitted) + token_bytes.first_nonspace[emitted]
     found = np.full(len(token_ids), TEMPLATE, np.int32)
     ends = (len(before_mark.encode()), len(text.encode()))
@@ -74,7 +88,7 @@ def answer_text(token_ids: Integers, has_ended: bool, token_bytes: TokenBytes) -
         found[inside] = starts[inside] - begin + first
     if (found == TEMPLATE).all():
         raise NoAnswerTextError("no token begins in the text")
-    return AnswerText(reasoning, answer, prefix.wire, found)
+    return AnswerText(reasoning, answer, wire, found)
 
 
 def teacher_tokens(

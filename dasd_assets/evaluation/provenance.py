@@ -19,7 +19,7 @@ from dasd_assets.divergence_sampling.paired_batches import paired
 from dasd_assets.divergence_sampling.provenance import probabilities, side_of
 from dasd_assets.divergence_sampling.sentence_tokens import Floats
 from dasd_assets.divergence_sampling.sentences import Segmenter, sentence_spans
-from dasd_assets.evaluation.answer_texts import AnswerText, answer_text
+from dasd_assets.evaluation.answer_texts import AnswerText, answer_text, prompt_opens_thinking
 from dasd_assets.evaluation.teacher_scoring import Answers
 from dasd_assets.profile import EvaluationProvenance
 from formats.chat import chat
@@ -82,6 +82,7 @@ def answer_provenance(
         ContractError: the two do not match, or a score is missing or not finite.
     """
     token_bytes = TokenBytes(engine.tokenizer)
+    is_thinking = prompt_opens_thinking(engine.tokenizer)
 
     def requests_of(part: pa.Table) -> list[ScoringRequest]:
         return [
@@ -94,13 +95,15 @@ def answer_provenance(
         ]
 
     joined = _joined(answers.batches, teacher_scores)
-    slices = scored_slices(joined, answers.n_answers, engine, requests_of, on_progress)
+    slices = scored_slices(
+        "evaluation_provenance", joined, answers.n_answers, engine, requests_of, on_progress
+    )
     for part, _, scores in slices:
         rows = part.combine_chunks().to_batches()
         if not rows:
             continue
         texts = [
-            answer_text(ids.values.to_numpy(), reason == "stop", token_bytes)
+            answer_text(ids.values.to_numpy(), reason == "stop", token_bytes, is_thinking)
             for ids, reason in zip(
                 rows[0]["token_ids"], rows[0]["finish_reason"].to_pylist(), strict=True
             )

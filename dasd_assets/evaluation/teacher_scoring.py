@@ -15,6 +15,7 @@ from dasd_assets.evaluation.answer_texts import (
     Integers,
     NoAnswerTextError,
     answer_text,
+    prompt_opens_thinking,
     teacher_tokens,
 )
 from formats.chat import chat
@@ -26,7 +27,7 @@ from resources.engines.protocol import (
     Prompt,
     ScoringRequest,
 )
-from resources.lake.table import LOGPROBS, TOKEN_IDS, ContractError
+from resources.lake.table import LOGPROBS, TOKEN_IDS
 from resources.lake.tables.evaluation import EVALUATION_TEACHER_SCORES
 
 if TYPE_CHECKING:
@@ -111,17 +112,18 @@ def score_answers(
         Batches with the schema EVALUATION_TEACHER_SCORES, in the order of `answers`.
 
     Raises:
-        ContractError: none of the answers has logprobs; or a score is missing or not finite.
+        ContractError: a score is missing or not finite.
     """
     student_bytes, teacher_bytes = TokenBytes(student_tokenizer), TokenBytes(engine.tokenizer)
-    n_without = 0
+    is_thinking = prompt_opens_thinking(student_tokenizer)
     asked: dict[str, _Asked] = {}
 
     def ask(row: dict[str, Any], token_ids: Integers, has_logprobs: bool) -> _Asked:
         if not has_logprobs:
             return _Asked(left_out=NO_LOGPROBS)
         try:
-            text = answer_text(token_ids, row["finish_reason"] == "stop", student_bytes)
+            has_ended = row["finish_reason"] == "stop"
+            text = answer_text(token_ids, has_ended, student_bytes, is_thinking)
             wire_ids, starts = teacher_tokens(text, engine.tokenizer, teacher_bytes)
         except NoAnswerTextError as error:
             return _Asked(left_out=str(error))
@@ -148,11 +150,13 @@ def score_answers(
         ]
 
     identity = engine.identity
-    slices = scored_slices(answers.batches, answers.n_answers, engine, requests_of, on_progress)
+    slices = scored_slices(
+        "evaluation_teacher_scores", answers.batches, answers.n_answers, engine, requests_of,
+        on_progress,
+    )  # fmt: skip
     for part, _, scores in slices:
         logprobs = {one.key: one.logprobs for one in scores}
         rows = [asked[name] for name in part["answer_id"].to_pylist()]
-        n_without += sum(row.left_out == NO_LOGPROBS for row in rows)
         yield pa.RecordBatch.from_arrays(
             [
                 part["answer_id"].combine_chunks(),
@@ -167,11 +171,4 @@ def score_answers(
                 pa.array([row.left_out for row in rows], pa.string()),
             ],
             schema=EVALUATION_TEACHER_SCORES,
-        )
-    if n_without and n_without == answers.n_answers:
-        raise ContractError(
-            f"evaluation_teacher_scores: none of the {n_without} answers has logprobs: the engine "
-            "that sampled them gave none, so that the checkpoint's own probabilities are not "
-            "known. Evaluate with another engine, or set the profile's "
-            "evaluation.provenance.answers_per_question to 0"
         )

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from dasd_assets.reporting.figures import ANSWER_CLASSES
+import numpy as np
+
+from dasd_assets.reporting import picture_data
+from dasd_assets.reporting.picture_data import OF_CHECKPOINTS
 from dasd_assets.reporting.stage_table import NOT_MEASURED
 from resources.lake.tables.evaluation import CHECKPOINTS
 
@@ -26,7 +29,7 @@ DELTA_HEADER: Final = (
 class ClassDelta:
     """Share of one class of sentences in the right and in the wrong answers of a checkpoint.
 
-    A share is None where there is no such answer.
+    As in the picture: the mean over the positions in the answer. None where there are none.
     """
 
     checkpoint: str
@@ -41,31 +44,30 @@ class ClassDelta:
 
 
 def class_deltas(warehouse: DuckDBPyConnection) -> list[ClassDelta]:
-    """Every class of every checkpoint whose answers were looked at, of their scored sentences.
+    """Every class of every checkpoint whose answers were looked at.
 
     Args:
         warehouse: from `open_warehouse`.
     """
-    rows = warehouse.sql(
-        """
-        SELECT checkpoint, sentence_class, is_correct, count(*) AS n
-        FROM evaluation_provenance JOIN evaluation USING (checkpoint, benchmark, answer_id)
-        WHERE sentence_class <> 'unscored' GROUP BY ALL
-        """
-    ).fetchall()
-    counts = {tuple(names): n for *names, n in rows}
+    found = []
+    for checkpoint in CHECKPOINTS:
+        where = {"checkpoint": checkpoint}
+        if not picture_data.judged_answers(warehouse, where, OF_CHECKPOINTS):
+            continue
+        right, wrong = (
+            picture_data.class_shares(warehouse, where, is_correct=is_correct, of=OF_CHECKPOINTS)
+            for is_correct in (True, False)
+        )
+        found += [
+            ClassDelta(checkpoint, name, _mean(right[name]), _mean(wrong[name]))
+            for name in OF_CHECKPOINTS.classes
+        ]
+    return found
 
-    def share(checkpoint: str, name: str, is_correct: bool) -> float | None:
-        total = sum(counts.get((checkpoint, each, is_correct), 0) for each in ANSWER_CLASSES)
-        return counts.get((checkpoint, name, is_correct), 0) / total if total else None
 
-    found = {checkpoint for checkpoint, *_ in counts}
-    return [
-        ClassDelta(checkpoint, name, *(share(checkpoint, name, is_it) for is_it in (True, False)))
-        for checkpoint in CHECKPOINTS
-        if checkpoint in found
-        for name in ANSWER_CLASSES
-    ]
+def _mean(shares: picture_data.Numbers) -> float | None:
+    known = shares[np.isfinite(shares)]
+    return float(known.mean()) if len(known) else None
 
 
 def delta_rows(deltas: Sequence[ClassDelta]) -> list[list[str]]:

@@ -10,7 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.scripted_engine import encode, tokenizer
 
-from dasd_assets.evaluation.answer_texts import NoAnswerTextError, answer_text, teacher_tokens
+from dasd_assets.evaluation.answer_texts import (
+    NoAnswerTextError,
+    answer_text,
+    prompt_opens_thinking,
+    teacher_tokens,
+)
 from formats.student_text import student_text
 from formats.token_bytes import TokenBytes
 
@@ -70,6 +75,24 @@ def test_an_answer_that_was_cut_off_is_all_reasoning_and_loses_half_a_character(
     assert (found.reasoning, found.answer) == ("So 2 + 2 = 🙂", "")
     assert found.token_starts[-1] == -1
     assert found.wire == (("<|channel|>analysis<|message|>", "So 2 + 2 = 🙂"),)
+
+
+def test_an_answer_that_ended_without_any_mark_is_all_answer_unless_the_prompt_has_one() -> None:
+    stop = np.int32(tokenizer("student").eos_token_id)
+    token_ids = np.append(sampled("It is 4."), stop)
+    found = answer_text(token_ids, True, STUDENT)
+    assert (found.reasoning, found.answer) == ("", "It is 4.")
+    canonical = student_text("", "It is 4.")
+    ids, starts = teacher_tokens(found, tokenizer("teacher"), TEACHER)
+    for one, places in ((token_ids, found.token_starts), (ids, starts)):
+        token_bytes = STUDENT if one is token_ids else TEACHER
+        assert_in_place(canonical, one, places, token_bytes)
+        assert (places >= canonical.index("It")).any()
+    assert tokenizer("teacher").decode(ids) == "<|channel|>final<|message|>It is 4."
+    begun = answer_text(token_ids, True, STUDENT, is_thinking=True)
+    assert (begun.reasoning, begun.answer) == ("It is 4.", "")
+    assert answer_text(token_ids[:-1], False, STUDENT).reasoning == "It is 4."
+    assert not prompt_opens_thinking(tokenizer("student"))
 
 
 def test_the_stop_token_has_no_place_and_any_other_special_token_is_refused() -> None:

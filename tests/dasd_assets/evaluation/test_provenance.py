@@ -21,7 +21,6 @@ from formats.chat import chat
 from resources.engines.protocol import ScoringRequest
 from resources.engines.settings import TransformersSettings
 from resources.engines.transformers_engine import TransformersEngine
-from resources.lake.table import ContractError
 from resources.lake.tables.evaluation import (
     EVALUATION,
     EVALUATION_PROVENANCE,
@@ -143,13 +142,18 @@ def test_an_answer_that_cannot_be_judged_is_left_out_with_its_reason(
         assert set(rows["answer_id"].to_pylist()) == {"a0"}
 
 
-def test_answers_without_any_logprobs_are_refused_with_what_to_do(
+def test_without_any_logprobs_there_is_no_sentence_and_the_reason_is_counted(
     student: TransformersEngine, teacher: TransformersEngine
 ) -> None:
     found = answers(student, logprobs=None)
     second = Answers([list(found.batches)[1]], 1, found.prompts)
-    with pytest.raises(ContractError, match=r"none of the 1 answers has logprobs.*per_question to"):
-        teacher_scores(second, teacher, student)
+    scores = teacher_scores(second, teacher, student)
+    assert scores["left_out"].to_pylist() == ["no_logprobs"]
+    rows = answer_provenance(
+        second, scores.to_batches(), student, settings=EvaluationProvenance(),
+        segmenter=segmenter_named("reasoning-rules"), system_prompt=SYSTEM,
+    )  # fmt: skip
+    assert list(rows) == []
 
 
 @given(P, P, P, st.floats(0.01, 0.5), st.floats(0.01, 0.5))
