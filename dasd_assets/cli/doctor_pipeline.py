@@ -11,6 +11,7 @@ from typing import Final
 from dasd_assets.cli import doctor_machine as machine
 from dasd_assets.cli.doctor_machine import OK, PROBLEM, WARNING, Result
 from dasd_assets.cli.instance_errors import instance_problem
+from dasd_assets.models.teacher_format import require_harmony
 from dasd_assets.profile import Model, Profile
 from dasd_assets.profile.home import home
 from resources.engines.settings import OpenAiSettings, TransformersSettings, VllmSettings
@@ -34,6 +35,8 @@ def _model(name: str, model: Model) -> Iterator[Result]:
     engine = model.engine
     try:
         found = model.inspect()
+        if name == "teacher":
+            require_harmony(found)
         size = f", {found.n_parameters:,} parameters" if found.n_parameters else ""
         yield Result(OK, f"{name}: {found.path} ({found.architecture}{size})")
     except ModelFolderError as error:

@@ -4,6 +4,7 @@ import dagster as dg
 
 from dasd_assets.declaring.cost import took
 from dasd_assets.declaring.declare import declared
+from dasd_assets.models.teacher_format import require_harmony
 from dasd_assets.profile import Profile
 from resources.engines.inference import InferenceModel
 
@@ -17,15 +18,17 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         **declared(GROUP, profile.compute.data, "1", profile.teacher, kinds={"huggingface"}),
     )
     def teacher_model(teacher: InferenceModel) -> dg.MaterializeResult:
-        """The teacher's folder: complete, consistent, its tokenizer has a chat template.
+        """The teacher's folder: complete, consistent, with a chat template; it speaks Harmony.
 
-        Reads no weights. Another model under the same path makes everything below stale.
+        Reads no weights. A teacher whose answers the filters could not read is refused here, before
+        anything is asked of it. Another model under the same path makes everything below stale.
 
         ```text
         data version = SHA-256 of every *.json, *.jinja and *.safetensors of the folder
         (of a large file its size and header)
         ```
         """
+        require_harmony(teacher.inspect())
         return _inspected(teacher)
 
     @dg.asset(

@@ -179,6 +179,13 @@ def test_an_engine_that_is_not_installed_or_has_no_gpu(
     ]
 
 
+def test_a_teacher_that_does_not_speak_harmony(project: Path) -> None:
+    change(project, "teacher", path="tiny_world/models/student")
+    level, found, remedy = results(doctor_pipeline.models, project)[0]
+    assert (level, remedy) == (PROBLEM, "see docs/bring-your-own-teacher.md")
+    assert "has no token <|start|>, <|channel|>, <|message|>, <|end|>" in found
+
+
 def test_packages_that_the_training_settings_ask_for(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -168,3 +168,13 @@ def test_the_papers_profiles_fit_into_the_compute_that_they_declare(name: str) -
     assert not [finding for finding in plan.findings if finding.about == "divergence_sampling"]
     selected = {a.part: a.rows for a in plan.assets if a.asset == "divergence_sample"}
     assert selected == {"low": 105_000, "high": 330_000}  # the paper's
+
+
+def test_the_papers_other_teacher_fits_and_trains_on_25k_answers_a_stage() -> None:
+    plan = planned_paper("dasd-4b-qwen3-next")
+    assert not [finding for finding in plan.findings if finding.level == "problem"]
+    assert not [finding for finding in plan.findings if finding.about == "divergence_sampling"]
+    trained = {a.asset: a.rows for a in plan.assets if a.asset.endswith("_temperature_checkpoint")}
+    assert set(trained.values()) == {25_000}
+    (teacher,) = [one for one in plan.flops if one.work == "teacher_responses low"]
+    assert teacher.parameters == 2 * 3e9  # of 80B, a token goes through 3B
