@@ -24,8 +24,10 @@ FLASH_ATTENTION: Final = {
 
 
 def models(profile: Profile) -> Iterator[Result]:
-    """Both models: their folders, and the server that runs one."""
-    for name, model in (("teacher", profile.teacher), ("base_student", profile.base_student)):
+    """All models: their folders, and the server that runs one."""
+    students = {f"students.{name}": student for name, student in profile.students.items()}
+    models = {"teacher": profile.teacher, "base_student": profile.base_student, **students}
+    for name, model in models.items():
         yield from _model(name, model)
 
 
@@ -78,7 +80,11 @@ def _server(
 
 def training(profile: Profile) -> Iterator[Result]:
     """Packages that the training settings ask for beside the pinned ones."""
-    stages = (profile.temperature_scheduled_learning, profile.mixed_policy_distillation.training)
+    stages = (
+        profile.temperature_scheduled_learning,
+        profile.mixed_policy_distillation.training,
+        *map(profile.student_training, profile.students),
+    )
     asked = {
         "liger-kernel": "liger_kernel: false" if any(one.liger_kernel for one in stages) else "",
         **{

@@ -186,6 +186,16 @@ def test_a_teacher_that_does_not_speak_harmony(project: Path) -> None:
     assert "has no token <|start|>, <|channel|>, <|message|>, <|end|>" in found
 
 
+def test_a_further_student_that_is_not_there(project: Path) -> None:
+    file = project / "profile.yaml"
+    settings = yaml.safe_load(file.read_text(encoding="utf-8"))
+    settings["students"] = {"other": {"path": "no/such/student"}}
+    file.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    level, found, _ = results(doctor_pipeline.models, project)[-1]
+    assert level == PROBLEM
+    assert found.startswith("students.other: no/such/student: no such model folder")
+
+
 def test_packages_that_the_training_settings_ask_for(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
