@@ -13,8 +13,9 @@ from transformers import AutoTokenizer
 
 from formats.student_tokens import encode_response
 from training.certificate import CertificateError
-from training.dataset import SampleError
+from training.dataset import SampleError, Samples
 from training.expected_model import have_same_tokenizer
+from training.rows import load_samples
 from training.sft import SftConfig, train
 
 pytestmark = pytest.mark.slow
@@ -63,15 +64,22 @@ def test_lengths_of_the_same_tokenizer_are(counted: SftConfig) -> None:
     assert NO_LENGTHS not in certificate(config)["warnings"]  # type: ignore[operator]
 
 
-def test_a_row_that_is_too_long_for_this_tokenizer_is_refused_by_name(counted: SftConfig) -> None:
-    fits = counted.model_copy(update={"model_path": str(STUDENT), "max_length": 110})
-    train(fits, lambda line: None)
-    too_long = counted.model_copy(
-        update={
-            "max_length": 110,
-            "counted_by": str(STUDENT),
-            "output_dir": f"{counted.output_dir}-other",
-        }
-    )
-    with pytest.raises(SampleError, match=r"sample\.parquet, row 0: \d+ tokens, but .* takes 110"):
-        train(too_long, lambda line: None)
+def test_a_row_that_is_too_long_for_this_tokenizer_is_refused_by_name(
+    counted: SftConfig, other: Path
+) -> None:
+    def load(model: Path, max_length: int) -> Samples:
+        return load_samples(
+            [Path(file) for file in counted.samples],
+            AutoTokenizer.from_pretrained(model),
+            system_prompt=counted.system_prompt,
+            max_length=max_length,
+            vocab_size=2**31,
+            compare_lengths=False,
+        )
+
+    longest = int(load(STUDENT, 10_000).lengths.max())
+    assert len(load(STUDENT, longest)) == 8
+    with pytest.raises(
+        SampleError, match=rf"sample\.parquet, row 0: \d+ tokens, but a sequence takes {longest}"
+    ):
+        load(other, longest)
