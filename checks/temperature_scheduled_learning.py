@@ -15,7 +15,9 @@ from checks.expectations import Measurement
 from dasd_assets.profile import Profile
 
 
-def checkpoint_checks(profile: Profile, asset: str, checkpoint: str) -> dg.AssetChecksDefinition:
+def checkpoint_checks(
+    profile: Profile, asset: str | dg.AssetKey, checkpoint: str
+) -> dg.AssetChecksDefinition:
     """Checks on one checkpoint asset."""
     return asset_checks(profile, asset, _checkpoint(checkpoint))
 
@@ -25,6 +27,10 @@ def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
     return [
         checkpoint_checks(profile, "low_temperature_checkpoint", "low_temperature"),
         checkpoint_checks(profile, "high_temperature_checkpoint", "high_temperature"),
+        *(
+            checkpoint_checks(profile, dg.AssetKey(["student_checkpoint", name]), name)
+            for name in profile.students
+        ),
     ]
 
 

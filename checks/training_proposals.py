@@ -23,12 +23,14 @@ Metadata = Mapping[str, Any]
 
 def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
     """One check per checkpoint that learns from a divergence sample."""
-    return [_check(asset, temperature) for asset, temperature in TRAINED_ON.items()]
+    others = {f"student_checkpoint/{name}": "low" for name in profile.students}
+    return [
+        _check(dg.AssetKey.from_user_string(asset), temperature)
+        for asset, temperature in (TRAINED_ON | others).items()
+    ]
 
 
-def _check(asset: str, temperature: str) -> dg.AssetChecksDefinition:
-    key = dg.AssetKey(asset)
-
+def _check(key: dg.AssetKey, temperature: str) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=key,
         name=CHECK,

@@ -21,6 +21,9 @@ FINAL_OPEN = "<|channel|>final<|message|>"
 MESSAGE_END = "<|end|>"
 NEXT_MESSAGE = f"{MESSAGE_END}<|start|>assistant"
 
+MARKS = ("<|start|>", "<|channel|>", "<|message|>", "<|end|>")
+"""Tokens that a tokenizer needs for the model to write Harmony."""
+
 PARAGRAPH = "\n\n"
 
 

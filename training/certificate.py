@@ -236,7 +236,9 @@ def _certificate(
             "longer than the samples fill"
         )
     if not (samples.n_response >= 0).any():
-        warnings.append("the tables state no lengths (n_student_tokens) to compare with")
+        warnings.append(
+            "the tables state no lengths (n_student_tokens) of this tokenizer to compare with"
+        )
     return {
         "holds": all(check.passed for check in checks),
         "checks": [asdict(check) for check in checks],

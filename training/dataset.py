@@ -54,7 +54,8 @@ class Samples(Sequence[Sample]):
     n_masked: npt.NDArray[np.int32]
     """Leading tokens without loss: the prompt, and a student's prefix if that was asked for."""
     n_response: npt.NDArray[np.int32]
-    """Tokens that the table says the response has, end token included; -1 where it does not."""
+    """Tokens that the table says the response has, end token included; -1 where it does not, or
+    counts those of another tokenizer."""
     weights: npt.NDArray[np.float32]
     """What each example's loss counts beside the others'; 1 where the table says nothing."""
     files: tuple[Path, ...]

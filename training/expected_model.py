@@ -49,6 +49,11 @@ def check_same_kind(checkpoint: Path, expected: Path) -> None:
                 )
 
 
+def have_same_tokenizer(one: Path, other: Path) -> bool:
+    """Whether two models' tokenizers make the same tokens of the same samples."""
+    return _tokenizer(one) == _tokenizer(other)
+
+
 def _shape(folder: Path) -> dict[str, Any]:
     try:
         config = AutoConfig.from_pretrained(folder).to_dict()

@@ -30,6 +30,7 @@ def load_samples(
     vocab_size: int,
     max_positions: int | None = None,
     mask_student_prefix: bool = False,
+    compare_lengths: bool = True,
 ) -> Samples:
     """Tokenise the rows of Parquet files with the columns question and response_text.
 
@@ -40,6 +41,7 @@ def load_samples(
         vocab_size: rows of the model's embedding.
         max_positions: positions that the model can tell apart.
         mask_student_prefix: take no loss on the leading bytes that the student wrote.
+        compare_lengths: the table's lengths are of this tokenizer; else they are not looked at.
 
     Raises:
         SampleError: no rows at all, a tokenizer whose end token does not end a turn, or a row
@@ -82,7 +84,7 @@ def load_samples(
                 lengths.append(len(ids))
                 n_prompt.append(len(prompt))
                 n_masked.append(masked)
-                n_response.append(row.get("n_student_tokens", -1))
+                n_response.append(row.get("n_student_tokens", -1) if compare_lengths else -1)
                 weights.append(row.get("weight", 1.0))
     if not lengths:
         raise SampleError(f"{', '.join(map(str, files))}: no training rows")

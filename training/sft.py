@@ -57,7 +57,7 @@ from training.checkpoint import (
 from training.dataset import PackedDataset, collate
 from training.deepspeed import compile_operator, deepspeed_config
 from training.errors import TrainingError
-from training.expected_model import check_same_kind
+from training.expected_model import check_same_kind, have_same_tokenizer
 from training.packing import pack
 from training.precision import in_type, loaded_type
 from training.progress import Report, reporting
@@ -73,6 +73,7 @@ class SftConfig(Training):
 
     SHAPES_NO_WEIGHTS = Training.SHAPES_NO_WEIGHTS | {
         "gpus", "hosts", "output_dir", "expected_model_path", "model_path", "samples",
+        "counted_by",
     }  # fmt: skip
     """With where things are, since what is there is hashed."""
 
@@ -83,6 +84,8 @@ class SftConfig(Training):
     mask_student_prefix: bool = False
     expected_model_path: str | None = None
     """A model of the architecture and with the tokenizer that `model_path` has to have."""
+    counted_by: str | None = None
+    """The model whose tokenizer counted the samples' tokens, if it is not `model_path`."""
     gpus: int = Field(0, ge=0, description="GPUs declared (compute.training.gpus); 0: none needed")
     hosts: dict[str, int] = Field(
         default_factory=dict, description="machines and their processes, for training.on_hosts"
@@ -141,6 +144,8 @@ def _train(config: SftConfig, run: dict[str, Any], report: Report, is_main: bool
         vocab_size=model.config.vocab_size,
         max_positions=getattr(model.config, "max_position_embeddings", None),
         mask_student_prefix=config.mask_student_prefix,
+        compare_lengths=not config.counted_by
+        or have_same_tokenizer(Path(config.model_path), Path(config.counted_by)),
     )
     # Between processes the data loader repeats sequences to even them out: leave it none to repeat.
     multiple_of = config.processes * config.micro_batch_size if config.processes > 1 else 1

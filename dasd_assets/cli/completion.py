@@ -31,7 +31,10 @@ def assets(incomplete: str) -> list[str]:
     from dasd_assets.profile.data_contracts import CONTRACTS
     from resources.lake.tables import evaluation
 
-    names = [asset for asset in CONTRACTS if asset not in evaluation.TABLES]
+    below = {*evaluation.TABLES, "student_checkpoint"}
+    names = [asset for asset in CONTRACTS if asset not in below]
+    with suppress(ProfileError):
+        names += [f"student_checkpoint/{student}" for student in active_profile().students]
     names += [
         f"{asset}/{checkpoint}"
         for asset in evaluation.TABLES

@@ -11,6 +11,7 @@ from typing import Final
 from dasd_assets.cli import doctor_machine as machine
 from dasd_assets.cli.doctor_machine import OK, PROBLEM, WARNING, Result
 from dasd_assets.cli.instance_errors import instance_problem
+from dasd_assets.models.teacher_format import require_harmony
 from dasd_assets.profile import Model, Profile
 from dasd_assets.profile.home import home
 from resources.engines.settings import OpenAiSettings, TransformersSettings, VllmSettings
@@ -23,8 +24,10 @@ FLASH_ATTENTION: Final = {
 
 
 def models(profile: Profile) -> Iterator[Result]:
-    """Both models: their folders, and the server that runs one."""
-    for name, model in (("teacher", profile.teacher), ("base_student", profile.base_student)):
+    """All models: their folders, and the server that runs one."""
+    students = {f"students.{name}": student for name, student in profile.students.items()}
+    models = {"teacher": profile.teacher, "base_student": profile.base_student, **students}
+    for name, model in models.items():
         yield from _model(name, model)
 
 
@@ -34,6 +37,8 @@ def _model(name: str, model: Model) -> Iterator[Result]:
     engine = model.engine
     try:
         found = model.inspect()
+        if name == "teacher":
+            require_harmony(found)
         size = f", {found.n_parameters:,} parameters" if found.n_parameters else ""
         yield Result(OK, f"{name}: {found.path} ({found.architecture}{size})")
     except ModelFolderError as error:
@@ -75,7 +80,11 @@ def _server(
 
 def training(profile: Profile) -> Iterator[Result]:
     """Packages that the training settings ask for beside the pinned ones."""
-    stages = (profile.temperature_scheduled_learning, profile.mixed_policy_distillation.training)
+    stages = (
+        profile.temperature_scheduled_learning,
+        profile.mixed_policy_distillation.training,
+        *map(profile.student_training, profile.students),
+    )
     asked = {
         "liger-kernel": "liger_kernel: false" if any(one.liger_kernel for one in stages) else "",
         **{

@@ -10,6 +10,7 @@ from dasd_assets.evaluation.evaluate import EARLIER, evaluate_checkpoint
 from dasd_assets.evaluation.provenance import TEACHER_COLUMNS, answer_provenance
 from dasd_assets.evaluation.stage_report import write_stage_report
 from dasd_assets.evaluation.teacher_scoring import left_out, read_answers, score_answers
+from dasd_assets.models.students import resource_of
 from dasd_assets.partitions import benchmarks
 from dasd_assets.profile import Profile
 from dasd_assets.reporting.collect import answer_summary
@@ -31,8 +32,10 @@ CHECKPOINT_ASSETS = {
 def build(profile: Profile) -> list[dg.AssetsDefinition]:
     """Assets of the box for one profile."""
     evaluations = [
-        _evaluation(profile, checkpoint, asset) for checkpoint, asset in CHECKPOINT_ASSETS.items()
+        _evaluation(profile, checkpoint, asset, trained=checkpoint != "base")
+        for checkpoint, asset in CHECKPOINT_ASSETS.items()
     ]
+    others = [each for name in profile.students for each in _before_and_after(profile, name)]
     provenances: list[dg.AssetsDefinition] = []
     if profile.no_evaluation_provenance is None:
         for checkpoint in CHECKPOINTS[1:]:
@@ -59,18 +62,41 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         """
         return write_stage_report(context, lake, profile)
 
-    return [*evaluations, *provenances, stage_report]
+    return [*evaluations, *others, *provenances, stage_report]
 
 
-def _evaluation(profile: Profile, checkpoint: str, asset: str) -> dg.AssetsDefinition:
-    """One asset per checkpoint, so that a new checkpoint leaves the others' results alone."""
+def _before_and_after(profile: Profile, student: str) -> list[dg.AssetsDefinition]:
+    """A further student untrained, as `<name>_base`, and trained on the sample."""
+    model = resource_of(student)
+    return [
+        _evaluation(profile, f"{student}_base", f"student_model/{student}", model, trained=False),
+        _evaluation(profile, student, f"student_checkpoint/{student}", model),
+    ]
+
+
+def _evaluation(
+    profile: Profile,
+    checkpoint: str,
+    asset: str,
+    model: str = "base_student_model",
+    *,
+    trained: bool = True,
+) -> dg.AssetsDefinition:
+    """One asset per checkpoint, so that a new checkpoint leaves the others' results alone.
+
+    Args:
+        asset: what the checkpoint comes from.
+        model: resource whose engine runs it.
+        trained: it is the lake's; else it is the resource's own model.
+    """
     settings = profile.evaluation
 
     @dg.asset(
         name=checkpoint,
         key_prefix="evaluation",
         partitions_def=benchmarks(profile),
-        deps=[asset, "benchmark_questions"],
+        deps=[dg.AssetKey.from_user_string(asset), "benchmark_questions"],
+        required_resource_keys={"lake", model},
         description=f"Answers of `{asset}` to one evaluation set, graded: avg@"
         f"{settings.samples_per_question} at temperature {settings.temperature:g}.\n\n"
         "```text\navg@k = (1/Q) Σ_q (right answers to q) / k\n```",
@@ -81,16 +107,16 @@ def _evaluation(profile: Profile, checkpoint: str, asset: str) -> dg.AssetsDefin
                    profile.verification, profile.system_prompt, profile.seed,
                    kinds={"huggingface"}, table="evaluation"),
     )  # fmt: skip
-    def evaluation(
-        context: dg.AssetExecutionContext, lake: Lake, base_student_model: InferenceModel
-    ) -> dg.MaterializeResult:
+    def evaluation(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        lake: Lake = context.resources.lake
         benchmark = context.partition_key
         partition = {"checkpoint": checkpoint, "benchmark": benchmark}
         questions = lake.read("benchmark_questions", {"benchmark": benchmark})
         require_sandbox(questions)
         journal = lake.journal("evaluation", partition)
-        path = None if checkpoint == "base" else str(lake.current_checkpoint(checkpoint))
-        with base_student_model.open(path) as engine:
+        path = str(lake.current_checkpoint(checkpoint)) if trained else None
+        runs_it: InferenceModel = getattr(context.resources, model)
+        with runs_it.open(path) as engine:
             rows = evaluate_checkpoint(
                 questions, engine,
                 checkpoint=checkpoint,

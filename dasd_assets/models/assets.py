@@ -1,10 +1,12 @@
-"""The two models that the pipeline starts from, checked before any work is spent on them."""
+"""The models that the pipeline starts from, checked before any work is spent on them."""
 
 import dagster as dg
 
 from dasd_assets.declaring.cost import took
 from dasd_assets.declaring.declare import declared
-from dasd_assets.profile import Profile
+from dasd_assets.models.students import resource_of, student_named
+from dasd_assets.models.teacher_format import require_harmony
+from dasd_assets.profile import Profile, Student
 from resources.engines.inference import InferenceModel
 
 GROUP = "models"
@@ -17,15 +19,17 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         **declared(GROUP, profile.compute.data, "1", profile.teacher, kinds={"huggingface"}),
     )
     def teacher_model(teacher: InferenceModel) -> dg.MaterializeResult:
-        """The teacher's folder: complete, consistent, its tokenizer has a chat template.
+        """The teacher's folder: complete, consistent, with a chat template; it speaks Harmony.
 
-        Reads no weights. Another model under the same path makes everything below stale.
+        Reads no weights. A teacher whose answers the filters could not read is refused here, before
+        anything is asked of it. Another model under the same path makes everything below stale.
 
         ```text
         data version = SHA-256 of every *.json, *.jinja and *.safetensors of the folder
         (of a large file its size and header)
         ```
         """
+        require_harmony(teacher.inspect())
         return _inspected(teacher)
 
     @dg.asset(
@@ -41,7 +45,23 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         """
         return _inspected(base_student_model)
 
-    return [teacher_model, base_student]
+    others = [_student_model(profile, *student) for student in profile.students.items()]
+    return [teacher_model, base_student, *others]
+
+
+def _student_model(profile: Profile, name: str, student: Student) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=["student_model", name],
+        required_resource_keys={resource_of(name)},
+        description=f"The further student `{name}` before distillation: its folder, checked "
+        "without reading weights.\n\n```text\ndata version = SHA-256 of the model's folder\n```",
+        **declared(GROUP, profile.compute.data, "1", student.model_dump(exclude={"training"}),
+                   kinds={"huggingface"}),
+    )  # fmt: skip
+    def student_model(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        return _inspected(student_named(context, name))
+
+    return student_model
 
 
 def _inspected(model: InferenceModel) -> dg.MaterializeResult:

@@ -14,7 +14,7 @@ from dasd_assets.plan.answers import Answers, Candidates
 from dasd_assets.plan.asset_plan import AssetPlan
 from dasd_assets.plan.disk import checkpoint_bytes, row_bytes
 from dasd_assets.plan.measured import ratio
-from dasd_assets.plan.quantities import Quantities
+from dasd_assets.plan.quantities import BASE_STUDENT, Quantities
 from dasd_assets.plan.sizes import Sizes
 from dasd_assets.profile import ModelShape, Profile
 from dasd_assets.profile.plan import Work
@@ -40,6 +40,7 @@ class Estimate:
         candidates: Mapping[str, Candidates],
         student: ModelShape | None,
         n_shards: int,
+        others: Mapping[str, ModelShape | None] | None = None,
     ) -> None:
         """Prepare the walk.
 
@@ -47,11 +48,12 @@ class Estimate:
             candidates: temperature -> answers to the questions.
             student: size of the base student; unknown: checkpoints take no disk.
             n_shards: question shards, announced ones included.
+            others: further student -> its size.
         """
         self._profile = profile
         self._sizes = sizes
         self._quantities = quantities
-        self._student = student
+        self._students = {BASE_STUDENT: student, **(others or {})}
         self._n_shards = n_shards
         self._candidates = candidates
         self._selected = {t: answers.selected for t, answers in candidates.items()}
@@ -68,6 +70,11 @@ class Estimate:
         training = self._profile.temperature_scheduled_learning
         for stage in ("low", "high"):
             yield self._training(f"{stage}_temperature_checkpoint", training, self._selected[stage])
+        for name in self._profile.students:
+            yield self._training(
+                f"student_checkpoint/{name}", self._profile.student_training(name),
+                self._selected["low"], name,
+            )  # fmt: skip
         yield from self._mixed_policy()
         yield from self._evaluation()
         if self._profile.no_evaluation_provenance is None:
@@ -127,13 +134,15 @@ class Estimate:
 
     def _evaluation(self) -> Iterator[AssetPlan]:
         settings = self._profile.evaluation
-        for checkpoint in CHECKPOINTS:
+        evaluated = dict.fromkeys(CHECKPOINTS, BASE_STUDENT)
+        for name in self._profile.students:
+            evaluated |= {f"{name}_base": name, name: name}
+        for checkpoint, student in evaluated.items():
             asset = f"evaluation/{checkpoint}"
             for benchmark in settings.benchmarks:
                 answers = self._answers(asset, benchmark, settings.samples_per_question)
-                yield self._model(
-                    asset, "student", benchmark, 1, answers, self._quantities.prompt_tokens()
-                )
+                prompt = self._quantities.prompt_tokens()
+                yield self._model(asset, "student", benchmark, 1, answers, prompt, student)
 
     def _own_answers(self, checkpoint: str) -> Iterator[AssetPlan]:
         """A checkpoint's answers, scored by the teacher, then by the base student."""
@@ -181,16 +190,17 @@ class Estimate:
 
     def _model(
         self, asset: str, kind: Work, part: str, partitions: int, answers: Answers,
-        prompt_tokens: float, rows: int | None = None,
+        prompt_tokens: float, student: str = BASE_STUDENT, rows: int | None = None,
     ) -> AssetPlan:  # fmt: skip
         """Work of a model: sampled by the teacher or the student, or scored by the student.
 
         Args:
+            student: which one, where it is no work of the teacher.
             rows: of the table; None: one for each answer.
         """
         compute = self._profile.compute
         declared = compute.teacher_inference if kind == "teacher" else compute.student_inference
-        rate = self._quantities.rate(kind, asset, part, answers.context(prompt_tokens))
+        rate = self._quantities.rate(kind, asset, part, answers.context(prompt_tokens), student)
         requests, tokens = answers.n_rows, answers.n_tokens
         rows = requests if rows is None else rows
         prompts = requests * prompt_tokens
@@ -204,24 +214,27 @@ class Estimate:
             self._table_bytes(asset, part, rows, tokens / max(1, rows)),
         )  # fmt: skip
 
-    def _training(self, asset: str, training: Training, answers: Answers) -> AssetPlan:
+    def _training(
+        self, asset: str, training: Training, answers: Answers, student: str = BASE_STUDENT
+    ) -> AssetPlan:
         prompt = self._quantities.prompt_tokens()
         per_epoch = answers.n_rows * prompt + answers.n_tokens
         positions = training.max_length * self._quantities.packing_efficiency()
         steps = training.epochs * math.ceil(
             math.ceil(per_epoch / positions) / training.global_batch_size
         )
-        rate = self._quantities.training_rate(asset, training, answers.context(prompt))
+        rate = self._quantities.training_rate(asset, training, answers.context(prompt), student)
         tokens = per_epoch * training.epochs
         hours = tokens / (rate * training.processes) / 3600 if rate else None
         declared = self._profile.compute.training
         return AssetPlan(
             asset, "", 1, 0, answers.n_rows, 0.0, tokens, declared.gpus, hours,
-            self._money(declared, hours), self._weights(training), steps,
+            self._money(declared, hours), self._weights(training, student), steps,
         )  # fmt: skip
 
-    def _weights(self, training: Training) -> float:
-        return checkpoint_bytes(self._student.parameters, training) if self._student else 0.0
+    def _weights(self, training: Training, student: str = BASE_STUDENT) -> float:
+        shape = self._students[student]
+        return checkpoint_bytes(shape.parameters, training) if shape else 0.0
 
     def _training_sets(self, mixed_rows: int, mixed_tokens: float) -> float:
         """Bytes of the samples, with the teacher's tokens and the sentences where released."""

@@ -89,6 +89,7 @@ def plan_pipeline(
     teacher: ModelShape | None,
     student: ModelShape | None,
     free_bytes: int,
+    others: Mapping[str, ModelShape | None] | None = None,
 ) -> Plan:
     """Reckon with everything that is known beforehand.
 
@@ -97,31 +98,35 @@ def plan_pipeline(
         measured: of earlier materializations with this profile.
         teacher, student: sizes of the models; None: memory is not checked.
         free_bytes: on the lake's disk.
+        others: further student -> its size.
     """
-    quantities = Quantities(profile, options, measured, teacher, student)
+    others = others or dict.fromkeys(profile.students)
+    quantities = Quantities(profile, options, measured, teacher, student, others)
     candidates = {
         temperature: Candidates(profile, sizes.by_domain, quantities, temperature)
         for temperature in profile.teacher_responses.temperatures
     }
     fitting = fitting_shard(profile, quantities, sizes.questions, candidates)
     n_shards = len(sizes.shards) or math.ceil(sizes.questions / (fitting or sizes.questions))
-    assets = list(Estimate(profile, sizes, quantities, candidates, student, n_shards).assets())
+    walk = Estimate(profile, sizes, quantities, candidates, student, n_shards, others)
+    assets = list(walk.assets())
     dimensions = [table.dimensions for table in TABLES.values()]
     per_cell = dimensions.count(CELL) + SUMMARIES_PER_CELL
     n_temperatures = len(profile.teacher_responses.temperatures)
     n_files = n_shards * (dimensions.count(SHARD) + per_cell * n_temperatures)
-    restart = 0.0
-    if student is not None:
-        stages = (
-            profile.temperature_scheduled_learning,
-            profile.mixed_policy_distillation.training,
-        )
-        restart = max(restart_bytes(student.parameters, stage) for stage in stages)
+    stages = [
+        (student, profile.temperature_scheduled_learning),
+        (student, profile.mixed_policy_distillation.training),
+        *((shape, profile.student_training(name)) for name, shape in others.items()),
+    ]
+    restart = max(
+        restart_bytes(shape.parameters, training) if shape else 0.0 for shape, training in stages
+    )
     plan = Plan(
         profile.name, sizes.by_domain, n_shards, assets, quantities.used, quantities.flops,
         [
             *(finding for answers in candidates.values() for finding in answers.findings()),
-            *_memory(profile, quantities, candidates, teacher, student),
+            *_memory(profile, quantities, candidates, teacher, student, others),
             *shard_findings(sizes, fitting, n_shards, n_files),
         ],
         restart, n_files, fitting, list(layout(profile)),
@@ -144,6 +149,7 @@ def _memory(
     candidates: Mapping[str, Candidates],
     teacher: ModelShape | None,
     student: ModelShape | None,
+    others: Mapping[str, ModelShape | None],
 ) -> Iterator[Finding]:
     prompt = quantities.prompt_tokens()
     answers = {t: answers.asked.mean_tokens for t, answers in candidates.items()}
@@ -153,21 +159,31 @@ def _memory(
         int(prompt) + profile.teacher_responses.max_tokens, prompt + max(answers.values()),
     )  # fmt: skip
     longest = max(benchmark.max_tokens for benchmark in profile.evaluation.benchmarks.values())
-    yield from inference_findings(
-        "base_student.engine", profile.base_student.engine, student, compute.student_inference,
-        int(prompt) + longest, prompt + quantities.evaluation_tokens(answers["high"]),
-    )  # fmt: skip
-    stages = {
-        "temperature_scheduled_learning": profile.temperature_scheduled_learning,
-        "mixed_policy_distillation.training": profile.mixed_policy_distillation.training,
+    engines = {
+        "base_student.engine": (profile.base_student.engine, student),
+        **{f"students.{n}.engine": (profile.students[n].engine, others[n]) for n in others},
     }
-    for name, training in stages.items():
-        yield from training_findings(name, training, student, compute.training)
+    for name, (engine, shape) in engines.items():
+        yield from inference_findings(
+            name, engine, shape, compute.student_inference,
+            int(prompt) + longest, prompt + quantities.evaluation_tokens(answers["high"]),
+        )  # fmt: skip
+    stages = {
+        "temperature_scheduled_learning": (profile.temperature_scheduled_learning, student),
+        "mixed_policy_distillation.training": (profile.mixed_policy_distillation.training, student),
+        **{f"students.{n}.training": (profile.student_training(n), others[n]) for n in others},
+    }
+    for name, (training, shape) in stages.items():
+        yield from training_findings(name, training, shape, compute.training)
 
 
 def models(profile: Profile) -> dict[str, tuple[Model, ModelShape | None]]:
-    """The two models with the sizes that the profile states."""
+    """The models with the sizes that the profile states, further students by their names."""
     return {
         "teacher": (profile.teacher, profile.plan.teacher),
         "base_student": (profile.base_student, profile.plan.base_student),
+        **{
+            name: (student, profile.plan.students.get(name))
+            for name, student in profile.students.items()
+        },
     }

@@ -21,6 +21,8 @@ from training.settings import Training
 OPTION, MEASURED, PROFILE = "option", "measured", "profile"
 DERIVED = "share_of_peak x peak / FLOP of a token"
 
+BASE_STUDENT = "base_student"
+
 PROMPT_TOKENS = 200.0
 SENTENCE_TOKENS = 20.0
 
@@ -50,6 +52,7 @@ class Quantities:
         measured: Measured,
         teacher: ModelShape | None,
         student: ModelShape | None,
+        others: Mapping[str, ModelShape | None] | None = None,
     ) -> None:
         """Settle nothing yet.
 
@@ -58,8 +61,10 @@ class Quantities:
             options: what was given on the command line, in the same form.
             measured: of earlier materializations with this profile.
             teacher, student: sizes of the models; None: no speed is derived from FLOP.
+            others: further student -> its size.
         """
-        self._teacher, self._student = teacher, student
+        self._teacher = teacher
+        self._students = {BASE_STUDENT: student, **(others or {})}
         self._profile = profile
         self._options = options
         self._measured = measured
@@ -165,29 +170,35 @@ class Quantities:
         name = f"tokens_per_answer ({_work(asset, part)})"
         return self._settled(name, "tokens", None, measured, None, None, "").known()
 
-    def rate(self, kind: Work, asset: str, part: str, context: float) -> float | None:
+    def rate(
+        self, kind: Work, asset: str, part: str, context: float, student: str = BASE_STUDENT
+    ) -> float | None:
         """Tokens per second of one GPU (of one run, where it has none).
 
         Args:
             kind: teacher, student or scoring.
             asset: whose earlier runs tell.
             context: tokens that a token looks back at on average.
+            student: which one, where it is no work of the teacher.
         """
         compute = self._profile.compute
         gpus = (compute.teacher_inference if kind == "teacher" else compute.student_inference).gpus
         unit = f"tokens/s per {'GPU' if gpus else 'run'}"
-        return self._speed(kind, asset, part, unit, max(1, gpus), FORWARD, context)
+        return self._speed(kind, asset, part, unit, max(1, gpus), FORWARD, context, student)
 
-    def training_rate(self, asset: str, training: Training, context: float) -> float | None:
+    def training_rate(
+        self, asset: str, training: Training, context: float, student: str = BASE_STUDENT
+    ) -> float | None:
         """Tokens per second that one training process works off."""
         return self._speed(
             "training", asset, "", "tokens/s per process", training.processes,
-            training_passes(training), context,
+            training_passes(training), context, student,
         )  # fmt: skip
 
     def _speed(
-        self, kind: Work, asset: str, part: str, unit: str, gpus: int, passes: int, context: float
-    ) -> float | None:
+        self, kind: Work, asset: str, part: str, unit: str, gpus: int, passes: int, context: float,
+        student: str,
+    ) -> float | None:  # fmt: skip
         """Given, measured, stated, or from FLOP, which grow with the context."""
         name = f"{kind}_tokens_per_second"
         option, stated = (getattr(s, name) for s in (self._options, self._profile.plan))
@@ -196,15 +207,17 @@ class Quantities:
         if kind == "teacher" and isinstance(self._profile.teacher.engine, OpenAiSettings):
             stated = None  # a profile's figures are of its GPUs; a server's are not ours to count
         elif not (option or measured or stated):
-            derived = self._derived(kind, _work(asset, part), passes, context)
+            derived = self._derived(kind, _work(asset, part), passes, context, student)
         return self._settled(
             f"{name} ({_work(asset, part)})" if measured or derived else name, unit,
             option, measured / gpus if measured else None, stated, derived,
             DERIVED if derived else "not given",
         ).value  # fmt: skip
 
-    def _derived(self, kind: Work, work: str, passes: int, context: float) -> float | None:
-        shape = self._teacher if kind == "teacher" else self._student
+    def _derived(
+        self, kind: Work, work: str, passes: int, context: float, student: str
+    ) -> float | None:
+        shape = self._teacher if kind == "teacher" else self._students[student]
         stated = self._profile.plan.share_of_peak.get(kind)
         if shape is None or stated is None:
             return None

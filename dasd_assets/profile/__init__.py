@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
@@ -33,7 +33,7 @@ from dasd_assets.profile.plan import ModelShape, PlanSettings
 from dasd_assets.profile.questions import Layout, MappedField, Questions
 from dasd_assets.profile.release import Release
 from dasd_assets.profile.responses import ResponseFiltering, TeacherResponses, Verification
-from dasd_assets.profile.section import DOMAINS, PartitionName
+from dasd_assets.profile.section import DOMAINS, PartitionName, StudentName
 from resources.compute.declared import Compute, TrainingCompute
 from resources.engines.settings import (
     WITHOUT_WEIGHTS,
@@ -52,13 +52,17 @@ __all__ = [
     "DOMAINS", "Benchmark", "ClassRule", "ComputePlan", "DivergenceSampling", "EntropyCut",
     "Evaluation", "EvaluationProvenance", "Layout", "MappedField", "MixedPolicyDistillation",
     "Model", "ModelShape", "NoWeights", "PlanSettings", "PowerWeights", "Profile", "ProfileError",
-    "Questions", "Release", "ResponseFiltering", "SampleWeights", "SegmenterName",
+    "Questions", "Release", "ResponseFiltering", "SampleWeights", "SegmenterName", "Student",
     "TeacherResponses", "Verification", "load_profile", "resolve_path", "settings_version",
 ]  # fmt: skip
 
 PROJECT_ROOT = Path(__file__).parents[2]
 PROFILE_FOLDER = PROJECT_ROOT / "dasd_assets" / "profiles"
 TINY_WORLD = "tiny_world"
+TAKEN_NAMES = frozenset(
+    {"teacher", "base_student", "base", "low_temperature", "high_temperature", "dasd"}
+)
+"""Models and checkpoints that a further student would be taken for."""
 
 
 class ProfileError(ValueError):
@@ -92,6 +96,18 @@ class Model(Section):
         return inspect_model(self.location, self.revision, weights=has_weights)
 
 
+class Student(Model):
+    """A further student, trained on the low-temperature sample that was chosen for base_student."""
+
+    training: Training | None = Field(
+        None,
+        description="all settings of its training; unset: those of temperature_scheduled_learning",
+    )
+
+
+M = TypeVar("M", bound=Model)
+
+
 class ComputePlan(Section):
     """What each kind of work asks for; becomes pools, container limits and UI metadata."""
 
@@ -117,6 +133,11 @@ class Profile(Section):
     )
     teacher: Model
     base_student: Model
+    students: dict[StudentName, Student] = Field(
+        default_factory=dict,
+        description="name -> a further student, trained on the low-temperature sample that was "
+        "chosen for base_student (the paper's Table 8), see docs/training.md",
+    )
     questions: Questions
     teacher_responses: TeacherResponses
     response_filtering: ResponseFiltering
@@ -146,6 +167,10 @@ class Profile(Section):
         """Where the profile's pipeline is at home: its own folder, or the project's root."""
         return self._folder
 
+    def student_training(self, name: str) -> Training:
+        """Settings that a further student is trained with."""
+        return self.students[name].training or self.temperature_scheduled_learning
+
     @property
     def no_evaluation_provenance(self) -> str | None:
         """Why the graph has no provenance of the checkpoints' own answers; None if it has."""
@@ -156,10 +181,23 @@ class Profile(Section):
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Profile:
-        if isinstance(self.base_student.engine, OpenAiSettings):
+        students = {f"students.{name}": student for name, student in self.students.items()}
+        for name, student in {"base_student": self.base_student, **students}.items():
+            if isinstance(student.engine, OpenAiSettings):
+                raise ValueError(
+                    f"{name}.engine.kind must be transformers or vllm: the checkpoints trained "
+                    "here have to be loaded, a server has only its own model"
+                )
+        taken = TAKEN_NAMES | {f"{name}_base" for name in self.students}
+        if clashing := sorted(taken & set(self.students)):
             raise ValueError(
-                "base_student.engine.kind must be transformers or vllm: the checkpoints trained "
-                "here have to be loaded, a server has only its own model"
+                f"students cannot be called {', '.join(clashing)}: another model or checkpoint has "
+                f"that name ({', '.join(sorted(taken))}). Choose another"
+            )
+        if unknown := sorted(set(self.plan.students) - set(self.students)):
+            raise ValueError(
+                f"plan.students names {', '.join(unknown)}, which is none of students: "
+                f"{', '.join(sorted(self.students)) or 'there are none'}"
             )
         temperatures = set(self.teacher_responses.temperatures)
         in_samples = sorted(self.divergence_sampling.budget_samples)
@@ -179,6 +217,7 @@ class Profile(Section):
         stages = {
             "temperature_scheduled_learning": self.temperature_scheduled_learning,
             "mixed_policy_distillation.training": self.mixed_policy_distillation.training,
+            **{f"students.{name}.training": self.student_training(name) for name in self.students},
         }
         for name, training in stages.items():
             if self.response_filtering.max_student_tokens > training.max_length:
@@ -255,7 +294,7 @@ def _at_home(profile: Profile, folder: Path) -> Profile:
         is_shipped = path.startswith(f"{TINY_WORLD}/") and not here.exists()
         return path if is_shipped or "://" in path else str(here)
 
-    def model(settings: Model) -> Model:
+    def model(settings: M) -> M:
         is_folder = (folder / settings.path).exists()  # else the id of one in the hub cache
         path = beside(settings.path) if is_folder else settings.path
         return settings.model_copy(update={"path": path})
@@ -271,6 +310,7 @@ def _at_home(profile: Profile, folder: Path) -> Profile:
             "lake": beside(profile.lake) if profile.lake else None,
             "teacher": model(profile.teacher),
             "base_student": model(profile.base_student),
+            "students": {name: model(student) for name, student in profile.students.items()},
             "questions": profile.questions.model_copy(update=inbox),
             "evaluation": profile.evaluation.model_copy(update={"benchmarks": benchmarks}),
             "release": profile.release.model_copy(
@@ -307,4 +347,6 @@ def _allowed_keys(location: tuple[int | str, ...]) -> list[str]:
         fields = getattr(section, "model_fields", {})
         # A key of a mapping such as evaluation.benchmarks: step to the mapping's values.
         section = fields[part].annotation if part in fields else section.__args__[-1]
+        if type(None) in get_args(section):  # a section that may be left out
+            section = get_args(section)[0]
     return sorted(section.model_fields)

@@ -291,6 +291,7 @@ CONTRACTS: Final[dict[str, tuple[Contract, ...]]] = {
     ),
     "low_temperature_checkpoint": _CHECKPOINT,
     "high_temperature_checkpoint": _CHECKPOINT,
+    "student_checkpoint": _CHECKPOINT,
     "dasd_checkpoint": _CHECKPOINT,
     "model_release": _RELEASE,
     "dataset_release": (
@@ -303,4 +304,5 @@ CONTRACTS: Final[dict[str, tuple[Contract, ...]]] = {
     ),
 }  # fmt: skip
 """Asset -> its checks. Of the assets below `evaluation/`, `evaluation_teacher_scores/` and
-`evaluation_provenance/` those of all checkpoints have the same."""
+`evaluation_provenance/` those of all checkpoints have the same, as have those of all students below
+`student_checkpoint/`."""

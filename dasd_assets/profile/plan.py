@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from dasd_assets.profile.section import Domain, PartitionName
+from dasd_assets.profile.section import Domain, PartitionName, StudentName
 from resources.section import Section
 
 Positive = Annotated[float, Field(gt=0.0)]
@@ -110,6 +110,9 @@ class PlanSettings(Section):
     )
     teacher: ModelShape | None = None
     base_student: ModelShape | None = None
+    students: dict[StudentName, ModelShape] = Field(
+        default_factory=dict, description="name -> size of a further student"
+    )
 
     @model_validator(mode="after")
     def _shares_have_a_peak(self) -> PlanSettings:

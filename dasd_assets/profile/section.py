@@ -12,6 +12,9 @@ DOMAINS = ("math", "code", "science", "instruction_following")
 Domain = Literal["math", "code", "science", "instruction_following"]
 PartitionName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 
+StudentName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,63}$")]
+"""Of a further student; part of the keys of its assets."""
+
 MIN_TEMPERATURE = 0.01
 
 

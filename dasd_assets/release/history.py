@@ -19,11 +19,11 @@ CHECKPOINT_VERSION_TAG = f"dagster/input_data_version/{CHECKPOINT.to_user_string
 EVALUATION = dg.AssetKey(["evaluation", "dasd"])
 NOT_A_SOURCE = frozenset(
     {
-        "stage_report", "evaluation_teacher_scores", "evaluation_provenance", "model_release",
-        "dataset_release",
+        "stage_report", "evaluation_teacher_scores", "evaluation_provenance", "student_model",
+        "student_checkpoint", "model_release", "dataset_release",
     }
 )  # fmt: skip
-"""What looks at data or holds it: a release has nothing of it."""
+"""What looks at data or holds it, and other students: a release has nothing of them."""
 MAX_EXAMPLES = 5
 
 

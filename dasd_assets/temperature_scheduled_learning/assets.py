@@ -3,6 +3,7 @@
 import dagster as dg
 
 from dasd_assets.declaring.declare import declared
+from dasd_assets.models.students import resource_of, student_named
 from dasd_assets.partitions import TEMPERATURE, only
 from dasd_assets.profile import Profile
 from dasd_assets.temperature_scheduled_learning.stage import train_stage
@@ -81,4 +82,45 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             system_prompt=profile.system_prompt,
         )  # fmt: skip
 
-    return [low_temperature_checkpoint, high_temperature_checkpoint]
+    others = [_student_checkpoint(profile, name) for name in profile.students]
+    return [low_temperature_checkpoint, high_temperature_checkpoint, *others]
+
+
+def _student_checkpoint(profile: Profile, name: str) -> dg.AssetsDefinition:
+    settings = profile.student_training(name)
+
+    @dg.asset(
+        key=["student_checkpoint", name],
+        deps=[
+            dg.AssetKey(["student_model", name]),
+            dg.AssetDep("divergence_sample", partition_mapping=only("low")),
+        ],
+        # All by key: Dagster takes no parameters beside keys, and this one is known here only.
+        required_resource_keys={"lake", "trainer", "base_student_model", resource_of(name)},
+        description=f"The further student `{name}`, fine-tuned on the low-temperature sample that "
+        "was chosen for the base student (the paper's Table 8).\n\n"
+        "The sample's text is encoded with its own tokenizer; a row that is too long for it is "
+        "refused by name before training.\n\n"
+        "```text\n"
+        "θ = argmin_θ  −Σ_(x,y) Σ_i log p_θ(y_i | x, y_<i),   (x, y) in the low sample\n"
+        "```",
+        **declared(
+            GROUP, profile.compute.training, "1", settings.shaping(), profile.system_prompt,
+            kinds={"pytorch", "huggingface"},
+        ),
+    )  # fmt: skip
+    def student_checkpoint(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        resources = context.resources
+        start = student_named(context, name).inspect().path
+        return train_stage(
+            context, resources.lake, resources.trainer,
+            checkpoint=name,
+            start=start,
+            expected=start,
+            sample=resources.lake.path("divergence_sample", {TEMPERATURE: "low"}),
+            settings=settings,
+            system_prompt=profile.system_prompt,
+            counted_by=resources.base_student_model.inspect().path,
+        )  # fmt: skip
+
+    return student_checkpoint

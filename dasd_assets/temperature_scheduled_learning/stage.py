@@ -34,6 +34,7 @@ def train_stage(
     settings: Training,
     system_prompt: str,
     mask_student_prefix: bool = False,
+    counted_by: Path | None = None,
 ) -> dg.MaterializeResult:
     """Train one stage and publish its checkpoint.
 
@@ -45,6 +46,7 @@ def train_stage(
         start: the model that is trained further.
         expected: the base student; a start of another architecture or with another tokenizer is
             refused before training.
+        counted_by: the model whose tokenizer counted the sample's tokens; unset: the start.
     """
     with sample.open("rb") as file:
         rows = hashlib.file_digest(file, "sha256").hexdigest()
@@ -62,6 +64,7 @@ def train_stage(
             "system_prompt": system_prompt,
             "mask_student_prefix": mask_student_prefix,
             "expected_model_path": str(expected),
+            "counted_by": str(counted_by) if counted_by else None,
         },
         output_dir=folder,
     )

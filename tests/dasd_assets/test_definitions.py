@@ -17,6 +17,7 @@ from dasd_assets.profile import (
     Model,
     Profile,
     ProfileError,
+    Student,
     load_profile,
 )
 from dasd_assets.profile.divergence_sampling import DifferenceRule
@@ -146,6 +147,62 @@ def test_a_setting_makes_stale_what_it_shapes_and_nothing_else(
     section: str, settings: dict[str, Any], expected: set[str]
 ) -> None:
     assert changed(TINY, section, **settings) == expected | WHOLE_PROFILE
+
+
+def with_student(**settings: Any) -> Profile:
+    other = Student(path="tiny_world/models/student", **settings)
+    return TINY.model_copy(update={"students": {"other": other}})
+
+
+def versions(profile: Profile) -> dict[str, str | None]:
+    return {name: spec.code_version for name, spec in assets(profile).items()}
+
+
+def test_a_further_student_is_trained_on_the_sample_that_was_chosen_for_the_first() -> None:
+    found = assets(with_student())
+    assert set(found) - set(assets(TINY)) == {
+        "student_model/other", "student_checkpoint/other", "evaluation/other_base",
+        "evaluation/other",
+    }  # fmt: skip
+    inputs = {
+        name: {dep.asset_key.to_user_string() for dep in found[name].deps}
+        for name in ("student_checkpoint/other", "evaluation/other_base", "evaluation/other")
+    }
+    assert inputs == {
+        "student_checkpoint/other": {"student_model/other", "divergence_sample"},
+        "evaluation/other_base": {"student_model/other", "benchmark_questions"},
+        "evaluation/other": {"student_checkpoint/other", "benchmark_questions"},
+    }
+    mapping = next(
+        dep.partition_mapping
+        for dep in found["student_checkpoint/other"].deps
+        if dep.asset_key == dg.AssetKey("divergence_sample")
+    )
+    assert isinstance(mapping, dg.SpecificPartitionsPartitionMapping)
+    assert mapping.partition_keys == ["low"]
+    graph = build_definitions(with_student(), Path("/nowhere")).resolve_asset_graph()
+    checked = {key.asset_key.to_user_string() for key in graph.asset_check_keys}
+    assert checked >= {"student_checkpoint/other", "evaluation/other_base", "evaluation/other"}
+
+
+def test_a_further_students_settings_make_nothing_but_its_own_stale() -> None:
+    before = versions(with_student())
+    another_model = versions(with_student(revision="v2"))
+    longer = TINY.temperature_scheduled_learning.model_copy(update={"epochs": 9})
+    another_training = versions(with_student(training=longer))
+    without = versions(TINY)
+    for after, stale in (
+        (another_model, {"student_model/other"}),
+        (another_training, {"student_checkpoint/other"}),
+        (without, set()),
+    ):
+        different = {name for name in after if after[name] != before[name]}
+        assert different == stale | WHOLE_PROFILE
+    # Without training settings of its own it follows those of the first student.
+    profile = with_student()
+    assert changed(profile, "temperature_scheduled_learning", epochs=9) == WHOLE_PROFILE | {
+        "low_temperature_checkpoint", "high_temperature_checkpoint", "student_checkpoint/other",
+    }  # fmt: skip
 
 
 def test_a_teacher_that_cannot_score_leaves_the_checkpoints_own_answers_out() -> None:

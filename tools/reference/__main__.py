@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dasd_assets.profile import PROJECT_ROOT, load_profile
+from dasd_assets.profile import PROJECT_ROOT, Profile, Student, load_profile
 from tools.reference.assets import assets_page
 from tools.reference.checks import checks_page
 from tools.reference.commands import write_commands
@@ -15,7 +15,7 @@ FOLDER = PROJECT_ROOT / "docs" / "reference"
 
 def pages() -> dict[str, str]:
     """File name -> text of every page."""
-    profile = load_profile("tiny")
+    profile = _with_student(load_profile("tiny"))
     shaped = shaped_by(profile, setting_paths())
     return {
         "assets.md": assets_page(profile, shaped),
@@ -23,6 +23,13 @@ def pages() -> dict[str, str]:
         "settings.md": settings_page(shaped),
         "checks.md": checks_page(),
     }
+
+
+def _with_student(profile: Profile) -> Profile:
+    """With a further student `other`, so that the assets that one brings are on the page."""
+    training = profile.temperature_scheduled_learning
+    other = Student(path=profile.base_student.path, training=training)
+    return profile.model_copy(update={"students": {"other": other}})
 
 
 def main() -> None:

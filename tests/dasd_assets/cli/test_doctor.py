@@ -179,6 +179,23 @@ def test_an_engine_that_is_not_installed_or_has_no_gpu(
     ]
 
 
+def test_a_teacher_that_does_not_speak_harmony(project: Path) -> None:
+    change(project, "teacher", path="tiny_world/models/student")
+    level, found, remedy = results(doctor_pipeline.models, project)[0]
+    assert (level, remedy) == (PROBLEM, "see docs/bring-your-own-teacher.md")
+    assert "has no token <|start|>, <|channel|>, <|message|>, <|end|>" in found
+
+
+def test_a_further_student_that_is_not_there(project: Path) -> None:
+    file = project / "profile.yaml"
+    settings = yaml.safe_load(file.read_text(encoding="utf-8"))
+    settings["students"] = {"other": {"path": "no/such/student"}}
+    file.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    level, found, _ = results(doctor_pipeline.models, project)[-1]
+    assert level == PROBLEM
+    assert found.startswith("students.other: no/such/student: no such model folder")
+
+
 def test_packages_that_the_training_settings_ask_for(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -115,8 +115,8 @@ def test_a_profile_that_cannot_be_used_is_bad_input(
     result = dasd(command)
     assert result.exit_code == 2
     assert result.stderr == (
-        "error: no/such.yaml: no such profile. Shipped profiles: dasd-4b, dasd-4b-api, tiny; your "
-        "own is named by the path of its YAML file.\n"
+        "error: no/such.yaml: no such profile. Shipped profiles: dasd-30b-a3b, dasd-4b, "
+        "dasd-4b-api, dasd-4b-qwen3-next, tiny; your own is named by the path of its YAML file.\n"
     )
 
 

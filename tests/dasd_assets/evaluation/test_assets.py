@@ -13,7 +13,9 @@ import pyarrow as pa
 import pytest
 from support.writing_engine import Writes
 
+from dasd_assets import profile as profiles
 from dasd_assets.evaluation.assets import build
+from dasd_assets.models.students import resource_of
 from dasd_assets.profile import Profile, load_profile
 from dasd_assets.verification.sandbox import SandboxError
 from resources.engines.inference import InferenceModel
@@ -25,6 +27,7 @@ pytestmark = pytest.mark.slow
 RIGHT = "<think>\nOnes.\n</think>\n\n\\boxed{3}"
 HANGS = "<think>\nOnes.\n</think>\n\n\\boxed{9^{9^{9^{9}}}}"
 OPENED: list[Writes] = []
+PATHS: list[str | None] = []
 
 
 class Student(InferenceModel):
@@ -35,6 +38,7 @@ class Student(InferenceModel):
     @contextmanager
     def open(self, path: str | None = None) -> Iterator[Any]:
         """An engine that remembers what it was asked."""
+        PATHS.append(path)
         OPENED.append(Writes(self.text))
         yield OPENED[-1]
 
@@ -93,6 +97,30 @@ def test_answers_are_graded_with_the_limits_of_the_profile(lake: Lake) -> None:
     evaluate(lake, profile(), "math", HANGS)
     rows = lake.read("evaluation", {"checkpoint": "base", "benchmark": "math"}, ["verdict"])
     assert rows["verdict"].to_pylist() == ["timeout"] * 2
+
+
+def test_a_further_student_is_asked_before_and_after_its_training(lake: Lake) -> None:
+    students = {"other": profiles.Student(path="tiny_world/models/student")}
+    put_questions(lake, "math", "3", n=1)
+    trained = lake.checkpoint_folder("other", "key")
+    trained.mkdir(parents=True)
+    lake.publish_checkpoint("other", "key")
+    assets = [one for one in build(profile(students=students)) if "other" in str(one.key)]
+    PATHS.clear()
+    dg.materialize(
+        assets,
+        partition_key="math",
+        resources={
+            "lake": lake,
+            "base_student_model": Student(path="", engine={}, text="not this one"),
+            resource_of("other"): Student(path="", engine={}, text=RIGHT),
+            "teacher": Student(path="", engine={}, text="nor this one"),
+        },
+    )
+    assert sorted(PATHS, key=str) == [str(trained), None]
+    rows = lake.read_partitions("evaluation", ["checkpoint", "text"]).to_pylist()
+    assert {row["checkpoint"] for row in rows} == {"other", "other_base"}
+    assert {row["text"] for row in rows} == {RIGHT}
 
 
 def test_without_a_sandbox_programs_are_not_even_asked_for(

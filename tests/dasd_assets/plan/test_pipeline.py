@@ -152,7 +152,7 @@ def planned_paper(name: str) -> Plan:
     profile = load_profile(name)
     return plan_pipeline(
         profile, Sizes((), announced(profile), {}), PlanSettings(), {},
-        profile.plan.teacher, profile.plan.base_student, 10**15,
+        profile.plan.teacher, profile.plan.base_student, 10**15, profile.plan.students,
     )  # fmt: skip
 
 
@@ -168,3 +168,36 @@ def test_the_papers_profiles_fit_into_the_compute_that_they_declare(name: str) -
     assert not [finding for finding in plan.findings if finding.about == "divergence_sampling"]
     selected = {a.part: a.rows for a in plan.assets if a.asset == "divergence_sample"}
     assert selected == {"low": 105_000, "high": 330_000}  # the paper's
+
+
+def test_a_further_student_is_trained_on_the_same_answers_and_asked_before_and_after() -> None:
+    plan, alone = planned_paper("dasd-30b-a3b"), planned_paper("dasd-4b")
+    assert not [finding for finding in plan.findings if finding.level == "problem"]
+    assets = {(a.asset, a.part): a for a in plan.assets}
+    known = {(a.asset, a.part): a for a in alone.assets}
+    added = {asset for asset, _ in set(assets) - set(known)}
+    checkpoint, before, after = (
+        "student_checkpoint/qwen3_30b_a3b", "evaluation/qwen3_30b_a3b_base",
+        "evaluation/qwen3_30b_a3b",
+    )  # fmt: skip
+    assert added == {checkpoint, before, after}
+    assert {key: assets[key] for key in known} == known
+    low, other = assets["low_temperature_checkpoint", ""], assets[checkpoint, ""]
+    assert (other.rows, other.tokens, other.steps) == (low.rows, low.tokens, low.steps)
+    assert other.disk_bytes == pytest.approx(30.5e9 * 2)
+    assert plan.restart_bytes == pytest.approx(alone.restart_bytes * 30.5 / 4.02)
+    (flops,) = [one for one in plan.flops if one.work == checkpoint]
+    assert flops.parameters == 4 * 2 * 3.3e9  # of the experts that a token goes through
+    assert {p.work for p in plan.layout} - {p.work for p in alone.layout} == {
+        "students.qwen3_30b_a3b.engine", "students.qwen3_30b_a3b.training",
+    }  # fmt: skip
+
+
+def test_the_papers_other_teacher_fits_and_trains_on_25k_answers_a_stage() -> None:
+    plan = planned_paper("dasd-4b-qwen3-next")
+    assert not [finding for finding in plan.findings if finding.level == "problem"]
+    assert not [finding for finding in plan.findings if finding.about == "divergence_sampling"]
+    trained = {a.asset: a.rows for a in plan.assets if a.asset.endswith("_temperature_checkpoint")}
+    assert set(trained.values()) == {25_000}
+    (teacher,) = [one for one in plan.flops if one.work == "teacher_responses low"]
+    assert teacher.parameters == 2 * 3e9  # of 80B, a token goes through 3B

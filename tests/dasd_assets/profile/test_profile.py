@@ -83,7 +83,23 @@ def test_the_third_stage_has_one_epoch_unless_the_profile_says_more(tmp_path: Pa
         assert profile.mixed_policy_distillation.training.epochs == epochs
 
 
+def test_the_second_students_profile_differs_from_the_papers_in_that_student_only() -> None:
+    both, paper = load_profile("dasd-30b-a3b"), load_profile("dasd-4b")
+    assert both.student_training("qwen3_30b_a3b") == paper.temperature_scheduled_learning
+    apart: dict[str, Any] = {
+        "name": True, "description": True, "students": True, "plan": {"students"}
+    }  # fmt: skip
+    assert both.model_dump(exclude=apart) == paper.model_dump(exclude=apart)
+    assert set(both.plan.students) == set(both.students) == {"qwen3_30b_a3b"}
+
+
 OPENAI = {"kind": "openai", "base_url": "http://127.0.0.1:8000/v1", "served_model": "m"}
+
+
+SHAPE = {
+    "parameters": 9, "layers": 1, "heads": 1, "kv_heads": 1, "head_dim": 1, "hidden_size": 1,
+    "vocab_size": 1,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -118,6 +134,21 @@ OPENAI = {"kind": "openai", "base_url": "http://127.0.0.1:8000/v1", "served_mode
         ({"teacher__engine": {**OPENAI, "base_url": "http://a:secret@b/v1"}},
          r"neither user nor password(?s:(?!secret).)*$"),
         ({"teacher__engine": {**OPENAI, "max_cost": 5.0}}, "max_cost needs price_per_million"),
+        ({"plan": {"teacher": {"size": 9}}}, r"plan\.teacher\.size: unknown key\. Allowed.*layers"),
+        ({"students": {"big": {"path": "x", "training": {"epoch": 9}}}},
+         r"students\.big\.training\.epoch: unknown key\. Allowed here: adam_beta1"),
+        ({"students": {"big": {}}}, r"students\.big\.path: required, but missing"),
+        ({"students": {"Big-1": {"path": "x"}}}, r"students\.Big-1\.\[key\]: .*; found 'Big-1'"),
+        ({"students": {"dasd": {"path": "x"}}},
+         r"students cannot be called dasd: another model or checkpoint has that name"),
+        ({"students": {"big": {"path": "x"}, "big_base": {"path": "x"}}},
+         "students cannot be called big_base"),
+        ({"students": {"big": {"path": "x", "engine": OPENAI}}},
+         r"students\.big\.engine\.kind must be transformers or vllm"),
+        ({"students": {"big": {"path": "x", "training": {"max_length": 64}}}},
+         r"above students\.big\.training\.max_length \(64\): such answers would not fit"),
+        ({"plan": {"students": {"big": SHAPE}}},
+         "plan.students names big, which is none of students: there are none"),
     ],
 )  # fmt: skip
 def test_a_bad_setting_is_named_with_file_key_value_and_what_is_allowed(
@@ -130,7 +161,7 @@ def test_a_bad_setting_is_named_with_file_key_value_and_what_is_allowed(
 
 
 def test_an_unknown_profile_lists_the_shipped_ones() -> None:
-    with pytest.raises(ProfileError, match=r"nope: no such profile\. Shipped profiles: dasd-4b"):
+    with pytest.raises(ProfileError, match=r"nope: no such profile\. Shipped profiles: dasd-30b"):
         load_profile("nope")
 
 

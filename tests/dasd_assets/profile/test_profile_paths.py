@@ -21,17 +21,21 @@ def own(folder: Path, **changes: Any) -> Profile:
     """A copy of `tiny` in a folder, with some paths changed."""
     settings = yaml.safe_load((PROFILE_FOLDER / "tiny.yaml").read_text(encoding="utf-8"))
     for section, values in changes.items():
-        settings[section] |= values
+        settings[section] = settings.get(section, {}) | values
     (folder / "mine.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     return load_profile(str(folder / "mine.yaml"))
 
 
 def test_paths_of_an_own_profile_are_beside_it(tmp_path: Path) -> None:
     (tmp_path / "models" / "big").mkdir(parents=True)
+    others = {"big": {"path": "models/big"}, "hub": {"path": "owner/model"}}
     sets = {"benchmarks": {"mine": {"path": "sets/mine.jsonl", "max_tokens": 9}}}
     profile = own(
-        tmp_path, teacher={"path": "models/big"}, questions={"inbox": "drops"}, evaluation=sets
-    )
+        tmp_path, teacher={"path": "models/big"}, questions={"inbox": "drops"}, evaluation=sets,
+        students=others,
+    )  # fmt: skip
+    assert profile.students["big"].path == str(tmp_path / "models" / "big")
+    assert profile.students["hub"].path == "owner/model"
     assert profile.teacher.path == str(tmp_path / "models" / "big")
     assert resolve_path(profile.questions.inbox) == tmp_path / "drops"
     assert profile.evaluation.benchmarks["mine"].path == str(tmp_path / "sets" / "mine.jsonl")

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from support.small_lake import make_small_lake
 from support.training_rows import STUDENT
 
 from dasd_assets.mixed_policy_distillation import assets as mixed_policy
-from dasd_assets.profile import Profile, load_profile
+from dasd_assets.models.students import resource_of
+from dasd_assets.profile import Profile, Student, load_profile
 from dasd_assets.temperature_scheduled_learning import assets as scheduled
 from resources.compute.training_launcher import TrainingLauncher, TrainingResult
 from resources.engines.inference import InferenceModel
@@ -55,15 +57,21 @@ def lake(tmp_path: Path) -> Lake:
     return lake
 
 
-def train(lake: Lake, profile: Profile) -> list[dict[str, Any]]:
-    """Materialize the three checkpoints; what the launcher was asked for, in order."""
+def train(
+    lake: Lake, profile: Profile, selection: Sequence[str] = CHECKPOINTS
+) -> list[dict[str, Any]]:
+    """Materialize the checkpoints; what the launcher was asked for, in order."""
     notes = Path(lake.root).with_name("notes.jsonl")
     notes.unlink(missing_ok=True)
     assets = [*scheduled.build(profile), *mixed_policy.build(profile)]
     result = dg.materialize(
         assets,
-        selection=CHECKPOINTS,
+        selection=selection,
         resources={
+            **{
+                resource_of(name): InferenceModel(path=student.location, engine={})
+                for name, student in profile.students.items()
+            },
             "lake": lake,
             "trainer": NotedLauncher(notes=str(notes)),
             "base_student_model": InferenceModel(path=str(STUDENT), engine={}),
@@ -88,6 +96,23 @@ def test_each_stage_goes_on_from_the_one_before_with_its_own_sample(lake: Lake) 
         assert note["samples"] == [str(lake.path(table, partition))]
         assert note["expected_model_path"] == str(STUDENT)
         assert note["system_prompt"] == load_profile("tiny").system_prompt
+
+
+def test_a_further_student_starts_from_itself_on_the_low_sample(lake: Lake, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(STUDENT, other)
+    tiny = load_profile("tiny")
+    training = tiny.temperature_scheduled_learning.model_copy(update={"epochs": 9})
+    student = Student(path=str(other), training=training)
+    profile = tiny.model_copy(update={"students": {"other": student}})
+    low, note = train(lake, profile, [CHECKPOINTS[0], "student_checkpoint/other"])
+    assert note["asset"] == "student_checkpoint/other"
+    assert note["model_path"] == note["expected_model_path"] == str(other)
+    assert note["samples"] == low["samples"]
+    assert (low["epochs"], note["epochs"]) == (tiny.temperature_scheduled_learning.epochs, 9)
+    assert (low["counted_by"], note["counted_by"]) == (None, str(STUDENT))
+    assert note["output"] == str(lake.current_checkpoint("other"))
+    assert low["output"] == str(lake.current_checkpoint("low_temperature"))
 
 
 def test_both_temperatures_are_trained_with_the_same_settings_and_the_third_for_one_epoch(
