@@ -59,7 +59,7 @@ def _student_model(profile: Profile, name: str, student: Student) -> dg.AssetsDe
                    kinds={"huggingface"}),
     )  # fmt: skip
     def student_model(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        return _inspected(student_named(context, name))
+        return _inspected(student_named(context.resources, name))
 
     return student_model
 

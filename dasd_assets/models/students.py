@@ -1,6 +1,6 @@
 """Further students of a profile: the resource that holds one, by its name."""
 
-import dagster as dg
+from typing import Any
 
 from resources.engines.inference import InferenceModel
 
@@ -10,7 +10,7 @@ def resource_of(name: str) -> str:
     return f"student_model_{name}"
 
 
-def student_named(context: dg.AssetExecutionContext, name: str) -> InferenceModel:
-    """A further student; the asset has to require its resource."""
-    model: InferenceModel = getattr(context.resources, resource_of(name))
+def student_named(resources: Any, name: str) -> InferenceModel:
+    """A further student among the resources of an asset, which has to require it."""
+    model: InferenceModel = getattr(resources, resource_of(name))
     return model

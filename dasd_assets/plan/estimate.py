@@ -165,7 +165,7 @@ class Estimate:
             measured = quantities.totals(asset, benchmark).rows
             per_answer = ratio(measured, quantities.totals(scores, benchmark).rows)
             rows = round(answers.n_rows * (per_answer or answers.mean_tokens / of_sentence))
-            yield self._model(asset, "scoring", benchmark, 1, answers, prompt, rows)
+            yield self._model(asset, "scoring", benchmark, 1, answers, prompt, rows=rows)
 
     def _answers(self, asset: str, benchmark: str, per_question: int) -> Answers:
         """Answers to an evaluation set, of their measured or stated length."""

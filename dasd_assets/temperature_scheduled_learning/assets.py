@@ -111,7 +111,7 @@ def _student_checkpoint(profile: Profile, name: str) -> dg.AssetsDefinition:
     )  # fmt: skip
     def student_checkpoint(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         resources = context.resources
-        start = student_named(context, name).inspect().path
+        start = student_named(context.resources, name).inspect().path
         return train_stage(
             context, resources.lake, resources.trainer,
             checkpoint=name,
