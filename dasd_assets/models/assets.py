@@ -4,7 +4,7 @@ import dagster as dg
 
 from dasd_assets.declaring.cost import took
 from dasd_assets.declaring.declare import declared
-from dasd_assets.models.students import resource_of, student_named
+from dasd_assets.models.students import resource_of
 from dasd_assets.models.teacher_format import require_harmony
 from dasd_assets.profile import Profile, Student
 from resources.engines.inference import InferenceModel
@@ -59,7 +59,7 @@ def _student_model(profile: Profile, name: str, student: Student) -> dg.AssetsDe
                    kinds={"huggingface"}),
     )  # fmt: skip
     def student_model(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        return _inspected(student_named(context.resources, name))
+        return _inspected(getattr(context.resources, resource_of(name)))
 
     return student_model
 

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from dasd_assets.declaring.declare import declared
-from dasd_assets.models.students import resource_of, student_named
+from dasd_assets.models.students import resource_of
 from dasd_assets.partitions import TEMPERATURE, only
 from dasd_assets.profile import Profile
 from dasd_assets.temperature_scheduled_learning.stage import train_stage
@@ -111,7 +111,8 @@ def _student_checkpoint(profile: Profile, name: str) -> dg.AssetsDefinition:
     )  # fmt: skip
     def student_checkpoint(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         resources = context.resources
-        start = student_named(context.resources, name).inspect().path
+        student: InferenceModel = getattr(resources, resource_of(name))
+        start = student.inspect().path
         return train_stage(
             context, resources.lake, resources.trainer,
             checkpoint=name,

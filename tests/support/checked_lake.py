@@ -10,7 +10,7 @@ import dagster as dg
 import pyarrow as pa
 
 import checks
-from dasd_assets.profile import DOMAINS, Profile, load_profile
+from dasd_assets.profile import DOMAINS, Profile, Student, load_profile
 from resources.lake.lake import Lake
 from resources.lake.tables import TABLES
 
@@ -36,7 +36,7 @@ _DEFAULTS: dict[pa.DataType, Any] = {
 
 @cache
 def small_profile() -> Profile:
-    """The tiny profile with the budgets of the small lake."""
+    """The tiny profile with the budgets of the small lake, and a further student."""
     tiny = load_profile("tiny")
     sampling = tiny.divergence_sampling.model_copy(
         update={
@@ -48,6 +48,7 @@ def small_profile() -> Profile:
     evaluation = tiny.evaluation.model_copy(update={"samples_per_question": K})
     return tiny.model_copy(
         update={
+            "students": {"student": Student(path=tiny.base_student.path)},
             "divergence_sampling": sampling,
             "mixed_policy_distillation": mixed,
             "evaluation": evaluation,
@@ -218,6 +219,7 @@ PARTITION_KEYS: dict[str, Any] = {
     "evaluation_provenance": "math",
     "low_temperature_checkpoint": None,
     "high_temperature_checkpoint": None,
+    "student_checkpoint": None,
     "dasd_checkpoint": None,
     "model_release": None,
     "dataset_release": None,
@@ -232,7 +234,8 @@ def failed_checks(lake: Lake, asset: str) -> set[str]:
 
 
 def _key_of(asset: str) -> dg.AssetKey:
-    checkpoint = partition_of(asset).get("checkpoint")
+    is_further = asset == "student_checkpoint"
+    checkpoint = "student" if is_further else partition_of(asset).get("checkpoint")
     return dg.AssetKey([asset, checkpoint] if checkpoint else asset)
 
 
