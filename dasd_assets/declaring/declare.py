@@ -92,14 +92,24 @@ def materialized(
             **took(written.table, tokens_of(lake, written.table, partition)),
             **metadata,
             "preview": dg.MetadataValue.md(preview(lake, written.table, partition)),
-            **column_lineage(written.table),
+            **column_lineage(written.table, partition),
             "bytes": written.n_bytes,
             "dagster/uri": written.uri,
         },
     )
 
 
-def column_lineage(table: str) -> dict[str, dg.TableColumnLineage | dg.MarkdownMetadataValue]:
+def asset_of(table: str, partition: Partition | None) -> dg.AssetKey:
+    """The asset that makes a table; of a table with a checkpoint, that of the same checkpoint."""
+    dimensions = TABLES[table].dimensions if table in TABLES else ()
+    if partition and "checkpoint" in dimensions:
+        return dg.AssetKey([table, partition["checkpoint"]])
+    return dg.AssetKey(table)
+
+
+def column_lineage(
+    table: str, partition: Partition | None = None
+) -> dict[str, dg.TableColumnLineage | dg.MarkdownMetadataValue]:
     """Which columns of other assets each column is made from; nothing for what is delivered.
 
     Twice: the open-source UI keeps `dagster/column_lineage` but shows it nowhere, so that a person
@@ -113,7 +123,7 @@ def column_lineage(table: str) -> dict[str, dg.TableColumnLineage | dg.MarkdownM
         "dagster/column_lineage": dg.TableColumnLineage(
             {
                 column: [
-                    dg.TableColumnDep(dg.AssetKey(source.asset), source.column)
+                    dg.TableColumnDep(asset_of(source.asset, partition), source.column)
                     for source in sources
                 ]
                 for column, sources in lineage.items()
