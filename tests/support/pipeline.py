@@ -65,9 +65,12 @@ class Pipeline:
         from dasd_assets.cli.main import app
 
         variables, folder = dict(os.environ), Path.cwd()
+        # They are of the profile that was active when they were imported.
+        sys.modules.pop("dasd_assets.definitions", None)
         try:
             result = CliRunner().invoke(app, arguments, env=self.environment)
         finally:  # `dasd` sets both for the processes below it
+            sys.modules.pop("dasd_assets.definitions", None)
             os.environ.clear()
             os.environ.update(variables)
             os.chdir(folder)
