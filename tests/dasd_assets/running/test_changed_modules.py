@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from support.fresh_python import printed
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = """
 import os, sys
 from pathlib import Path

@@ -9,6 +9,8 @@ import sys
 import pytest
 from support.fresh_python import printed
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = """
 import os, signal, sys, time
 from dasd_assets.running import local_run

@@ -15,6 +15,8 @@ from dasd_assets.running import local_run, local_runner, run_process
 from dasd_assets.running.local_runner import ALL_ASSETS_JOB, LocalRunner, Outcome, Work
 from dasd_assets.running.run_errors import cause_of
 
+pytestmark = pytest.mark.slow
+
 shards = dg.DynamicPartitionsDefinition(name="question_shard")
 
 

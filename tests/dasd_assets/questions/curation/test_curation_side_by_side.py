@@ -11,6 +11,8 @@ from support.curation_side_by_side import COMPARES, FIRST, SECOND, WAITS, curati
 
 from resources.lake.lake import Lake
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:

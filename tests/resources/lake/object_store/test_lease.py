@@ -24,6 +24,8 @@ from resources.lake.bucket_errors import ObjectStoreError
 from resources.lake.bucket_lake import BucketLake
 from resources.lake.bucket_lease import LeaseLostError
 
+pytestmark = pytest.mark.slow
+
 Machine = Callable[..., BucketLake]
 
 
