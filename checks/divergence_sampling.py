@@ -115,7 +115,7 @@ def _provenance(data: CheckedPartition) -> Iterator[Measurement | Summary]:
 
 def positive_weights(data: CheckedPartition, table: str, id_column: str) -> Measurement:
     """Samples whose weight cannot be trained with."""
-    # NaN is asked for by name, as above.
+    # NaN is asked for by name, as in `probability_checks`.
     n_broken, ids = data.broken(
         f"""select {id_column} from {table}
             where not (weight > 0 and weight < 'infinity') or isnan(weight)"""
