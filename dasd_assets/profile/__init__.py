@@ -34,6 +34,7 @@ from dasd_assets.profile.questions import Layout, MappedField, Questions
 from dasd_assets.profile.release import Release
 from dasd_assets.profile.responses import ResponseFiltering, TeacherResponses, Verification
 from dasd_assets.profile.section import DOMAINS, PartitionName, StudentName
+from formats.model_format import FormatSettings
 from resources.compute.declared import Compute, TrainingCompute
 from resources.engines.settings import (
     WITHOUT_WEIGHTS,
@@ -76,6 +77,9 @@ class Model(Section):
     revision: str | None = Field(None, description="hub revision; a folder is hashed instead")
     engine: EngineSettings = Field(
         default_factory=TransformersSettings, description="how the model is run"
+    )
+    format: FormatSettings = Field(
+        FormatSettings(), description="how the model writes its answers, and its chat template"
     )
 
     @property

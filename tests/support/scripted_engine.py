@@ -45,6 +45,7 @@ class ScriptedEngine:
     ) -> None:
         self.identity = ModelIdentity(name, "1", "scripted", "1")
         self.tokenizer = tokenizer(name)
+        self.format = student_format(self.tokenizer)
         self.requests: list[GenerationRequest] = []
         self._answer = answer
         self._context = context
@@ -52,6 +53,10 @@ class ScriptedEngine:
     def render(self, messages: list[dict[str, str]], **settings: Any) -> Prompt:
         """A prompt by the model's own template."""
         return render_chat(self.tokenizer, messages, settings)
+
+    def decode(self, token_ids: Any) -> str:
+        """The text of tokens, special tokens included."""
+        return self.format.token_bytes.written(token_ids).decode(errors="replace")
 
     def check(self, request: GenerationRequest) -> str | None:
         """Why a request does not fit, or None."""
