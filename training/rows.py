@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from formats.chat import all_prompt_tokens, chat, encode_all
 from formats.student_text import OPEN_MARK, THINK_OPEN, split_student_text
-from formats.student_tokens import encode_all, opens_thinking, prompt_text
+from formats.student_tokens import opens_thinking
 from formats.token_bytes import TokenBytes
 from training.dataset import SampleError, Samples
 
@@ -63,8 +64,9 @@ def load_samples(
                 _check_text(f"{file}, row {number}", row)
                 _check_weight(f"{file}, row {number}", row.get("weight", 1.0))
             texts = [row["response_text"].removeprefix(opened) for row in rows]
-            prompts = [prompt_text(tokenizer, row["question"], system_prompt) for row in rows]
-            tokens = zip(encode_all(tokenizer, prompts), encode_all(tokenizer, texts), strict=True)
+            chats = [chat(system_prompt, row["question"]) for row in rows]
+            prompts = all_prompt_tokens(tokenizer, chats)
+            tokens = zip(prompts, encode_all(tokenizer, texts), strict=True)
             for number, (row, text, (prompt, response)) in enumerate(
                 zip(rows, texts, tokens, strict=True), first
             ):
