@@ -35,8 +35,7 @@ class FormatError(ValueError):
 
 @dataclass(frozen=True)
 class AnswerParts:
-    """Reasoning and answer, stripped; empty if not there. `token_starts` as in FILTERED_RESPONSES.
-    """
+    """Reasoning and answer, stripped, empty if not there; token starts as FILTERED_RESPONSES."""
 
     reasoning: str
     answer: str

@@ -34,31 +34,48 @@ def token_bytes_of(tokenizer: Any) -> TokenBytes:
     return TokenBytes(tokenizer)
 
 
-def encode_texts(
+def encode_all(
     tokenizer: Any, texts: Sequence[str], split_special_tokens: bool = False
 ) -> list[list[int]]:
-    """Tokens of many texts that each follow something, no special ones added.
+    """Tokens of many texts at once (a fast tokenizer uses all its threads), no special ones added.
 
-    A fast tokenizer uses all its threads. Some of SentencePiece's kind put a space before a text:
-    here they do not, as none stands there in a chat.
+    One token more or less than `tokenizer.encode` gives would be an error in all training rows;
+    a test holds that both are equal.
 
     Args:
         split_special_tokens: what spells a special token is encoded as plain text.
+    """
+    if not texts:
+        return []
+    encoded = tokenizer(
+        list(texts), add_special_tokens=False, return_attention_mask=False,
+        split_special_tokens=split_special_tokens,
+    )  # fmt: skip
+    return list(encoded["input_ids"])
+
+
+def encode_texts(
+    tokenizer: Any, texts: Sequence[str], split_special_tokens: bool = False
+) -> list[list[int]]:
+    """`encode_all` of texts that each follow something.
+
+    Some tokenizers of SentencePiece's kind put a space before a text: here they do not, as none
+    stands there in a chat.
 
     Raises:
         TokenizerError: the tokenizer cannot encode a text that follows something.
     """
     anchor = _anchor(tokenizer)
     if not anchor:
-        return _encoded(tokenizer, texts, split_special_tokens)
+        return encode_all(tokenizer, texts, split_special_tokens)
     if split_special_tokens:
-        anchored = _encoded(tokenizer, [ANCHOR + text for text in texts], True)
+        anchored = encode_all(tokenizer, [ANCHOR + text for text in texts], True)
         return [_behind_anchor(tokenizer, ids) for ids in anchored]
     added = re.compile(f"({'|'.join(map(re.escape, _added(tokenizer))) or '(?!)'})")
     # Such a tokenizer does so behind each of its own added tokens as well.
     parts = [[part for part in added.split(text) if part] for text in texts]
     plain = [part for of_text in parts for part in of_text if not added.fullmatch(part)]
-    encoded = iter(_encoded(tokenizer, [ANCHOR + part for part in plain]))
+    encoded = iter(encode_all(tokenizer, [ANCHOR + part for part in plain]))
     found = []
     for of_text in parts:
         ids: list[int] = []
@@ -106,23 +123,11 @@ def _behind_anchor(tokenizer: Any, ids: list[int]) -> list[int]:
     return ids[len(anchor) :]
 
 
-def _encoded(
-    tokenizer: Any, texts: Sequence[str], split_special_tokens: bool = False
-) -> list[list[int]]:
-    if not texts:
-        return []
-    encoded = tokenizer(
-        list(texts), add_special_tokens=False, return_attention_mask=False,
-        split_special_tokens=split_special_tokens,
-    )  # fmt: skip
-    return list(encoded["input_ids"])
-
-
 @lru_cache(maxsize=16)
 def _anchor(tokenizer: Any) -> list[int]:
     """Tokens of the anchor; none if the tokenizer puts nothing before a text."""
-    spelled = token_bytes_of(tokenizer).decode(np.asarray(_encoded(tokenizer, ["a"])[0]))
-    return [] if spelled == b"a" else _encoded(tokenizer, [ANCHOR])[0]
+    spelled = token_bytes_of(tokenizer).decode(np.asarray(encode_all(tokenizer, ["a"])[0]))
+    return [] if spelled == b"a" else encode_all(tokenizer, [ANCHOR])[0]
 
 
 @lru_cache(maxsize=16)

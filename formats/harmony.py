@@ -37,6 +37,8 @@ MARKS = ("<|start|>", "<|channel|>", "<|message|>", "<|end|>")
 PARAGRAPH = "\n\n"
 
 _CONSTRAINT = "<|constrain|>"
+_GOES_ON = re.compile(r"<\|(?:return|call)\|>(?=.)", re.DOTALL)
+"""A turn's end with text behind it: an engine that did not stop there."""
 _HALF_MARK = re.compile(r"<\|end\|>(<\|start\|>(assistant)?(<\|channel\|>(final)?)?)?\Z")
 """The end of a text that was cut between the analysis and the final message."""
 
@@ -174,6 +176,9 @@ def _messages(wire_text: str, mark: str = "", begun: str = "") -> list[_Message]
     from openai_harmony import HarmonyError as LibraryError
     from openai_harmony import Role, TextContent
 
+    if end := _GOES_ON.search(wire_text):
+        behind = wire_text[end.end() :][:80]
+        raise FormatError(MALFORMED, f"text behind {end[0]}: {behind!r}")
     encoding = _encoding()
     tokens = encoding.encode(wire_text, allowed_special="all")
     if mark:

@@ -6,6 +6,7 @@ The format is found from the tokenizer and its chat template, or named in the pr
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -66,6 +67,11 @@ def preset_template(tokenizer: Any, settings: Mapping[str, Any]) -> None:
     )
     if not tokenizer.chat_template.startswith(preset):
         tokenizer.chat_template = preset + tokenizer.chat_template
+
+
+def without_preset(chat_template: str) -> str:
+    """A chat template as it was before `preset_template`."""
+    return re.sub(r"\A(\{%- set \w+ = [^%]* -%\})+", "", chat_template)
 
 
 def find_format(tokenizer: Any, settings: FormatSettings = AUTO) -> AnswerFormat:
@@ -223,6 +229,20 @@ class ModelFormat:
             if n_bytes >= span.place:
                 n_written = span.begin + min(n_bytes - span.place, span.end - span.begin)
         return n_written
+
+    def n_tokens_within(
+        self, token_ids: npt.NDArray[np.int32], response_text: str, n_bytes: int
+    ) -> int:
+        """Leading tokens within the first bytes of a canonical text; one across the end is not.
+
+        Args:
+            token_ids: (n,) int32, the response without its end token.
+        """
+        n_written = self.n_written_bytes(response_text, n_bytes)
+        written = self.written_text(*response_parts(response_text))
+        original = self.token_bytes.normalised(written).original_starts
+        ends = np.cumsum(self.token_bytes.n_written_bytes[token_ids], dtype=np.int64)
+        return int(np.searchsorted(ends, np.searchsorted(original, n_written), side="right"))
 
     def _spans(self, reasoning: str, answer: str) -> list[Span]:
         """Where both parts lie in the written text."""

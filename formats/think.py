@@ -219,4 +219,3 @@ def _stripped(body: str, first: int, end: int) -> tuple[int, int]:
     text = body[first:end]
     lead = len(text) - len(text.lstrip())
     return (first + lead, first + lead + len(text.strip()))
-

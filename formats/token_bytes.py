@@ -151,7 +151,8 @@ class TokenBytes:
         normaliser = self._tokenizer.backend_tokenizer.normalizer
         if normaliser is None:
             return NormalisedText(text, np.arange(len(text.encode()), dtype=np.int64))
-        n_prepended = len(normaliser.normalize_str("a")) - 1
+        before_text = normaliser.normalize_str("a")[:-1]
+        n_prepended = len(before_text) if before_text.strip(SPACE) == "" else 0
 
         def rewritten(part: str) -> str:
             whole = str(normaliser.normalize_str(part))[n_prepended if part else 0 :]

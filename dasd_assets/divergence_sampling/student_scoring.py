@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dasd_assets.answering.scoring import as_lists, scored_slices
-from formats.chat import chat
 from formats.answer_format import FormatError
+from formats.chat import chat
 from formats.model_format import ModelFormat
 from resources.engines.protocol import InferenceEngine, Progress, ScoringRequest
 from resources.lake.table import TOKEN_IDS, ContractError

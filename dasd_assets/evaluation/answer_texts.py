@@ -75,11 +75,11 @@ def teacher_tokens(answer: AnswerText, teacher: ModelFormat) -> tuple[Integers, 
     token_ids: list[int] = []
     starts: list[Integers] = []
     token_bytes = teacher.token_bytes
-    spans = part_spans(answer.reasoning, answer.answer)
+    places = [first for first, _ in part_spans(answer.reasoning, answer.answer)]
     if not answer.reasoning and len(answer.wire) == 1:
-        spans = spans[1:]
-    pieces = zip(encode_pieces(teacher.tokenizer, answer.wire), answer.wire, spans, strict=False)
-    for (of_mark, of_text), (_, text), (first, _) in pieces:
+        del places[0]
+    pieces = zip(encode_pieces(teacher.tokenizer, answer.wire), answer.wire, places, strict=False)
+    for (of_mark, of_text), (_, text), first in pieces:
         token_ids += of_mark + of_text
         ids = np.asarray(of_text, np.int32)
         try:

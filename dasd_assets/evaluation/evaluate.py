@@ -17,8 +17,8 @@ from dasd_assets.answering.requests import complete_all, request_seed
 from dasd_assets.profile import Evaluation, Verification
 from dasd_assets.reporting.metrics import NO_FINAL_ANSWER
 from dasd_assets.verification.graders import DEFAULT_SETTINGS, grade
-from formats.chat import chat
 from formats.answer_format import FormatError
+from formats.chat import chat
 from resources.engines.protocol import Completion, GenerationRequest, InferenceEngine, Progress
 from resources.lake.row_batches import batches
 from resources.lake.tables.evaluation import EVALUATION
@@ -85,7 +85,9 @@ def evaluate_checkpoint(
             )
         requests += asked
     completions = zip(
-        requests, complete_all(engine, requests, journal, on_progress, earlier), strict=True
+        requests,
+        filter(None, complete_all(engine, requests, journal, on_progress, earlier)),
+        strict=True,
     )
 
     def rows() -> Iterator[dict[str, Any]]:
@@ -118,7 +120,9 @@ def _answer(
     completion: Completion,
 ) -> dict[str, Any]:
     """A row of EVALUATION without the verdict, and `final`, the text that is judged."""
-    text = str(engine.tokenizer.decode(completion.token_ids, skip_special_tokens=True))
+    token_ids, is_special = completion.token_ids, engine.format.token_bytes.is_special
+    if len(token_ids) and is_special[token_ids[-1]]:  # the end token is no text
+        token_ids = token_ids[:-1]
     return {
         "answer_id": row_id("a", engine, request),
         "checkpoint": checkpoint,
@@ -132,7 +136,7 @@ def _answer(
         "n_tokens": len(completion.token_ids),
         "token_ids": completion.token_ids,
         "logprobs": completion.logprobs if has_logprobs(completion) else None,
-        "text": text,
+        "text": engine.decode(token_ids),
         "final": _final(engine, completion),
     }
 

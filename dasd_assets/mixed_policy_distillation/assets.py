@@ -207,6 +207,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             sample=lake.path("mixed_policy_sample"),
             settings=settings.training,
             system_prompt=profile.system_prompt,
+            format=profile.base_student.format,
             mask_student_prefix=settings.mask_student_prefix,
         )  # fmt: skip
 

@@ -71,8 +71,7 @@ def finish_continuations(
         Kept rows with the schema MIXED_POLICY_SAMPLE; every continuation is in one of the tables.
     """
     answers = [
-        _read(*values, student, teacher, settings, system_prompt)
-        for values in _rows(continuations)
+        _read(*values, student, teacher, settings, system_prompt) for values in _rows(continuations)
     ]
 
     def judged(each: _Answer) -> tuple[dict[str, str], ...]:

@@ -12,8 +12,6 @@ from pydantic import Field
 from resources.compute.gpu_lease import lease_gpus
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
     from formats.model_format import ModelFormat
     from resources.engines.model_folder import ModelFolder
     from resources.engines.protocol import InferenceEngine
@@ -45,15 +43,12 @@ class InferenceModel(dg.ConfigurableResource):
         has_weights = self.engine.get("kind") not in WITHOUT_WEIGHTS
         return inspect_model(self.path, self.revision, weights=has_weights)
 
-    def tokenizer(self) -> PreTrainedTokenizerBase:
+    def tokenizer(self) -> Any:
         """The model's tokenizer alone, its chat template preset; no weights are read."""
-        from transformers import AutoTokenizer
+        from formats.model_format import FormatSettings
+        from resources.engines.load import load_tokenizer
 
-        from formats.model_format import FormatSettings, preset_template
-
-        tokenizer = AutoTokenizer.from_pretrained(self.inspect().path)
-        preset_template(tokenizer, FormatSettings(**self.format).template_settings)
-        return tokenizer
+        return load_tokenizer(self.inspect().path, FormatSettings(**self.format))
 
     def written_format(self) -> ModelFormat:
         """How the model writes its answers; one that has no format yet thinks with `<think>`."""

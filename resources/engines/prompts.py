@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from formats.chat import chat_text
+from formats.chat import prompt_tokens
 from formats.encoding import encode_texts
 from resources.engines.model_folder import ModelFolderError
 from resources.engines.protocol import (
@@ -21,9 +21,8 @@ def render_chat(
     tokenizer: Any, messages: list[dict[str, str]], template_settings: dict[str, Any]
 ) -> Prompt:
     """A chat as exact prompt tokens by the tokenizer's own template, ready for an answer."""
-    text = chat_text(tokenizer, messages, **template_settings)
     return Prompt(
-        token_ids=tuple(tokenizer.encode(text, add_special_tokens=False)),
+        token_ids=tuple(prompt_tokens(tokenizer, messages, **template_settings)),
         messages=tuple((message["role"], message["content"]) for message in messages),
         template_settings=tuple(sorted(template_settings.items())),
     )
@@ -53,7 +52,7 @@ def encode_pieces(
                 "makes special tokens of what spells one in plain text. Use the fast tokenizer "
                 "(tokenizer.json)"
             )
-        pieces.append((*encode_texts(tokenizer, [mark]), plain))
+        pieces.append((encode_texts(tokenizer, [mark])[0], plain))
     return pieces
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from formats.model_format import ModelFormat
+from formats.model_format import FormatSettings, ModelFormat
 
 RAW_LOGPROBS = "raw_logprobs"
 
@@ -146,6 +146,10 @@ class InferenceEngine(Protocol):
     @property
     def tokenizer(self) -> Any:
         """The model's Hugging Face tokenizer."""
+        ...
+
+    def write_as(self, settings: FormatSettings) -> None:
+        """How the model writes, before anything is rendered or asked."""
         ...
 
     @property
