@@ -130,23 +130,16 @@ class AnswerReader:
         if prompt is not None and asked is not None and asked != list(prompt):
             raise MalformedAnswerError("it answers another prompt (prompt_token_ids)")
         try:
-            emitted = self._read(choice, max_tokens)
+            return self._read(choice, max_tokens)
         except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise MalformedAnswerError(f"{type(error).__name__}: {error}") from None
-        if len(emitted.logprobs) > max_tokens:
-            raise MalformedAnswerError(
-                f"{len(emitted.logprobs)} logprobs, {max_tokens} tokens were asked for"
-            )
-        return emitted
 
     def _read(self, choice: dict[str, Any], max_tokens: int) -> Emitted:
         names, logprobs = _listed(choice.get("logprobs"))
         given = choice.get("token_ids")
         if given is not None:
             ids = token_ids(given, self._vocab_size)
-            if len(logprobs) > len(ids):
-                raise ValueError(f"{len(logprobs)} logprobs for {len(ids)} tokens")
-            return Emitted(_at_most(ids, max_tokens), logprobs)
+            return _emitted(ids, logprobs, max_tokens)
         if "message" in choice:
             text = self._wire_text(checked_message(choice["message"]))
         else:
@@ -155,7 +148,7 @@ class AnswerReader:
         if None not in named:
             ids = token_ids(named, self._vocab_size)
             if self._spell(ids, text):
-                return Emitted(_at_most(ids, max_tokens), logprobs)
+                return _emitted(ids, logprobs, max_tokens)
         if len(text.encode()) > (max_tokens + MARKS) * self._longest_token:
             raise ValueError(f"a text of {len(text)} characters, longer than {max_tokens} tokens")
         local = self._tokenizer.encode(text, add_special_tokens=False)
@@ -214,10 +207,14 @@ class AnswerReader:
         return known and self._table.decode(token_ids) == self._special.sub("", text).encode()
 
 
-def _at_most(ids: npt.NDArray[np.int32], max_tokens: int) -> npt.NDArray[np.int32]:
+def _emitted(
+    ids: npt.NDArray[np.int32], logprobs: npt.NDArray[np.float32], max_tokens: int
+) -> Emitted:
     if len(ids) > max_tokens:
         raise ValueError(f"{len(ids)} tokens, {max_tokens} were asked for")
-    return ids
+    if len(logprobs) > len(ids):
+        raise ValueError(f"{len(logprobs)} logprobs for {len(ids)} tokens")
+    return Emitted(ids, logprobs)
 
 
 def _listed(

@@ -136,7 +136,7 @@ class ApiClient:
                     response, content = await self._send(method, endpoint, path, body)
                     if response.is_success:
                         answer = read(parse_json(content), endpoint)
-                        self.endpoints.answered(endpoint)
+                        self.endpoints.answered(endpoint, began)
                         return answer
                     said = self.clean(content.decode("utf-8", "replace"))
                     problem = f"HTTP {response.status_code}: {said}"

@@ -74,8 +74,10 @@ class Endpoints:
         finally:
             endpoint.under_way -= 1
 
-    def answered(self, endpoint: Endpoint) -> None:
-        """The server answered, whatever it said."""
+    def answered(self, endpoint: Endpoint, began: float) -> None:
+        """A request that began then was answered."""
+        if began < endpoint.failed_at:  # the answer may have left before the server died
+            return
         if endpoint.failures and len(self._all) > 1:
             _logger.info("%s answers again and is used again", endpoint.url)
         endpoint.failures = 0
