@@ -72,8 +72,13 @@ def _server(
     from resources.engines.protocol import EngineUnavailableError
 
     try:
-        OpenAiEngine(path, settings, revision).close()
-        yield Result(OK, f"{name}: {settings.base_url} has {settings.served_model}")
+        engine = OpenAiEngine(path, settings, revision)
+        engine.close()
+        for url in settings.urls:
+            if problem := engine.left_out.get(url):
+                yield Result(WARNING, f"{name}: {url} is left out: {problem}", "start this server")
+            else:
+                yield Result(OK, f"{name}: {url} has {settings.served_model}")
     except EngineUnavailableError as error:
         yield Result(
             PROBLEM, f"{name}: {error}",

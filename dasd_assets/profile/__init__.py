@@ -66,6 +66,10 @@ TAKEN_NAMES = frozenset(
 """Models and checkpoints that a further student would be taken for."""
 
 
+SECRET_KEYS = frozenset({"base_url", "base_urls", "api_key_env"})
+"""Settings whose bad value may hold a key or a password: it is not shown."""
+
+
 class ProfileError(ValueError):
     """A profile that cannot be used; the message names file, key, value and what is allowed."""
 
@@ -335,7 +339,7 @@ def _explain(file: Path, error: ValidationError) -> str:
             problems.append(f"{key}: unknown key. Allowed here: {allowed}")
         elif problem["type"] == "missing":
             problems.append(f"{key}: required, but missing")
-        elif isinstance(problem["input"], dict):
+        elif isinstance(problem["input"], dict) or SECRET_KEYS.intersection(problem["loc"]):
             problems.append(f"{key}: {problem['msg']}")
         else:
             problems.append(f"{key}: {problem['msg']}; found {problem['input']!r}")

@@ -7,7 +7,7 @@ and then there are no logprobs; a logprob that it leaves out is NaN. Filtering r
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,11 +18,15 @@ import numpy.typing as npt
 from formats.harmony import ANALYSIS_OPEN, FINAL_OPEN, MESSAGE_END
 from formats.student_text import student_text
 from formats.token_bytes import TokenBytes
-from resources.engines.openai_client import MalformedAnswerError
-from resources.engines.protocol import FinishReason
+from resources.engines.openai_bodies import MalformedAnswerError
+from resources.engines.openai_shapes import checked_message, checked_text, token_ids
+from resources.engines.protocol import EngineUnavailableError, FinishReason
 
 NO_LOGPROB = -9_999.0
 """vLLM writes this in place of a logprob that it does not have or that is minus infinity."""
+
+LARGEST_NUMBER = 1e30
+"""Above it there are no logits either, which a server that is set up wrongly may send."""
 
 FINISH_REASONS: dict[str, FinishReason] = {
     "stop": "stop",
@@ -30,7 +34,26 @@ FINISH_REASONS: dict[str, FinishReason] = {
     "tool_calls": "tool_calls",
     "function_call": "tool_calls",
     "content_filter": "content_filter",
-}
+    # Other servers' words for the same.
+    **dict.fromkeys(
+        ("eos", "eos_token", "eos_token_id", "end_turn", "end_of_text", "stop_sequence", "complete",
+         "completed", "finished"),
+        "stop",
+    ),
+    **dict.fromkeys(("max_tokens", "max_length", "model_length", "token_limit"), "length"),
+    **dict.fromkeys(("tool_call", "tool_use"), "tool_calls"),
+    **dict.fromkeys(
+        ("content_filtered", "safety", "refusal", "recitation", "blocklist", "prohibited_content"),
+        "content_filter",
+    ),
+}  # fmt: skip
+"""Word of a server, in lower case -> why an answer ended."""
+
+UNFINISHED = frozenset({"", "abort", "aborted", "cancel", "cancelled", "canceled", "error"})
+"""Words for an answer that did not end: the server shuts down, or gave up. It is asked again."""
+
+MARKS = 64
+"""Tokens that a text may have beyond those asked for: marks that are put between its parts here."""
 
 _ESCAPED_BYTE = re.compile(r"\\x([0-9a-fA-F]{2})")
 
@@ -43,55 +66,91 @@ class Emitted:
     logprobs: npt.NDArray[np.float32]
 
 
-def only_choice(answer: Any) -> dict[str, Any]:
+class UnknownFinishReasonError(EngineUnavailableError):
+    """A server ends its answers by a word whose meaning is not known here."""
+
+
+def only_choice(answer: Any, clean: Callable[[str], str] = str) -> dict[str, Any]:
     """The one choice of an answer.
+
+    Args:
+        clean: makes text of the server fit to be shown.
 
     Raises:
         MalformedAnswerError: there is none, or it did not end in a way that ends an answer (a
             server that shuts down aborts its answers).
+        UnknownFinishReasonError: it ended by a word that is not known. To ask again would buy the
+            same answer once more.
     """
     choices = answer.get("choices") if isinstance(answer, dict) else None
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         raise MalformedAnswerError("it has no choices")
     choice: dict[str, Any] = choices[0]
-    if choice.get("finish_reason") not in FINISH_REASONS:
-        raise MalformedAnswerError(f"it ended with finish_reason {choice.get('finish_reason')!r}")
+    word = choice.get("finish_reason")
+    if not isinstance(word, str) or word.lower() in UNFINISHED:
+        shown = repr(word) if word is None or isinstance(word, str) else type(word).__name__
+        raise MalformedAnswerError(f"it ended with finish_reason {shown}")
+    if word.lower() not in FINISH_REASONS:
+        raise UnknownFinishReasonError(
+            f"the server ended an answer with finish_reason {clean(repr(word))}, which is none of "
+            f"{', '.join(FINISH_REASONS)}: whether the answer is whole is not known, and nothing "
+            "more was asked. Set the server up to end answers with stop or length"
+        )
     return choice
 
 
 def finish_reason(choice: dict[str, Any]) -> FinishReason:
     """Why the answer ended."""
-    return FINISH_REASONS[choice["finish_reason"]]
+    return FINISH_REASONS[choice["finish_reason"].lower()]
 
 
 class AnswerReader:
     """Maps answers to the tokens of one tokenizer."""
 
-    def __init__(self, tokenizer: Any) -> None:
-        """The tokenizer of the model that answers."""
+    def __init__(self, tokenizer: Any, vocab_size: int) -> None:
+        """The tokenizer of the model that answers, and the ids that the model can emit."""
         self._tokenizer = tokenizer
         self._table = TokenBytes(tokenizer)
+        self._vocab_size = vocab_size
 
-    def read(self, choice: dict[str, Any]) -> Emitted:
+    def read(
+        self, choice: dict[str, Any], max_tokens: int, prompt: Sequence[int] | None = None
+    ) -> Emitted:
         """Tokens and logprobs of a choice of the completions or the chat endpoint.
 
+        Args:
+            max_tokens: that were asked for.
+            prompt: tokens that were sent; None: the server renders the prompt itself.
+
         Raises:
-            MalformedAnswerError: it does not have the layout of either endpoint.
+            MalformedAnswerError: it does not have the layout of either endpoint, has more tokens
+                than were asked for or ids beyond the vocabulary, or answers another prompt.
         """
+        asked = choice.get("prompt_token_ids")
+        if prompt is not None and asked is not None and asked != list(prompt):
+            raise MalformedAnswerError("it answers another prompt (prompt_token_ids)")
         try:
-            return self._read(choice)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            return self._read(choice, max_tokens)
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise MalformedAnswerError(f"{type(error).__name__}: {error}") from None
 
-    def _read(self, choice: dict[str, Any]) -> Emitted:
+    def _read(self, choice: dict[str, Any], max_tokens: int) -> Emitted:
         names, logprobs = _listed(choice.get("logprobs"))
         given = choice.get("token_ids")
         if given is not None:
-            return Emitted(_ids(given), logprobs)
-        text = choice["text"] if "message" not in choice else self._wire_text(choice["message"])
+            ids = token_ids(given, self._vocab_size)
+            return _emitted(ids, logprobs, max_tokens)
+        if "message" in choice:
+            text = self._wire_text(checked_message(choice["message"]))
+        else:
+            text = checked_text(choice["text"])
         named = [self._id_of(name, raw) for name, raw in names]
-        if None not in named and self._spell(_ids(named), text):
-            return Emitted(_ids(named), logprobs)
+        if None not in named:
+            ids = token_ids(named, self._vocab_size)
+            if self._spell(ids, text):
+                return _emitted(ids, logprobs, max_tokens)
+        if len(text.encode()) > (max_tokens + MARKS) * self._longest_token:
+            raise ValueError(f"a text of {len(text)} characters, longer than {max_tokens} tokens")
         local = self._tokenizer.encode(text, add_special_tokens=False)
         return Emitted(np.asarray(local, np.int32), np.empty(0, np.float32))
 
@@ -132,6 +191,12 @@ class AnswerReader:
         return self._id_of_bytes.get(name.encode() if raw is None else bytes(raw))
 
     @cached_property
+    def _longest_token(self) -> int:
+        """Bytes of the longest token."""
+        special = max((len(t) for t in self._tokenizer.all_special_tokens), default=1)
+        return max(special, int(self._table.n_bytes.max()))
+
+    @cached_property
     def _special(self) -> re.Pattern[str]:
         tokens = self._tokenizer.added_tokens_decoder.values()
         return re.compile("|".join(re.escape(t.content) for t in tokens if t.special) or "(?!)")
@@ -142,6 +207,16 @@ class AnswerReader:
         return known and self._table.decode(token_ids) == self._special.sub("", text).encode()
 
 
+def _emitted(
+    ids: npt.NDArray[np.int32], logprobs: npt.NDArray[np.float32], max_tokens: int
+) -> Emitted:
+    if len(ids) > max_tokens:
+        raise ValueError(f"{len(ids)} tokens, {max_tokens} were asked for")
+    if len(logprobs) > len(ids):
+        raise ValueError(f"{len(logprobs)} logprobs for {len(ids)} tokens")
+    return Emitted(ids, logprobs)
+
+
 def _listed(
     logprobs: Any,
 ) -> tuple[list[tuple[str, Sequence[int] | None]], npt.NDArray[np.float32]]:
@@ -150,20 +225,19 @@ def _listed(
         return [], np.empty(0, np.float32)
     content = logprobs.get("content")
     if content is not None:
-        names = [(entry["token"], entry.get("bytes")) for entry in content]
+        names = [(checked_text(entry["token"]), entry.get("bytes")) for entry in content]
         values = [entry.get("logprob") for entry in content]
     else:
-        names = [(token, None) for token in logprobs.get("tokens") or []]
+        names = [(checked_text(token), None) for token in logprobs.get("tokens") or []]
         values = logprobs.get("token_logprobs") or []
+    if not isinstance(values, list) or not all(isinstance(raw, list | None) for _, raw in names):
+        raise TypeError("logprobs or bytes that are no list")
     return names, np.array([logprob_or_nan(value) for value in values], np.float32)
 
 
 def logprob_or_nan(value: Any) -> float:
     """A logprob as the server gave it; NaN if it gave none."""
-    return float(value) if isinstance(value, int | float) and value > NO_LOGPROB else float("nan")
-
-
-def _ids(values: Sequence[Any]) -> npt.NDArray[np.int32]:
-    if not all(isinstance(value, int) and 0 <= value < 2**31 for value in values):
-        raise ValueError("token ids that are none")
-    return np.array(values, np.int32)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return float("nan")
+    # Compared as it is: a whole number of 400 digits is no float.
+    return float(value) if NO_LOGPROB < value < LARGEST_NUMBER else float("nan")
