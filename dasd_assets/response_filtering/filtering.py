@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -151,6 +151,8 @@ class _Reader:
                 raise FormatError(MISMATCH, f"{token_ids.null_count} ids are missing")
             ids = token_ids.to_numpy(zero_copy_only=False)
             parts = self._teacher.format.parse(ids, self._teacher.token_bytes, row["text"])
+            if self._teacher.format.name == "split":
+                parts, logprobs = _from_first_known(parts, logprobs)
             student_ids = self._student.encode(parts.reasoning, parts.answer)
             n_student_tokens = len(student_ids)
             self._student.check_spelled(np.asarray(student_ids), parts.reasoning, parts.answer)
@@ -165,7 +167,7 @@ class _Reader:
                 answer=parts.answer,
                 n_student_tokens=self._prompt_tokens(row["question"]) + n_student_tokens,
                 finish_reason=row["finish_reason"],
-                n_tokens=len(token_ids),
+                n_tokens=len(parts.token_starts) or len(token_ids),
                 logprobs=logprobs,
                 tool_call=parts.tool_call,
                 template_marks=self._marks,
@@ -225,6 +227,14 @@ def _kept(candidate: _Candidate, is_correct: bool | None) -> dict[str, Any]:
         "teacher_token_starts": candidate.parts.token_starts,
         "is_correct": is_correct,
     }
+
+
+def _from_first_known(
+    parts: AnswerParts, logprobs: npt.NDArray[np.float32]
+) -> tuple[AnswerParts, npt.NDArray[np.float32]]:
+    """The tokens of which a server told the logprobs: not those of the reasoning (`split`)."""
+    first = int(np.isfinite(logprobs).argmax()) if len(logprobs) else 0
+    return replace(parts, token_starts=parts.token_starts[first:]), logprobs[first:]
 
 
 def _judged(judge: Judge, candidate: _Candidate) -> Judgement:

@@ -441,8 +441,8 @@ def test_the_page_escapes_what_samples_say_and_shows_what_cannot_be_seen(
 
 def test_labels_of_a_sample_are_masked_at_its_head_only(write_rows: Write, tokenizer: Any) -> None:
     (sample,) = load_samples(
-        [write_rows(row(1))], student_format(tokenizer), system_prompt=SYSTEM, max_length=MAX_LENGTH,
-        vocab_size=len(tokenizer),
+        [write_rows(row(1))], student_format(tokenizer), system_prompt=SYSTEM,
+        max_length=MAX_LENGTH, vocab_size=len(tokenizer),
     )  # fmt: skip
     assert np.count_nonzero(np.diff(sample.labels == NO_LOSS)) == 1
 
