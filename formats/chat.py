@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from formats.encoding import encode_all
 from formats.marks import StandIns, free_characters, marks, spells_mark, text_encoder
 
 Messages = Sequence[dict[str, str]]
+
+ANY_DAY = date(2025, 1, 1)
+"""What a chat template that prints today's date prints where no date is given."""
 
 
 def chat(system_prompt: str, question: str) -> list[dict[str, str]]:
@@ -24,8 +28,18 @@ def chat(system_prompt: str, question: str) -> list[dict[str, str]]:
     ]
 
 
+def prints_date(tokenizer: Any) -> bool:
+    """Whether the chat template prints today's date."""
+    return "strftime_now" in str(tokenizer.chat_template)
+
+
 def chat_text(tokenizer: Any, messages: Messages, **template_settings: Any) -> str:
-    """A chat by the model's own template, up to where its answer begins."""
+    """A chat by the model's own template, up to where its answer begins.
+
+    Args:
+        template_settings: the template's; also `template_date`, which is its today, so that no
+            prompt depends on the day on which it is made (unset or None: ANY_DAY).
+    """
     return _rendered(tokenizer, messages, template_settings).text
 
 
@@ -69,6 +83,10 @@ def _rendered(tokenizer: Any, messages: Messages, settings: dict[str, Any]) -> _
 
 
 def _by_template(tokenizer: Any, messages: Messages, settings: dict[str, Any]) -> str:
+    settings = dict(settings)
+    today: date = settings.pop("template_date", None) or ANY_DAY
+    if prints_date(tokenizer):
+        settings["strftime_now"] = today.strftime  # in place of the function that asks the clock
     return str(
         tokenizer.apply_chat_template(
             list(messages), tokenize=False, add_generation_prompt=True, **settings

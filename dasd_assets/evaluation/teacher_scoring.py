@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -97,6 +98,7 @@ def score_answers(
     system_prompt: str,
     reasoning_effort: str,
     on_progress: Callable[[Progress], None] | None = None,
+    template_date: date | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Logprob of every token of every answer under the teacher, in the teacher's own format.
 
@@ -106,6 +108,7 @@ def score_answers(
     Args:
         engine: the teacher's.
         student: how the answers were written.
+        template_date: what the teacher's chat template prints as today's date.
 
     Returns:
         Batches with the schema EVALUATION_TEACHER_SCORES, in the order of `answers`.
@@ -125,7 +128,9 @@ def score_answers(
         except NoAnswerTextError as error:
             return _Asked(left_out=str(error))
         messages = chat(system_prompt, answers.prompts[row["question_id"]])
-        prompt = engine.render(messages, reasoning_effort=reasoning_effort)
+        prompt = engine.render(
+            messages, reasoning_effort=reasoning_effort, template_date=template_date
+        )
         whole = GenerationRequest(
             prompt, prefix_token_ids=tuple(wire_ids.tolist()),
             temperature=1.0, top_p=1.0, max_tokens=1, seed=0,

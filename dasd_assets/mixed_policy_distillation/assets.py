@@ -5,6 +5,7 @@ from pathlib import Path
 import dagster as dg
 
 from dasd_assets.answering.earlier import SAMPLED
+from dasd_assets.answering.template_date import date_shown, template_date
 from dasd_assets.declaring.declare import as_metadata, declared, log_progress, materialized
 from dasd_assets.mixed_policy_distillation.boundary import boundary_of
 from dasd_assets.mixed_policy_distillation.continuations import continue_rollouts, read_to_continue
@@ -94,7 +95,8 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         **declared(GROUP, profile.compute.teacher_inference, "3", settings.min_cut_fraction,
                    settings.cut, *boundary_version, settings.temperature, profile.teacher.path,
                    profile.system_prompt, profile.seed, profile.teacher_responses.max_tokens,
-                   profile.teacher_responses.reasoning_effort, kinds={"huggingface"},
+                   profile.teacher_responses.reasoning_effort,
+                   *profile.teacher.pinned(), kinds={"huggingface"},
                    table="teacher_continuations"),
     )  # fmt: skip
     def teacher_continuations(
@@ -118,6 +120,10 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         shard = {QUESTION_SHARD: context.partition_key}
         journal = lake.journal("teacher_continuations", shard)
         with teacher.open() as engine:
+            day = template_date(
+                lake, "teacher_continuations", shard, engine.tokenizer,
+                profile.teacher.template_date,
+            )  # fmt: skip
             rows = continue_rollouts(
                 read_to_continue(lake, shard, with_logprobs=boundary is not None),
                 engine, base_student_model.written_format(),
@@ -133,11 +139,14 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
                 earlier=lake.earlier(
                     "teacher_continuations", shard, ["continuation_id", *SAMPLED]
                 ),
+                template_date=day,
             )  # fmt: skip
             written = lake.write("teacher_continuations", rows, shard)
         journal.unlink(missing_ok=True)
         warehouse = open_warehouse(Path(lake.root))
-        return materialized(lake, written, shard, cuts=cut_counts(warehouse, shard))
+        return materialized(
+            lake, written, shard, cuts=cut_counts(warehouse, shard), **date_shown(day)
+        )
 
     @dg.asset(
         deps=[

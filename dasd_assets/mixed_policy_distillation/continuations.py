@@ -10,6 +10,7 @@ import math
 import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,6 +131,7 @@ def continue_rollouts(
     boundary: Boundary | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     earlier: Iterable[pa.RecordBatch] = (),
+    template_date: date | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Let the teacher finish every truncated rollout.
 
@@ -139,6 +141,7 @@ def continue_rollouts(
         engine: the teacher's.
         student: how the rollouts were written.
         boundary: finds where a rollout is cut; None: all are cut at random.
+        template_date: what the teacher's chat template prints as today's date.
 
     Returns:
         Batches with the schema TEACHER_CONTINUATIONS, in the order of `rollouts`. Every request is
@@ -161,7 +164,9 @@ def continue_rollouts(
     requests = [
         GenerationRequest(
             prompt=engine.render(
-                chat(system_prompt, row["question"]), reasoning_effort=reasoning_effort
+                chat(system_prompt, row["question"]),
+                reasoning_effort=reasoning_effort,
+                template_date=template_date,
             ),
             prefix_token_ids=tuple(
                 token

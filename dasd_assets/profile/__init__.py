@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
@@ -104,6 +105,20 @@ class Model(Section):
         return inspect_model(self.location, self.revision, weights=has_weights)
 
 
+class Teacher(Model):
+    """The model that is asked for answers."""
+
+    template_date: date | None = Field(
+        None,
+        description="what its chat template prints as today's date, where it prints one (gpt-oss); "
+        "unset: the day (UTC) on which a partition was begun, for all its prompts and for good",
+    )
+
+    def pinned(self) -> list[str]:
+        """The date as a setting that shapes data; none if it is not set."""
+        return [str(self.template_date)] if self.template_date else []
+
+
 class Student(Model):
     """A further student, trained on the low-temperature sample that was chosen for base_student."""
 
@@ -139,7 +154,7 @@ class Profile(Section):
         description="folder or s3://bucket/prefix for what is made, see docs/object-store.md; "
         "by default a folder of the data folder",
     )
-    teacher: Model
+    teacher: Teacher
     base_student: Model
     students: dict[StudentName, Student] = Field(
         default_factory=dict,

@@ -20,11 +20,15 @@ from resources.engines.protocol import (
 def render_chat(
     tokenizer: Any, messages: list[dict[str, str]], template_settings: dict[str, Any]
 ) -> Prompt:
-    """A chat as exact prompt tokens by the tokenizer's own template, ready for an answer."""
+    """A chat as exact prompt tokens by the tokenizer's own template, ready for an answer.
+
+    A `template_date` among the settings is part of the tokens, where the template prints it.
+    """
+    of_template = {k: value for k, value in template_settings.items() if k != "template_date"}
     return Prompt(
         token_ids=tuple(prompt_tokens(tokenizer, messages, **template_settings)),
         messages=tuple((message["role"], message["content"]) for message in messages),
-        template_settings=tuple(sorted(template_settings.items())),
+        template_settings=tuple(sorted(of_template.items())),
     )
 
 
