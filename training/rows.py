@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from formats.chat import all_prompt_tokens, chat, encode_all
+from formats.chat import all_prompt_tokens, chat_of, encode_all
 from formats.student_text import OPEN_MARK, THINK_OPEN, split_student_text
 from formats.student_tokens import opens_thinking
 from formats.token_bytes import TokenBytes
@@ -34,6 +34,8 @@ def load_samples(
     compare_lengths: bool = True,
 ) -> Samples:
     """Tokenise the rows of Parquet files with the columns question and response_text.
+
+    Of a conversation (earlier_messages) only the last answer is trained on.
 
     Args:
         files: training rows; `student_prefix_bytes` is read where the prefix is to be masked,
@@ -64,7 +66,7 @@ def load_samples(
                 _check_text(f"{file}, row {number}", row)
                 _check_weight(f"{file}, row {number}", row.get("weight", 1.0))
             texts = [row["response_text"].removeprefix(opened) for row in rows]
-            chats = [chat(system_prompt, row["question"]) for row in rows]
+            chats = [chat_of(row, system_prompt) for row in rows]
             prompts = all_prompt_tokens(tokenizer, chats)
             tokens = zip(prompts, encode_all(tokenizer, texts), strict=True)
             for number, (row, text, (prompt, response)) in enumerate(
@@ -128,8 +130,8 @@ def _rows(file: Path, mask_student_prefix: bool) -> Iterator[tuple[int, list[Row
     missing = [name for name in columns if name not in parquet.schema_arrow.names]
     if missing:
         raise SampleError(f"{file}: no column {', '.join(missing)}")
-    there = parquet.schema_arrow.names
-    columns += [name for name in ("n_student_tokens", "weight") if name in there]
+    optional = ("earlier_messages", "n_student_tokens", "weight")
+    columns += [name for name in optional if name in parquet.schema_arrow.names]
     first = 0
     for batch in parquet.iter_batches(batch_size=ROWS_AT_ONCE, columns=columns):
         yield first, batch.to_pylist()

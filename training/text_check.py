@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
+from formats.chat import chat_of, chat_text
 from formats.student_text import THINK_OPEN
-from formats.student_tokens import opens_thinking, prompt_text
+from formats.student_tokens import opens_thinking
 from training.batch_checks import Check
 from training.dataset import NO_LOSS, Samples
 
@@ -39,7 +40,7 @@ def text_as_in_table(
         if mask_student_prefix:
             prefix = row["response_text"].encode()[: row["student_prefix_bytes"]]
             prefix = prefix.removeprefix(opened.encode())
-        prompt = prompt_text(tokenizer, row["question"], system_prompt)
+        prompt = chat_text(tokenizer, chat_of(row, system_prompt))
         whole = _decoded(tokenizer, sample.input_ids)
         masked = _decoded(tokenizer, sample.input_ids[:n_masked]).rstrip(TORN)
         one_more = _decoded(tokenizer, sample.input_ids[: n_masked + 1])
@@ -69,12 +70,14 @@ def _rows_of(
     found: dict[int, dict[str, Any]] = {}
     for file, rows in wanted.items():
         parquet = pq.ParquetFile(file)
+        has_earlier = "earlier_messages" in parquet.schema_arrow.names
+        there = [*columns, "earlier_messages"] if has_earlier else columns
         first = 0
         for group in range(parquet.num_row_groups):
             n_rows = parquet.metadata.row_group(group).num_rows
             here = [(row - first, index) for row, index in rows if first <= row < first + n_rows]
             if here:
-                table = parquet.read_row_group(group, columns).take([row for row, _ in here])
+                table = parquet.read_row_group(group, there).take([row for row, _ in here])
                 found |= dict(zip([i for _, i in here], table.to_pylist(), strict=True))
             first += n_rows
     return found

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dasd_assets.answering.scoring import as_lists, scored_slices
-from formats.chat import chat
+from formats.chat import chat_of
 from formats.student_text import THINK_OPEN, student_text, student_token_starts
 from formats.student_tokens import encode_response
 from formats.token_bytes import TokenBytes, TokenizerError
@@ -18,7 +18,10 @@ from resources.engines.protocol import InferenceEngine, Progress, ScoringRequest
 from resources.lake.table import TOKEN_IDS, ContractError
 from resources.lake.tables.divergence_sampling import STUDENT_SCORES
 
-TEXT_COLUMNS = ["response_id", "question", "reasoning", "answer", "response_text"]
+TEXT_COLUMNS = [
+    "response_id", "question", "earlier_messages", "reasoning", "answer", "response_text",
+]  # fmt: skip
+PROMPTED = ["response_id", "question", "earlier_messages", "response_text"]
 
 
 def score_responses(
@@ -50,10 +53,10 @@ def score_responses(
         return [
             ScoringRequest(
                 key=row["response_id"],
-                prompt_token_ids=engine.render(chat(system_prompt, row["question"])).token_ids,
+                prompt_token_ids=engine.render(chat_of(row, system_prompt)).token_ids,
                 token_ids=tuple(encode_response(engine.tokenizer, row["response_text"])),
             )
-            for row in part.select(["response_id", "question", "response_text"]).to_pylist()
+            for row in part.select(PROMPTED).to_pylist()
         ]
 
     slices = scored_slices(
