@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from formats.encoding import encode_all
 from formats.marks import StandIns, free_characters, marks, spells_mark, text_encoder
 
 Messages = Sequence[dict[str, str]]
@@ -74,18 +75,6 @@ def all_prompt_tokens(tokenizer: Any, chats: Sequence[Messages]) -> list[list[in
     rendered = [_rendered(tokenizer, messages, {}) for messages in chats]
     plain = iter(encode_all(tokenizer, [each.text for each in rendered if not each.hidden]))
     return [_encoded(tokenizer, each) if each.hidden else next(plain) for each in rendered]
-
-
-def encode_all(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-    """Tokens of many texts at once (a fast tokenizer uses all its threads), no special ones added.
-
-    One token more or less than `tokenizer.encode` gives would be an error in all training rows;
-    a test holds that both are equal.
-    """
-    if not texts:
-        return []
-    encoded = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)
-    return list(encoded["input_ids"])
 
 
 @dataclass(frozen=True)

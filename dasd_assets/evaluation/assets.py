@@ -166,7 +166,7 @@ def _teacher_scores(profile: Profile, checkpoint: str) -> dg.AssetsDefinition:
                 profile.teacher.template_date,
             )  # fmt: skip
             rows = score_answers(
-                answers, engine, base_student_model.tokenizer(),
+                answers, engine, base_student_model.written_format(),
                 system_prompt=profile.system_prompt,
                 reasoning_effort=profile.teacher_responses.reasoning_effort,
                 on_progress=log_progress(context, "answers"),

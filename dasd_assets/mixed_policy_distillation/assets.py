@@ -126,7 +126,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             )  # fmt: skip
             rows = continue_rollouts(
                 read_to_continue(lake, shard, with_logprobs=boundary is not None),
-                engine, base_student_model.tokenizer(),
+                engine, base_student_model.written_format(),
                 min_cut_fraction=settings.min_cut_fraction,
                 temperature=settings.temperature,
                 max_tokens=profile.teacher_responses.max_tokens,
@@ -154,12 +154,14 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             dg.AssetDep("divergence_sample", partition_mapping=dg.AllPartitionMapping()),
             *references,
         ],
-        **declared(GROUP, profile.compute.data, "3", settings.off_policy_samples,
+        **declared(GROUP, profile.compute.data, "4", settings.off_policy_samples,
                    settings.distinct_questions, profile.response_filtering,
                    profile.verification, profile.seed, kinds={"parquet"},
                    table="mixed_policy_sample"),
     )  # fmt: skip
-    def mixed_policy_sample(lake: Lake, base_student_model: InferenceModel) -> dg.MaterializeResult:
+    def mixed_policy_sample(
+        lake: Lake, teacher: InferenceModel, base_student_model: InferenceModel
+    ) -> dg.MaterializeResult:
         """Continuations that pass the quality filters, plus the off-policy share.
 
         Rejected continuations are kept in `rejected_continuations` with every rule they break.
@@ -169,8 +171,8 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         ```
         """
         sample = write_mixed_sample(
-            lake, base_student_model.tokenizer(), profile.response_filtering,
-            profile.system_prompt,
+            lake, base_student_model.written_format(), teacher.written_format(),
+            profile.response_filtering, profile.system_prompt,
             n_off_policy=settings.off_policy_samples,
             distinct_questions=settings.distinct_questions,
             seed=profile.seed,
@@ -214,6 +216,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             sample=lake.path("mixed_policy_sample"),
             settings=settings.training,
             system_prompt=profile.system_prompt,
+            format=profile.base_student.format,
             mask_student_prefix=settings.mask_student_prefix,
         )  # fmt: skip
 

@@ -35,6 +35,7 @@ from dasd_assets.profile.questions import Layout, MappedField, Questions, Turns
 from dasd_assets.profile.release import Release
 from dasd_assets.profile.responses import ResponseFiltering, TeacherResponses, Verification
 from dasd_assets.profile.section import DOMAINS, PartitionName, StudentName
+from formats.model_format import FormatSettings
 from resources.compute.declared import Compute, TrainingCompute
 from resources.engines.settings import (
     WITHOUT_WEIGHTS,
@@ -66,6 +67,10 @@ TAKEN_NAMES = frozenset(
 """Models and checkpoints that a further student would be taken for."""
 
 
+SECRET_KEYS = frozenset({"base_url", "base_urls", "api_key_env"})
+"""Settings whose bad value may hold a key or a password: it is not shown."""
+
+
 class ProfileError(ValueError):
     """A profile that cannot be used; the message names file, key, value and what is allowed."""
 
@@ -77,6 +82,9 @@ class Model(Section):
     revision: str | None = Field(None, description="hub revision; a folder is hashed instead")
     engine: EngineSettings = Field(
         default_factory=TransformersSettings, description="how the model is run"
+    )
+    format: FormatSettings = Field(
+        FormatSettings(), description="how the model writes its answers, and its chat template"
     )
 
     @property
@@ -346,7 +354,7 @@ def _explain(file: Path, error: ValidationError) -> str:
             problems.append(f"{key}: unknown key. Allowed here: {allowed}")
         elif problem["type"] == "missing":
             problems.append(f"{key}: required, but missing")
-        elif isinstance(problem["input"], dict):
+        elif isinstance(problem["input"], dict) or SECRET_KEYS.intersection(problem["loc"]):
             problems.append(f"{key}: {problem['msg']}")
         else:
             problems.append(f"{key}: {problem['msg']}; found {problem['input']!r}")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from formats.chat import prompt_tokens
+from formats.encoding import encode_texts
 from resources.engines.model_folder import ModelFolderError
 from resources.engines.protocol import (
     ContextLengthError,
@@ -48,14 +49,14 @@ def encode_pieces(
     special = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
     pieces = []
     for mark, text in marked:
-        plain = tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+        (plain,) = encode_texts(tokenizer, [text], split_special_tokens=True)
         if not special.isdisjoint(plain):
             raise ModelFolderError(
                 f"{tokenizer.name_or_path}: the tokenizer does not honour split_special_tokens: it "
                 "makes special tokens of what spells one in plain text. Use the fast tokenizer "
                 "(tokenizer.json)"
             )
-        pieces.append((tokenizer.encode(mark, add_special_tokens=False), plain))
+        pieces.append((encode_texts(tokenizer, [mark])[0], plain))
     return pieces
 
 

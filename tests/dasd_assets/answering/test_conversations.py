@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support.scripted_engine import ScriptedEngine, encode, tokenizer
+from support.scripted_engine import ScriptedEngine, encode, tokenizer, written
 from support.small_lake import filled
 
 from dasd_assets.divergence_sampling.student_scoring import TEXT_COLUMNS, score_responses
@@ -91,7 +91,7 @@ def test_the_teacher_continues_in_the_conversation(tmp_path: Path) -> None:
     teacher = engine("teacher")
     rows = continue_rollouts(
         filled("student_rollouts", rollout).select(ROLLOUT_COLUMNS), teacher,
-        tokenizer("student"), min_cut_fraction=0.5, temperature=1.0, max_tokens=9,
+        written("student"), min_cut_fraction=0.5, temperature=1.0, max_tokens=9,
         journal=tmp_path / "journal", **TEACHER,
     )  # fmt: skip
     asked(teacher, rows)
@@ -122,7 +122,7 @@ def test_the_last_answer_alone_is_trained_on(tmp_path: Path) -> None:
         file = tmp_path / "data.parquet"
         pq.write_table(rows, file)
         samples = load_samples(
-            [file], tokenizer("student"), system_prompt="Be brief.", max_length=256,
+            [file], written("student"), system_prompt="Be brief.", max_length=256,
             vocab_size=len(tokenizer("student")), compare_lengths=False,
         )  # fmt: skip
         masked = samples.token_ids[: samples.n_masked[0]].tolist()

@@ -43,7 +43,9 @@ def filtered(n: int) -> pa.Table:
         for index in range(n)
         for reasoning, answer in [PARTS[index % len(PARTS)]]
     ]
-    schema = pa.schema([FILTERED_RESPONSES.field(name) for name in TEXT_COLUMNS])
+    schema = pa.schema(
+        [FILTERED_RESPONSES.field(name) for name in [*TEXT_COLUMNS, "response_text"]]
+    )
     return pa.Table.from_pylist(rows, schema)
 
 
@@ -94,7 +96,7 @@ class Broken:
     def __init__(self, student: TransformersEngine, logprobs: Any) -> None:
         self._student, self._logprobs = student, logprobs
         self.tokenizer, self.identity = student.tokenizer, student.identity
-        self.render = student.render
+        self.render, self.format = student.render, student.format
 
     def score(
         self, requests: Sequence[ScoringRequest], on_progress: Any = None
