@@ -139,7 +139,8 @@ def _safetensors_header(file: Path) -> dict[str, Any]:
 
 def _check_tokenizer(path: Path, vocab_size: int) -> None:
     tokenizer = _json(path / "tokenizer.json", "A fast tokenizer (tokenizer.json) is needed.")
-    ids = list(tokenizer.get("model", {}).get("vocab", {}).values())
+    vocabulary = tokenizer.get("model", {}).get("vocab", {})  # Unigram's is a list of scores
+    ids = list(vocabulary.values()) if isinstance(vocabulary, dict) else [len(vocabulary) - 1]
     ids += [token["id"] for token in tokenizer.get("added_tokens", [])]
     if ids and max(ids) >= vocab_size:
         raise ModelFolderError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from formats.chat import prompt_tokens
+from formats.chat import for_template, prompt_tokens
 from formats.encoding import encode_texts
 from resources.engines.model_folder import ModelFolderError
 from resources.engines.protocol import (
@@ -27,7 +27,9 @@ def render_chat(
     of_template = {k: value for k, value in template_settings.items() if k != "template_date"}
     return Prompt(
         token_ids=tuple(prompt_tokens(tokenizer, messages, **template_settings)),
-        messages=tuple((message["role"], message["content"]) for message in messages),
+        messages=tuple(
+            (message["role"], message["content"]) for message in for_template(tokenizer, messages)
+        ),
         template_settings=tuple(sorted(of_template.items())),
     )
 

@@ -151,7 +151,7 @@ def test_the_whole_graph_runs(name: str, tmp_path: Path) -> None:
         built = build_definitions(loaded, pipeline.home)
         definitions = dg.Definitions(
             assets=built.assets, asset_checks=[
-                # Those that ask what is out of date look at a repository, which there is none of here.
+                # Those that ask what is out of date look at a repository, as the stage report.
                 each for each in built.asset_checks or []
                 if "trained_on_current_sample" not in {key.name for key in each.check_keys}
             ],
