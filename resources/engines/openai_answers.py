@@ -1,7 +1,8 @@
 """What a server answered, as token ids and logprobs of the local tokenizer.
 
 Nothing is made up: tokens that the server does not name are the local tokenization of its text,
-and then there are no logprobs; a logprob that it leaves out is NaN. Filtering rejects both.
+and then there are no logprobs; a logprob that it leaves out is NaN. Filtering rejects both, but for
+servers that tell logprobs of the content only (format `split`): there the reasoning's are NaN.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from formats.harmony import ANALYSIS_OPEN, FINAL_OPEN, MESSAGE_END
-from formats.student_text import student_text
+from formats.encoding import encode_texts
+from formats.harmony import NEXT_MESSAGE
+from formats.model_format import ModelFormat
 from formats.token_bytes import TokenBytes
 from resources.engines.openai_bodies import MalformedAnswerError
 from resources.engines.openai_shapes import checked_message, checked_text, token_ids
@@ -114,12 +116,17 @@ class AnswerReader:
         self._vocab_size = vocab_size
 
     def read(
-        self, choice: dict[str, Any], max_tokens: int, prompt: Sequence[int] | None = None
+        self,
+        choice: dict[str, Any],
+        max_tokens: int,
+        written: ModelFormat,
+        prompt: Sequence[int] | None = None,
     ) -> Emitted:
         """Tokens and logprobs of a choice of the completions or the chat endpoint.
 
         Args:
             max_tokens: that were asked for.
+            written: how the model writes; the parts of a chat message are put together so.
             prompt: tokens that were sent; None: the server renders the prompt itself.
 
         Raises:
@@ -130,48 +137,57 @@ class AnswerReader:
         if prompt is not None and asked is not None and asked != list(prompt):
             raise MalformedAnswerError("it answers another prompt (prompt_token_ids)")
         try:
-            return self._read(choice, max_tokens)
+            return self._read(choice, max_tokens, written)
         except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise MalformedAnswerError(f"{type(error).__name__}: {error}") from None
 
-    def _read(self, choice: dict[str, Any], max_tokens: int) -> Emitted:
+    def _read(self, choice: dict[str, Any], max_tokens: int, written: ModelFormat) -> Emitted:
         names, logprobs = _listed(choice.get("logprobs"))
         given = choice.get("token_ids")
         if given is not None:
             ids = token_ids(given, self._vocab_size)
             return _emitted(ids, logprobs, max_tokens)
-        if "message" in choice:
-            text = self._wire_text(checked_message(choice["message"]))
-        else:
-            text = checked_text(choice["text"])
+        message = checked_message(choice["message"]) if "message" in choice else None
+        text = checked_text(choice["text"]) if message is None else _whole_text(message, written)
         named = [self._id_of(name, raw) for name, raw in names]
         if None not in named:
             ids = token_ids(named, self._vocab_size)
-            if self._spell(ids, text):
+            if self._spell(ids, text) or (message and self._spell_both(ids, message)):
                 return _emitted(ids, logprobs, max_tokens)
+            if message and _reasoning(message) and self._spell(ids, message.get("content") or ""):
+                return self._content_only(ids, logprobs, max_tokens, message, written)
         if len(text.encode()) > (max_tokens + MARKS) * self._longest_token:
             raise ValueError(f"a text of {len(text)} characters, longer than {max_tokens} tokens")
         local = self._tokenizer.encode(text, add_special_tokens=False)
         return Emitted(np.asarray(local, np.int32), np.empty(0, np.float32))
 
-    def _wire_text(self, message: dict[str, Any]) -> str:
-        """What the model wrote, put together again from the parts of a chat message."""
-        content = message.get("content") or ""
-        reasoning = message.get("reasoning") or message.get("reasoning_content") or ""
-        calls = [call.get("function") or {} for call in message.get("tool_calls") or []]
-        if not reasoning and not calls:
-            return str(content)
-        if self._table.id_of("<|channel|>") is None:
-            return student_text(reasoning, content)
-        parts = [f"{ANALYSIS_OPEN}{reasoning}{MESSAGE_END}"] if reasoning else []
-        parts += [
-            f"<|channel|>commentary to=functions.{call.get('name')} <|constrain|>json<|message|>"
-            f"{call.get('arguments')}<|call|>"
-            for call in calls
-        ]
-        if content:
-            parts.append(f"{FINAL_OPEN}{content}<|return|>")
-        return "<|start|>assistant".join(parts)
+    def _spell_both(self, ids: npt.NDArray[np.int32], message: dict[str, Any]) -> bool:
+        """Whether the tokens spell both parts of a message, the content last, with marks between.
+
+        The server has taken the marks of the model's format away.
+        """
+        reasoning, content = _reasoning(message).strip(), (message.get("content") or "").strip()
+        spelled = self._table.decode(ids).decode(errors="replace").rstrip()
+        return bool(reasoning) and spelled.endswith(content) and (
+            reasoning in spelled[: len(spelled) - len(content)]
+        )  # fmt: skip
+
+    def _content_only(
+        self,
+        ids: npt.NDArray[np.int32],
+        logprobs: npt.NDArray[np.float32],
+        max_tokens: int,
+        message: dict[str, Any],
+        written: ModelFormat,
+    ) -> Emitted:
+        """A message whose reasoning has no logprobs: NaN for its tokens."""
+        before = "".join(map("".join, written.format.pieces(_reasoning(message).strip(), "")))
+        own = np.asarray(encode_texts(self._tokenizer, [before])[0], np.int32)
+        return _emitted(
+            np.concatenate([own, ids]),
+            np.concatenate([np.full(len(own), np.nan, np.float32), logprobs]),
+            max_tokens + MARKS,
+        )
 
     @cached_property
     def _id_of_bytes(self) -> dict[bytes, int]:
@@ -205,6 +221,29 @@ class AnswerReader:
         """Whether the tokens spell the whole text, special tokens aside."""
         known = bool((token_ids < self._table.size).all())
         return known and self._table.decode(token_ids) == self._special.sub("", text).encode()
+
+
+def _reasoning(message: dict[str, Any]) -> str:
+    return message.get("reasoning") or message.get("reasoning_content") or ""
+
+
+def _whole_text(message: dict[str, Any], written: ModelFormat) -> str:
+    """What the model wrote, put together again from the parts of a chat message."""
+    content, reasoning = message.get("content") or "", _reasoning(message)
+    calls = [call.get("function") or {} for call in message.get("tool_calls") or []]
+    if not reasoning and not calls:
+        return content
+    text = ""
+    if reasoning or content:
+        text = "".join(map("".join, written.format.pieces(reasoning, content or None)))
+    for call in calls:
+        if written.format.name == "harmony":
+            text += NEXT_MESSAGE if text else ""
+            text += f"<|channel|>commentary to=functions.{call.get('name')} "
+            text += f"<|constrain|>json<|message|>{call.get('arguments')}<|call|>"
+        else:
+            text += f"<tool_call>{call.get('name')}</tool_call>"
+    return text
 
 
 def _emitted(

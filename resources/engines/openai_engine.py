@@ -170,7 +170,7 @@ class OpenAiEngine(LocalTokenizerEngine):
 
         def read(answer: Any, endpoint: Endpoint) -> Completion:
             choice = self._choice(answer, endpoint)
-            emitted = self._reader.read(choice, request.max_tokens, body.get("prompt"))
+            emitted = self._reader.read(choice, request.max_tokens, self.format, body.get("prompt"))
             reason = finish_reason(choice)
             n_prompt = len(request.prompt.token_ids) + len(request.prefix_token_ids)
             self._budget.add(answer.get("usage"), n_prompt, len(emitted.token_ids))

@@ -115,4 +115,4 @@ def _version(client: ApiClient, endpoint: Endpoint) -> str:
         return UNKNOWN_VERSION
     version = answer.get("version") if isinstance(answer, dict) else None
     known = isinstance(version, str) and client.clean(version) == version
-    return version if known and len(version) <= LONGEST_VERSION else UNKNOWN_VERSION
+    return str(version) if known and len(str(version)) <= LONGEST_VERSION else UNKNOWN_VERSION

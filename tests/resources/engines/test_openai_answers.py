@@ -14,6 +14,9 @@ from hypothesis import strategies as st
 from support.training_rows import STUDENT
 from transformers import AutoTokenizer
 
+from dasd_assets.answering.earlier import has_logprobs
+from formats.model_format import ModelFormat, student_format
+from formats.think import ThinkFormat
 from resources.engines.openai_answers import (
     AnswerReader,
     UnknownFinishReasonError,
@@ -24,11 +27,11 @@ from resources.engines.openai_bodies import MalformedAnswerError, parse_json
 from resources.engines.openai_pauses import retry_after_seconds
 from resources.engines.openai_probe import alternatives
 from resources.engines.openai_scores import scores_of
-from resources.engines.protocol import ScoringRequest
+from resources.engines.protocol import Completion, ScoringRequest
 
 TOKENIZER: Any = AutoTokenizer.from_pretrained(STUDENT.parent / "teacher")
 VOCABULARY = len(TOKENIZER)
-READER = AnswerReader(TOKENIZER, VOCABULARY)
+READER, WRITTEN = AnswerReader(TOKENIZER, VOCABULARY), student_format(TOKENIZER)
 IDS = TOKENIZER.encode("It is 5.", add_special_tokens=False)
 NAMES = [TOKENIZER.decode([index]) for index in IDS]
 HUGE = int("9" * 400)
@@ -57,7 +60,7 @@ def without_ids(**changes: Any) -> dict[str, Any]:
 
 def test_whole_answers_are_read() -> None:
     for choice in (COMPLETION, without_ids(), CHAT):
-        emitted = READER.read(choice, 20, PROMPT)
+        emitted = READER.read(choice, 20, WRITTEN, PROMPT)
         assert emitted.token_ids.tolist() == IDS
         assert emitted.logprobs.tolist() == [-0.5] * len(IDS)
     scores = scores_of(SCORED, ScoringRequest("a", (3, 4), (5,)))
@@ -119,13 +122,13 @@ MALFORMED: dict[str, tuple[dict[str, Any], str]] = {
 def test_a_malformed_answer_is_no_answer(case: str) -> None:
     choice, said = MALFORMED[case]
     with pytest.raises(MalformedAnswerError, match=said):
-        READER.read(choice, 20, PROMPT)
+        READER.read(choice, 20, WRITTEN, PROMPT)
 
 
 @pytest.mark.parametrize("value", [HUGE, -HUGE, 1e300, float("inf"), True, "x", [], {}])
 def test_a_logprob_that_is_none_is_missing(value: Any) -> None:
     listed = {"tokens": NAMES, "token_logprobs": [value] * len(IDS)}
-    emitted = READER.read(COMPLETION | {"logprobs": listed}, 20, PROMPT)
+    emitted = READER.read(COMPLETION | {"logprobs": listed}, 20, WRITTEN, PROMPT)
     assert np.isnan(emitted.logprobs).all()
 
 
@@ -222,7 +225,7 @@ def outcome(answer: Any) -> None:
     """An answer is read with tokens of the model, or refused by the two errors there are."""
     try:
         choice = only_choice(answer)
-        emitted = READER.read(choice, 20, PROMPT)
+        emitted = READER.read(choice, 20, WRITTEN, PROMPT)
         assert finish_reason(choice) in ("stop", "length", "tool_calls", "content_filter")
         assert ((emitted.token_ids >= 0) & (emitted.token_ids < VOCABULARY)).all()
         assert len(emitted.logprobs) <= len(emitted.token_ids)
@@ -264,3 +267,41 @@ def test_fuzz_bytes(body: bytes) -> None:
 def test_fuzz_retry_after(header: str) -> None:
     seconds = retry_after_seconds(header, 0.0)
     assert seconds is None or seconds >= 0
+
+
+SPLIT = ModelFormat(TOKENIZER, ThinkFormat(name="split"))
+
+
+def listed(text: str) -> dict[str, Any]:
+    names = [TOKENIZER.decode([i]) for i in TOKENIZER.encode(text, add_special_tokens=False)]
+    entries = [
+        {"token": name, "bytes": list(name.encode()), "logprob": -0.5, "top_logprobs": []}
+        for name in names
+    ]
+    return {
+        "finish_reason": "stop",
+        "message": {"content": "It is 4.", "reasoning_content": "2 + 2"},
+        "logprobs": {"content": entries},
+    }
+
+
+def test_two_fields_with_logprobs_of_both_are_what_the_model_wrote() -> None:
+    text = "<think>\n2 + 2\n</think>\n\nIt is 4."
+    emitted = READER.read(listed(text), 60, SPLIT)
+    assert TOKENIZER.decode(emitted.token_ids) == text
+    assert emitted.logprobs.tolist() == [-0.5] * len(emitted.token_ids)
+
+
+def test_two_fields_with_logprobs_of_the_content_only_lack_those_of_the_reasoning() -> None:
+    emitted = READER.read(listed("It is 4."), 60, SPLIT)
+    assert TOKENIZER.decode(emitted.token_ids) == "<think>\n2 + 2\n</think>\n\nIt is 4."
+    n_known = len(TOKENIZER.encode("It is 4.", add_special_tokens=False))
+    assert np.isnan(emitted.logprobs[:-n_known]).all()
+    assert emitted.logprobs[-n_known:].tolist() == [-0.5] * n_known
+    assert has_logprobs(Completion("key", emitted.token_ids, emitted.logprobs, "stop"))
+
+
+def test_two_fields_with_logprobs_of_something_else_have_none() -> None:
+    emitted = READER.read(listed("It is 5."), 60, SPLIT)
+    assert TOKENIZER.decode(emitted.token_ids) == "<think>\n2 + 2\n</think>\n\nIt is 4."
+    assert len(emitted.logprobs) == 0

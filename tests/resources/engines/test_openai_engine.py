@@ -395,7 +395,7 @@ def test_bytes_and_placeholders_name_tokens_too(connect: Connect) -> None:
     escaped = ["bytes:" + "".join(f"\\x{byte:02x}" for byte in piece) for piece in pieces]
     for names in (escaped, [f"token_id:{i}" for i in ids]):
         listed = {"tokens": names, "token_logprobs": [-1.0] * len(ids)}
-        read = engine._reader.read({"text": "数 x", "logprobs": listed}, 40)
+        read = engine._reader.read({"text": "数 x", "logprobs": listed}, 40, engine.format)
         assert read.token_ids.tolist() == ids
         assert len(read.logprobs) == len(ids)
 
@@ -571,10 +571,10 @@ def test_chat_sends_messages_and_maps_the_tokens(server: FaultyServer, connect: 
     [
         ({"content": "Four.", "reasoning": "2 + 2"}, "stop",
          "<|channel|>analysis<|message|>2 + 2<|end|>"
-         "<|start|>assistant<|channel|>final<|message|>Four.<|return|>"),
+         "<|start|>assistant<|channel|>final<|message|>Four."),
         ({"content": "Four.", "reasoning_content": "2 + 2"}, "stop",
          "<|channel|>analysis<|message|>2 + 2<|end|>"
-         "<|start|>assistant<|channel|>final<|message|>Four.<|return|>"),
+         "<|start|>assistant<|channel|>final<|message|>Four."),
         ({"content": None, "tool_calls": [{"function": {"name": "add", "arguments": "{}"}}]},
          "tool_calls",
          "<|channel|>commentary to=functions.add <|constrain|>json<|message|>{}<|call|>"),
