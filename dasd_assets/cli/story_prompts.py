@@ -44,7 +44,7 @@ def _rendered(model: Model, asked: dict[str, Any], template_settings: dict[str, 
         found = inspect_model(model.location, model.revision, weights=False)
     except ModelFolderError as error:
         return f"(cannot be rendered here: {error})"
-    tokenizer = AutoTokenizer.from_pretrained(found.path)
+    tokenizer = AutoTokenizer.from_pretrained(found.path, trust_remote_code=False)
     messages = chat(asked["system_prompt"], asked["question"])
     prompt = render_chat(tokenizer, messages, template_settings)
     return str(tokenizer.decode(list(prompt.token_ids)))
