@@ -97,19 +97,3 @@ def check_scoring(requests: Sequence[ScoringRequest], context: int) -> None:
             raise ContextLengthError(
                 f"{request.key}: {n_tokens} tokens are beyond the context of {context}"
             )
-
-
-def end_token_ids(configured: int | list[int] | None, tokenizer: Any) -> list[int]:
-    """Tokens that end an answer: those of the generation settings, else of the tokenizer; sorted.
-
-    Raises:
-        ModelFolderError: neither names one.
-    """
-    if configured is None:
-        configured = tokenizer.eos_token_id
-    if configured is None:
-        raise ModelFolderError(
-            f"{tokenizer.name_or_path}: neither generation_config.json nor the tokenizer names an "
-            "end token (eos_token_id), so no answer would ever end"
-        )
-    return sorted(configured) if isinstance(configured, list) else [configured]
