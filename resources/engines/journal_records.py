@@ -24,7 +24,7 @@ _HEAD = struct.Struct("<32sBII")
 _REASONS: tuple[FinishReason, ...] = get_args(FinishReason)
 _CHUNK_BYTES = 1024**2
 _N_IDS_AT = _FRAME.size + 33
-"""Where, from a record's first byte on, its number of token ids stands, and behind it of logprobs."""
+"""Where, from a record's first byte on, its number of token ids stands, before that of logprobs."""
 
 
 class JournalError(RuntimeError):
