@@ -68,7 +68,7 @@ def _rows_of(
         wanted.setdefault(file, []).append((row, index))
     found: dict[int, dict[str, Any]] = {}
     for file, rows in wanted.items():
-        parquet = pq.ParquetFile(file)
+        parquet = pq.ParquetFile(file, page_checksum_verification=True)
         first = 0
         for group in range(parquet.num_row_groups):
             n_rows = parquet.metadata.row_group(group).num_rows

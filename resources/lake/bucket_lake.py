@@ -26,7 +26,7 @@ from resources.lake.bucket_lease import Lease, leased
 from resources.lake.bucket_owner import require_owner
 from resources.lake.contract import Partition
 from resources.lake.lake import Lake, Written
-from resources.lake.lake_files import FOLDER_MANIFEST
+from resources.lake.lake_files import DAMAGE, FOLDER_MANIFEST
 from resources.lake.manifest import DamagedError, FileRecord, sha256_of
 from resources.lake.manifests import Entry
 from resources.lake.table import ContractError
@@ -191,8 +191,15 @@ class BucketLake(Lake):
     def set_aside(self, folder: str) -> None:
         """Take a damaged folder out of the way, here; in the bucket it is no folder any more."""
         require_owner(self.bucket, self.owner)
+        sums = json.loads(self.bucket.get(f"{folder}/{FOLDER_MANIFEST}") or b"{}")
+        sums.pop(DAMAGE, None)
         self.bucket.delete([f"{folder}/{FOLDER_MANIFEST}"])
-        if Path(self.root, folder).is_dir():
+        here = Path(self.root, folder)
+        is_whole = all(
+            (here / file).is_file() and sha256_of(here / file) == sha256
+            for file, sha256 in sums.items()
+        )
+        if here.is_dir() and not is_whole:  # else what is here is what goes up again
             super().set_aside(folder)
 
     def content(self, name: str) -> bytes | None:
@@ -203,9 +210,13 @@ class BucketLake(Lake):
         """Write a small object, and nothing here."""
         self.bucket.put(name, content)
 
-    def listing(self, folder: str) -> dict[str, Entry]:
-        """All objects below a folder."""
-        return self.bucket.listing(f"{folder}/")
+    def listing(self, begin: str) -> dict[str, Entry]:
+        """All objects whose keys begin so."""
+        return self.bucket.listing(begin)
+
+    def is_touched(self, file: Entry, manifest: Entry) -> bool:
+        """As in a folder; a store's clock often shows but seconds, in which both were written."""
+        return file.changed > manifest.changed
 
     def known_record(self, name: str) -> FileRecord | None:
         """The record of an object as it is now; None if there is none, or no hash of it."""

@@ -15,12 +15,16 @@ from pydantic import Field
 from resources.durable import sync
 from resources.lake.contract import Partition
 from resources.lake.lock_file import locked
-from resources.lake.manifest import FileRecord, plain_record, record_of, sha256_of
+from resources.lake.manifest import DamagedError, FileRecord, plain_record, record_of, sha256_of
 from resources.lake.manifests import Entry, recorded
 from resources.lake.table import ContractError
 
 FOLDER_MANIFEST = ".manifest.json"
 """Of a checkpoint's folder, written last: the SHA-256 of each of its files."""
+
+
+DAMAGE = ""
+"""Beside the files in it: what is wrong with them."""
 
 
 class LakeFiles(dg.ConfigurableResource):
@@ -57,7 +61,27 @@ class LakeFiles(dg.ConfigurableResource):
         folder = self.checkpoint_folder(checkpoint, key)
         if not folder.is_dir():
             raise ContractError(f"{checkpoint}: its current.json names {folder}, which is gone")
+        self._require_whole(f"checkpoints/{checkpoint}/{key}", folder)
         return folder
+
+    def _require_whole(self, name: str, folder: Path) -> None:
+        """Compare every byte of a folder, where it has checksums.
+
+        Raises:
+            DamagedError: naming the first file that is gone or altered.
+        """
+        sums = json.loads(self.content(f"{name}/{FOLDER_MANIFEST}") or b"{}")
+        for file, sha256 in sums.items():  # one that is marked has a file `` that is none
+            there = folder / file
+            if not there.is_file() or sha256_of(there) != sha256:
+                what = "is altered" if there.is_file() else "is gone"
+                self.mark_folder(name, f"has a file {file} that {what}")
+                raise DamagedError(f"{there} {what}. `dasd run` makes {name} again")
+
+    def mark_folder(self, name: str, problem: str) -> None:
+        """Remember that a folder with checksums is damaged, so that it is made again."""
+        sums = json.loads(self.content(f"{name}/{FOLDER_MANIFEST}") or b"{}")
+        self.put(f"{name}/{FOLDER_MANIFEST}", json.dumps({DAMAGE: problem, **sums}).encode())
 
     def checkpoint_file(self, checkpoint: str, name: str) -> Path:
         """One file of the current checkpoint.
@@ -123,18 +147,24 @@ class LakeFiles(dg.ConfigurableResource):
         """Write a small file below the root atomically."""
         LakeFiles.publish_file(self, name, content)
 
-    def listing(self, folder: str) -> dict[str, Entry]:
-        """All files below a folder by name, in order."""
+    def listing(self, begin: str) -> dict[str, Entry]:
+        """All files whose names begin so, in order; a folder's where it ends with a slash."""
+        folder, _, first = begin.rpartition("/")
+        place = Path(self.root, folder)
         found = {}
-        for file in sorted(Path(self.root, folder).rglob("*")):
+        for file in sorted(place.glob(f"{first}*") if first else place.rglob("*")):
             try:
                 stat = file.stat()
             except FileNotFoundError:
-                continue  # of a link, or it went away since
+                continue  # it went away since, or what a link shows did
             if not file.is_dir():
                 name = file.relative_to(self.root).as_posix()
                 found[name] = Entry(stat.st_size, stat.st_ctime_ns)
         return found
+
+    def is_touched(self, file: Entry, manifest: Entry) -> bool:
+        """Whether a file was changed after its manifest was written, or may have been."""
+        return file.changed >= manifest.changed
 
     def known_record(self, name: str) -> FileRecord | None:
         """The record of a file as it is now; None if there is none."""

@@ -30,9 +30,6 @@ class Files(Protocol):
     def put(self, name: str, content: bytes) -> None:
         """Write a small file atomically."""
 
-    def listing(self, folder: str) -> dict[str, Entry]:
-        """All files below a folder by name, in order."""
-
     def known_record(self, name: str) -> FileRecord | None:
         """The record of a file as it is now, of which nothing but its bytes is known."""
 

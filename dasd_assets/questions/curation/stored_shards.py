@@ -31,8 +31,15 @@ def shard_to_curate(lake: Lake, shard: Partition) -> tuple[Shard, list[OtherShar
         for other in lake.partitions("questions")
         if other != dict(shard)
     ]
-    order = _order(lake, shard) or 1 + max((other.order for other in others), default=0)
+    order = _order(lake, shard) or _free_place(others, lake.exists("questions", shard))
     return Shard(lambda: lake.batches("raw_questions", shard), order), others
+
+
+def _free_place(others: list[OtherShard], was_curated: bool) -> int:
+    """The place behind all others; of a shard whose own place was lost, one that is free."""
+    taken = {other.order for other in others}
+    behind = 1 + max(taken, default=0)
+    return min(set(range(1, behind + 1)) - taken) if was_curated else behind
 
 
 def _order(lake: Lake, shard: Partition) -> int:

@@ -121,7 +121,7 @@ def test_of_a_damaged_record_only_its_own_answer_is_lost(
 
 
 def test_a_gap_or_other_bytes_between_records_lose_what_they_hold(path: Path) -> None:
-    first, second, third = write(path, [3, 4, 5])
+    first, second, _ = write(path, [3, 4, 5])
     content = path.read_bytes()
     between = {
         "part of a record is gone": content[:first] + content[second - 9 :],
