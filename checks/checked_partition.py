@@ -88,6 +88,8 @@ class CheckedPartition:
     ) -> None:
         """Make all partitions with the given keys one view; the partition keys are no columns.
 
+        One that is damaged is left out: it is out of date, and looked at when it was made again.
+
         Args:
             name: name of the view; the table's, if unset.
             without: a partition that is left out.
@@ -95,7 +97,7 @@ class CheckedPartition:
         files = [
             self.lake.path(table, partition)
             for partition in self.lake.partitions(table, **where)
-            if partition != without
+            if partition != without and self.lake.is_whole(table, partition)
         ]
         view_files(self.connection, table, files, name)
 

@@ -65,7 +65,7 @@ def asset_checks(
             partition |= response_partition(context.partition_key)
 
         def made(other: str) -> set[str]:
-            return _shards_made(context.instance, other, partition[TEMPERATURE])
+            return shards_made(context.instance, other, partition[TEMPERATURE])
 
         with CheckedPartition(lake, partition, made) as data:
             measured = {one.check: one for one in _measured(data, tables, measure)}
@@ -77,7 +77,7 @@ def asset_checks(
     return checks_of_asset
 
 
-def _shards_made(instance: dg.DagsterInstance, asset: str, temperature: str) -> set[str]:
+def shards_made(instance: dg.DagsterInstance, asset: str, temperature: str) -> set[str]:
     """Registered shards of which an asset was made at a temperature, and not wiped since."""
     made = instance.get_materialized_partitions(dg.AssetKey(asset))
     shards = instance.get_dynamic_partitions(QUESTION_SHARD)

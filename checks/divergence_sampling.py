@@ -123,7 +123,7 @@ def positive_weights(data: CheckedPartition, table: str, id_column: str) -> Meas
     return Measurement("positive_weights", {data.name(): n_broken}, ids)
 
 
-def _no_shard_lost(data: CheckedPartition) -> Measurement:
+def no_shard_lost(data: CheckedPartition) -> Measurement:
     """Shards whose scored answers are no candidates any more, which makes a sample look whole."""
     temperature = data.partition[TEMPERATURE]
     chosen_from = data.pairs("select distinct question_shard, true from divergence_candidates")
@@ -170,7 +170,7 @@ def _sample(profile: Profile) -> Measure:
                where s.response_id is null or c.response_id is null"""
         )
         yield Measurement("known_responses", {data.name(): unknown}, ids)
-        yield _no_shard_lost(data)
+        yield no_shard_lost(data)
         yield known_questions(data, "divergence_sample", "response_id")
         yield within_context(
             data, "divergence_sample", "response_id", profile.response_filtering.max_student_tokens

@@ -196,6 +196,14 @@ class Lake(LakeFiles):
             raise self._damaged(table, partition, "has bytes that are not what was written")
         return file
 
+    def is_whole(self, table: str, partition: Partition | None = None) -> bool:
+        """Whether the partition is there and every byte of it is what was written."""
+        try:
+            self.verified_path(table, partition)
+        except ContractError:
+            return False
+        return True
+
     def _verified(self, table: str, partition: Partition | None) -> VerifiedParquet:
         """The partition's file, with size and footer verified.
 

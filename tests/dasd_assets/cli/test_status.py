@@ -182,7 +182,7 @@ def test_one_asset_and_one_that_there_is_not(project: Path) -> None:
 def test_a_failed_partition_is_exit_code_1(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = AssetStatus("parts", {"a": FAILED, "b": STALE}, "run", "failure", 0.0, {"is_good": 2},
                       {"b": "has a new code version"})  # fmt: skip
-    monkeypatch.setattr(module, "statuses", lambda instance, only: [one])
+    monkeypatch.setattr(module, "statuses", lambda instance, lake, only: [one])
     result = status()
     assert result.exit_code == 1
     assert "is_good (2)" in result.stdout
@@ -190,3 +190,9 @@ def test_a_failed_partition_is_exit_code_1(project: Path, monkeypatch: pytest.Mo
     assert "has a new code version" in detail.stdout
     assert "check is_good fails in 2 partition(s)" in detail.stdout
     assert os.environ["DAGSTER_HOME"].startswith(str(project))
+    assert "parts" not in result.stderr
+    one = AssetStatus("parts", {"a": FRESH, "b": STALE}, "run", "success", 0.0, {},
+                      damage={"b": ["parts/data.parquet is gone"]})  # fmt: skip
+    result = status()
+    assert result.exit_code == 1
+    assert "parts [b]: parts/data.parquet is gone" in result.stderr

@@ -101,7 +101,7 @@ class Pipeline:
                     cell = {TEMPERATURE: temperature, QUESTION_SHARD: shard}
                     put(self.lake, table, cell, {"response_id": "r1"})
         folder = self.lake.checkpoint_folder("low_temperature", "abc")
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         (folder / "config.json").write_text("{}", encoding="utf-8")
         self.lake.publish_checkpoint("low_temperature", "abc")
 
