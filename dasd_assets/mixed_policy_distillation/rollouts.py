@@ -15,7 +15,6 @@ from dasd_assets.answering.requests import complete_all, decode, request_seed, s
 from dasd_assets.divergence_sampling.policies import random_order
 from dasd_assets.mixed_policy_distillation.usable import unusable
 from formats.chat import chat
-from formats.token_bytes import TokenBytes
 from resources.engines.protocol import Completion, GenerationRequest, InferenceEngine, Progress
 from resources.lake.row_batches import batches
 from resources.lake.table import ContractError
@@ -110,7 +109,6 @@ def sample_rollouts(
         kept; one that cannot be used has its `broken_rules`.
     """
     rows = chosen.select(QUESTION_COLUMNS).to_pylist()
-    token_bytes = TokenBytes(engine.tokenizer)
     requests = [
         GenerationRequest(
             prompt=engine.render(chat(system_prompt, row["question"])),
@@ -132,7 +130,7 @@ def sample_rollouts(
             **sampling_columns(engine, request, completion),
             "n_teacher_response_tokens": row["n_student_tokens"],
             "is_truncated": _hit_cap(request, completion),
-            "broken_rules": unusable(completion, token_bytes),
+            "broken_rules": unusable(completion, engine.format),
             "text": decode(engine, completion),
         }
         for row, request, completion in zip(rows, requests, completions, strict=True)

@@ -53,6 +53,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             sample=lake.verified_path("divergence_sample", {TEMPERATURE: "low"}),
             settings=settings,
             system_prompt=profile.system_prompt,
+            format=profile.base_student.format,
         )  # fmt: skip
 
     @dg.asset(
@@ -84,6 +85,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             sample=lake.verified_path("divergence_sample", {TEMPERATURE: "high"}),
             settings=settings,
             system_prompt=profile.system_prompt,
+            format=profile.base_student.format,
         )  # fmt: skip
 
     others = [_student_checkpoint(profile, name) for name in profile.students]
@@ -125,6 +127,7 @@ def _student_checkpoint(profile: Profile, name: str) -> dg.AssetsDefinition:
             sample=resources.lake.verified_path("divergence_sample", {TEMPERATURE: "low"}),
             settings=settings,
             system_prompt=profile.system_prompt,
+            format=profile.students[name].format,
             counted_by=resources.base_student_model.inspect().path,
         )  # fmt: skip
 

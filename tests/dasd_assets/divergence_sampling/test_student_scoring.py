@@ -93,7 +93,7 @@ class Broken:
     def __init__(self, student: TransformersEngine, logprobs: Any) -> None:
         self._student, self._logprobs = student, logprobs
         self.tokenizer, self.identity = student.tokenizer, student.identity
-        self.render = student.render
+        self.render, self.format = student.render, student.format
 
     def score(
         self, requests: Sequence[ScoringRequest], on_progress: Any = None
