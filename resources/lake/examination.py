@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -57,6 +58,24 @@ class Examination:
         except ValueError:
             return "has a current.json that cannot be read"
         return self.folder_problem(folder, whole) if folder else GONE
+
+    def table_problems(self) -> Iterator[tuple[str, str]]:
+        """Every file of a table with which something is wrong at a glance, and what."""
+        for table in TABLES:
+            names = {name.removesuffix(SUFFIX) for name in self._entries(f"{table}/")}
+            for name in sorted(names):
+                if not name.endswith("/data.parquet") or self._is_awaited(name):
+                    continue
+                if problem := self.problem(name):
+                    yield name, problem
+
+    def _is_awaited(self, name: str) -> bool:
+        """Whether the first write of a file has not come to its end: nobody misses it yet."""
+        try:
+            manifest = Manifest.from_json(self._manifest(name) or b"")
+        except ManifestError:
+            return False
+        return None in manifest.replaces and name not in self._entries(name)
 
     def is_recorded(self, name: str) -> bool:
         """Whether there is something that can be compared with what was written."""
