@@ -6,7 +6,7 @@ neither the chat template nor the tokenizer takes it for one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -16,16 +16,34 @@ from formats.marks import StandIns, free_characters, marks, spells_mark, text_en
 
 Messages = Sequence[dict[str, str]]
 
+SYSTEM = "system"
+
 ANY_DAY = date(2025, 1, 1)
 """What a chat template that prints today's date prints where no date is given."""
 
 
-def chat(system_prompt: str, question: str) -> list[dict[str, str]]:
-    """The messages that are sent for one question, in every stage."""
-    return [
-        {"role": "system", "content": system_prompt},
-        {"role": "user", "content": question},
-    ]
+def chat(
+    system_prompt: str, question: str, earlier_messages: Messages | None = None
+) -> list[dict[str, str]]:
+    """The messages that are sent for one question, in every stage.
+
+    Args:
+        system_prompt: of the profile; used unless the conversation begins with one of its own.
+        question: the last user turn.
+        earlier_messages: role and content of what was said before it; None or empty: nothing.
+    """
+    earlier = list(earlier_messages or ())
+    if not (earlier and earlier[0]["role"] == SYSTEM):
+        earlier.insert(0, {"role": SYSTEM, "content": system_prompt})
+    return [*earlier, {"role": "user", "content": question}]
+
+
+def chat_of(row: Mapping[str, Any], system_prompt: str) -> list[dict[str, str]]:
+    """The messages for a row with the columns question and earlier_messages.
+
+    A file that was written before there were conversations lacks the second.
+    """
+    return chat(system_prompt, row["question"], row.get("earlier_messages"))
 
 
 def prints_date(tokenizer: Any) -> bool:

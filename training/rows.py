@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from formats.answer_format import FormatError
-from formats.chat import all_prompt_tokens, chat
+from formats.chat import all_prompt_tokens, chat_of
 from formats.model_format import ModelFormat
 from formats.student_text import THINK_OPEN, response_parts
 from training.dataset import SampleError, Samples
@@ -34,6 +34,8 @@ def load_samples(
     compare_lengths: bool = True,
 ) -> Samples:
     """Tokenise the rows of Parquet files with the columns question and response_text.
+
+    Of a conversation (earlier_messages) only the last answer is trained on.
 
     Args:
         student: how the student that is trained writes.
@@ -64,7 +66,7 @@ def load_samples(
                 _check_text(f"{file}, row {number}", row)
                 _check_weight(f"{file}, row {number}", row.get("weight", 1.0))
             responses = [response_parts(row["response_text"]) for row in rows]
-            chats = [chat(system_prompt, row["question"]) for row in rows]
+            chats = [chat_of(row, system_prompt) for row in rows]
             prompts = all_prompt_tokens(tokenizer, chats)
             try:
                 encoded = student.encode_all(responses)
@@ -133,8 +135,8 @@ def _rows(file: Path, mask_student_prefix: bool) -> Iterator[tuple[int, list[Row
     missing = [name for name in columns if name not in parquet.schema_arrow.names]
     if missing:
         raise SampleError(f"{file}: no column {', '.join(missing)}")
-    there = parquet.schema_arrow.names
-    columns += [name for name in ("n_student_tokens", "weight") if name in there]
+    optional = ("earlier_messages", "n_student_tokens", "weight")
+    columns += [name for name in optional if name in parquet.schema_arrow.names]
     first = 0
     for batch in parquet.iter_batches(batch_size=ROWS_AT_ONCE, columns=columns):
         yield first, batch.to_pylist()

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
+from formats.chat import chat_of, chat_text
 from formats.encoding import encode_all, encode_texts
 from formats.model_format import ModelFormat
 from formats.student_text import response_parts
-from formats.student_tokens import prompt_text
 from training.batch_checks import Check
 from training.dataset import NO_LOSS, Samples
 
@@ -51,7 +51,7 @@ def text_as_in_table(
         if mask_student_prefix and (n_bytes := row["student_prefix_bytes"]):
             n_written = student.n_written_bytes(row["response_text"], n_bytes)
             prefix = response.encode()[:n_written]
-        prompt = prompt_text(student.tokenizer, row["question"], system_prompt)
+        prompt = chat_text(student.tokenizer, chat_of(row, system_prompt))
         masked = decoded(sample.input_ids[:n_masked]).rstrip(TORN)
         one_more = decoded(sample.input_ids[: n_masked + 1])
         shown = normal(prompt + prefix.decode(errors="ignore"))
@@ -80,12 +80,14 @@ def _rows_of(
     found: dict[int, dict[str, Any]] = {}
     for file, rows in wanted.items():
         parquet = pq.ParquetFile(file, page_checksum_verification=True)
+        has_earlier = "earlier_messages" in parquet.schema_arrow.names
+        there = [*columns, "earlier_messages"] if has_earlier else columns
         first = 0
         for group in range(parquet.num_row_groups):
             n_rows = parquet.metadata.row_group(group).num_rows
             here = [(row - first, index) for row, index in rows if first <= row < first + n_rows]
             if here:
-                table = parquet.read_row_group(group, columns).take([row for row, _ in here])
+                table = parquet.read_row_group(group, there).take([row for row, _ in here])
                 found |= dict(zip([i for _, i in here], table.to_pylist(), strict=True))
             first += n_rows
     return found

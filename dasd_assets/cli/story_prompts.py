@@ -36,7 +36,7 @@ def _rendered(model: Model, asked: dict[str, Any], template_settings: dict[str, 
     """The prompt; or, where the model's tokenizer is not on this machine, why there is none."""
     from transformers import AutoTokenizer
 
-    from formats.chat import chat
+    from formats.chat import chat_of
     from resources.engines.model_folder import ModelFolderError, inspect_model
     from resources.engines.prompts import render_chat
 
@@ -45,6 +45,6 @@ def _rendered(model: Model, asked: dict[str, Any], template_settings: dict[str, 
     except ModelFolderError as error:
         return f"(cannot be rendered here: {error})"
     tokenizer = AutoTokenizer.from_pretrained(found.path)
-    messages = chat(asked["system_prompt"], asked["question"])
+    messages = chat_of(asked, asked["system_prompt"])
     prompt = render_chat(tokenizer, messages, template_settings)
     return str(tokenizer.decode(list(prompt.token_ids)))

@@ -11,13 +11,13 @@ import pyarrow as pa
 
 from dasd_assets.answering.scoring import as_lists, scored_slices
 from formats.answer_format import FormatError
-from formats.chat import chat
+from formats.chat import chat_of
 from formats.model_format import ModelFormat
 from resources.engines.protocol import InferenceEngine, Progress, ScoringRequest
 from resources.lake.table import TOKEN_IDS, ContractError
 from resources.lake.tables.divergence_sampling import STUDENT_SCORES
 
-TEXT_COLUMNS = ["response_id", "question", "reasoning", "answer"]
+TEXT_COLUMNS = ["response_id", "question", "earlier_messages", "reasoning", "answer"]
 
 
 def score_responses(
@@ -48,7 +48,7 @@ def score_responses(
         return [
             ScoringRequest(
                 key=row["response_id"],
-                prompt_token_ids=engine.render(chat(system_prompt, row["question"])).token_ids,
+                prompt_token_ids=engine.render(chat_of(row, system_prompt)).token_ids,
                 token_ids=tuple(student.encode(row["reasoning"], row["answer"])),
             )
             for row in part.to_pylist()

@@ -24,7 +24,7 @@ from dasd_assets.answering.requests import complete_all, decode, request_seed, s
 from dasd_assets.mixed_policy_distillation.boundary import Boundary
 from dasd_assets.mixed_policy_distillation.prefix import Prefix, teacher_prefix
 from formats.answer_format import AnswerFormat, FormatError, whole_characters
-from formats.chat import chat
+from formats.chat import chat_of
 from formats.model_format import ModelFormat
 from resources.engines.prompts import encode_pieces
 from resources.engines.protocol import GenerationRequest, InferenceEngine, Progress
@@ -34,7 +34,9 @@ from resources.lake.tables.mixed_policy_distillation import STUDENT_ROLLOUTS, TE
 if TYPE_CHECKING:
     from resources.lake.lake import Lake, Partition
 
-ABOUT_COLUMNS = ["rollout_id", "response_id", "question_id", "domain", "question"]
+ABOUT_COLUMNS = [
+    "rollout_id", "response_id", "question_id", "domain", "question", "earlier_messages",
+]  # fmt: skip
 ROLLOUT_COLUMNS = [*ABOUT_COLUMNS, "token_ids", "is_truncated", "broken_rules"]
 """All that a continuation needs of a rollout; at a boundary, its logprobs as well."""
 
@@ -164,7 +166,7 @@ def continue_rollouts(
     requests = [
         GenerationRequest(
             prompt=engine.render(
-                chat(system_prompt, row["question"]),
+                chat_of(row, system_prompt),
                 reasoning_effort=reasoning_effort,
                 template_date=template_date,
             ),

@@ -18,9 +18,9 @@ from dasd_assets.profile import ResponseFiltering
 from dasd_assets.response_filtering.judging import Judge
 from dasd_assets.response_filtering.rules import Response, broken_rules
 from formats.answer_format import FormatError
+from formats.chat import chat_of, prompt_tokens
 from formats.model_format import ModelFormat
 from formats.student_text import student_text
-from formats.student_tokens import encode_prompt
 from resources.lake.tables.mixed_policy_distillation import (
     MIXED_POLICY_SAMPLE,
     REJECTED_CONTINUATIONS,
@@ -29,14 +29,15 @@ from resources.lake.tables.mixed_policy_distillation import (
 MIXED_POLICY, OFF_POLICY = "mixed_policy", "off_policy"
 
 CONTINUATION_COLUMNS = [
-    "continuation_id", "rollout_id", "question_id", "domain", "question", "finish_reason",
+    "continuation_id", "rollout_id", "question_id", "domain", "question", "earlier_messages",
+    "finish_reason",
     "token_ids", "logprobs", "prefix_text", "cut_part", "text",
 ]  # fmt: skip
 """All that is needed of a continuation."""
 
 OFF_POLICY_COLUMNS = [
-    "response_id", "question_id", "domain", "question", "response_text", "n_student_tokens",
-    "weight",
+    "response_id", "question_id", "domain", "question", "earlier_messages", "response_text",
+    "n_student_tokens",    "weight",
 ]  # fmt: skip
 
 
@@ -148,7 +149,7 @@ def _read(
             reasoning=reasoning,
             answer=answer,
             n_student_tokens=n_student_tokens
-            + len(encode_prompt(student.tokenizer, row["question"], system_prompt)),
+            + len(prompt_tokens(student.tokenizer, chat_of(row, system_prompt))),
             finish_reason=row["finish_reason"],
             n_tokens=len(token_ids),
             logprobs=logprobs,

@@ -31,7 +31,7 @@ from dasd_assets.profile.divergence_sampling import (
 from dasd_assets.profile.evaluation import Benchmark, Evaluation, EvaluationProvenance
 from dasd_assets.profile.mixed_policy import EntropyCut, MixedPolicyDistillation
 from dasd_assets.profile.plan import ModelShape, PlanSettings
-from dasd_assets.profile.questions import Layout, MappedField, Questions
+from dasd_assets.profile.questions import Layout, MappedField, Questions, Turns
 from dasd_assets.profile.release import Release
 from dasd_assets.profile.responses import ResponseFiltering, TeacherResponses, Verification
 from dasd_assets.profile.section import DOMAINS, PartitionName, StudentName
@@ -55,7 +55,7 @@ __all__ = [
     "Evaluation", "EvaluationProvenance", "Layout", "MappedField", "MixedPolicyDistillation",
     "Model", "ModelShape", "NoWeights", "PlanSettings", "PowerWeights", "Profile", "ProfileError",
     "Questions", "Release", "ResponseFiltering", "SampleWeights", "SegmenterName", "Student",
-    "TeacherResponses", "Verification", "load_profile", "resolve_path", "settings_version",
+    "TeacherResponses", "Turns", "Verification", "load_profile", "resolve_path", "settings_version",
 ]  # fmt: skip
 
 PROJECT_ROOT = Path(__file__).parents[2]

@@ -17,9 +17,9 @@ from dasd_assets.response_filtering.judging import Judge, Judgement
 from dasd_assets.response_filtering.rules import Response, broken_rules
 from dasd_assets.verification.graders import DEFAULT_SETTINGS
 from formats.answer_format import MISMATCH, AnswerParts, FormatError
+from formats.chat import chat_of, prompt_tokens
 from formats.model_format import ModelFormat
 from formats.student_text import student_text
-from formats.student_tokens import encode_prompt
 from resources.lake.table import ContractError
 from resources.lake.tables.response_filtering import FILTERED_RESPONSES, REJECTED_RESPONSES
 from resources.lake.tables.teacher_responses import TEACHER_RESPONSES
@@ -165,7 +165,7 @@ class _Reader:
             Response(
                 reasoning=parts.reasoning,
                 answer=parts.answer,
-                n_student_tokens=self._prompt_tokens(row["question"]) + n_student_tokens,
+                n_student_tokens=self._prompt_tokens(row) + n_student_tokens,
                 finish_reason=row["finish_reason"],
                 n_tokens=len(parts.token_starts) or len(token_ids),
                 logprobs=logprobs,
@@ -178,11 +178,11 @@ class _Reader:
         broken += [rule for rule in found if not (broken and rule["rule"].startswith("no_"))]
         return _Candidate(row, parts, text, n_student_tokens, logprobs, broken)
 
-    def _prompt_tokens(self, question: str) -> int:
-        if question not in self._n_prompt_tokens:
-            prompt = encode_prompt(self._student.tokenizer, question, self._system_prompt)
-            self._n_prompt_tokens[question] = len(prompt)
-        return self._n_prompt_tokens[question]
+    def _prompt_tokens(self, row: dict[str, Any]) -> int:
+        if row["question_id"] not in self._n_prompt_tokens:
+            prompt = prompt_tokens(self._student.tokenizer, chat_of(row, self._system_prompt))
+            self._n_prompt_tokens[row["question_id"]] = len(prompt)
+        return self._n_prompt_tokens[row["question_id"]]
 
 
 def _check_schema(responses: pa.RecordBatch, n_before: int) -> None:
@@ -195,7 +195,7 @@ def _check_schema(responses: pa.RecordBatch, n_before: int) -> None:
         ]
         raise ContractError(f"teacher_responses: {'; '.join(wrong) or 'other columns'}")
     for name in responses.schema.names:
-        if responses[name].null_count:
+        if responses[name].null_count and not TEACHER_RESPONSES.field(name).nullable:
             row = n_before + pc.index(responses[name].is_null(), True).as_py()
             raise ContractError(f"teacher_responses: row {row} has no {name}")
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from dasd_assets.answering.earlier import row_id
 from dasd_assets.answering.requests import complete_all, decode, request_seed, sampling_columns
-from formats.chat import chat
+from formats.chat import chat_of
 from resources.engines.protocol import (
     GenerationRequest,
     InferenceEngine,
@@ -56,8 +56,9 @@ def sample_responses(
     asked: list[tuple[dict[str, Any], int]] = []
     requests = []
     for question in questions.to_pylist():
+        messages = chat_of(question, system_prompt)
         prompt = engine.render(
-            chat(system_prompt, question["question"]),
+            messages,
             reasoning_effort=reasoning_effort,
             template_date=template_date,
         )
@@ -79,8 +80,9 @@ def sample_responses(
             "question_id": question["question_id"],
             "domain": question["domain"],
             "question": question["question"],
+            "earlier_messages": question["earlier_messages"],
             "sample_index": index,
-            "system_prompt": system_prompt,
+            "system_prompt": chat_of(question, system_prompt)[0]["content"],
             "reasoning_effort": reasoning_effort,
             **sampling_columns(engine, request, completion),
             "text": decode(engine, completion),

@@ -99,7 +99,8 @@ class OpenAiEngine(LocalTokenizerEngine):
         """Ask for every request, many at once.
 
         Raises:
-            UnsupportedRequestError: the chat endpoint cannot continue a prefix; nothing was sent.
+            UnsupportedRequestError: the chat endpoint of a server that is not vLLM cannot continue a
+                prefix; nothing was sent.
             WrongModelError: another model answered.
             RequestFailedError: a request was refused or failed at every attempt.
             BudgetExceededError: after the answers that were under way when the budget was spent.
@@ -177,7 +178,7 @@ class OpenAiEngine(LocalTokenizerEngine):
             return Completion(key, emitted.token_ids, emitted.logprobs, reason)
 
         try:
-            return await self._client.post(self._path, body, key[:12], read)
+            return await self._client.post(_path(body), body, key[:12], read)
         except RequestFailedError as error:
             if not TOO_LONG.search(str(error)):
                 raise
@@ -198,7 +199,7 @@ class OpenAiEngine(LocalTokenizerEngine):
             self._budget.add(answer.get("usage"), len(body["prompt"]), 1)
             return scores
 
-        return await self._client.post(self._path, body, request.key[:12], read)
+        return await self._client.post(_path(body), body, request.key[:12], read)
 
     def _ask_once(
         self, endpoint: Endpoint, body: dict[str, Any], take: Callable[[dict[str, Any]], T]
@@ -210,11 +211,7 @@ class OpenAiEngine(LocalTokenizerEngine):
             self._budget.add(answer.get("usage"), len(body.get("prompt", ())), 1)
             return taken
 
-        return self._client.wait(self._client.post(self._path, body, "probe", read, endpoint))
-
-    @property
-    def _path(self) -> str:
-        return "completions" if self._settings.endpoint == "completions" else "chat/completions"
+        return self._client.wait(self._client.post(_path(body), body, "probe", read, endpoint))
 
     def _choice(self, answer: Any, endpoint: Endpoint) -> dict[str, Any]:
         """The choice of an answer of the right model."""
@@ -227,3 +224,7 @@ class OpenAiEngine(LocalTokenizerEngine):
                 + self._client.clean(shown)
             )
         return choice
+
+
+def _path(body: dict[str, Any]) -> str:
+    return "chat/completions" if "messages" in body else "completions"

@@ -89,8 +89,8 @@ class OpenAiSettings(Section):
     served_model: str = Field(description="name under which the server has the model")
     endpoint: Literal["completions", "chat"] = Field(
         "completions",
-        description="completions sends exact prompt tokens; chat is for hosted APIs and can "
-        "neither continue a prefix nor score",
+        description="completions sends exact prompt tokens; chat is for hosted APIs and cannot "
+        "score; only vLLM continues a prefix with it",
     )
     api_key_env: str | None = Field(
         None,

@@ -22,7 +22,7 @@ from resources.lake.lake_files import LakeFiles, publish
 from resources.lake.manifest import DamagedError, ManifestError, parquet_record, sha256_of
 from resources.lake.manifests import manifest_of, mark, recorded
 from resources.lake.parquet_layout import row_groups, writer_options
-from resources.lake.table import ContractError
+from resources.lake.table import GAINED, ContractError
 from resources.lake.tables import TABLES
 from resources.lake.verified_parquet import AlteredError, VerifiedParquet
 
@@ -128,21 +128,24 @@ class Lake(LakeFiles):
     ) -> Iterator[pa.RecordBatch]:
         """Stream one partition in batches of at most BATCH_ROWS, reading a row group at a time.
 
+        A column that its table has gained since it was written (GAINED) is null.
+
         Raises:
             ContractError: the partition is missing or does not have the schema.
         """
         schema = TABLES[table].schema
         names = columns or schema.names
         with self._verified(table, partition) as parquet:
-            check_contract(table, partition, parquet.schema, schema)
-            wanted = pa.schema([schema.field(name) for name in names])
+            lacking = GAINED - set(parquet.schema.names)
+            had = pa.schema([field for field in schema if field.name not in lacking])
+            check_contract(table, partition, parquet.schema, had)
+            known = [name for name in names if name not in lacking]
             for number in range(parquet.n_groups):
                 try:
-                    rows = parquet.group(number, names)
+                    rows = parquet.group(number, known)
                 except AlteredError as error:
                     raise self._damaged(table, partition, str(error)) from None
-                # Of a file's own batches columns lose that they may not be null.
-                yield from rows.select(names).cast(wanted).to_batches(BATCH_ROWS)
+                yield from _with_absent(rows, names, schema)
 
     def earlier(
         self, table: str, partition: Partition, columns: list[str]
@@ -168,19 +171,13 @@ class Lake(LakeFiles):
                 for name in columns
             ):
                 return
-            fields = [schema.field(name) for name in columns]
             for number in range(parquet.n_groups):
                 try:
                     rows = parquet.group(number, known)
                 except AlteredError as error:
                     _logger.warning("%s: %s", self.address(table, partition), error)
                     continue
-                arrays = [
-                    rows[field.name] if field.name in known else pa.nulls(len(rows), field.type)
-                    for field in fields
-                ]
-                whole = pa.Table.from_arrays(arrays, schema=pa.schema(fields))
-                yield from whole.to_batches(BATCH_ROWS)
+                yield from _with_absent(rows, columns, schema)
 
     def verified_path(self, table: str, partition: Partition | None = None) -> Path:
         """File of a partition whose every byte has been compared with what was written.
@@ -277,3 +274,14 @@ class Lake(LakeFiles):
             schema = TABLES[table].schema
             return pa.schema([schema.field(n) for n in columns or schema.names]).empty_table()
         return pa.concat_tables(tables)
+
+
+def _with_absent(rows: pa.Table, names: list[str], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Columns of a table in this order, as batches; those that it has not are null."""
+    wanted = pa.schema([schema.field(name) for name in names])
+    arrays = [
+        rows[field.name] if field.name in rows.column_names else pa.nulls(len(rows), field.type)
+        for field in wanted
+    ]
+    # Of a file's own batches columns lose that they may not be null.
+    yield from pa.Table.from_arrays(arrays, schema=wanted).to_batches(BATCH_ROWS)

@@ -13,7 +13,7 @@ from support.small_tokenizer import build_tokenizer
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from formats.chat import all_prompt_tokens, chat, chat_text, prompt_tokens
+from formats.chat import all_prompt_tokens, chat, chat_of, chat_text, prompt_tokens
 from formats.marks import PRIVATE_USE, StandIns, marks, text_encoder
 from formats.token_bytes import TokenBytes, TokenizerError
 
@@ -182,3 +182,15 @@ def test_a_slow_tokenizer_is_refused_where_a_message_spells_a_mark() -> None:
     assert prompt_tokens(Slow(), chat("", "x")) == prompt_tokens(tiny("student"), chat("", "x"))
     with pytest.raises(TokenizerError, match="slow: a message spells a special token"):
         prompt_tokens(Slow(), chat("", "<think>"))
+
+
+def test_a_conversation_is_sent_with_its_own_system_prompt_if_it_has_one() -> None:
+    earlier = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]
+    own = {"role": "system", "content": "Be kind."}
+    question = {"role": "user", "content": "1 + 1?"}
+    profiles = {"role": "system", "content": "Be brief."}
+    assert chat("Be brief.", "1 + 1?", earlier) == [profiles, *earlier, question]
+    assert chat("Be brief.", "1 + 1?", [own, *earlier]) == [own, *earlier, question]
+    row = {"question": "1 + 1?"}
+    for nothing in ({}, {"earlier_messages": None}, {"earlier_messages": []}):
+        assert chat_of(row | nothing, "Be brief.") == chat("Be brief.", "1 + 1?")

@@ -13,10 +13,11 @@ import pytest
 from support.training_rows import STUDENT, row
 from transformers import AutoTokenizer
 
-from formats.chat import encode_all
+from formats.chat import chat, chat_text
+from formats.encoding import encode_all
 from formats.model_format import student_format
 from formats.student_text import response_parts
-from formats.student_tokens import encode_prompt, prompt_text
+from formats.student_tokens import encode_prompt
 from training import rows
 from training.batch_checks import nothing_cut
 from training.dataset import NO_LOSS, SampleError, Samples
@@ -109,7 +110,7 @@ def test_many_texts_are_encoded_as_one_by_one(tokenizer: Any) -> None:
     assert encode_all(tokenizer, texts) == [
         tokenizer.encode(text, add_special_tokens=False) for text in texts
     ]
-    assert encode_all(tokenizer, [prompt_text(tokenizer, "What?", "Be brief.")]) == [
+    assert encode_all(tokenizer, [chat_text(tokenizer, chat("Be brief.", "What?"))]) == [
         encode_prompt(tokenizer, "What?", "Be brief.")
     ]
 

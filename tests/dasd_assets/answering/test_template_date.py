@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.scripted_engine import ScriptedEngine, encode, tokenizer
+from support.scripted_engine import ScriptedEngine, encode, tokenizer, written
 from support.small_lake import filled
 
 from dasd_assets.answering import template_date as module
@@ -117,7 +117,7 @@ def test_the_teacher_continues_under_the_date(dated: Any, tmp_path: Path) -> Non
     rows = filled("student_rollouts", rollout).select(ROLLOUT_COLUMNS)
     engine = teacher(dated)
     continued = continue_rollouts(
-        rows, engine, tokenizer("student"), min_cut_fraction=0.5, temperature=1.0, max_tokens=9,
+        rows, engine, written("student"), min_cut_fraction=0.5, temperature=1.0, max_tokens=9,
         journal=tmp_path / "journal", template_date=date(2026, 3, 1), **TEACHER,
     )  # fmt: skip
     assert sum(batch.num_rows for batch in continued) == 1
