@@ -54,7 +54,7 @@ def _answers(profile: Profile) -> Measure:
         yield Measurement("raw_logprobs", {data.name(): other}, ids, data.pairs(modes))
         yield known_questions(data, "teacher_responses", "response_id")
         known = "logprobs"
-        if profile.teacher.format.kind == "split":  # a server may tell those of the content only
+        if profile.teacher.format.name == "split":  # a server may tell those of the content only
             known = "list_filter(logprobs, x -> not isnan(x))"
         yield from sampled(data, "teacher_responses", "response_id", logprobs=known)
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from typing import Any
+
+from jinja2 import TemplateError
 
 from formats.encoding import encode_all
 from formats.marks import StandIns, free_characters, marks, spells_mark, text_encoder
@@ -44,6 +47,29 @@ def chat_of(row: Mapping[str, Any], system_prompt: str) -> list[dict[str, str]]:
     A file that was written before there were conversations lacks the second.
     """
     return chat(system_prompt, row["question"], row.get("earlier_messages"))
+
+
+def for_template(tokenizer: Any, messages: Messages) -> list[dict[str, str]]:
+    """The messages as a chat template takes them.
+
+    A template without a system role (it refuses one, or leaves it out) gets what the system says
+    before the first question.
+    """
+    own = list(messages)
+    if len(own) < 2 or own[0]["role"] != SYSTEM or _has_system_role(tokenizer):
+        return own
+    said = "\n\n".join(filter(None, (own[0]["content"], own[1]["content"])))
+    return [{"role": own[1]["role"], "content": said}, *own[2:]]
+
+
+@lru_cache(maxsize=16)
+def _has_system_role(tokenizer: Any) -> bool:
+    said = "A system prompt, said before all."
+    messages = [{"role": SYSTEM, "content": said}, {"role": "user", "content": "A question."}]
+    try:
+        return said in _by_template(tokenizer, messages, {})
+    except TemplateError:
+        return False
 
 
 def prints_date(tokenizer: Any) -> bool:
@@ -88,6 +114,7 @@ class _Rendered:
 
 
 def _rendered(tokenizer: Any, messages: Messages, settings: dict[str, Any]) -> _Rendered:
+    messages = for_template(tokenizer, messages)
     if not any(spells_mark(tokenizer, message["content"]) for message in messages):
         return _Rendered(_by_template(tokenizer, messages, settings))
     n_marks = len(marks(tokenizer))

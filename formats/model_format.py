@@ -30,7 +30,7 @@ class FormatSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["auto", "harmony", "think", "split", "plain"] = Field(
+    name: Literal["auto", "harmony", "think", "split", "plain"] = Field(
         "auto",
         description="auto: found from the chat template; harmony: channels (gpt-oss); think: two "
         "marks of text; split: a server that returns reasoning and content as two fields; plain: "
@@ -85,11 +85,11 @@ def find_format(tokenizer: Any, settings: FormatSettings = AUTO) -> AnswerFormat
             were found.
     """
     added = {token.content for token in tokenizer.added_tokens_decoder.values()}
-    kind = settings.kind
+    kind = settings.name
     missing = [mark for mark in HARMONY_MARKS if mark not in added]
     if kind == "harmony" and missing:
         raise UnknownFormatError(
-            f"{tokenizer.name_or_path}: format.kind is harmony, but the tokenizer has no token "
+            f"{tokenizer.name_or_path}: format.name is harmony, but the tokenizer has no token "
             f"{', '.join(missing)}"
         )
     if kind == "harmony" or (kind == "auto" and not missing):
@@ -102,7 +102,7 @@ def find_format(tokenizer: Any, settings: FormatSettings = AUTO) -> AnswerFormat
         raise UnknownFormatError(
             f"{tokenizer.name_or_path}: the format of its answers was not found. Its chat template "
             f"renders {prompt!r}; looked for: Harmony's tokens ({', '.join(HARMONY_MARKS)}) and "
-            f"marks of thinking in the template ({looked_for}). Name it: format.kind is harmony, "
+            f"marks of thinking in the template ({looked_for}). Name it: format.name is harmony, "
             "think (with format.marks, if they are others), split or plain"
         )
     open_mark, close_mark = settings.marks or known or (THINK_OPEN, THINK_CLOSE)
@@ -117,7 +117,7 @@ def student_format(tokenizer: Any, settings: FormatSettings = AUTO) -> ModelForm
     try:
         return ModelFormat(tokenizer, find_format(tokenizer, settings))
     except UnknownFormatError:
-        if settings.kind != "auto":
+        if settings.name != "auto":
             raise
         return ModelFormat(tokenizer, ThinkFormat())
 

@@ -15,6 +15,8 @@ from formats.answer_format import FormatError
 from formats.chat import all_prompt_tokens, chat_of
 from formats.model_format import ModelFormat
 from formats.student_text import THINK_OPEN, response_parts
+from resources.engines.end_tokens import check_end_token
+from resources.engines.model_files import ModelFolderError
 from training.dataset import SampleError, Samples
 
 ROWS_AT_ONCE = 512
@@ -53,7 +55,10 @@ def load_samples(
             outside the vocabulary.
     """
     tokenizer = student.tokenizer
-    check_end_token(student)
+    try:
+        check_end_token(student.tokenizer)
+    except ModelFolderError as error:
+        raise SampleError(str(error)) from error
     limits = {"max_length (tokens of a packed sequence)": max_length}
     if max_positions:
         limits["max_position_embeddings (positions of the model)"] = max_positions
@@ -106,26 +111,6 @@ def load_samples(
         files=tuple(files),
         file_starts=np.asarray(file_starts, np.int64),
     )
-
-
-def check_end_token(student: ModelFormat) -> None:
-    """Refuse a tokenizer whose end token is not what its chat template ends a turn with.
-
-    Raises:
-        SampleError: the student would be taught to stop with a token that nothing stops at.
-    """
-    tokenizer = student.tokenizer
-    if tokenizer.eos_token_id is None:
-        raise SampleError(f"{tokenizer.name_or_path}: the tokenizer has no end token (eos_token)")
-    turns = [{"role": "user", "content": "question"}, {"role": "assistant", "content": "answer"}]
-    conversation = str(tokenizer.apply_chat_template(turns, tokenize=False))
-    after = conversation.rpartition("answer")[2].lstrip()
-    if not after.startswith(tokenizer.eos_token):
-        raise SampleError(
-            f"{tokenizer.name_or_path}: the tokenizer's end token is {tokenizer.eos_token!r}, but "
-            f"its chat template ends a turn with {after[:40]!r}. Set eos_token in "
-            "tokenizer_config.json to the template's."
-        )
 
 
 def _rows(file: Path, mask_student_prefix: bool) -> Iterator[tuple[int, list[Row]]]:

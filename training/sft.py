@@ -40,6 +40,7 @@ from transformers.utils import logging as transformers_logging
 from formats.checkpoint_folder import LOG, partial_folder
 from formats.model_format import AUTO, FormatSettings, student_format
 from resources.compute.gpu_lease import keep_leased_gpus
+from resources.engines.end_tokens import name_end_token
 from resources.engines.load import load_tokenizer
 from resources.engines.model_folder import inspect_model
 from training.certificate import certify
@@ -137,8 +138,10 @@ def _train(config: SftConfig, run: dict[str, Any], report: Report, is_main: bool
         config.model_path,
         dtype=loaded_type(config),
         attn_implementation=config.attention,
+        trust_remote_code=False,
     )
     model.config.use_cache = False
+    name_end_token(model.generation_config, tokenizer)
     samples = load_samples(
         [Path(file) for file in config.samples],
         student,

@@ -34,9 +34,8 @@ def prompts(profile: Profile, story: Story, lake: Path) -> dict[str, str]:
 
 def _rendered(model: Model, asked: dict[str, Any], template_settings: dict[str, Any]) -> str:
     """The prompt; or, where the model's tokenizer is not on this machine, why there is none."""
-    from transformers import AutoTokenizer
-
     from formats.chat import chat_of
+    from resources.engines.load import load_tokenizer
     from resources.engines.model_folder import ModelFolderError, inspect_model
     from resources.engines.prompts import render_chat
 
@@ -44,7 +43,7 @@ def _rendered(model: Model, asked: dict[str, Any], template_settings: dict[str, 
         found = inspect_model(model.location, model.revision, weights=False)
     except ModelFolderError as error:
         return f"(cannot be rendered here: {error})"
-    tokenizer = AutoTokenizer.from_pretrained(found.path)
+    tokenizer = load_tokenizer(found.path, model.format)
     messages = chat_of(asked, asked["system_prompt"])
     prompt = render_chat(tokenizer, messages, template_settings)
     return str(tokenizer.decode(list(prompt.token_ids)))

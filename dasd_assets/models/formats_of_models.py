@@ -21,6 +21,7 @@ from formats.model_format import (
 )
 from formats.student_tokens import encode_prompt
 from formats.token_bytes import TokenizerError
+from resources.engines.end_tokens import check_trainable
 from resources.engines.model_folder import ModelFolderError
 
 REASONING, ANSWER = "The sum of 2 and 2:\n\n1. I count on.", "It is \\boxed{4}."
@@ -49,8 +50,9 @@ def check_student(tokenizer: Any, settings: FormatSettings, *, has_reasoning: bo
     """A student's format, as `check_teacher`; one that has none yet is taught to think.
 
     Raises:
-        ModelFolderError: as `check_teacher`.
+        ModelFolderError: as `check_teacher`; or it could not be trained, or not be saved.
     """
+    check_trainable(tokenizer)
     try:
         student = student_format(tokenizer, settings)
     except (UnknownFormatError, TokenizerError) as error:

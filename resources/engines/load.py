@@ -21,7 +21,7 @@ def load_tokenizer(path: Path, settings: FormatSettings = AUTO) -> Any:
     """A model's tokenizer, its chat template preset."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(path)
+    tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     preset_template(tokenizer, settings.template_settings)
     return tokenizer
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from formats.chat import prompt_tokens
+from formats.chat import for_template, prompt_tokens
 from formats.encoding import encode_texts
 from resources.engines.model_folder import ModelFolderError
 from resources.engines.protocol import (
@@ -27,7 +27,9 @@ def render_chat(
     of_template = {k: value for k, value in template_settings.items() if k != "template_date"}
     return Prompt(
         token_ids=tuple(prompt_tokens(tokenizer, messages, **template_settings)),
-        messages=tuple((message["role"], message["content"]) for message in messages),
+        messages=tuple(
+            (message["role"], message["content"]) for message in for_template(tokenizer, messages)
+        ),
         template_settings=tuple(sorted(of_template.items())),
     )
 
@@ -95,19 +97,3 @@ def check_scoring(requests: Sequence[ScoringRequest], context: int) -> None:
             raise ContextLengthError(
                 f"{request.key}: {n_tokens} tokens are beyond the context of {context}"
             )
-
-
-def end_token_ids(configured: int | list[int] | None, tokenizer: Any) -> list[int]:
-    """Tokens that end an answer: those of the generation settings, else of the tokenizer; sorted.
-
-    Raises:
-        ModelFolderError: neither names one.
-    """
-    if configured is None:
-        configured = tokenizer.eos_token_id
-    if configured is None:
-        raise ModelFolderError(
-            f"{tokenizer.name_or_path}: neither generation_config.json nor the tokenizer names an "
-            "end token (eos_token_id), so no answer would ever end"
-        )
-    return sorted(configured) if isinstance(configured, list) else [configured]

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 
 from resources.compute.gpus import usable_gpus
+from resources.engines.end_tokens import end_token_ids
 from resources.engines.local_tokenizer import LocalTokenizerEngine
 from resources.engines.model_folder import inspect_model
 from resources.engines.prompts import (
     check_generation,
     check_scoring,
-    end_token_ids,
 )
 from resources.engines.protocol import (
     RAW_LOGPROBS,

@@ -59,12 +59,12 @@ FORMATS = {
     "think, think opened, SentencePiece (Gemma)": Formats(
         lambda folder: relabelled(folder, "<think>"),
         lambda folder: relabelled(folder, OPENED),
-        {"kind": "think"},
+        {"name": "think"},
     ),
     "plain, plain, SentencePiece (Llama 2)": Formats(
         lambda folder: with_opening(folder, CLOSED),
         lambda folder: untrained(folder, "llama2"),
-        {"kind": "plain"}, {"kind": "plain"}, has_reasoning=False,
+        {"name": "plain"}, {"name": "plain"}, has_reasoning=False,
     ),
     "harmony, think, Unigram": Formats(
         shipped("teacher"), lambda folder: untrained(folder, "unigram", OPENED)
@@ -72,7 +72,7 @@ FORMATS = {
     "split, think, Tekken": Formats(
         lambda folder: with_opening(folder, OPENED),
         lambda folder: untrained(folder, "tekken", "<think>\n\n"),
-        {"kind": "split"},
+        {"name": "split"},
     ),
 }  # fmt: skip
 
@@ -121,7 +121,7 @@ def test_the_whole_graph_runs(name: str, tmp_path: Path) -> None:
     pipeline = new_pipeline(tmp_path)
     pipeline.put_drop("a", 0, n=16)
     profile = yaml.safe_load(pipeline.profile.read_text(encoding="utf-8"))
-    is_served = formats.teacher_format.get("kind") == "split"
+    is_served = formats.teacher_format.get("name") == "split"
     with chat_server(teacher) if is_served else nullcontext() as url:
         engine = profile["teacher"]["engine"]
         if url:
@@ -151,7 +151,7 @@ def test_the_whole_graph_runs(name: str, tmp_path: Path) -> None:
         built = build_definitions(loaded, pipeline.home)
         definitions = dg.Definitions(
             assets=built.assets, asset_checks=[
-                # Those that ask what is out of date look at a repository, which there is none of here.
+                # Those that ask what is out of date look at a repository, as the stage report.
                 each for each in built.asset_checks or []
                 if "trained_on_current_sample" not in {key.name for key in each.check_keys}
             ],

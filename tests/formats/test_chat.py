@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerFast
 from formats.chat import all_prompt_tokens, chat, chat_of, chat_text, prompt_tokens
 from formats.marks import PRIVATE_USE, StandIns, marks, text_encoder
 from formats.token_bytes import TokenBytes, TokenizerError
+from resources.engines.prompts import render_chat
 
 DROPS_REASONING = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content.split('</think>')[-1].strip() }}"
@@ -194,3 +195,24 @@ def test_a_conversation_is_sent_with_its_own_system_prompt_if_it_has_one() -> No
     row = {"question": "1 + 1?"}
     for nothing in ({}, {"earlier_messages": None}, {"earlier_messages": []}):
         assert chat_of(row | nothing, "Be brief.") == chat("Be brief.", "1 + 1?")
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}",
+        "{% for m in messages if m.role != 'system' %}<|im_start|>{{ m.role }}\n"
+        "{{ m.content }}<|im_end|>\n{% endfor %}",
+    ],
+)
+def test_a_template_without_a_system_role_gets_the_prompt_before_the_question(
+    template: str,
+) -> None:
+    own = build_tokenizer()
+    own.chat_template = template
+    assert chat_text(own, chat("Be brief.", "What is 2 + 3?")) == (
+        "<|im_start|>user\nBe brief.\n\nWhat is 2 + 3?<|im_end|>\n"
+    )
+    prompt = render_chat(own, chat("Be brief.", "What is 2 + 3?"), {})
+    assert prompt.messages == (("user", "Be brief.\n\nWhat is 2 + 3?"),)

@@ -126,11 +126,11 @@ def test_the_format_is_found_from_the_template(template: str, opened: str) -> No
 
 def test_a_named_format_and_marks() -> None:
     own = build_tokenizer()
-    named = model_format(own, FormatSettings(kind="think", marks=("[THINK]", "[/THINK]")))
+    named = model_format(own, FormatSettings(name="think", marks=("[THINK]", "[/THINK]")))
     assert named.written_text("A.", "B.") == "[THINK]A.[/THINK]B."
-    assert model_format(own, FormatSettings(kind="plain")).written_text("", "B.") == "B."
-    with pytest.raises(UnknownFormatError, match=r"kind is harmony.*no token <\|start\|>"):
-        model_format(own, FormatSettings(kind="harmony"))
+    assert model_format(own, FormatSettings(name="plain")).written_text("", "B.") == "B."
+    with pytest.raises(UnknownFormatError, match=r"name is harmony.*no token <\|start\|>"):
+        model_format(own, FormatSettings(name="harmony"))
     assert model_format(tokenizer("teacher")).format.name == "harmony"
 
 

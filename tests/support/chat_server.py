@@ -22,7 +22,7 @@ class _Server(ThreadingHTTPServer):
         self.engine = TransformersEngine(
             str(model), TransformersSettings(dtype="float32", device="cpu")
         )
-        self.engine.write_as(FormatSettings(kind="think"))
+        self.engine.write_as(FormatSettings(name="think"))
         self.one_at_a_time = threading.Lock()
 
 
