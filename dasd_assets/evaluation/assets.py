@@ -9,7 +9,7 @@ from dasd_assets.declaring.declare import as_metadata, declared, log_progress, m
 from dasd_assets.divergence_sampling.sentences import segmenter_named
 from dasd_assets.evaluation.evaluate import EARLIER, evaluate_checkpoint
 from dasd_assets.evaluation.provenance import TEACHER_COLUMNS, answer_provenance
-from dasd_assets.evaluation.stage_report import write_stage_report
+from dasd_assets.evaluation.stage_report import REPORT, write_stage_report
 from dasd_assets.evaluation.teacher_scoring import left_out, read_answers, score_answers
 from dasd_assets.models.students import resource_of
 from dasd_assets.partitions import benchmarks
@@ -49,7 +49,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
                 for asset in (*evaluations, *provenances[1::2])
             ),
         ],
-        **declared(GROUP, profile.compute.data, "4", profile, kinds={"html"}),
+        **declared(GROUP, profile.compute.data, "4", profile, kinds={"html"}, stored=REPORT),
     )
     def stage_report(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
         """What each stage gained: the paper's Table 7 for this run, funnel, plots, cost.

@@ -193,7 +193,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         deps=["high_temperature_checkpoint", mixed_policy_sample],
         **declared(GROUP, profile.compute.training, "3", settings.training.shaping(),
                    settings.mask_student_prefix, profile.system_prompt,
-                   kinds={"pytorch", "huggingface"}),
+                   kinds={"pytorch", "huggingface"}, stored="checkpoints/dasd"),
     )  # fmt: skip
     def dasd_checkpoint(
         context: dg.AssetExecutionContext,
@@ -213,7 +213,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             checkpoint="dasd",
             start=lake.current_checkpoint("high_temperature"),
             expected=base_student_model.inspect().path,
-            sample=lake.path("mixed_policy_sample"),
+            sample=lake.verified_path("mixed_policy_sample"),
             settings=settings.training,
             system_prompt=profile.system_prompt,
             format=profile.base_student.format,

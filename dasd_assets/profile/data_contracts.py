@@ -200,6 +200,11 @@ CONTRACTS: Final[dict[str, tuple[Contract, ...]]] = {
         _stops(
             "known_responses", "Samples that are no filtered response, or no selected candidate."
         ),
+        _stops(
+            "no_shard_lost",
+            "Registered question_shards whose answers were scored at this temperature, but are "
+            "gone from the lake or were not chosen from.",
+        ),
         KNOWN_QUESTIONS,
         WITHIN_CONTEXT,
         POSITIVE_WEIGHTS,

@@ -91,7 +91,10 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
 def _temperatures(
     lake: Lake, profile: Profile, cell: dict[str, str]
 ) -> dict[str, tuple[pa.Table, pa.Table]]:
-    """Kept and rejected answers of this shard at every temperature that is there."""
+    """Kept and rejected answers of this shard at every temperature that is there.
+
+    One that is damaged is left out: it is made again after this, or was before.
+    """
     cells = ({**cell, TEMPERATURE: name} for name in profile.teacher_responses.temperatures)
     return {
         each[TEMPERATURE]: (
@@ -99,5 +102,5 @@ def _temperatures(
             lake.read("rejected_responses", each, ["domain", "broken_rules"]),
         )
         for each in cells
-        if lake.exists("filtered_responses", each)
+        if all(lake.is_whole(name, each) for name in ("filtered_responses", "rejected_responses"))
     }
