@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dasd_assets.profile import ResponseFiltering, Verification
+from dasd_assets.profile import ResponseFiltering
 from dasd_assets.response_filtering.rules import MAX_EVIDENCE
-from dasd_assets.verification.graders import DEFAULT_SETTINGS, grade
+from dasd_assets.verification.graders import PAPER_GRADERS, Graders
 
 
 @dataclass(frozen=True)
@@ -26,27 +26,32 @@ class Judge:
     Attributes:
         references: question_id -> reference answer as JSON. Where the answer is verified and its
             reference missing or unusable, the answer is rejected as `unverifiable_answer`.
-        verification: limits of the graders.
+        graders: of the profile's domains.
     """
 
     settings: ResponseFiltering
     references: Mapping[str, str]
-    verification: Verification = DEFAULT_SETTINGS
+    graders: Graders = PAPER_GRADERS
 
-    def __call__(self, question_id: str, domain: str, answer: str) -> Judgement:
+    def __call__(self, row: Mapping[str, str], answer: str) -> Judgement:
         """Judge one answer; an empty one is judged by the rules of structure.
+
+        Args:
+            row: question_id, domain and question of the answer.
 
         Raises:
             SandboxError: a program is to be judged, and this machine has no sandbox.
+            EngineUnavailableError: the server of a judge does not accept the key.
         """
+        domain = row["domain"]
         is_verified = domain in self.settings.verify_domains
         if not answer or not (is_verified or domain in self.settings.judge_domains):
             return Judgement()
-        reference = self.references.get(question_id)
+        reference = self.references.get(row["question_id"])
         try:
             if reference is None:
                 raise ValueError("the question has no reference")
-            verdict = grade(domain, answer, json.loads(reference), self.verification)
+            verdict = self.graders.grade(domain, answer, json.loads(reference), row["question"])
         except ValueError as error:
             rule = {"rule": "unverifiable_answer", "evidence": str(error)[:MAX_EVIDENCE]}
             return Judgement(None, (rule,) if is_verified else ())

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import httpx
 
 from resources.engines.protocol import EngineUnavailableError
-from resources.engines.settings import OpenAiSettings
+from resources.engines.settings import ServerSettings
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -42,7 +42,7 @@ class MalformedAnswerError(ValueError):
 class ApiClient:
     """Sends requests from an event loop in its own thread, so that callers stay plain code."""
 
-    def __init__(self, settings: OpenAiSettings) -> None:
+    def __init__(self, settings: ServerSettings) -> None:
         """Nothing is sent yet.
 
         Raises:
@@ -222,7 +222,7 @@ async def _pause(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
-def backoff_seconds(attempt: int, settings: OpenAiSettings, rng: Any) -> float:
+def backoff_seconds(attempt: int, settings: ServerSettings, rng: Any) -> float:
     """Pause after the given failed attempt (1, 2, …): exponential, with full jitter."""
     longest = settings.backoff_seconds * 2.0 ** min(attempt - 1, 60)
     return float(rng.uniform(0.0, min(settings.max_backoff_seconds, longest)))

@@ -40,23 +40,17 @@ class VllmSettings(Section):
     )
 
 
-class OpenAiSettings(Section):
-    """Any OpenAI-compatible server; the model's folder need only hold config and tokenizer."""
+class ServerSettings(Section):
+    """How an OpenAI-compatible server is asked, and what may be spent there."""
 
     # A bad value may hold a secret.
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    kind: Literal["openai"] = Field("openai", description="which engine")
     base_url: str = Field(
         description="URL of the API, up to and with /v1; without user or password",
         pattern=r"^https?://",
     )
     served_model: str = Field(description="name under which the server has the model")
-    endpoint: Literal["completions", "chat"] = Field(
-        "completions",
-        description="completions sends exact prompt tokens; chat is for hosted APIs and can "
-        "neither continue a prefix nor score",
-    )
     api_key_env: str | None = Field(
         None, description="environment variable that holds the API key; unset: no key is sent"
     )
@@ -79,7 +73,7 @@ class OpenAiSettings(Section):
     price_per_million_completion_tokens: float = Field(0.0, ge=0.0, description="likewise")
 
     @model_validator(mode="after")
-    def _no_secret_in_the_url(self) -> OpenAiSettings:
+    def _no_secret_in_the_url(self) -> ServerSettings:
         if "@" in urlsplit(self.base_url).netloc:
             raise ValueError(
                 "base_url must hold neither user nor password: settings are shown in the UI. Put "
@@ -88,13 +82,24 @@ class OpenAiSettings(Section):
         return self
 
     @model_validator(mode="after")
-    def _money_needs_prices(self) -> OpenAiSettings:
+    def _money_needs_prices(self) -> ServerSettings:
         prices = self.price_per_million_prompt_tokens + self.price_per_million_completion_tokens
         if self.max_cost is not None and not prices:
             raise ValueError(
                 "max_cost needs price_per_million_prompt_tokens or …_completion_tokens"
             )
         return self
+
+
+class OpenAiSettings(ServerSettings):
+    """Any OpenAI-compatible server; the model's folder need only hold config and tokenizer."""
+
+    kind: Literal["openai"] = Field("openai", description="which engine")
+    endpoint: Literal["completions", "chat"] = Field(
+        "completions",
+        description="completions sends exact prompt tokens; chat is for hosted APIs and can "
+        "neither continue a prefix nor score",
+    )
 
 
 class SyntheticSettings(Section):

@@ -12,7 +12,7 @@ RAW_QUESTIONS = schema(
     ("drop", pa.string(), "file the row came from: the drop, with the path inside if a folder"),
     ("line", pa.int64(), "1-based line (row) number in the file"),
     ("question", pa.string(), "the question as delivered"),
-    ("domain", pa.string(), "math, code, science or instruction_following"),
+    ("domain", pa.string(), "one of the profile's domains"),
     ("answer", pa.string(), "reference answer as JSON; how it is read depends on the domain"),
     ("difficulty", pa.int32(), "difficulty as delivered", True),
     ("source", pa.string(), "where the user has it from", True),
@@ -27,7 +27,7 @@ QUARANTINED_ROWS = schema(
 
 QUESTIONS = schema(
     ("question_id", pa.string(), "content hash of the normalised question and its domain"),
-    ("domain", pa.string(), "math, code, science or instruction_following"),
+    ("domain", pa.string(), "one of the profile's domains"),
     ("question", pa.string(), "the question, Unicode NFC, no invisible characters, trimmed"),
     ("answer", pa.string(), "reference answer as JSON; null where the question has none"),
     ("difficulty", pa.int32(), "difficulty as delivered", True),
