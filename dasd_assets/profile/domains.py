@@ -213,8 +213,8 @@ def check_named(
                 )
 
 
-def _shaping(grader: GraderSettings) -> dict[str, Any]:
-    return grader.shaping() if isinstance(grader, JudgeGrader) else grader.model_dump(mode="json")
+def _shaping(grader: GraderSettings) -> Any:
+    return grader.shaping() if isinstance(grader, JudgeGrader) else grader
 
 
 def _with_groups(pattern: str, *names: str) -> str:

@@ -13,6 +13,7 @@ from support.writing_engine import Writes
 
 from dasd_assets.evaluation.evaluate import EARLIER, evaluate_checkpoint
 from dasd_assets.profile import Benchmark, Evaluation, Verification
+from dasd_assets.verification.grade import NotJudgedError
 from dasd_assets.verification.graders import Graders
 from resources.engines.protocol import Completion, FinishReason
 from resources.lake.tables.evaluation import EVALUATION
@@ -105,6 +106,21 @@ def test_the_profiles_limits_are_those_of_the_graders(tmp_path: Path) -> None:
         graders=Graders(limits=limits),
     )
     assert rows["verdict"].to_pylist() == ["timeout"]
+
+
+class Silent(Graders):
+    """Its judge is down."""
+
+    def grade(self, *arguments: Any) -> Any:
+        raise NotJudgedError("the judge of math cannot be asked")
+
+
+def test_an_answer_without_a_verdict_is_none_that_is_wrong_by_rule(tmp_path: Path) -> None:
+    (row,) = evaluated(
+        questions("a"), Writes(RIGHT), tmp_path / "j", settings=settings(1), graders=Silent()
+    ).to_pylist()
+    assert (row["verdict"], row["is_correct"]) == ("not_judged", False)
+    assert row["detail"] == "the judge of math cannot be asked"
 
 
 def test_a_reference_that_fails_spoils_no_other_answer(tmp_path: Path) -> None:
