@@ -8,6 +8,7 @@ from typing import Any
 
 from transformers import AutoConfig, AutoTokenizer
 
+from formats.model_format import without_preset
 from resources.engines.model_folder import ModelFolderError, inspect_model
 
 SHAPE = (
@@ -67,7 +68,7 @@ def _tokenizer(folder: Path) -> dict[str, Any]:
     parts = json.loads(tokenizer.backend_tokenizer.to_str())
     return {
         "the tokenizer's end token": tokenizer.eos_token,
-        "the tokenizer's chat template": tokenizer.chat_template,
+        "the tokenizer's chat template": without_preset(tokenizer.chat_template or ""),
         "the tokenizer's vocabulary": tokenizer.get_vocab(),
         **{f"the tokenizer's {part}": parts.get(part) for part in TOKENIZER_PARTS},
     }

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+
 from dasd_assets.profile import Layout, Profile
 from dasd_assets.questions.curation.normalisation import question_id
 from dasd_assets.questions.reading.data_files import data_files
@@ -63,8 +65,7 @@ def check_drop(
     reasons: Counter[str] = Counter()
     examples: list[str] = []
     for part in read_drop(drop, layout, profile.questions.max_row_bytes, profile.domains):
-        for row in part.rows.select(["domain", "question"]).to_pylist():
-            name = question_id(row["domain"], row["question"])
+        for name in _ids_of(part.rows):
             usable += 1
             repeated += name in ids
             ids.add(name)
@@ -88,8 +89,12 @@ def _ids(shard: str, drop: Path, profile: Profile) -> Iterator[str]:
     settings = profile.questions
     layout = layout_of(shard, settings.layouts)
     for part in read_drop(drop, layout, settings.max_row_bytes, profile.domains):
-        for row in part.rows.select(["domain", "question"]).to_pylist():
-            yield question_id(row["domain"], row["question"])
+        yield from _ids_of(part.rows)
+
+
+def _ids_of(rows: pa.Table) -> Iterator[str]:
+    columns = (rows[name].to_pylist() for name in ("domain", "question", "earlier_messages"))
+    return map(question_id, *columns)
 
 
 def content_hash(drop: Path) -> str:

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from dasd_assets.answering.template_date import recorded_day
 from dasd_assets.cli.story import Story
 from dasd_assets.profile import Model, Profile
 
 
-def prompts(profile: Profile, story: Story) -> dict[str, str]:
+def prompts(profile: Profile, story: Story, lake: Path) -> dict[str, str]:
     """Who is asked -> the prompt as text, special tokens included; none if nobody was asked.
 
-    They are rendered now, by the models of the profile: a template that holds the date, as that
-    of gpt-oss, had another one when the question was asked.
+    They are rendered now, by the models of the profile, with the date that a template of the
+    teacher's (gpt-oss) printed when the question was asked.
+
+    Args:
+        lake: the lake, or the folder that is kept for its bucket.
     """
     if not story.answers:
         return {}
     asked = story.answers[0].settings
-    effort = {"reasoning_effort": asked["reasoning_effort"]}
+    sample = story.answers[0].sample
+    cell = {name: sample[name] for name in ("temperature", "question_shard")}
+    day = profile.teacher.template_date or recorded_day(lake, "teacher_responses", cell)
+    settings = {"reasoning_effort": asked["reasoning_effort"], "template_date": day}
     return {
-        f"teacher, {profile.teacher.path}": _rendered(profile.teacher, asked, effort),
+        f"teacher, {profile.teacher.path}": _rendered(profile.teacher, asked, settings),
         f"student, {profile.base_student.path}": _rendered(profile.base_student, asked, {}),
     }
 
@@ -28,7 +36,7 @@ def _rendered(model: Model, asked: dict[str, Any], template_settings: dict[str, 
     """The prompt; or, where the model's tokenizer is not on this machine, why there is none."""
     from transformers import AutoTokenizer
 
-    from formats.chat import chat
+    from formats.chat import chat_of
     from resources.engines.model_folder import ModelFolderError, inspect_model
     from resources.engines.prompts import render_chat
 
@@ -37,6 +45,6 @@ def _rendered(model: Model, asked: dict[str, Any], template_settings: dict[str, 
     except ModelFolderError as error:
         return f"(cannot be rendered here: {error})"
     tokenizer = AutoTokenizer.from_pretrained(found.path)
-    messages = chat(asked["system_prompt"], asked["question"])
+    messages = chat_of(asked, asked["system_prompt"])
     prompt = render_chat(tokenizer, messages, template_settings)
     return str(tokenizer.decode(list(prompt.token_ids)))

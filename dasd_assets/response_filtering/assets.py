@@ -36,7 +36,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             dg.AssetDep("questions", partition_mapping=same_shard()),
             "base_student",
         ],
-        **declared(GROUP, profile.compute.data, "3", settings, profile.verification,
+        **declared(GROUP, profile.compute.data, "4", settings, profile.verification,
                    profile.system_prompt, profile.base_student.path,
                    *shaping_graders(profile.domains, judged), kinds={"parquet"},
                    table="filtered_responses"),
@@ -69,8 +69,8 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             )
             filtered = filter_responses(
                 lake.batches("teacher_responses", cell),
-                teacher_tokenizer=teacher.tokenizer(),
-                student_tokenizer=base_student_model.tokenizer(),
+                teacher=teacher.written_format(),
+                student=base_student_model.written_format(),
                 settings=settings,
                 system_prompt=profile.system_prompt,
                 references=dict(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from dasd_assets.profile import ResponseFiltering
 from dasd_assets.response_filtering.rules import MAX_EVIDENCE
@@ -33,11 +34,11 @@ class Judge:
     references: Mapping[str, str]
     graders: Graders = PAPER_GRADERS
 
-    def __call__(self, row: Mapping[str, str], answer: str) -> Judgement:
+    def __call__(self, row: Mapping[str, Any], answer: str) -> Judgement:
         """Judge one answer; an empty one is judged by the rules of structure.
 
         Args:
-            row: question_id, domain and question of the answer.
+            row: question_id, domain, question and earlier_messages of the answer.
 
         Raises:
             SandboxError: a program is to be judged, and this machine has no sandbox.
@@ -51,7 +52,7 @@ class Judge:
         try:
             if reference is None:
                 raise ValueError("the question has no reference")
-            verdict = self.graders.grade(domain, answer, json.loads(reference), row["question"])
+            verdict = self.graders.grade(domain, answer, json.loads(reference), _asked(row))
         except ValueError as error:
             rule = {"rule": "unverifiable_answer", "evidence": str(error)[:MAX_EVIDENCE]}
             return Judgement(None, (rule,) if is_verified else ())
@@ -59,3 +60,10 @@ class Judge:
             return Judgement(verdict.is_correct)
         evidence = ": ".join(filter(None, [verdict.reason, verdict.detail]))
         return Judgement(False, ({"rule": "incorrect_answer", "evidence": evidence},))
+
+
+def _asked(row: Mapping[str, Any]) -> str:
+    """The question as a judge is shown it, with what was said before it."""
+    earlier = row.get("earlier_messages") or ()
+    said = [f"{message['role']}: {message['content']}" for message in earlier]
+    return "\n\n".join([*said, f"user: {row['question']}"] if said else [row["question"]])

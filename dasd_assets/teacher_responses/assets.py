@@ -6,6 +6,7 @@ import dagster as dg
 from pydantic import Field
 
 from dasd_assets.answering.earlier import SAMPLED
+from dasd_assets.answering.template_date import date_shown, template_date
 from dasd_assets.declaring.cost import took
 from dasd_assets.declaring.declare import as_metadata, declared, log_progress, materialized
 from dasd_assets.partitions import (
@@ -73,7 +74,8 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         ],
         **declared(GROUP, profile.compute.teacher_inference, "1", profile.teacher.path,
                    profile.system_prompt, profile.seed, settings.top_p, settings.max_tokens,
-                   settings.reasoning_effort, kinds={"huggingface"}, table="teacher_responses"),
+                   settings.reasoning_effort, *profile.teacher.pinned(),
+                   kinds={"huggingface"}, table="teacher_responses"),
     )  # fmt: skip
     def teacher_responses(
         context: dg.AssetExecutionContext, config: Sampling, lake: Lake, teacher: InferenceModel
@@ -98,6 +100,9 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             journal.unlink(missing_ok=True)
             earlier = iter(())
         with teacher.open() as engine:
+            day = template_date(
+                lake, "teacher_responses", cell, engine.tokenizer, profile.teacher.template_date
+            )
             rows = sample_responses(
                 questions, engine,
                 temperature_name=temperature,
@@ -111,13 +116,15 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
                 journal=journal,
                 on_progress=log_progress(context, "responses"),
                 earlier=earlier,
+                template_date=day,
             )  # fmt: skip
             written = lake.write("teacher_responses", rows, cell)
         journal.unlink(missing_ok=True)
         pictures = response_pictures(Path(lake.root), cell)
         return materialized(
-            lake, written, cell, **sampling_summary(lake, cell), **as_metadata(pictures)
-        )
+            lake, written, cell,
+            **sampling_summary(lake, cell), **date_shown(day), **as_metadata(pictures),
+        )  # fmt: skip
 
     return [sampling_temperature, teacher_responses]
 

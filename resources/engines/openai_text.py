@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from resources.engines.openai_answers import finish_reason, only_choice
+from resources.engines.openai_bodies import MalformedAnswerError
 from resources.engines.openai_budget import Budget
-from resources.engines.openai_client import ApiClient, MalformedAnswerError
+from resources.engines.openai_client import ApiClient
+from resources.engines.openai_endpoints import Endpoint
 from resources.engines.protocol import FinishReason
 from resources.engines.settings import ServerSettings
 
@@ -68,8 +70,8 @@ class TextServer:
         message = [{"role": "user", "content": request.prompt}]
         body |= {"messages": message} if self._is_chat else {"prompt": request.prompt}
 
-        def read(answer: Any) -> TextAnswer:
-            choice = only_choice(answer)
+        def read(answer: Any, _: Endpoint) -> TextAnswer:
+            choice = only_choice(answer, self._client.clean)
             text = (choice.get("message") or {}).get("content") if self._is_chat else choice["text"]
             # A message without content is one whose tokens all went into the reasoning.
             text = text or ""
@@ -83,14 +85,20 @@ class TextServer:
         return self._client.wait(self._client.post(path, body, label, read))
 
     def served_models(self) -> list[str]:
-        """Names of the models that the server has; nothing is spent.
+        """Names of the models that all of the servers have; nothing is spent.
 
         Raises:
             RequestFailedError, EngineUnavailableError: as `ask`.
         """
-        listed = self._client.get(f"{self._client.url}/models", 1)
-        entries = listed.get("data") if isinstance(listed, dict) else None
-        return [str(entry.get("id")) for entry in entries or [] if isinstance(entry, dict)]
+        common: dict[str, int] = {}
+        endpoints = self._client.endpoints.all
+        for endpoint in endpoints:
+            listed = self._client.get(f"{endpoint.url}/models", endpoint, 1)
+            entries = listed.get("data") if isinstance(listed, dict) else None
+            for entry in entries or []:
+                name = str(entry.get("id")) if isinstance(entry, dict) else ""
+                common[name] = common.get(name, 0) + 1
+        return [name for name, n in common.items() if n == len(endpoints)]
 
     def close(self) -> None:
         """Close all connections."""

@@ -44,6 +44,14 @@ def test_of_a_verified_domain_an_answer_without_verdict_is_unverifiable() -> Non
     assert silent == {"rule": "unverifiable_answer", "evidence": "the judge of law is over budget"}
 
 
+def test_a_judge_is_shown_the_whole_conversation() -> None:
+    graders = Scripted()
+    earlier = [{"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Yes?"}]
+    settings = SETTINGS.model_copy(update={"verify_domains": ["law"]})
+    Judge(settings, {"q": '"§ 1"'}, graders)({**ROW, "earlier_messages": earlier}, "§ 1")
+    assert graders.shown[3] == "user: Hello.\n\nassistant: Yes?\n\nuser: Which paragraph?"
+
+
 def test_of_a_judged_domain_an_answer_without_verdict_is_kept_unjudged() -> None:
     assert judged("It is § 2.", judge_domains=["law"]) == Judgement(False)
     assert judged("silence", judge_domains=["law"]) == Judgement(None)

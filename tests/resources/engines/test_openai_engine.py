@@ -26,9 +26,12 @@ from resources.engines.inference import InferenceModel
 from resources.engines.journal import Journal
 from resources.engines.model_folder import ModelFolderError, inspect_model
 from resources.engines.openai_budget import BudgetExceededError
-from resources.engines.openai_client import RequestFailedError, backoff_seconds, retry_after_seconds
-from resources.engines.openai_engine import OpenAiEngine, WrongModelError
+from resources.engines.openai_client import RequestFailedError
+from resources.engines.openai_engine import OpenAiEngine
+from resources.engines.openai_pauses import backoff_seconds, retry_after_seconds
 from resources.engines.openai_requests import UnsupportedRequestError
+from resources.engines.openai_secrets import WITHHELD
+from resources.engines.openai_servers import WrongModelError
 from resources.engines.protocol import (
     Completion,
     EngineUnavailableError,
@@ -366,7 +369,7 @@ def test_bytes_and_placeholders_name_tokens_too(connect: Connect) -> None:
     escaped = ["bytes:" + "".join(f"\\x{byte:02x}" for byte in piece) for piece in pieces]
     for names in (escaped, [f"token_id:{i}" for i in ids]):
         listed = {"tokens": names, "token_logprobs": [-1.0] * len(ids)}
-        read = engine._reader.read({"text": "数 x", "logprobs": listed})
+        read = engine._reader.read({"text": "数 x", "logprobs": listed}, 40, engine.format)
         assert read.token_ids.tolist() == ids
         assert len(read.logprobs) == len(ids)
 
@@ -542,10 +545,10 @@ def test_chat_sends_messages_and_maps_the_tokens(server: FaultyServer, connect: 
     [
         ({"content": "Four.", "reasoning": "2 + 2"}, "stop",
          "<|channel|>analysis<|message|>2 + 2<|end|>"
-         "<|start|>assistant<|channel|>final<|message|>Four.<|return|>"),
+         "<|start|>assistant<|channel|>final<|message|>Four."),
         ({"content": "Four.", "reasoning_content": "2 + 2"}, "stop",
          "<|channel|>analysis<|message|>2 + 2<|end|>"
-         "<|start|>assistant<|channel|>final<|message|>Four.<|return|>"),
+         "<|start|>assistant<|channel|>final<|message|>Four."),
         ({"content": None, "tool_calls": [{"function": {"name": "add", "arguments": "{}"}}]},
          "tool_calls",
          "<|channel|>commentary to=functions.add <|constrain|>json<|message|>{}<|call|>"),
@@ -651,7 +654,7 @@ def test_the_key_is_sent_and_never_told(
             list(engine.generate(requests))
         told += traceback.format_exception(raised.value)
         told += [repr(raised.value.__context__), repr(raised.value.__cause__)]
-    assert "$TEACHER_KEY: HTTP 401: bad key [api key]" in "".join(told)
+    assert f"$TEACHER_KEY: HTTP 401: {WITHHELD}" in "".join(told)
     assert KEY not in "".join(told)
     assert KEY[:12] not in "".join(told)
     assert KEY not in caplog.text
