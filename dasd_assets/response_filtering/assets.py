@@ -13,10 +13,11 @@ from dasd_assets.partitions import (
     same_shard,
 )
 from dasd_assets.profile import Profile
+from dasd_assets.profile.domains import shaping_graders
 from dasd_assets.reporting import plots
 from dasd_assets.response_filtering.filtering import filter_responses, write_filtered
 from dasd_assets.response_filtering.outcomes import outcomes, outcomes_table
-from dasd_assets.verification.graders import require_sandbox
+from dasd_assets.verification.graders import Graders
 from resources.engines.inference import InferenceModel
 from resources.lake.lake import Lake
 
@@ -26,6 +27,7 @@ GROUP = "response_filtering"
 def build(profile: Profile) -> list[dg.AssetsDefinition]:
     """Assets of the box for one profile."""
     settings = profile.response_filtering
+    judged = [*settings.verify_domains, *settings.judge_domains]
 
     @dg.asset(
         partitions_def=responses(profile),
@@ -35,7 +37,8 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             "base_student",
         ],
         **declared(GROUP, profile.compute.data, "4", settings, profile.verification,
-                   profile.system_prompt, profile.base_student.path, kinds={"parquet"},
+                   profile.system_prompt, profile.base_student.path,
+                   *shaping_graders(profile.domains, judged), kinds={"parquet"},
                    table="filtered_responses"),
     )  # fmt: skip
     def filtered_responses(
@@ -59,27 +62,31 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         cell = response_partition(context.partition_key)
         shard = {QUESTION_SHARD: cell[QUESTION_SHARD]}
         questions = lake.read("questions", shard, ["question_id", "domain", "answer"])
-        judged = pa.array([*settings.verify_domains, *settings.judge_domains], pa.string())
-        require_sandbox(questions.filter(pc.is_in(questions["domain"], judged)))
-        filtered = filter_responses(
-            lake.batches("teacher_responses", cell),
-            teacher=teacher.written_format(),
-            student=base_student_model.written_format(),
-            settings=settings,
-            system_prompt=profile.system_prompt,
-            references=dict(
-                zip(questions["question_id"].to_pylist(), questions["answer"].to_pylist(),
-                    strict=True)
-            ),
-            verification=profile.verification,
-            threads=max(1, int(profile.compute.data.cpus)),
-        )  # fmt: skip
-        written, rejected = write_filtered(lake, cell, filtered)
+        journal = lake.journal("filtered_responses", cell)
+        with Graders(profile.domains, profile.verification, journal) as graders:
+            graders.require(
+                questions.filter(pc.is_in(questions["domain"], pa.array(judged, pa.string())))
+            )
+            filtered = filter_responses(
+                lake.batches("teacher_responses", cell),
+                teacher=teacher.written_format(),
+                student=base_student_model.written_format(),
+                settings=settings,
+                system_prompt=profile.system_prompt,
+                references=dict(
+                    zip(questions["question_id"].to_pylist(), questions["answer"].to_pylist(),
+                        strict=True)
+                ),
+                graders=graders,
+                threads=max(1, int(profile.compute.data.cpus)),
+            )  # fmt: skip
+            written, rejected = write_filtered(lake, cell, filtered)
         counted = outcomes(_temperatures(lake, profile, cell))
         return materialized(
             lake, written, cell,
             temperature=cell[TEMPERATURE],
             rejected=rejected.n_rows,
+            **graders.spent,
             funnel=dg.MetadataValue.md(outcomes_table(counted)),
             funnel_counts=counted,
             **as_metadata({"funnel_plot": plots.filter_funnel(counted)}),

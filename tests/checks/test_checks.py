@@ -291,6 +291,7 @@ CASES: list[tuple[str, Spoil, set[str]]] = [
      lambda rows: rows["evaluation"].append(rows["evaluation"][0] | {"sample_index": 9}),
      {"all_answered"}),
     ("evaluation", first("evaluation", verdict="unusable_reference"), {"all_graded"}),
+    ("evaluation", first("evaluation", verdict="not_judged"), {"all_graded"}),
     ("evaluation", several("evaluation", 30, finish_reason="length"), {"few_truncated"}),
     ("evaluation", several("evaluation", 30, verdict="no_final_answer"), {"few_without_answer"}),
     ("evaluation",

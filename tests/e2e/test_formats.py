@@ -24,8 +24,12 @@ from support.training_rows import STUDENT
 from dasd_assets.graph import build_definitions
 from dasd_assets.mixed_policy_distillation import rollouts
 from dasd_assets.profile import load_profile
+from dasd_assets.release.folder import release_link
+from dasd_assets.release.publish import releases
 from dasd_assets.reporting import figures
+from formats.model_format import student_format
 from resources.compute.training_launcher import TrainingLauncher, TrainingResult
+from resources.engines.load import load_tokenizer
 from training.sft import SftConfig, train
 
 pytestmark = pytest.mark.slow
@@ -50,6 +54,7 @@ class Formats:
     student_format: dict[str, Any] = field(default_factory=dict)
     has_reasoning: bool = True
     is_trained: bool = True
+    attention: str = "sdpa"
 
 
 OPENED, CLOSED = "<think>\n", "<think>\n\n</think>\n\n"
@@ -57,7 +62,7 @@ OPENED, CLOSED = "<think>\n", "<think>\n\n</think>\n\n"
 FORMATS = {
     "harmony, think, byte-level": Formats(shipped("teacher"), shipped("student")),
     "think opened, harmony, byte-level": Formats(
-        lambda folder: with_opening(folder, OPENED), shipped("teacher")
+        lambda folder: with_opening(folder, OPENED), shipped("teacher"), attention="eager"
     ),
     "think, think opened, SentencePiece (Gemma)": Formats(
         lambda folder: relabelled(folder, "<think>"), lambda folder: relabelled(folder, OPENED)
@@ -156,6 +161,11 @@ def test_the_whole_graph_runs(name: str, tmp_path: Path, monkeypatch: pytest.Mon
             "off_policy_samples": 2,
             "cap_ratio": 1.01,
         }
+        for stage in (
+            profile["temperature_scheduled_learning"],
+            profile["mixed_policy_distillation"]["training"],
+        ):
+            stage["attention"] = formats.attention
         profile["evaluation"]["samples_per_question"] = 1
         benchmark = profile["evaluation"]["benchmarks"]["math"]
         questions = Path(benchmark["path"]).read_text(encoding="utf-8").splitlines(keepends=True)
@@ -177,4 +187,8 @@ def test_the_whole_graph_runs(name: str, tmp_path: Path, monkeypatch: pytest.Mon
     mixed = lake.read("mixed_policy_sample")["policy"].to_pylist()
     assert "off_policy" in mixed
     assert "mixed_policy" in mixed or not formats.is_trained
-    assert (pipeline.home / "release").is_dir()
+    written = loaded.base_student.format
+    released = load_tokenizer(release_link(releases(lake), "model"), written)
+    assert student_format(released, written).format == student_format(
+        load_tokenizer(student, written), written
+    ).format  # fmt: skip
