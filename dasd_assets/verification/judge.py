@@ -53,7 +53,7 @@ class ModelJudge:
     @property
     def budget(self) -> Budget | None:
         """What was spent; None if nothing was asked."""
-        return self._server and self._server.budget
+        return self._server.budget if self._server else None
 
     def grade(self, question: str, answer: str, reference: Any) -> Grade:
         """Ask for a verdict, and once more if the first answer has none.
