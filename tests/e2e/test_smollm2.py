@@ -16,7 +16,6 @@ import yaml
 from support.format_models import with_opening
 from support.pipeline import Pipeline, new_pipeline
 from support.smollm2 import NotToBeHadError, smollm2
-from support.training_rows import STUDENT
 from support.whole_graph import run_whole_graph
 
 from dasd_assets.profile import load_profile
