@@ -40,7 +40,8 @@ _PERCENT: Final = re.compile(r"\s*(?:\\?%|\\text\{\s*percent\s*\}|\bpercent)$")
 _MONEY: Final = re.compile(r"^([+-]?)\s*(?:\\\$|\\pounds|[$€£¥])\s*")
 _UNIT: Final = re.compile(
     r"(?:\\[,;:! ]|[~\s])*(?P<unit>(?:\\text\{[^{}]*\}(?:\^\{?-?\d\}?)?(?:\\[,;:! ]|[~\s/])*)+"
-    r"|\^\{?\s*\\circ\s*\}?(?:\\text\{[CFK]\}|[CFK])?|°[CFK]?|\\degree|(?<=\s)[A-Za-z]{3,}[A-Za-z ]*)$"
+    r"|\^\{?\s*\\circ\s*\}?(?:\\text\{[CFK]\}|[CFK])?|°[CFK]?|\\degree"
+    r"|(?<=\s)[A-Za-z]{3,}[A-Za-z ]*)$"
 )
 _SCALES: Final = {
     "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12,

@@ -15,7 +15,7 @@ from dasd_assets.verification.exact_numbers import (
 )
 from dasd_assets.verification.grade import Grade
 from dasd_assets.verification.math_workers import compare_expressions
-from dasd_assets.verification.plain_latex import DigitsApartError, closing_brace, plain_latex
+from dasd_assets.verification.plain_latex import DigitsApartError, plain_latex
 
 MAX_EXPRESSION_CHARACTERS: Final = 2_000
 

@@ -22,7 +22,7 @@ from typing import Any
 # It is started isolated, so that no folder of the caller stands among its modules.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from dasd_assets.verification.exact_numbers import (  # noqa: E402
+from dasd_assets.verification.exact_numbers import (
     RELATIVE_TOLERANCE,
     Number,
     rational,

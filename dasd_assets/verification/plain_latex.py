@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_ROMAN: Final = "text textrm textnormal mathrm mbox hbox operatorname mathup".split()
+_ROMAN: Final = "text|textrm|textnormal|mathrm|mbox|hbox|operatorname|mathup"
 _STYLES: Final = (
-    "textbf textit textsf texttt textsl textup emph underline mathbf mathit mathsf mathtt "
-    "mathnormal boldsymbol bm pmb ensuremath fbox boxed"
-).split()
-_COLOURS: Final = "color textcolor colorbox".split()
+    "textbf|textit|textsf|texttt|textsl|textup|emph|underline|mathbf|mathit|mathsf|mathtt|"
+    "mathnormal|boldsymbol|bm|pmb|ensuremath|fbox|boxed"
+)
+_COLOURS: Final = "color|textcolor|colorbox"
 _STYLED: Final = re.compile(
-    rf"\\(?:(?P<roman>{'|'.join(_ROMAN)})|(?P<style>{'|'.join(_STYLES)})|"
-    rf"(?P<colour>{'|'.join(_COLOURS)})(?:\[\w+\])?\s*\{{[\w!.,\-]*\}}"
-    r")(?![A-Za-z])\s*(?P<brace>\{)?"
+    rf"\\(?:(?:(?P<roman>{_ROMAN})|(?:{_STYLES}))(?![A-Za-z])"
+    rf"|(?:{_COLOURS})(?:\[\w+\])?\s*\{{[\w!.,\-]*\}})\s*(?P<brace>\{{)?"
 )
 _SWITCH: Final = re.compile(
     r"\\(?:displaystyle|textstyle|scriptstyle|limits|left|right|[bB]igg?[lrm]?|bf|rm|it|sf|tt|"

@@ -135,6 +135,7 @@ def test_digits_are_joined_only_as_thousands(text: str) -> None:
         (r"\cdot\mathbf{x}", r"\cdot x"),
         (r"\left(1,2\right)", "(1,2)"),
         (r"\color{red}5", "5"),
+        (r"\color{red}x+1", "x+1"),
         (r"{\color{red} 5}", "{5}"),
         (r"\textbf{5", r"\textbf{5"),
         (r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}", r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}"),
