@@ -65,7 +65,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
 
     @dg.asset(
         partitions_def=benchmarks(profile),
-        **declared(GROUP, profile.compute.data, "3", profile.evaluation.benchmarks, profile.seed,
+        **declared(GROUP, profile.compute.data, "4", profile.evaluation.benchmarks, profile.seed,
                    kinds={"parquet"}, table="benchmark_questions"),
     )  # fmt: skip
     def benchmark_questions(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
@@ -86,7 +86,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         deps=[raw_questions, dg.AssetDep(benchmark_questions,
                                          partition_mapping=dg.AllPartitionMapping())],
         **declared(GROUP, profile.compute.data.model_copy(update={"pool": CURATION_POOL}),
-                   "2", settings.decontamination_ngram_words, settings.near_duplicate_jaccard,
+                   "3", settings.decontamination_ngram_words, settings.near_duplicate_jaccard,
                    settings.near_duplicate_shingle_words, settings.near_duplicate_permutations,
                    kinds={"duckdb"}, table="questions"),
     )  # fmt: skip

@@ -157,7 +157,8 @@ def _command(limits: Limits) -> list[str]:
     return [
         program,
         "--unshare-user", "--unshare-all", "--as-pid-1", "--disable-userns",
-        "--uid", "65534", "--gid", "65534", "--cap-drop", "ALL", "--new-session", "--die-with-parent", "--hostname", "sandbox",
+        "--uid", "65534", "--gid", "65534", "--cap-drop", "ALL",
+        "--new-session", "--die-with-parent", "--hostname", "sandbox",
         "--clearenv", "--setenv", "HOME", "/tmp", "--setenv", "LANG", "C.UTF-8",
         "--setenv", "PYTHONHASHSEED", "0",
         *binds,
