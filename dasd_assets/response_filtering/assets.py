@@ -34,7 +34,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             dg.AssetDep("questions", partition_mapping=same_shard()),
             "base_student",
         ],
-        **declared(GROUP, profile.compute.data, "4", settings, profile.verification,
+        **declared(GROUP, profile.compute.data, "5", settings, profile.verification,
                    profile.system_prompt, profile.base_student.path, kinds={"parquet"},
                    table="filtered_responses"),
     )  # fmt: skip

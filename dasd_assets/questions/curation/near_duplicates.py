@@ -3,8 +3,9 @@ r"""Near-duplicates: the same question in nearly the same words.
 A question is a near-duplicate of another of its domain if
 
 1. both have the same **formal tokens** in the same order: numbers, mathematical symbols and single
-   letters, and the same code and units (`told_apart`). "What is 345 + 128?" and "What is 345 + 129?" are two questions however alike they
-   look, and so are two multiple-choice questions with other letters or values;
+   letters; and the same code and units (`told_apart`). "What is 345 + 128?" and "What is 345 +
+   129?" are two questions however alike they look, and so are two multiple-choice questions with
+   other letters or values;
 2. the Jaccard similarity of their **word shingles** (k words in a row, case folded, without
    punctuation, brackets and LaTeX's dollars and backslashes) is at least the threshold. Before the
    first and behind the last word stand k - 1 blanks, so that each word is in k shingles.
