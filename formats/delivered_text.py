@@ -102,9 +102,7 @@ def delivered_tokens(
     return DeliveredTokens(starts, begins[1] is not None, bool(len(token_ids) and is_special[-1]))
 
 
-def _in_header(
-    token_ids: npt.NDArray[np.int32], token_bytes: TokenBytes
-) -> npt.NDArray[np.bool_]:
+def _in_header(token_ids: npt.NDArray[np.int32], token_bytes: TokenBytes) -> npt.NDArray[np.bool_]:
     """Whether each token names a role or a channel of Harmony."""
     opens = [index for mark in _HEADER_OPEN if (index := token_bytes.id_of(mark)) is not None]
     change = np.isin(token_ids, opens).astype(np.int8)

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from dasd_assets.profile.answers import COLUMN, ImportedAnswers
 from dasd_assets.profile.section import DOMAINS
 from resources.section import Section
 
@@ -18,7 +19,7 @@ class MappedField(Section):
 
     column: str | None = Field(
         None,
-        pattern=r"^[^.\[\]]+(\.[^.\[\]]+|\[\d+\])*$",
+        pattern=COLUMN,
         description="column of the file, or a path into one: `messages[0].content`",
     )
     value: str | int | None = Field(None, description="the same value for every row")
@@ -56,6 +57,11 @@ class Layout(Section):
     )
     difficulty: MappedField = Field(MappedField(value=None), description="a whole number")
     source: MappedField = Field(MappedField(value=None), description="where the question is from")
+    answers: ImportedAnswers | None = Field(
+        None,
+        description="answers that the drop brings along: its questions are not asked, see "
+        "docs/bring-your-own-answers.md",
+    )
 
     @model_validator(mode="after")
     def _domains_exist(self) -> Layout:

@@ -89,7 +89,7 @@ def test_whole_harmony_is_placed_as_the_filters_place_it(teacher: Any) -> None:
 @pytest.mark.parametrize(
     ("wire", "message"),
     [
-        (REASONING.replace("2", "4"), "at byte 8 of its reasoning the text has .2 \\+ 3\\.),
+        (REASONING.replace("2", "4"), "at byte 8 of its reasoning the text has '2 "),
         (f"{REASONING}</think>It is 6.", "at byte 0 of its answer .* the tokens spell 'It is 6.'"),
         (f"{REASONING}</think>{ANSWER} Or 6?", "behind the answer the tokens spell 'Or 6\\?'"),
         (REASONING[:5], "the tokens spell nothing more"),
