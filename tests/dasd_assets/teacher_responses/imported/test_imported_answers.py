@@ -1,4 +1,4 @@
-"""Drops of answers in the shape of three public data sets: what is kept, and what is quarantined."""
+"""Drops of answers in the shape of three public data sets: what is kept, what is quarantined."""
 
 from __future__ import annotations
 
