@@ -63,7 +63,9 @@ def build_definitions(profile: Profile, folder: Path) -> dg.Definitions:
         sensors=[sensors.build(profile)],
         resources={
             "lake": open_lake(profile, folder),
-            "teacher": inference_model(profile.teacher, profile.compute.teacher_inference),
+            "teacher": inference_model(profile.teacher, profile.compute.teacher_inference)
+            if profile.teacher
+            else InferenceModel(path="teacher: null", engine={}),  # no asset opens it
             "base_student_model": inference_model(
                 profile.base_student, profile.compute.student_inference
             ),

@@ -16,6 +16,7 @@ from dasd_assets.profile import Profile
 from dasd_assets.reporting import plots
 from dasd_assets.response_filtering.filtering import filter_responses, write_filtered
 from dasd_assets.response_filtering.outcomes import outcomes, outcomes_table
+from dasd_assets.teacher_responses.imported.sources import answers_of_shard, writers_tokenizer
 from dasd_assets.verification.graders import require_sandbox
 from resources.engines.inference import InferenceModel
 from resources.lake.lake import Lake
@@ -63,7 +64,9 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         require_sandbox(questions.filter(pc.is_in(questions["domain"], judged)))
         filtered = filter_responses(
             lake.batches("teacher_responses", cell),
-            teacher_tokenizer=teacher.tokenizer(),
+            teacher_tokenizer=writers_tokenizer(
+                answers_of_shard(profile, cell[QUESTION_SHARD]), teacher
+            ),
             student_tokenizer=base_student_model.tokenizer(),
             settings=settings,
             system_prompt=profile.system_prompt,

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dasd_assets.profile import ResponseFiltering, Verification
+from dasd_assets.response_filtering.imported_parts import imported_parts
 from dasd_assets.response_filtering.judging import Judge, Judgement
 from dasd_assets.response_filtering.rules import Response, broken_rules
 from dasd_assets.verification.graders import DEFAULT_SETTINGS
@@ -22,7 +23,7 @@ from formats.student_tokens import encode_prompt, encode_response
 from formats.token_bytes import TokenBytes
 from resources.lake.table import ContractError
 from resources.lake.tables.response_filtering import FILTERED_RESPONSES, REJECTED_RESPONSES
-from resources.lake.tables.teacher_responses import TEACHER_RESPONSES
+from resources.lake.tables.teacher_responses import IMPORTED, TEACHER_RESPONSES
 
 if TYPE_CHECKING:
     from resources.lake.lake import Lake, Partition, Written
@@ -47,7 +48,7 @@ class _Candidate:
     parts: HarmonyAnswer
     text: str
     n_student_tokens: int
-    logprobs: npt.NDArray[np.float32]
+    logprobs: npt.NDArray[np.float32] | None
     broken: list[dict[str, str]]
 
 
@@ -135,7 +136,7 @@ class _Reader:
         settings: ResponseFiltering,
         system_prompt: str,
     ) -> None:
-        self._token_bytes = TokenBytes(teacher_tokenizer)
+        self._token_bytes = teacher_tokenizer and TokenBytes(teacher_tokenizer)
         self._student_tokenizer = student_tokenizer
         self._settings = settings
         self._system_prompt = system_prompt
@@ -143,14 +144,22 @@ class _Reader:
         self._n_prompt_tokens: dict[str, int] = {}
 
     def read(
-        self, row: dict[str, Any], token_ids: pa.Array, logprobs: npt.NDArray[np.float32]
+        self,
+        row: dict[str, Any],
+        token_ids: pa.Array | None,
+        logprobs: npt.NDArray[np.float32] | None,
     ) -> _Candidate:
         broken = []
         try:
-            if token_ids.null_count:
+            if row["engine"] == IMPORTED:
+                parts = imported_parts(row["text"], token_ids, self._token_bytes)
+            elif token_ids is None:
+                raise HarmonyError("token_text_mismatch", "there are no token ids")
+            elif token_ids.null_count:
                 raise HarmonyError("token_text_mismatch", f"{token_ids.null_count} ids are missing")
-            ids = token_ids.to_numpy(zero_copy_only=False)
-            parts = parse_harmony(ids, row["text"], self._token_bytes)
+            else:
+                ids = token_ids.to_numpy(zero_copy_only=False)
+                parts = parse_harmony(ids, row["text"], self._token_bytes)
         except HarmonyError as error:
             parts = HarmonyAnswer("", "", None, np.empty(0, np.int32))
             broken.append({"rule": error.rule, "evidence": error.evidence})
@@ -162,7 +171,8 @@ class _Reader:
                 answer=parts.answer,
                 n_student_tokens=self._prompt_tokens(row["question"]) + n_student_tokens,
                 finish_reason=row["finish_reason"],
-                n_tokens=len(token_ids),
+                # Of an imported answer without tokens it is known that there is one.
+                n_tokens=1 if token_ids is None else len(token_ids),
                 logprobs=logprobs,
                 tool_call=parts.tool_call,
                 template_marks=self._marks,
@@ -189,15 +199,18 @@ def _check_schema(responses: pa.RecordBatch, n_before: int) -> None:
             if found.get(field.name) != str(field.type)
         ]
         raise ContractError(f"teacher_responses: {'; '.join(wrong) or 'other columns'}")
-    for name in responses.schema.names:
-        if responses[name].null_count:
-            row = n_before + pc.index(responses[name].is_null(), True).as_py()
-            raise ContractError(f"teacher_responses: row {row} has no {name}")
+    is_asked = pc.not_equal(responses["engine"], IMPORTED)
+    for field in responses.schema:
+        # What is unknown of an imported answer is null; an answer that was asked for has it all.
+        is_null = responses[field.name].is_null()
+        if pc.any(pc.and_kleene(is_null, is_asked) if field.nullable else is_null).as_py():
+            row = n_before + pc.index(is_null, True).as_py()
+            raise ContractError(f"teacher_responses: row {row} has no {field.name}")
 
 
 def _rows(
     batch: pa.RecordBatch,
-) -> Iterator[tuple[dict[str, Any], pa.Array, npt.NDArray[np.float32]]]:
+) -> Iterator[tuple[dict[str, Any], pa.Array | None, npt.NDArray[np.float32] | None]]:
     """Rows with their token ids and logprobs; those of tens of thousands of tokens stay arrays."""
     plain = batch.drop_columns(["token_ids", "logprobs"]).to_pylist()
     token_ids, logprobs = batch.column("token_ids"), batch.column("logprobs")
@@ -205,7 +218,9 @@ def _rows(
         yield (
             row,
             token_ids[index].values,
-            logprobs[index].values.to_numpy(zero_copy_only=False),
+            logprobs[index].values.to_numpy(zero_copy_only=False)
+            if logprobs[index].is_valid
+            else None,
         )
 
 
@@ -216,10 +231,12 @@ def _kept(candidate: _Candidate, is_correct: bool | None) -> dict[str, Any]:
         "reasoning": candidate.parts.reasoning,
         "answer": candidate.parts.answer,
         "response_text": candidate.text,
-        "n_teacher_tokens": len(candidate.logprobs),
+        "n_teacher_tokens": None if candidate.logprobs is None else len(candidate.logprobs),
         "n_student_tokens": candidate.n_student_tokens,
         "teacher_logprobs": candidate.logprobs,
-        "teacher_token_starts": candidate.parts.token_starts,
+        "teacher_token_starts": None
+        if candidate.logprobs is None
+        else candidate.parts.token_starts,
         "is_correct": is_correct,
     }
 

@@ -25,7 +25,7 @@ from pydantic import Field
 from resources.durable import sync, told_when_full
 from resources.lake.lock_file import locked
 from resources.lake.parquet_layout import row_groups, writer_options
-from resources.lake.table import ContractError
+from resources.lake.table import ContractError, fits
 from resources.lake.tables import TABLES
 
 Partition = Mapping[str, str]
@@ -135,7 +135,7 @@ class Lake(dg.ConfigurableResource):
                 "Materialize it first."
             )
         parquet = pq.ParquetFile(file)
-        _check_contract(table, partition, parquet.schema_arrow, schema)
+        _check_contract(table, partition, parquet.schema_arrow, schema, is_stored=True)
         yield from _groups(parquet, columns or schema.names, schema)
 
     def earlier(
@@ -153,7 +153,7 @@ class Lake(dg.ConfigurableResource):
         found = parquet.schema_arrow
         known = [name for name in columns if name in found.names]
         if not all(
-            found.field(name).equals(schema.field(name))
+            fits(found.field(name), schema.field(name))
             if name in known
             else schema.field(name).nullable
             for name in columns
@@ -327,9 +327,16 @@ def _checked(
 
 
 def _check_contract(
-    table: str, partition: Partition | None, found: pa.Schema, expected: pa.Schema
+    table: str,
+    partition: Partition | None,
+    found: pa.Schema,
+    expected: pa.Schema,
+    *,
+    is_stored: bool = False,
 ) -> None:
     if found.equals(expected):
+        return
+    if is_stored and found.names == expected.names and all(map(fits, found, expected)):
         return
     problems = [
         f"column {field.name}: expected {field.type}"

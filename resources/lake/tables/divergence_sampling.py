@@ -57,7 +57,12 @@ RESPONSE_PROVENANCE = schema(
     ("n_teacher_sentence_tokens", pa.int32(), "student tokens in Teacher Sentences"),
     ("n_student_sentence_tokens", pa.int32(), "student tokens in Student Sentences"),
     ("n_common_sentence_tokens", pa.int32(), "student tokens in Common Sentences"),
-    ("p_teacher", pa.float32(), "geometric mean of the teacher's token probabilities"),
+    (
+        "p_teacher",
+        pa.float32(),
+        "geometric mean of the teacher's token probabilities; null: nobody knows them",
+        True,
+    ),
     ("p_student", pa.float32(), "geometric mean of the student's token probabilities"),
     ("mean_student_rank", pa.float32(), "mean rank of the tokens under the base student"),
     (

@@ -29,6 +29,9 @@ SAMPLING = [
 ]
 """Columns of every table of answers that a model sampled."""
 
+IMPORTED: Final = "imported"
+"""Engine of answers that a drop brought along."""
+
 UNKNOWN = "; null: nobody knows, or, of an imported answer, none came along"
 
 TEACHER_RESPONSES = schema(
