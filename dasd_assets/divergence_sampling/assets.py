@@ -10,6 +10,7 @@ from dasd_assets.divergence_sampling.sample import sample_of, scored_shards, sum
 from dasd_assets.divergence_sampling.selection import select
 from dasd_assets.divergence_sampling.sentences import segmenter_named
 from dasd_assets.divergence_sampling.student_scoring import TEXT_COLUMNS, score_responses
+from dasd_assets.divergence_sampling.teacher_scoring import SCORED_BY_TEACHER, score_with_teacher
 from dasd_assets.partitions import (
     QUESTION_SHARD,
     TEMPERATURE,
@@ -60,9 +61,11 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             written = lake.write("student_scores", rows, cell)
         return materialized(lake, written, cell)
 
+    scored_by_teacher = [] if profile.no_teacher_scores else [_teacher_scores(profile)]
+
     @dg.asset(
         partitions_def=responses(profile),
-        deps=["filtered_responses", student_scores],
+        deps=["filtered_responses", student_scores, *scored_by_teacher],
         **declared(GROUP, profile.compute.data, "4", settings.rule,
                    segmenter.name, segmenter.version, kinds={"parquet"},
                    table="sentence_provenance"),
@@ -81,7 +84,9 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         ```
         """
         cell = response_partition(context.partition_key)
-        written, facts = write_provenance(lake, cell, settings.rule, segmenter)
+        written, facts = write_provenance(
+            lake, cell, settings.rule, segmenter, with_teacher_scores=bool(scored_by_teacher)
+        )
         return materialized(
             lake, written, cell, **facts,
             **as_metadata(provenance_pictures(Path(lake.root), cell)),
@@ -129,4 +134,43 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             **as_metadata(sample_pictures(Path(lake.root), context.partition_key)),
         )  # fmt: skip
 
-    return [student_scores, sentence_provenance, divergence_sample]
+    return [student_scores, *scored_by_teacher, sentence_provenance, divergence_sample]
+
+
+def _teacher_scores(profile: Profile) -> dg.AssetsDefinition:
+    @dg.asset(
+        partitions_def=responses(profile),
+        deps=["filtered_responses", "teacher_model"],
+        **declared(GROUP, profile.compute.teacher_inference, "1",
+                   profile.teacher and profile.teacher.path, profile.system_prompt,
+                   profile.teacher_responses.reasoning_effort, kinds={"huggingface"},
+                   table="teacher_scores"),
+    )  # fmt: skip
+    def teacher_scores(
+        context: dg.AssetExecutionContext, lake: Lake, teacher: InferenceModel
+    ) -> dg.MaterializeResult:
+        """The teacher's logprob of every token of the answers that came without logprobs.
+
+        One forward pass per response, in the teacher's own format. A response that has the logprobs
+        of its sampling keeps these; one that does not fit into the teacher's context is left out.
+
+        ```text
+        logprob_i = log p_T(y_i | question, y_<i)
+        ```
+        """
+        cell = response_partition(context.partition_key)
+        filtered = lake.batches("filtered_responses", cell, SCORED_BY_TEACHER)
+        n_responses = lake.read("filtered_responses", cell, ["response_id"]).num_rows
+        with teacher.open() as engine:
+            rows = score_with_teacher(
+                filtered, n_responses, engine,
+                system_prompt=profile.system_prompt,
+                reasoning_effort=profile.teacher_responses.reasoning_effort,
+                on_progress=log_progress(context, "responses"),
+            )  # fmt: skip
+            written = lake.write("teacher_scores", rows, cell)
+        reasons = lake.read("teacher_scores", cell, ["left_out"])["left_out"].drop_null()
+        left_out = {row["values"]: row["counts"] for row in reasons.value_counts().to_pylist()}
+        return materialized(lake, written, cell, left_out=left_out)
+
+    return teacher_scores

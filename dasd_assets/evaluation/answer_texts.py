@@ -12,19 +12,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dasd_assets.answering.teacher_tokens import NoAnswerTextError
 from dasd_assets.mixed_policy_distillation.prefix import teacher_prefix
 from dasd_assets.mixed_policy_distillation.usable import no_text, whole_characters
 from formats.chat import chat, chat_text
 from formats.harmony import FINAL_OPEN
 from formats.student_text import CLOSE_MARK, OPEN_MARK, TEMPLATE, part_spans
-from formats.token_bytes import TokenBytes, TokenizerError
-from resources.engines.prompts import encode_pieces
+from formats.token_bytes import TokenBytes
 
 Integers = npt.NDArray[np.int32]
-
-
-class NoAnswerTextError(ValueError):
-    """Tokens that cannot be placed in a text; the message is the reason."""
 
 
 @dataclass(frozen=True)
@@ -89,39 +85,3 @@ def answer_text(
     if (found == TEMPLATE).all():
         raise NoAnswerTextError("no token begins in the text")
     return AnswerText(reasoning, answer, wire, found)
-
-
-def teacher_tokens(
-    answer: AnswerText, tokenizer: Any, token_bytes: TokenBytes
-) -> tuple[Integers, Integers]:
-    """The answer under the teacher's tokenizer, in its format, and the place of each token.
-
-    Args:
-        tokenizer: the teacher's.
-        token_bytes: its byte tables.
-
-    Returns:
-        Token ids and token starts (as in `AnswerText`), int32.
-
-    Raises:
-        NoAnswerTextError: the tokenizer rewrites the text so that no token can be placed in it.
-    """
-    token_ids: list[int] = []
-    starts: list[Integers] = []
-    spans = part_spans(answer.reasoning, answer.answer)
-    pieces = zip(encode_pieces(tokenizer, answer.wire), answer.wire, spans, strict=False)
-    for (of_mark, of_text), (_, text), (first, _) in pieces:
-        token_ids += of_mark + of_text
-        ids = np.asarray(of_text, np.int32)
-        try:
-            original = token_bytes.normalised(text).original_starts
-        except TokenizerError as error:
-            raise NoAnswerTextError(str(error)) from error
-        if int(token_bytes.n_bytes[ids].sum()) != len(original):
-            raise NoAnswerTextError("the teacher's tokens do not spell the text")
-        place = token_bytes.token_starts(ids) + token_bytes.first_nonspace[ids]
-        starts += [
-            np.full(len(of_mark), TEMPLATE, np.int32),
-            (original[place] + first).astype(np.int32) if len(ids) else np.empty(0, np.int32),
-        ]
-    return np.asarray(token_ids, np.int32), np.concatenate(starts)

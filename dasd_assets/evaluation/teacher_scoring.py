@@ -11,13 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dasd_assets.answering.scoring import as_lists, scored_slices
-from dasd_assets.evaluation.answer_texts import (
-    Integers,
-    NoAnswerTextError,
-    answer_text,
-    prompt_opens_thinking,
-    teacher_tokens,
-)
+from dasd_assets.answering.teacher_tokens import NoAnswerTextError, teacher_tokens
+from dasd_assets.evaluation.answer_texts import Integers, answer_text, prompt_opens_thinking
 from formats.chat import chat
 from formats.token_bytes import TokenBytes
 from resources.engines.protocol import (
@@ -124,7 +119,9 @@ def score_answers(
         try:
             has_ended = row["finish_reason"] == "stop"
             text = answer_text(token_ids, has_ended, student_bytes, is_thinking)
-            wire_ids, starts = teacher_tokens(text, engine.tokenizer, teacher_bytes)
+            wire_ids, starts = teacher_tokens(
+                text.reasoning, text.answer, text.wire, engine.tokenizer, teacher_bytes
+            )
         except NoAnswerTextError as error:
             return _Asked(left_out=str(error))
         messages = chat(system_prompt, answers.prompts[row["question_id"]])

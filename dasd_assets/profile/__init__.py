@@ -52,7 +52,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DOMAINS", "Benchmark", "ClassRule", "ComputePlan", "DivergenceSampling", "EntropyCut",
-    "Evaluation", "EvaluationProvenance", "ImportedAnswers", "Layout", "MappedField", "MixedPolicyDistillation",
+    "Evaluation", "EvaluationProvenance", "ImportedAnswers", "Layout", "MappedField",
+    "MixedPolicyDistillation",
     "Model", "ModelShape", "NoWeights", "PlanSettings", "PowerWeights", "Profile", "ProfileError",
     "Questions", "Release", "ResponseFiltering", "SampleWeights", "SegmenterName", "Student",
     "TeacherResponses", "Verification", "load_profile", "resolve_path", "settings_version",

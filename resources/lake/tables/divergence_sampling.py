@@ -23,6 +23,26 @@ STUDENT_SCORES = schema(
     ),
 )
 
+TEACHER_SCORES = schema(
+    ("response_id", pa.string(), "filtered response"),
+    ("model", pa.string(), "the teacher"),
+    ("model_revision", pa.string(), "content hash or hub revision of the teacher"),
+    ("token_ids", TOKEN_IDS, "the answer in the teacher's own format, under its tokenizer"),
+    ("logprobs", LOGPROBS, "natural-log probability of each token under the teacher"),
+    (
+        "token_starts",
+        TOKEN_IDS,
+        "byte of response_text where the token's first non-space byte lies; -1: template token",
+    ),
+    (
+        "left_out",
+        pa.string(),
+        "why the response was not scored: it has_logprobs of its own, or what is wrong; then the "
+        "lists are empty",
+        True,
+    ),
+)
+
 SENTENCE_PROVENANCE = schema(
     ("response_id", pa.string(), "response the sentence belongs to"),
     ("sentence_index", pa.int32(), "0-based position of the sentence in the response"),
@@ -125,6 +145,28 @@ TABLES: Final[dict[str, Table]] = {
                 "filtered_responses.reasoning",
                 "filtered_responses.answer",
             ),
+        },
+    ),
+    "teacher_scores": Table(
+        TEACHER_SCORES,
+        dimensions=CELL,
+        ids=("response_id",),
+        token_column="token_ids",
+        is_by_a_model=True,
+        lineage={
+            **same("filtered_responses", "response_id"),
+            **made(
+                "token_ids token_starts",
+                "filtered_responses.reasoning",
+                "filtered_responses.answer",
+            ),
+            **made(
+                "logprobs",
+                "filtered_responses.question",
+                "filtered_responses.reasoning",
+                "filtered_responses.answer",
+            ),
+            **made("left_out", "filtered_responses.teacher_logprobs"),
         },
     ),
     "sentence_provenance": Table(

@@ -10,11 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.scripted_engine import encode, tokenizer
 
+from dasd_assets.answering.teacher_tokens import NoAnswerTextError, teacher_tokens
 from dasd_assets.evaluation.answer_texts import (
-    NoAnswerTextError,
     answer_text,
     prompt_opens_thinking,
-    teacher_tokens,
 )
 from formats.student_text import student_text
 from formats.token_bytes import TokenBytes
@@ -57,7 +56,9 @@ def test_tokens_of_both_models_lie_where_they_are_spelled(
     assert found.answer == spelled.partition("</think>")[2].strip()
     canonical = student_text(found.reasoning, found.answer)
     assert_in_place(canonical, token_ids, found.token_starts, STUDENT)
-    ids, starts = teacher_tokens(found, tokenizer("teacher"), TEACHER)
+    ids, starts = teacher_tokens(
+        found.reasoning, found.answer, found.wire, tokenizer("teacher"), TEACHER
+    )
     assert_in_place(canonical, ids, starts, TEACHER)
     # No byte that is not white space is without a token.
     n_placed = sum(
@@ -83,7 +84,9 @@ def test_an_answer_that_ended_without_any_mark_is_all_answer_unless_the_prompt_h
     found = answer_text(token_ids, True, STUDENT)
     assert (found.reasoning, found.answer) == ("", "It is 4.")
     canonical = student_text("", "It is 4.")
-    ids, starts = teacher_tokens(found, tokenizer("teacher"), TEACHER)
+    ids, starts = teacher_tokens(
+        found.reasoning, found.answer, found.wire, tokenizer("teacher"), TEACHER
+    )
     for one, places in ((token_ids, found.token_starts), (ids, starts)):
         token_bytes = STUDENT if one is token_ids else TEACHER
         assert_in_place(canonical, one, places, token_bytes)
@@ -114,6 +117,8 @@ def test_an_answer_whose_only_token_begins_before_its_text_is_refused() -> None:
 
 def test_the_teacher_reads_marks_in_the_text_as_text() -> None:
     found = answer_text(sampled("<think>\nI say <|end|> here.\n</think>\n\n4."), False, STUDENT)
-    ids, _ = teacher_tokens(found, tokenizer("teacher"), TEACHER)
+    ids, _ = teacher_tokens(
+        found.reasoning, found.answer, found.wire, tokenizer("teacher"), TEACHER
+    )
     end = tokenizer("teacher").convert_tokens_to_ids("<|end|>")
     assert ids.tolist().count(end) == 1  # that between the channels
