@@ -28,7 +28,8 @@ def models(profile: Profile) -> Iterator[Result]:
     students = {f"students.{name}": student for name, student in profile.students.items()}
     models = {"teacher": profile.teacher, "base_student": profile.base_student, **students}
     for name, model in models.items():
-        yield from _model(name, model)
+        if model is not None:
+            yield from _model(name, model)
 
 
 def _model(name: str, model: Model) -> Iterator[Result]:

@@ -18,8 +18,12 @@ def prompts(profile: Profile, story: Story) -> dict[str, str]:
         return {}
     asked = story.answers[0].settings
     effort = {"reasoning_effort": asked["reasoning_effort"]}
+    # An imported answer came with the drop: the teacher was not asked.
+    teacher = profile.teacher if asked["system_prompt"] is not None else None
+    asked = {"question": asked["question"],
+             "system_prompt": asked["system_prompt"] or profile.system_prompt}  # fmt: skip
     return {
-        f"teacher, {profile.teacher.path}": _rendered(profile.teacher, asked, effort),
+        **({f"teacher, {teacher.path}": _rendered(teacher, asked, effort)} if teacher else {}),
         f"student, {profile.base_student.path}": _rendered(profile.base_student, asked, {}),
     }
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import dagster as dg
 
 from dasd_assets.declaring.declare import as_metadata, declared, log_progress, materialized
+from dasd_assets.divergence_sampling.policies import rankable
 from dasd_assets.divergence_sampling.provenance_run import write_provenance
 from dasd_assets.divergence_sampling.sample import sample_of, scored_shards, summary
 from dasd_assets.divergence_sampling.selection import select
@@ -113,8 +114,10 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         """
         temperature = {TEMPERATURE: context.partition_key}
         shards = scored_shards(lake, context.partition_key)
+        found = lake.read_partitions("response_provenance", **temperature)
+        known = rankable(found.drop_columns(TEMPERATURE), settings.policy)
         candidates = select(
-            lake.read_partitions("response_provenance", **temperature).drop_columns(TEMPERATURE),
+            known,
             settings,
             context.partition_key,
             profile.seed,
@@ -129,6 +132,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         return materialized(
             lake, written, temperature,
             **summary(candidates, settings, context.partition_key),
+            without_teacher_probability=found.num_rows - known.num_rows,
             shards_not_ready=sorted(registered - {shard[QUESTION_SHARD] for shard in shards}),
             provenance_viewer=dg.MetadataValue.path(str(viewer)),
             **as_metadata(sample_pictures(Path(lake.root), context.partition_key)),

@@ -30,7 +30,9 @@ GROUP = "mixed_policy_distillation"
 
 
 def build(profile: Profile) -> list[dg.AssetsDefinition]:
-    """Assets of the box for one profile."""
+    """Assets of the box for one profile; none where there is no teacher."""
+    if profile.teacher is None:
+        return []
     settings = profile.mixed_policy_distillation
     rollout_settings = (settings.rollout_questions, settings.cap_ratio, settings.temperature)
     boundary = boundary_of(profile)

@@ -15,6 +15,26 @@ GROUP = "models"
 def build(profile: Profile) -> list[dg.AssetsDefinition]:
     """Assets of the box for one profile."""
 
+    others = [_student_model(profile, *student) for student in profile.students.items()]
+    teachers = [_teacher_model(profile)] if profile.teacher else []
+
+    @dg.asset(
+        **declared(GROUP, profile.compute.data, "1", profile.base_student, kinds={"huggingface"}),
+    )
+    def base_student(base_student_model: InferenceModel) -> dg.MaterializeResult:
+        """The student before distillation: scores the responses and starts the training.
+
+        ```text
+        p_S = the base student, in every p_S of this graph
+        data version = SHA-256 of the model's folder
+        ```
+        """
+        return _inspected(base_student_model)
+
+    return [*teachers, base_student, *others]
+
+
+def _teacher_model(profile: Profile) -> dg.AssetsDefinition:
     @dg.asset(
         **declared(GROUP, profile.compute.data, "1", profile.teacher, kinds={"huggingface"}),
     )
@@ -32,21 +52,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         require_harmony(teacher.inspect())
         return _inspected(teacher)
 
-    @dg.asset(
-        **declared(GROUP, profile.compute.data, "1", profile.base_student, kinds={"huggingface"}),
-    )
-    def base_student(base_student_model: InferenceModel) -> dg.MaterializeResult:
-        """The student before distillation: scores the responses and starts the training.
-
-        ```text
-        p_S = the base student, in every p_S of this graph
-        data version = SHA-256 of the model's folder
-        ```
-        """
-        return _inspected(base_student_model)
-
-    others = [_student_model(profile, *student) for student in profile.students.items()]
-    return [teacher_model, base_student, *others]
+    return teacher_model
 
 
 def _student_model(profile: Profile, name: str, student: Student) -> dg.AssetsDefinition:

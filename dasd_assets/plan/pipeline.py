@@ -154,10 +154,11 @@ def _memory(
     prompt = quantities.prompt_tokens()
     answers = {t: answers.asked.mean_tokens for t, answers in candidates.items()}
     compute = profile.compute
-    yield from inference_findings(
-        "teacher.engine", profile.teacher.engine, teacher, compute.teacher_inference,
-        int(prompt) + profile.teacher_responses.max_tokens, prompt + max(answers.values()),
-    )  # fmt: skip
+    if profile.teacher:
+        yield from inference_findings(
+            "teacher.engine", profile.teacher.engine, teacher, compute.teacher_inference,
+            int(prompt) + profile.teacher_responses.max_tokens, prompt + max(answers.values()),
+        )  # fmt: skip
     longest = max(benchmark.max_tokens for benchmark in profile.evaluation.benchmarks.values())
     engines = {
         "base_student.engine": (profile.base_student.engine, student),
@@ -180,7 +181,7 @@ def _memory(
 def models(profile: Profile) -> dict[str, tuple[Model, ModelShape | None]]:
     """The models with the sizes that the profile states, further students by their names."""
     return {
-        "teacher": (profile.teacher, profile.plan.teacher),
+        **({"teacher": (profile.teacher, profile.plan.teacher)} if profile.teacher else {}),
         "base_student": (profile.base_student, profile.plan.base_student),
         **{
             name: (student, profile.plan.students.get(name))

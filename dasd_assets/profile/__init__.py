@@ -198,6 +198,11 @@ class Profile(Section):
         return self._teacher_cannot_score
 
     @property
+    def no_mixed_policy(self) -> str | None:
+        """Why the graph ends with stage 2, without a release; None if it does not."""
+        return None if self.teacher else "teacher: null, and nobody else can finish a rollout"
+
+    @property
     def _teacher_cannot_score(self) -> str | None:
         if self.teacher is None:
             return "teacher: null"

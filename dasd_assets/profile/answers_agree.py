@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dasd_assets.profile.divergence_sampling import NoWeights
+from dasd_assets.profile.divergence_sampling import WITHOUT_TEACHER, NoWeights
 
 if TYPE_CHECKING:
     from dasd_assets.profile import Profile
-
-WITHOUT_TEACHER = ("random", "longest", "student_surprisal", "rank_surprisal_ratio")
-"""Selection policies that need no probability of the teacher."""
 
 
 def check_answers(profile: Profile) -> None:

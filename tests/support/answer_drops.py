@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +144,7 @@ def released(folder: Path, tokenizer: Any, n: int = 12) -> Path:
     return drop
 
 
-def open_thoughts(folder: Path, n: int = 6, answers: int = 2) -> Path:
+def open_thoughts(folder: Path, n: int = 6, answers: int = 2, first: int = 100) -> Path:
     """OpenThoughts3 in Parquet: several answers to a question; the last row has none."""
     drop = folder / "openthoughts"
     drop.mkdir(parents=True)
@@ -156,7 +155,7 @@ def open_thoughts(folder: Path, n: int = 6, answers: int = 2) -> Path:
                 {"from": "human", "value": question(number)}, {"from": "gpt", "value": text},
             ],
         }
-        for number in range(n)
+        for number in range(first, first + n)
         for text in (think(number), think(number).replace("Ones", "First, the ones"))[:answers]
     ]  # fmt: skip
     rows.append({**rows[0], "conversations": rows[0]["conversations"][:1]})
@@ -164,7 +163,7 @@ def open_thoughts(folder: Path, n: int = 6, answers: int = 2) -> Path:
     return drop
 
 
-def open_r1(folder: Path, n: int = 6) -> Path:
+def open_r1(folder: Path, n: int = 6, first: int = 200) -> Path:
     """OpenR1-Math in Parquet: one row without an answer, one whose id is there twice."""
     drop = folder / "openr1"
     drop.mkdir(parents=True)
@@ -177,13 +176,9 @@ def open_r1(folder: Path, n: int = 6) -> Path:
                 {"role": "assistant", "content": think(number)},
             ],
         }
-        for number in range(n)
+        for number in range(first, first + n)
     ]  # fmt: skip
     rows.append({**rows[0], "uuid": "none", "messages": None})
     rows += [{**rows[1], "uuid": "twice"}] * 2
     pq.write_table(pa.Table.from_pylist(rows), drop / "train-00000-of-00001.parquet")
     return drop
-
-
-def geometric_mean(logprobs: list[float]) -> float:
-    return math.exp(sum(logprobs) / len(logprobs))
