@@ -137,7 +137,8 @@ def _provenance(data: CheckedPartition) -> Iterator[Measurement | Summary]:
                   avg(n_sentences) as sentences from response_provenance"""
     )
     n_rows = rows.pop("n")
-    yield Summary(n_rows, rows if n_rows else {}, classes)
+    means = {name: value for name, value in rows.items() if value is not None}
+    yield Summary(n_rows, means if n_rows else {}, classes)
 
 
 def positive_weights(data: CheckedPartition, table: str, id_column: str) -> Measurement:
