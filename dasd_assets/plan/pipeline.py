@@ -110,7 +110,7 @@ def plan_pipeline(
     n_shards = len(sizes.shards) or math.ceil(sizes.questions / (fitting or sizes.questions))
     walk = Estimate(profile, sizes, quantities, candidates, student, n_shards, others)
     assets = list(walk.assets())
-    dimensions = [table.dimensions for table in TABLES.values()]
+    dimensions = [table.dimensions for name, table in TABLES.items() if name not in absent(profile)]
     per_cell = dimensions.count(CELL) + SUMMARIES_PER_CELL
     n_temperatures = len(profile.teacher_responses.temperatures)
     n_files = n_shards * (dimensions.count(SHARD) + per_cell * n_temperatures)
@@ -141,6 +141,12 @@ def plan_pipeline(
             ),
         )  # fmt: skip
     return plan
+
+
+def absent(profile: Profile) -> set[str]:
+    """Tables that the graph of a profile does not make."""
+    tables = set() if profile.imports else {"imported_answers", "quarantined_answers"}
+    return tables | ({"teacher_scores"} if profile.no_teacher_scores else set())
 
 
 def _memory(

@@ -55,6 +55,9 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
     settings = profile.teacher_responses
     # Only where drops bring answers: without, the graph and its versions are what they were.
     imports = [_imported_answers(profile)] if profile.imports else []
+    writers = {
+        name: (answers.model, answers.temperatures) for name, answers in profile.imports.items()
+    }
     compute = profile.compute.teacher_inference if profile.teacher else profile.compute.data
     brought = [dg.AssetDep("imported_answers", partition_mapping=dg.IdentityPartitionMapping())]
 
@@ -91,7 +94,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         ],
         **declared(GROUP, compute, "1", profile.teacher and profile.teacher.path,
                    profile.system_prompt, profile.seed, settings.top_p, settings.max_tokens,
-                   settings.reasoning_effort, *([profile.imports] if imports else []),
+                   settings.reasoning_effort, *([writers] if imports else []),
                    kinds={"huggingface"}, table="teacher_responses"),
     )  # fmt: skip
     def teacher_responses(

@@ -3,63 +3,42 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 
-from dasd_assets.profile import Layout
+from dasd_assets.profile import PROJECT_ROOT, Layout, load_profile
 
 Row = dict[str, Any]
 
-DOMAINS = {"math": "math", "code": "code", "science": "science", "if": "instruction_following"}
-RELEASED = Layout.model_validate(
-    {
-        "files": "*stage?-train-data.jsonl",
-        "question": "input",
-        "domain": {"column": "domain", "values": DOMAINS},
-        "answer": {"value": None},
-        "answers": {
-            "text": "output",
-            "id": "uuid",
-            "temperatures": {
-                "low": {"files": "*stage1-*", "temperature": 0.6},
-                "high": {"files": "*stage2-*", "temperature": 1.0},
-            },
-            "tokens": {"files": "*Logprob/*", "id": "sample_uuid"},
-        },
-    }
-)
-"""The authors' release: answers as JSONL in two files, tokens and logprobs in a companion."""
-OPEN_THOUGHTS = Layout.model_validate(
-    {
-        "question": "conversations[0].value",
-        "domain": {"column": "domain", "values": DOMAINS},
-        "answer": {"value": None},
-        "difficulty": {"column": "difficulty", "optional": True},
-        "source": "source",
-        "answers": {
-            "text": "conversations[1].value",
-            "temperatures": {"low": {"temperature": 0.6}, "high": {}},
-        },
-    }
-)
-"""OpenThoughts3: `conversations` of `from` and `value`."""
-OPEN_R1 = Layout.model_validate(
-    {
-        "question": "problem",
-        "domain": {"value": "math"},
-        "answer": "answer",
-        "source": "source",
-        "answers": {
-            "text": "messages[1].content",
-            "id": "uuid",
-            "temperatures": {"low": {"temperature": 0.6}},
-        },
-    }
-)
-"""OpenR1-Math: `messages` of `role` and `content`, with a reference answer."""
+PAGE = PROJECT_ROOT / "docs" / "bring-your-own-answers.md"
+PAGES_LAYOUTS = {
+    name.rstrip("*"): layout
+    for block in re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    for name, layout in yaml.safe_load(block)["questions"]["layouts"].items()
+}
+"""Those that the documentation gives."""
+
+OPEN_THOUGHTS = Layout.model_validate(PAGES_LAYOUTS["openthoughts"])
+"""`conversations` of `from` and `value`."""
+OPEN_R1 = Layout.model_validate(PAGES_LAYOUTS["openr1"])
+"""`messages` of `role` and `content`, with a reference answer."""
+
+
+def _released() -> Layout:
+    """The authors' release in the shipped profile, but with the tokenizer of the tiny teacher."""
+    layout = load_profile("dasd-4b-released").questions.layouts["superior-reasoning*"]
+    plain = layout.model_dump(exclude_unset=True)
+    plain["answers"] = {k: v for k, v in plain["answers"].items() if k != "model"}
+    return Layout.model_validate(plain)
+
+
+RELEASED = _released()
+"""Answers as JSONL in two files, tokens and logprobs in a companion."""
 
 
 def question(number: int) -> str:
@@ -89,7 +68,7 @@ def tokens(tokenizer: Any, number: int, wire: str | None = None) -> Row:
 def released(folder: Path, tokenizer: Any, n: int = 12) -> Path:
     """The authors' release with n good rows a stage, and one of each way to be bad in stage 1."""
     drop = folder / "superior"
-    (drop / "Logprob").mkdir(parents=True)
+    (drop / "logprob").mkdir(parents=True)
 
     def row(number: int, **spoilt: Any) -> Row:
         return {
@@ -140,7 +119,7 @@ def released(folder: Path, tokenizer: Any, n: int = 12) -> Path:
     companion = companion[::-1]
     for index, rows in enumerate((companion[: n // 2], companion[n // 2 :])):
         table = pa.Table.from_pylist(rows)
-        pq.write_table(table, drop / "Logprob" / f"train-0000{index}.parquet", row_group_size=5)
+        pq.write_table(table, drop / "logprob" / f"train-0000{index}.parquet", row_group_size=5)
     return drop
 
 
@@ -166,7 +145,7 @@ def open_thoughts(folder: Path, n: int = 6, answers: int = 2, first: int = 100) 
 def open_r1(folder: Path, n: int = 6, first: int = 200) -> Path:
     """OpenR1-Math in Parquet: one row without an answer, one whose id is there twice."""
     drop = folder / "openr1"
-    drop.mkdir(parents=True)
+    (drop / "data").mkdir(parents=True)
     rows = [
         {
             "problem": question(number), "answer": str(2 * number + 1), "source": "olympiads",
@@ -180,5 +159,5 @@ def open_r1(folder: Path, n: int = 6, first: int = 200) -> Path:
     ]  # fmt: skip
     rows.append({**rows[0], "uuid": "none", "messages": None})
     rows += [{**rows[1], "uuid": "twice"}] * 2
-    pq.write_table(pa.Table.from_pylist(rows), drop / "train-00000-of-00001.parquet")
+    pq.write_table(pa.Table.from_pylist(rows), drop / "data" / "train-00000-of-00001.parquet")
     return drop

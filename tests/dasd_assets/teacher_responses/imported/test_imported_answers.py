@@ -63,12 +63,12 @@ def test_the_authors_release_is_joined_and_every_bad_row_told(tmp_path: Path, te
         "tokens_do_not_spell_text", "empty_answer", "unmapped_value",
     ]  # fmt: skip
     # A row of tokens without an answer is told once, where it is.
-    assert found == {("superior/Logprob/train-00000.parquet", 1): "no_answer"}
+    assert found == {("superior/logprob/train-00000.parquet", 1): "no_answer"}
     evidence = {row["line"]: row["evidence"] for row in quarantined if row["drop"] == stage1}
     assert evidence[13].startswith("at byte 0 of its reasoning the text has 'Tens: ")
     assert "above max_p_teacher (0.98)" in evidence[14]
     assert evidence[15] == "u902 is the id of 2 rows of the drop"
-    assert evidence[18].count("Logprob/train-0000") == 2
+    assert evidence[18].count("logprob/train-0000") == 2
     assert evidence[19] == "nan at token 0"
     assert evidence[21] == "the tokenizer has no token 200002"
 
