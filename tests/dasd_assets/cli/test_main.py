@@ -163,7 +163,7 @@ def completed(line: str) -> list[str]:
         ("dasd st", ["status"]),
         ("dasd init --from da", ["dasd-4b", "dasd-4b-api", "dasd-4b-released"]),
         ("dasd plan --profile ti", ["tiny"]),
-        ("dasd status teacher_", ["teacher_responses", "teacher_continuations"]),
+        ("dasd status teacher_", ["teacher_responses", "teacher_scores", "teacher_continuations"]),
         ("dasd trace r", ["r1"]),
         ("dasd trace q", ["q1"]),
     ],
