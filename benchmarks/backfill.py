@@ -57,7 +57,8 @@ def main() -> None:
     parser.add_argument("--partitions", type=int, default=200)
     parser.add_argument("--started-anew", type=int, default=20, help="partitions of the third way")
     arguments = parser.parse_args()
-    tokenizer = AutoTokenizer.from_pretrained(PROJECT_ROOT / "tiny_world" / "models" / "teacher")
+    folder = PROJECT_ROOT / "tiny_world" / "models" / "teacher"
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     server = FaultyServer(tokenizer)
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)

@@ -42,7 +42,8 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=200, help="compared in a round")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    tokenizer = AutoTokenizer.from_pretrained(PROJECT_ROOT / "tiny_world" / "models" / "student")
+    folder = PROJECT_ROOT / "tiny_world" / "models" / "student"
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     samples = made_up(arguments, tokenizer)
     start = time.perf_counter()
     sequences = pack(samples.lengths, arguments.max_length, 8)

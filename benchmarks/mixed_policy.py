@@ -144,7 +144,7 @@ def continuations(numbers: range, text_bytes: int, rng: np.random.Generator) -> 
 
 def measure(step: str, way: str, lake: Lake, n: int) -> tuple[float, float, float, str]:
     """Seconds, memory in MiB before and at the peak, and a hash of what came out."""
-    tokenizer = AutoTokenizer.from_pretrained(STUDENT)
+    tokenizer = AutoTokenizer.from_pretrained(STUDENT, trust_remote_code=False)
     settings = load_profile("tiny").response_filtering.model_copy(
         update={"max_student_tokens": 10_000_000, "max_loop_characters": 10_000_000}
     )

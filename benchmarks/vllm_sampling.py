@@ -100,7 +100,7 @@ def _requests(engine: VllmEngine, n: int, samples: int, cap: int) -> list[Genera
 
 
 def _ours(engine: VllmEngine, requests: list[GenerationRequest]) -> tuple[float, list[Completion]]:
-    engine._llm.reset_prefix_cache()  # each round starts as the others do
+    engine._copies[0].reset_prefix_cache()  # each round starts as the others do
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         finished = finish_requests(engine, requests, Path(folder) / "journal")
@@ -112,7 +112,7 @@ def _ours(engine: VllmEngine, requests: list[GenerationRequest]) -> tuple[float,
 
 
 def _bare(engine: VllmEngine, requests: list[GenerationRequest]) -> float:
-    llm: Any = engine._llm
+    llm: Any = engine._copies[0]
     llm.reset_prefix_cache()
     start = time.perf_counter()
     outputs = llm.generate(

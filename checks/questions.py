@@ -105,13 +105,15 @@ def _curated(ngram_words: int) -> Measure:
 def _contaminated(data: CheckedPartition, ngram_words: int) -> list[str]:
     """Stored questions that share an n-gram with an evaluation question, with the n-gram."""
     from dasd_assets.questions.curation.decontamination import EvaluationGrams
+    from dasd_assets.questions.curation.shards import user_turns
 
     held_out = data.lake.read_partitions("benchmark_questions", ["question", "benchmark"])
     grams = EvaluationGrams(data.connection.cursor(), held_out, ngram_words)
-    columns = ["question_id", "question"]
+    columns = ["question_id", "question", "earlier_messages"]
     found = []
     for batch in data.lake.batches("questions", data.partition, columns):
-        for index, evidence in grams.matches(batch["question"].to_pylist()).items():
+        turns = map(user_turns, *(batch[name].to_pylist() for name in columns[1:]))
+        for index, evidence in grams.matches_of_turns(list(turns)).items():
             found.append(f"{batch['question_id'][index]}: {evidence}")
     return found
 

@@ -23,7 +23,7 @@ from dasd_assets.release.cards import (
     card_problems,
 )
 from dasd_assets.release.folder import differences, release_link
-from dasd_assets.release.gate import contaminated, evaluation_questions
+from dasd_assets.release.gate import ASKED, contaminated, evaluation_questions
 from dasd_assets.release.publish import DATASET, MODEL, releases
 from dasd_assets.release.training_sets import LOGPROBS, MIXED
 from dasd_assets.release.weights import loading_problems
@@ -135,4 +135,4 @@ def _not_kept(data: CheckedPartition, name: str, files: list[Path]) -> tuple[int
 
 def _questions(files: list[Path]) -> Iterator[pa.RecordBatch]:
     for file in files:
-        yield from pq.ParquetFile(file).iter_batches(columns=["question_id", "question"])
+        yield from pq.ParquetFile(file).iter_batches(columns=ASKED)

@@ -67,7 +67,12 @@ def _answers(profile: Profile) -> Measure:
         modes = "select logprobs_mode, count(*) from teacher_responses group by 1 order by 1"
         yield Measurement("raw_logprobs", {data.name(): other}, ids, data.pairs(modes))
         yield known_questions(data, "teacher_responses", "response_id")
-        yield from sampled(data, "teacher_responses", "response_id")
+        known = "logprobs"
+        if (
+            profile.teacher and profile.teacher.format.name == "split"
+        ):  # a server may tell those of the content only
+            known = "list_filter(logprobs, x -> not isnan(x))"
+        yield from sampled(data, "teacher_responses", "response_id", logprobs=known)
 
     return measure
 
@@ -101,10 +106,15 @@ def known_questions(data: CheckedPartition, table: str, id_column: str) -> Measu
 
 
 def sampled(
-    data: CheckedPartition, table: str, id_column: str, check: str = "few_truncated"
+    data: CheckedPartition,
+    table: str,
+    id_column: str,
+    check: str = "few_truncated",
+    logprobs: str = "logprobs",
 ) -> Iterator[Measurement | Summary]:
     """Logprobs, truncation and summary of any table of sampled answers."""
-    yield from logprob_checks(data, table, id_column, "len(token_ids)", "logprobs")
+    n_tokens = "len(token_ids)" if logprobs == "logprobs" else f"len({logprobs})"
+    yield from logprob_checks(data, table, id_column, n_tokens, logprobs)
     rows = data.row(
         f"select count(*) as n, count(*) filter (finish_reason = 'length') as cut from {table}"
     )

@@ -131,4 +131,5 @@ def inference_model(model: Model, compute: Compute) -> InferenceModel:
         gpus=compute.gpus,
         # Dagster takes no null inside a mapping; the defaults come back in `open`.
         engine=model.engine.model_dump(exclude_none=True),
+        format=model.format.model_dump(exclude_none=True),
     )

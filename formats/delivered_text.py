@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from formats.harmony import HarmonyError, continued_parts
-from formats.student_text import CLOSE_MARK, OPEN_MARK, TEMPLATE, part_spans, split_student_text
+from formats.harmony import MARKS, MESSAGE_END, HarmonyFormat
+from formats.student_text import CLOSE_MARK, OPEN_MARK, TEMPLATE, part_spans
 from formats.token_bytes import NormalisedText, TokenBytes, TokenizerError
 
 WHITE_SPACE = b" \t\n\r\x0b\x0c"
@@ -48,18 +48,25 @@ def delivered_parts(text: str) -> tuple[str, str]:
     A text without any mark is all answer: whoever wrote it did not think first.
 
     Raises:
-        DeliveredTextError: it has marks of Harmony, and is none.
+        DeliveredTextError: it has marks of Harmony in other places than Harmony.
     """
     if HARMONY_MARK in text:
-        try:
-            reasoning, answer, _ = continued_parts("", "", text)
-        except HarmonyError as error:
-            raise DeliveredTextError(str(error)) from error
-        return reasoning, answer
-    if CLOSE_MARK not in text and not text.lstrip().startswith(OPEN_MARK):
+        reasoning, last = HarmonyFormat().begun(text)
+        answer = _without_end(last or "")
+        if mark := next((mark for mark in MARKS if mark in reasoning + answer), None):
+            raise DeliveredTextError(f"{mark} stands where Harmony has none")
+        return reasoning.strip(), answer
+    before, mark, after = text.partition(CLOSE_MARK)
+    if not mark and not text.lstrip().startswith(OPEN_MARK):
         return "", text.strip()
-    parts = split_student_text(text)
-    return parts.reasoning or "", parts.answer or ""
+    return before.lstrip().removeprefix(OPEN_MARK).strip(), after.strip()
+
+
+def _without_end(text: str) -> str:
+    """The answer without the mark that ends a turn of Harmony."""
+    for mark in ("<|return|>", MESSAGE_END):
+        text = text.rstrip().removesuffix(mark)
+    return text.strip()
 
 
 def delivered_tokens(

@@ -1,4 +1,4 @@
-"""The teacher's Harmony text taken apart, and its tokens placed in the student's text.
+"""Answers in Harmony (gpt-oss): channels of messages, taken apart, and their tokens placed.
 
 What the channels say is read by the maintained Harmony library; which of the teacher's own tokens
 say it is found by the special tokens around them, and must come to the same bytes.
@@ -6,13 +6,23 @@ say it is found by the special tokens around them, and must come to the same byt
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from formats.answer_format import (
+    MALFORMED,
+    MISMATCH,
+    AnswerParts,
+    FormatError,
+    Pieces,
+    check_known,
+)
 from formats.student_text import TEMPLATE, THINK_CLOSE, THINK_OPEN
 from formats.token_bytes import TokenBytes
 
@@ -26,24 +36,18 @@ MARKS = ("<|start|>", "<|channel|>", "<|message|>", "<|end|>")
 
 PARAGRAPH = "\n\n"
 
-
-class HarmonyError(ValueError):
-    """Text that is not well-formed Harmony, or whose tokens do not spell it."""
-
-    def __init__(self, rule: str, evidence: str) -> None:
-        super().__init__(f"{rule}: {evidence}")
-        self.rule = rule
-        self.evidence = evidence
+_CONSTRAINT = "<|constrain|>"
+_GOES_ON = re.compile(r"<\|(?:return|call)\|>(?=.)", re.DOTALL)
+"""A turn's end with text behind it: an engine that did not stop there."""
+_HALF_MARK = re.compile(r"<\|end\|>(<\|start\|>(assistant)?(<\|channel\|>(final)?)?)?\Z")
+"""The end of a text that was cut between the analysis and the final message."""
 
 
-@dataclass(frozen=True)
-class HarmonyAnswer:
-    """Analysis and final channel, stripped; `token_starts` as in FILTERED_RESPONSES."""
-
-    reasoning: str
-    answer: str
-    tool_call: str | None
-    token_starts: npt.NDArray[np.int32]
+class _Message(NamedTuple):
+    text: str
+    channel: str | None
+    recipient: str | None
+    role: str
 
 
 @dataclass(frozen=True)
@@ -60,82 +64,121 @@ def _encoding() -> Any:
     return load_harmony_encoding(HarmonyEncodingName.HARMONY_GPT_OSS)
 
 
-def parse_harmony(
-    token_ids: npt.NDArray[np.int32], wire_text: str, token_bytes: TokenBytes
-) -> HarmonyAnswer:
-    """Take one sampled answer apart.
+@dataclass(frozen=True)
+class HarmonyFormat:
+    """See `formats.answer_format.AnswerFormat`; prompts end with `<|start|>assistant`."""
 
-    Args:
-        token_ids: emitted tokens; they follow a prompt that ends with `<|start|>assistant`.
-        wire_text: the same tokens decoded, special tokens included.
-        token_bytes: byte tables of the teacher's tokenizer.
+    name: str = "harmony"
+    opened: str = ""
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Harmony's tokens."""
+        return MARKS
+
+    def parse(
+        self,
+        token_ids: npt.NDArray[np.int32],
+        token_bytes: TokenBytes,
+        text: str | None = None,
+    ) -> AnswerParts:
+        """Take one sampled answer apart.
+
+        Nothing that was written is left out: a message of another role, or to nobody on another
+        channel than analysis and final, makes the answer malformed.
+
+        Args, Raises: as `AnswerFormat.parse`.
+        """
+        check_known(token_ids, token_bytes)
+        if text is None:
+            text = token_bytes.written(token_ids).decode(errors="ignore")
+        messages = _messages(text)
+        runs = _content_runs(token_ids, token_bytes)
+        if len(runs) != len(messages):
+            raise FormatError(
+                MISMATCH, f"{len(messages)} messages, {len(runs)} runs of content tokens"
+            )
+        analysis: list[_Segment] = []
+        final: list[_Segment] = []
+        for message, (first, end) in zip(messages, runs, strict=True):
+            spelled = token_bytes.decode(token_ids[first:end])
+            if spelled != message.text.encode():
+                raise FormatError(MISMATCH, f"tokens spell {spelled[:80]!r}")
+            if not message.recipient:
+                channel = analysis if message.channel == "analysis" else final
+                channel.append(_Segment(message.text, first, end))
+        starts = np.full(len(token_ids), TEMPLATE, np.int32)
+        # Where there is no analysis, the canonical text has no marks.
+        has_reasoning = any(segment.text.strip() for segment in analysis)
+        offset = len(THINK_OPEN.encode()) if has_reasoning else 0
+        reasoning = _place(analysis, offset, token_ids, token_bytes, starts)
+        offset += len(reasoning.encode())
+        offset += len(THINK_CLOSE.encode()) if has_reasoning else 0
+        answer = _place(final, offset, token_ids, token_bytes, starts)
+        return AnswerParts(reasoning, answer, _tool_call(messages), starts)
+
+    def begun(self, text: str, discarded: str = "") -> tuple[str, str | None]:
+        """See `AnswerFormat.begun`; what is cut between the two messages has begun the answer."""
+        reasoning, mark, answer = text.partition(NEXT_MESSAGE + FINAL_OPEN)
+        if mark:
+            return _analysis(reasoning).strip(), answer.lstrip()
+        if text.startswith(FINAL_OPEN):
+            return "", text.removeprefix(FINAL_OPEN).lstrip()
+        if half := _HALF_MARK.search(text):
+            return _analysis(text[: half.start()]).strip(), ""
+        return _analysis(text).lstrip(), None
+
+    def pieces(self, reasoning: str, answer: str | None) -> Pieces:
+        """See `AnswerFormat.pieces`."""
+        if answer is None:
+            return ((ANALYSIS_OPEN, reasoning),)
+        if not reasoning:
+            return ((FINAL_OPEN, answer),)
+        return ((ANALYSIS_OPEN, reasoning), (NEXT_MESSAGE + FINAL_OPEN, answer))
+
+    def continued(
+        self,
+        reasoning: str,
+        answer: str | None,
+        token_ids: npt.NDArray[np.int32],
+        token_bytes: TokenBytes,
+    ) -> tuple[str, str, str | None]:
+        """See `AnswerFormat.continued`. What was begun stays text, also where it spells a mark."""
+        in_analysis = answer is None
+        mark, begun = (ANALYSIS_OPEN, reasoning) if answer is None else (FINAL_OPEN, answer)
+        check_known(token_ids, token_bytes)
+        text = token_bytes.written(token_ids).decode(errors="replace")
+        messages = _messages(text, mark, begun)
+        parts: dict[str | None, list[str]] = {"analysis": [], "final": []}
+        for message in messages:
+            if not message.recipient:
+                parts[message.channel].append(message.text.strip())
+        more, final = (PARAGRAPH.join(filter(None, parts[one])) for one in ("analysis", "final"))
+        return more if in_analysis else reasoning, final, _tool_call(messages)
+
+
+def _analysis(text: str) -> str:
+    """The text of the analysis, of which the opening may be cut or missing."""
+    found = text.removeprefix(ANALYSIS_OPEN)
+    return "" if ANALYSIS_OPEN.startswith(found) else found
+
+
+def _tool_call(messages: list[_Message]) -> str | None:
+    return next((message.recipient for message in reversed(messages) if message.recipient), None)
+
+
+def _messages(wire_text: str, mark: str = "", begun: str = "") -> list[_Message]:
+    """The messages; the first may have been begun in plain text.
 
     Raises:
-        HarmonyError: `malformed_harmony` or `token_text_mismatch`, with the evidence.
+        FormatError: `malformed_answer`: the library cannot read it, or a message has no place.
     """
-    unknown = token_ids[(token_ids < 0) | (token_ids >= token_bytes.size)]
-    if len(unknown):
-        raise HarmonyError("token_text_mismatch", f"the tokenizer has no token {unknown[0]}")
-    messages = _messages(wire_text)
-    runs = _content_runs(token_ids, token_bytes)
-    if len(runs) != len(messages):
-        raise HarmonyError(
-            "token_text_mismatch", f"{len(messages)} messages, {len(runs)} runs of content tokens"
-        )
-    analysis: list[_Segment] = []
-    final: list[_Segment] = []
-    tool_call = None
-    for (text, channel, recipient), (first, end) in zip(messages, runs, strict=True):
-        spelled = token_bytes.decode(token_ids[first:end])
-        if spelled != text.encode():
-            raise HarmonyError("token_text_mismatch", f"tokens spell {spelled[:80]!r}")
-        if _is_tool(recipient):
-            tool_call = recipient
-        elif channel == "analysis":
-            analysis.append(_Segment(text, first, end))
-        elif channel == "final":
-            final.append(_Segment(text, first, end))
-    starts = np.full(len(token_ids), TEMPLATE, np.int32)
-    offset = len(THINK_OPEN.encode())
-    reasoning = _place(analysis, offset, token_ids, token_bytes, starts)
-    offset += len(reasoning.encode()) + len(THINK_CLOSE.encode())
-    answer = _place(final, offset, token_ids, token_bytes, starts)
-    return HarmonyAnswer(reasoning, answer, tool_call, starts)
-
-
-def continued_parts(mark: str, begun: str, wire_text: str) -> tuple[str, str, str | None]:
-    """Reasoning, answer and tool call of Harmony text that goes on with a message begun by others.
-
-    Args:
-        mark: Harmony's opening of the message.
-        begun: the message so far. It is text: what spells a special token in it stays text.
-        wire_text: the teacher's Harmony text from there on.
-
-    Raises:
-        HarmonyError: `malformed_harmony`, with the evidence.
-    """
-    analysis, final, tool_call = [], [], None
-    for text, channel, recipient in _messages(wire_text, mark, begun):
-        if _is_tool(recipient):
-            tool_call = recipient
-        elif channel == "analysis":
-            analysis.append(text.strip())
-        elif channel == "final":
-            final.append(text.strip())
-    return PARAGRAPH.join(filter(None, analysis)), PARAGRAPH.join(filter(None, final)), tool_call
-
-
-def _is_tool(recipient: str | None) -> bool:
-    return recipient is not None and recipient != "assistant"
-
-
-def _messages(
-    wire_text: str, mark: str = "", begun: str = ""
-) -> list[tuple[str, str | None, str | None]]:
-    """(text, channel, recipient) of each message; the first may have been begun in plain text."""
     from openai_harmony import HarmonyError as LibraryError
     from openai_harmony import Role, TextContent
 
+    if end := _GOES_ON.search(wire_text):
+        behind = wire_text[end.end() :][:80]
+        raise FormatError(MALFORMED, f"text behind {end[0]}: {behind!r}")
     encoding = _encoding()
     tokens = encoding.encode(wire_text, allowed_special="all")
     if mark:
@@ -144,15 +187,35 @@ def _messages(
     try:
         parsed = encoding.parse_messages_from_completion_tokens(tokens, role=Role.ASSISTANT)
     except LibraryError as error:
-        raise HarmonyError("malformed_harmony", str(error)) from error
-    return [
-        (
+        raise FormatError(MALFORMED, str(error)) from error
+    messages = [
+        _Message(
             "".join(part.text for part in message.content if isinstance(part, TextContent)),
             message.channel,
-            message.recipient,
+            _recipient(message.recipient),
+            str(getattr(message.author.role, "value", message.author.role)),
         )
         for message in parsed
     ]
+    for one in messages:
+        if one.role != "assistant":
+            raise FormatError(MALFORMED, f"a message of role {one.role}: {one.text[:80]!r}")
+        if not one.recipient and one.channel not in ("analysis", "final"):
+            raise FormatError(MALFORMED, f"on channel {one.channel}: {one.text[:80]!r}")
+    for one, following in pairwise(messages):
+        # It has no place in a student's format, and an answer is never edited.
+        if one.channel == "final" and following.channel == "analysis":
+            raise FormatError(
+                MALFORMED, f"analysis behind the final channel: {following.text[:80]!r}"
+            )
+    return messages
+
+
+def _recipient(recipient: str | None) -> str | None:
+    """Whom a message calls; the library takes a content type without one for a recipient."""
+    if recipient == "assistant" or (recipient and recipient.startswith(_CONSTRAINT)):
+        return None
+    return recipient
 
 
 def _content_runs(

@@ -1,48 +1,12 @@
-"""How a question and a response become the student's tokens: in training, scoring, filtering."""
+"""How a question becomes the student's prompt: in training, scoring, filtering."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from formats.chat import chat, chat_text
-from formats.student_text import THINK_OPEN
-
-
-def prompt_text(tokenizer: Any, question: str, system_prompt: str) -> str:
-    """The prompt by the student's chat template, as in sampling and evaluation."""
-    return chat_text(tokenizer, chat(system_prompt, question))
+from formats.chat import chat, prompt_tokens
 
 
 def encode_prompt(tokenizer: Any, question: str, system_prompt: str) -> list[int]:
-    """Tokens of `prompt_text`."""
-    text = prompt_text(tokenizer, question, system_prompt)
-    return list(tokenizer.encode(text, add_special_tokens=False))
-
-
-def encode_response(tokenizer: Any, response_text: str) -> list[int]:
-    """Tokens of a response in the student's format, the end token included.
-
-    Some templates (Qwen3-Thinking) open the thinking part in the prompt; a response never opens
-    it twice.
-    """
-    if opens_thinking(tokenizer):
-        response_text = response_text.removeprefix(THINK_OPEN)
-    ids = list(tokenizer.encode(response_text, add_special_tokens=False))
-    return [*ids, tokenizer.eos_token_id]
-
-
-def encode_all(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-    """Tokens of many texts at once (a fast tokenizer uses all its threads), no special ones added.
-
-    One token more or less than `tokenizer.encode` gives would be an error in all training rows;
-    a test holds that both are equal.
-    """
-    encoded = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)
-    return list(encoded["input_ids"])
-
-
-def opens_thinking(tokenizer: Any) -> bool:
-    """Whether the chat template's generation prompt already opens the thinking part."""
-    prompt = chat_text(tokenizer, [{"role": "user", "content": ""}])
-    return prompt.endswith(THINK_OPEN)
+    """Tokens of a question by the student's chat template, as in sampling and evaluation."""
+    return prompt_tokens(tokenizer, chat(system_prompt, question))

@@ -1,4 +1,4 @@
-"""From tokens to bytes of the text they stand for, for byte-level BPE tokenizers.
+"""From tokens to bytes of the text they stand for: byte-level BPE, and SentencePiece's ways.
 
 Sentences are spans of a text; tokens of two tokenizers are mapped to them by byte offsets, never by
 the length of decoded pieces, which drifts at multi-byte characters and merged white space.
@@ -6,6 +6,8 @@ the length of decoded pieces, which drifts at multi-byte characters and merged w
 
 from __future__ import annotations
 
+import json
+import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,12 +22,21 @@ MAX_REWRITTEN = 32
 """Characters that a normaliser may rewrite as one: a letter and all the marks on it."""
 
 
+SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
+"""What stands for a space in a SentencePiece vocabulary."""
+
+_ONE_BYTE = re.compile("<0x([0-9A-F]{2})>")
+
+
 def _byte_of_character() -> dict[str, int]:
     """GPT-2's table: the printable character that stands for each byte in a vocabulary."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     table = {chr(byte): byte for byte in printable}
     others = (byte for byte in range(256) if byte not in set(printable))
     return table | {chr(256 + index): byte for index, byte in enumerate(others)}
+
+
+BYTE_OF_CHARACTER = _byte_of_character()
 
 
 class TokenizerError(ValueError):
@@ -42,23 +53,17 @@ class NormalisedText:
 
 
 class TokenBytes:
-    """The bytes of every token of a byte-level BPE tokenizer, as lookup tables."""
+    """The bytes of every token, as lookup tables."""
 
     def __init__(self, tokenizer: Any) -> None:
         """Read the vocabulary of a Hugging Face fast tokenizer.
 
         Raises:
-            TokenizerError: its tokens are not sequences of bytes (SentencePiece, WordPiece).
+            TokenizerError: its tokens are not sequences of bytes (WordPiece), or it is not fast.
         """
         self._tokenizer = tokenizer
         self._vocabulary: dict[str, int] = dict(tokenizer.get_vocab())
-        missing = [byte for byte in _byte_of_character() if byte not in self._vocabulary]
-        if missing:
-            raise TokenizerError(
-                f"{tokenizer.name_or_path}: not a byte-level BPE tokenizer: {len(missing)} of 256 "
-                "bytes have no token of their own, so its tokens cannot be placed in a text. "
-                "SentencePiece and WordPiece tokenizers cannot be used"
-            )
+        self._reads = _reader_of(tokenizer)
 
     @cached_property
     def size(self) -> int:
@@ -67,29 +72,33 @@ class TokenBytes:
 
     @cached_property
     def _pieces(self) -> list[bytes]:
-        table = _byte_of_character()
-        added = {
-            index: b"" if token.special else token.content.encode()
-            for index, token in self._tokenizer.added_tokens_decoder.items()
-        }
+        """What each token spells as text; special tokens spell nothing."""
+        pieces = list(self._written_pieces)
+        for index in np.flatnonzero(self.is_special).tolist():
+            pieces[index] = b""
+        return pieces
+
+    @cached_property
+    def _written_pieces(self) -> list[bytes]:
+        """What each token spells, special tokens their own text."""
+        added = self._tokenizer.added_tokens_decoder
         pieces = [b""] * self.size
         for token, index in self._vocabulary.items():
             if index in added:
-                pieces[index] = added[index]
-            else:
-                foreign = next((character for character in token if character not in table), None)
-                if foreign:
-                    raise TokenizerError(
-                        f"{self._tokenizer.name_or_path}: not a byte-level BPE tokenizer: token "
-                        f"{index} ({token!r}) has {foreign!r}, which stands for no byte"
-                    )
-                pieces[index] = bytes(table[character] for character in token)
+                pieces[index] = added[index].content.encode()
+            elif token != self._tokenizer.unk_token:
+                pieces[index] = self._reads(token)
         return pieces
 
     @cached_property
     def n_bytes(self) -> npt.NDArray[np.int32]:
         """Bytes of each token id; special tokens have none."""
         return np.array([len(piece) for piece in self._pieces], np.int32)
+
+    @cached_property
+    def n_written_bytes(self) -> npt.NDArray[np.int32]:
+        """Bytes of each token id; special tokens have those of their own text."""
+        return np.array([len(piece) for piece in self._written_pieces], np.int32)
 
     @cached_property
     def first_nonspace(self) -> npt.NDArray[np.int32]:
@@ -118,10 +127,19 @@ class TokenBytes:
         """The bytes that the tokens stand for; special tokens stand for none."""
         return b"".join(self._pieces[index] for index in token_ids)
 
+    def written(self, token_ids: npt.NDArray[np.int32]) -> bytes:
+        """The bytes that the tokens stand for; special tokens stand for their own text."""
+        return b"".join(self._written_pieces[index] for index in token_ids)
+
     def token_starts(self, token_ids: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
         """Byte at which each token starts in the text that the tokens spell."""
         ends = np.cumsum(self.n_bytes[token_ids], dtype=np.int64)
         return ends - self.n_bytes[token_ids]
+
+    def written_starts(self, token_ids: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+        """Byte at which each token starts in `written`."""
+        ends = np.cumsum(self.n_written_bytes[token_ids], dtype=np.int64)
+        return ends - self.n_written_bytes[token_ids]
 
     def normalised(self, text: str) -> NormalisedText:
         """The text that the tokens of `text` spell, and the way back (Qwen: Unicode NFC).
@@ -130,12 +148,80 @@ class TokenBytes:
             TokenizerError: the tokenizer rewrites more than a few characters at a time, so that
                 its bytes cannot be traced back.
         """
-        backend = getattr(self._tokenizer, "backend_tokenizer", None)
-        normaliser = backend.normalizer if backend is not None else None
-        whole = text if normaliser is None else normaliser.normalize_str(text)
-        if normaliser is None or whole == text:
+        normaliser = self._tokenizer.backend_tokenizer.normalizer
+        if normaliser is None:
             return NormalisedText(text, np.arange(len(text.encode()), dtype=np.int64))
-        return _traced(text, whole, normaliser.normalize_str)
+        before_text = normaliser.normalize_str("a")[:-1]
+        n_prepended = len(before_text) if before_text.strip(SPACE) == "" else 0
+
+        def rewritten(part: str) -> str:
+            whole = str(normaliser.normalize_str(part))[n_prepended if part else 0 :]
+            return whole.replace(SPACE, " ") if self._reads is _text_bytes else whole
+
+        whole = rewritten(text)
+        if whole == text:
+            return NormalisedText(text, np.arange(len(text.encode()), dtype=np.int64))
+        return _traced(text, whole, rewritten)
+
+
+def _reader_of(tokenizer: Any) -> Callable[[str], bytes]:
+    """How a tokenizer's vocabulary writes bytes.
+
+    Raises:
+        TokenizerError: in no way that is known.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise TokenizerError(
+            f"{tokenizer.name_or_path}: not a fast tokenizer (tokenizer.json): its tokens cannot "
+            "be placed in a text"
+        )
+    components = (backend.pre_tokenizer, backend.decoder)
+    parts = {
+        part["type"]
+        for component in components
+        if component is not None
+        for part in _flat(json.loads(component.__getstate__()))
+    }
+    if "ByteLevel" in parts:
+        return _byte_level_bytes
+    if parts & {"ByteFallback", "Metaspace", "Replace"}:
+        return _text_bytes
+    raise TokenizerError(
+        f"{tokenizer.name_or_path}: its tokens are neither bytes (byte-level BPE) nor text with "
+        f"{SPACE!r} for a space (SentencePiece), so they cannot be placed in a text; found "
+        f"{', '.join(sorted(parts)) or 'no pre-tokenizer and no decoder'}. WordPiece tokenizers "
+        "cannot be used"
+    )
+
+
+def _flat(component: Any) -> list[dict[str, Any]]:
+    """A component of a tokenizer with all that it consists of."""
+    if not component:
+        return []
+    inner = component.get("pretokenizers") or component.get("decoders") or []
+    return [component, *(part for each in inner for part in _flat(each))]
+
+
+def _byte_level_bytes(token: str) -> bytes:
+    """The bytes of a token of byte-level BPE, each written as one printable character.
+
+    Raises:
+        TokenizerError: a character stands for no byte.
+    """
+    foreign = next((character for character in token if character not in BYTE_OF_CHARACTER), None)
+    if foreign:
+        raise TokenizerError(
+            f"not a byte-level BPE tokenizer: token {token!r} has {foreign!r}, which stands for "
+            "no byte"
+        )
+    return bytes(BYTE_OF_CHARACTER[character] for character in token)
+
+
+def _text_bytes(token: str) -> bytes:
+    """The bytes of a SentencePiece token: text, or one byte that is no text by itself."""
+    found = _ONE_BYTE.fullmatch(token)
+    return bytes([int(found[1], 16)]) if found else token.replace(SPACE, " ").encode()
 
 
 def _traced(text: str, whole: str, normalise: Callable[[str], str]) -> NormalisedText:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from formats.checkpoint_folder import CERTIFICATE
+from formats.model_format import ModelFormat
 from training.batch_checks import (
     Check,
     Sequences,
@@ -63,7 +64,7 @@ def certify(
     sequences: Sequences,
     dataloader: Any,
     model: Any,
-    tokenizer: Any,
+    student: ModelFormat,
     *,
     autocast: Autocast,
     system_prompt: str,
@@ -79,6 +80,7 @@ def certify(
 
     Args:
         sequences: for each packed sequence the indices of its samples.
+        student: how the student writes.
         dataloader: the trainer's own, of this rank.
         autocast: the trainer's own; it computes with `model` in this precision.
         folder: where rank 0 writes the certificate; None on other ranks.
@@ -87,6 +89,7 @@ def certify(
         CertificateError: something does not hold; the message names the sample. The certificate
             is written nevertheless.
     """
+    tokenizer = student.tokenizer
     seen = _gathered(_see(samples, sequences, dataloader, model, autocast, epochs))
     drawn = seen[0].orders[0]
     shown = [int(sample) for row in drawn[:SHOWN_SAMPLES] for sample in sequences[row]]
@@ -96,7 +99,7 @@ def certify(
         nothing_cut(samples),
         end_token_trained(samples, tokenizer.eos_token_id),
         loss_mask(samples, tokenizer, mask_student_prefix),
-        text_as_in_table(samples, [*shown, *spread], tokenizer, system_prompt, mask_student_prefix),
+        text_as_in_table(samples, [*shown, *spread], student, system_prompt, mask_student_prefix),
         _drawn_once(seen, len(sequences)),
         _batches_as_packed(seen),
         _isolated([rank.isolation for rank in seen if rank.isolation]),

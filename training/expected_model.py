@@ -8,6 +8,7 @@ from typing import Any
 
 from transformers import AutoConfig, AutoTokenizer
 
+from formats.model_format import without_preset
 from resources.engines.model_folder import ModelFolderError, inspect_model
 
 SHAPE = (
@@ -56,18 +57,18 @@ def have_same_tokenizer(one: Path, other: Path) -> bool:
 
 def _shape(folder: Path) -> dict[str, Any]:
     try:
-        config = AutoConfig.from_pretrained(folder).to_dict()
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False).to_dict()
     except Exception as error:  # transformers raises many kinds
         raise ExpectedModelError(f"{folder}: config.json cannot be used: {error}") from error
     return {setting: config.get(setting) for setting in SHAPE}
 
 
 def _tokenizer(folder: Path) -> dict[str, Any]:
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     parts = json.loads(tokenizer.backend_tokenizer.to_str())
     return {
         "the tokenizer's end token": tokenizer.eos_token,
-        "the tokenizer's chat template": tokenizer.chat_template,
+        "the tokenizer's chat template": without_preset(tokenizer.chat_template or ""),
         "the tokenizer's vocabulary": tokenizer.get_vocab(),
         **{f"the tokenizer's {part}": parts.get(part) for part in TOKENIZER_PARTS},
     }

@@ -25,7 +25,11 @@ def in_type(model: Any, dtype: torch.dtype) -> Any:
     if model.dtype == dtype:
         return model
     other = type(model).from_pretrained(
-        None, config=model.config, state_dict=model.state_dict(), dtype=dtype
+        None,
+        config=model.config,
+        state_dict=model.state_dict(),
+        dtype=dtype,
+        trust_remote_code=False,
     )
     other.generation_config = model.generation_config
     return other

@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from formats.student_text import OPEN_MARK, THINK_OPEN, split_student_text
-from formats.student_tokens import encode_all, opens_thinking, prompt_text
-from formats.token_bytes import TokenBytes
+from formats.answer_format import FormatError
+from formats.chat import all_prompt_tokens, chat_of
+from formats.model_format import ModelFormat
+from formats.student_text import THINK_OPEN, response_parts
+from resources.engines.end_tokens import check_end_token
+from resources.engines.model_files import ModelFolderError
 from training.dataset import SampleError, Samples
 
 ROWS_AT_ONCE = 512
@@ -23,7 +26,7 @@ Row = dict[str, Any]
 
 def load_samples(
     files: Sequence[Path],
-    tokenizer: Any,
+    student: ModelFormat,
     *,
     system_prompt: str,
     max_length: int,
@@ -34,7 +37,10 @@ def load_samples(
 ) -> Samples:
     """Tokenise the rows of Parquet files with the columns question and response_text.
 
+    Of a conversation (earlier_messages) only the last answer is trained on.
+
     Args:
+        student: how the student that is trained writes.
         files: training rows; `student_prefix_bytes` is read where the prefix is to be masked,
             `n_student_tokens` and `weight` where the table has them.
         max_length: tokens of one packed sequence; a longer row is an error, never cut.
@@ -48,12 +54,14 @@ def load_samples(
             that is empty, without an answer, without a positive weight, too long, ended early or
             outside the vocabulary.
     """
-    check_end_token(tokenizer)
+    tokenizer = student.tokenizer
+    try:
+        check_end_token(student.tokenizer)
+    except ModelFolderError as error:
+        raise SampleError(str(error)) from error
     limits = {"max_length (tokens of a packed sequence)": max_length}
     if max_positions:
         limits["max_position_embeddings (positions of the model)"] = max_positions
-    spell = TokenBytes(tokenizer) if mask_student_prefix else None
-    opened = THINK_OPEN if opens_thinking(tokenizer) else ""
     token_ids, lengths, weights = array("i"), array("q"), array("f")
     n_prompt, n_masked, n_response, file_starts = array("i"), array("i"), array("i"), []
     for file in files:
@@ -62,11 +70,15 @@ def load_samples(
             for number, row in enumerate(rows, first):
                 _check_text(f"{file}, row {number}", row)
                 _check_weight(f"{file}, row {number}", row.get("weight", 1.0))
-            texts = [row["response_text"].removeprefix(opened) for row in rows]
-            prompts = [prompt_text(tokenizer, row["question"], system_prompt) for row in rows]
-            tokens = zip(encode_all(tokenizer, prompts), encode_all(tokenizer, texts), strict=True)
-            for number, (row, text, (prompt, response)) in enumerate(
-                zip(rows, texts, tokens, strict=True), first
+            responses = [response_parts(row["response_text"]) for row in rows]
+            chats = [chat_of(row, system_prompt) for row in rows]
+            prompts = all_prompt_tokens(tokenizer, chats)
+            try:
+                encoded = student.encode_all(responses)
+            except FormatError as error:
+                raise SampleError(f"{file}, rows from {first} on: {error}") from error
+            for number, (row, prompt, response) in enumerate(
+                zip(rows, prompts, encoded, strict=True), first
             ):
                 where = f"{file}, row {number}"
                 if tokenizer.eos_token_id in response:
@@ -77,9 +89,10 @@ def load_samples(
                 ids = np.asarray([*prompt, *response, tokenizer.eos_token_id], np.int32)
                 _check_tokens(where, ids, limits, vocab_size)
                 masked = len(prompt)
-                if spell and row["student_prefix_bytes"]:
-                    n_bytes = row["student_prefix_bytes"] - len(opened.encode())
-                    masked += _tokens_within(spell, np.asarray(response), text, n_bytes)
+                if mask_student_prefix:
+                    masked += student.n_tokens_within(
+                        np.asarray(response), row["response_text"], row["student_prefix_bytes"]
+                    )
                 token_ids.frombytes(ids.tobytes())
                 lengths.append(len(ids))
                 n_prompt.append(len(prompt))
@@ -100,25 +113,6 @@ def load_samples(
     )
 
 
-def check_end_token(tokenizer: Any) -> None:
-    """Refuse a tokenizer whose end token is not what its chat template ends a turn with.
-
-    Raises:
-        SampleError: the student would be taught to stop with a token that nothing stops at.
-    """
-    if tokenizer.eos_token_id is None:
-        raise SampleError(f"{tokenizer.name_or_path}: the tokenizer has no end token (eos_token)")
-    turns = [{"role": "user", "content": "question"}, {"role": "assistant", "content": "answer"}]
-    conversation = str(tokenizer.apply_chat_template(turns, tokenize=False))
-    after = conversation.rpartition("answer")[2].lstrip()
-    if not after.startswith(tokenizer.eos_token):
-        raise SampleError(
-            f"{tokenizer.name_or_path}: the tokenizer's end token is {tokenizer.eos_token!r}, but "
-            f"its chat template ends a turn with {after[:40]!r}. Set eos_token in "
-            "tokenizer_config.json to the template's."
-        )
-
-
 def _rows(file: Path, mask_student_prefix: bool) -> Iterator[tuple[int, list[Row]]]:
     parquet = pq.ParquetFile(file)
     columns = ["question", "response_text"]
@@ -126,8 +120,8 @@ def _rows(file: Path, mask_student_prefix: bool) -> Iterator[tuple[int, list[Row
     missing = [name for name in columns if name not in parquet.schema_arrow.names]
     if missing:
         raise SampleError(f"{file}: no column {', '.join(missing)}")
-    there = parquet.schema_arrow.names
-    columns += [name for name in ("n_student_tokens", "weight") if name in there]
+    optional = ("earlier_messages", "n_student_tokens", "weight")
+    columns += [name for name in optional if name in parquet.schema_arrow.names]
     first = 0
     for batch in parquet.iter_batches(batch_size=ROWS_AT_ONCE, columns=columns):
         yield first, batch.to_pylist()
@@ -142,8 +136,8 @@ def _check_text(where: str, row: Row) -> None:
         raise SampleError(f"{where}: the question is empty")
     if not (response and response.strip()):
         raise SampleError(f"{where}: the response is empty")
-    parts = split_student_text(response)
-    if OPEN_MARK in response and parts.answer is None:
+    _, answer = response_parts(response)
+    if response.lstrip().startswith(THINK_OPEN.strip()) and not answer.strip():
         raise SampleError(f"{where}: the answer after the reasoning is empty")
 
 
@@ -167,10 +161,3 @@ def _check_tokens(where: str, ids: np.ndarray, limits: dict[str, int], vocab_siz
             f"{where}: token id {ids.max()} is outside the model's vocabulary of "
             f"{vocab_size}. Tokenizer and model do not belong together."
         )
-
-
-def _tokens_within(spell: TokenBytes, ids: np.ndarray, text: str, n_bytes: int) -> int:
-    """Leading tokens that lie within the text's first bytes; one across the end does not."""
-    n_normalised = int(np.searchsorted(spell.normalised(text).original_starts, n_bytes))
-    ends = np.cumsum(spell.n_bytes[ids], dtype=np.int64)
-    return int(np.searchsorted(ends, n_normalised, side="right"))

@@ -30,7 +30,6 @@ import torch
 from pydantic import Field
 from transformers import (
     AutoModelForCausalLM,
-    AutoTokenizer,
     Trainer,
     TrainerCallback,
     TrainingArguments,
@@ -39,7 +38,10 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from formats.checkpoint_folder import LOG, partial_folder
+from formats.model_format import AUTO, FormatSettings, student_format
 from resources.compute.gpu_lease import keep_leased_gpus
+from resources.engines.end_tokens import name_end_token
+from resources.engines.load import load_tokenizer
 from resources.engines.model_folder import inspect_model
 from training.certificate import certify
 from training.checkpoint import (
@@ -87,6 +89,7 @@ class SftConfig(Training):
     counted_by: str | None = None
     """The model whose tokenizer counted the samples' tokens, if it is not `model_path`."""
     gpus: int = Field(0, ge=0, description="GPUs declared (compute.training.gpus); 0: none needed")
+    format: FormatSettings = AUTO
     hosts: dict[str, int] = Field(
         default_factory=dict, description="machines and their processes, for training.on_hosts"
     )
@@ -129,16 +132,19 @@ def _train(config: SftConfig, run: dict[str, Any], report: Report, is_main: bool
     set_seed(config.seed)
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    tokenizer = AutoTokenizer.from_pretrained(config.model_path)
+    tokenizer = load_tokenizer(Path(config.model_path), config.format)
+    student = student_format(tokenizer, config.format)
     model: Any = AutoModelForCausalLM.from_pretrained(
         config.model_path,
         dtype=loaded_type(config),
         attn_implementation=config.attention,
+        trust_remote_code=False,
     )
     model.config.use_cache = False
+    name_end_token(model.generation_config, tokenizer)
     samples = load_samples(
         [Path(file) for file in config.samples],
-        tokenizer,
+        student,
         system_prompt=config.system_prompt,
         max_length=config.max_length,
         vocab_size=model.config.vocab_size,
@@ -167,7 +173,7 @@ def _train(config: SftConfig, run: dict[str, Any], report: Report, is_main: bool
         weigh_losses(model, trainer.accelerator.autocast)
     trainer.remove_callback(_callback_named(trainer, "PrinterCallback"))
     certify(
-        samples, sequences, trainer.get_train_dataloader(), model, tokenizer,
+        samples, sequences, trainer.get_train_dataloader(), model, student,
         autocast=trainer.accelerator.autocast, system_prompt=config.system_prompt,
         mask_student_prefix=config.mask_student_prefix, epochs=config.epochs,
         max_length=config.max_length, folder=folder if is_main else None,
@@ -226,8 +232,11 @@ def identity(config: SftConfig) -> dict[str, Any]:
     for sample in config.samples:
         with Path(sample).open("rb") as file:
             rows.append(hashlib.file_digest(file, "sha256").hexdigest())
+    shaping = config.shaping()
+    if config.format == AUTO:  # as before there were others
+        del shaping["format"]
     return {
-        **config.shaping(),
+        **shaping,
         "model": inspect_model(config.model_path).content_hash,
         "samples": rows,
     }

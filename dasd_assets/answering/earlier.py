@@ -56,6 +56,9 @@ def earlier_answers(keys: Iterable[str], earlier: Iterable[pa.RecordBatch]) -> I
 
 
 def has_logprobs(completion: Completion) -> bool:
-    """Whether there is one finite logprob per token."""
-    n_tokens, logprobs = len(completion.token_ids), completion.logprobs
-    return 0 < n_tokens == len(logprobs) and bool(np.isfinite(logprobs).all())
+    """Whether there is one finite logprob per token.
+
+    A server may tell those of the content only (format `split`): then the first ones are NaN.
+    """
+    n_tokens, is_known = len(completion.token_ids), np.isfinite(completion.logprobs)
+    return 0 < n_tokens == len(is_known) and bool(is_known[is_known.argmax() :].all())

@@ -73,4 +73,4 @@ def decode(engine: InferenceEngine, completion: Completion | None) -> str:
     """The emitted text with special tokens; empty if nothing was emitted."""
     if completion is None:
         return ""
-    return str(engine.tokenizer.decode(completion.token_ids, skip_special_tokens=False))
+    return engine.decode(completion.token_ids)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
+from formats.answer_format import Pieces
+from formats.model_format import ModelFormat
 from formats.student_text import TEMPLATE, part_spans
-from formats.token_bytes import TokenBytes, TokenizerError
+from formats.token_bytes import TokenizerError
 from resources.engines.prompts import encode_pieces
 
 Integers = npt.NDArray[np.int32]
@@ -18,20 +18,14 @@ class NoAnswerTextError(ValueError):
     """Tokens that cannot be placed in a text; the message is the reason."""
 
 
-def teacher_tokens(
-    reasoning: str,
-    answer: str,
-    wire: tuple[tuple[str, str], ...],
-    tokenizer: Any,
-    token_bytes: TokenBytes,
+def tokens_in_format(
+    reasoning: str, answer: str, wire: Pieces, teacher: ModelFormat
 ) -> tuple[Integers, Integers]:
-    """The answer under the teacher's tokenizer, in its format, and the place of each token.
+    """An answer under the teacher's tokenizer, in its format, and the place of each token.
 
     Args:
         reasoning, answer: without outer white space; empty if the part is not there.
-        wire: the answer in the teacher's format, as (mark, text) pieces.
-        tokenizer: the teacher's.
-        token_bytes: its byte tables.
+        wire: both in the teacher's format.
 
     Returns:
         Token ids, and the byte of the canonical text where each has its first non-space byte (-1: a
@@ -42,9 +36,12 @@ def teacher_tokens(
     """
     token_ids: list[int] = []
     starts: list[Integers] = []
-    spans = part_spans(reasoning, answer)
-    pieces = zip(encode_pieces(tokenizer, wire), wire, spans, strict=False)
-    for (of_mark, of_text), (_, text), (first, _) in pieces:
+    token_bytes = teacher.token_bytes
+    places = [first for first, _ in part_spans(reasoning, answer)]
+    if not reasoning and len(wire) == 1:
+        del places[0]
+    pieces = zip(encode_pieces(teacher.tokenizer, wire), wire, places, strict=False)
+    for (of_mark, of_text), (_, text), first in pieces:
         token_ids += of_mark + of_text
         ids = np.asarray(of_text, np.int32)
         try:

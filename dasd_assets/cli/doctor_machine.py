@@ -13,6 +13,7 @@ from typing import Final
 from dasd_assets.profile import PROJECT_ROOT, PlanSettings, Profile
 from dasd_assets.profile.home import home, lake_address
 from resources.compute.declared import GIB, Compute
+from resources.engines.settings import VllmSettings
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
 DISTRIBUTION: Final = "dasd-dagster"
@@ -86,7 +87,7 @@ def gpus(profile: Profile) -> Iterator[Result]:
                 f"compute.{name} declares {compute.gpus_here} GPU(s), this machine has "
                 f"{len(found)}",
                 "run it where there are as many, or lower the declaration and what goes with it "
-                "(processes, tensor_parallel_size)",
+                "(processes, tensor_parallel_size, data_parallel_size)",
             )
         elif compute.gpus and compute.gpu_memory_gib > min(found) * 1.05:
             yield Result(
@@ -95,8 +96,28 @@ def gpus(profile: Profile) -> Iterator[Result]:
                 f"{min(found):.0f}",
                 "`dasd plan` says what fits",
             )
+    yield from _engines(profile)
     if found:
         yield from _torch(len(found))
+
+
+def _engines(profile: Profile) -> Iterator[Result]:
+    """Whether the GPUs that are declared are enough for the copies of a model and their cuts."""
+    compute = profile.compute
+    models = {
+        "teacher": (profile.teacher, compute.teacher_inference),
+        "base_student": (profile.base_student, compute.student_inference),
+        **{f"students.{n}": (s, compute.student_inference) for n, s in profile.students.items()},
+    }
+    for name, (model, declared) in models.items():
+        engine = model.engine
+        if isinstance(engine, VllmSettings) and declared.gpus and engine.gpus > declared.gpus:
+            yield Result(
+                PROBLEM,
+                f"{name}.engine starts vLLM on {engine.gpus} GPUs (data_parallel_size x "
+                f"pipeline_parallel_size x tensor_parallel_size), {declared.gpus} are declared",
+                "declare as many in `compute`, or lower one of the three",
+            )
 
 
 def _torch(n_gpus: int) -> Iterator[Result]:

@@ -11,7 +11,7 @@ from typing import Final
 from dasd_assets.cli import doctor_machine as machine
 from dasd_assets.cli.doctor_machine import OK, PROBLEM, WARNING, Result
 from dasd_assets.cli.instance_errors import instance_problem
-from dasd_assets.models.teacher_format import require_harmony
+from dasd_assets.models.formats_of_models import check_student, check_teacher
 from dasd_assets.profile import Model, Profile
 from dasd_assets.profile.home import home
 from resources.engines.settings import OpenAiSettings, TransformersSettings, VllmSettings
@@ -29,19 +29,22 @@ def models(profile: Profile) -> Iterator[Result]:
     models = {"teacher": profile.teacher, "base_student": profile.base_student, **students}
     for name, model in models.items():
         if model is not None:
-            yield from _model(name, model)
+            yield from _model(name, model, profile.response_filtering.require_reasoning)
 
 
-def _model(name: str, model: Model) -> Iterator[Result]:
+def _model(name: str, model: Model, has_reasoning: bool) -> Iterator[Result]:
+    from resources.engines.load import load_tokenizer
     from resources.engines.model_folder import ModelFolderError
 
     engine = model.engine
     try:
         found = model.inspect()
-        if name == "teacher":
-            require_harmony(found)
+        check = check_teacher if name == "teacher" else check_student
+        tokenizer = load_tokenizer(found.path, model.format)
+        written = check(tokenizer, model.format, has_reasoning=has_reasoning)
         size = f", {found.n_parameters:,} parameters" if found.n_parameters else ""
-        yield Result(OK, f"{name}: {found.path} ({found.architecture}{size})")
+        kind = f"{found.architecture}{size}; format {written.format.name}"
+        yield Result(OK, f"{name}: {found.path} ({kind})")
     except ModelFolderError as error:
         yield Result(PROBLEM, f"{name}: {error}", "see docs/bring-your-own-teacher.md")
         return
@@ -70,8 +73,13 @@ def _server(
     from resources.engines.protocol import EngineUnavailableError
 
     try:
-        OpenAiEngine(path, settings, revision).close()
-        yield Result(OK, f"{name}: {settings.base_url} has {settings.served_model}")
+        engine = OpenAiEngine(path, settings, revision)
+        engine.close()
+        for url in settings.urls:
+            if problem := engine.left_out.get(url):
+                yield Result(WARNING, f"{name}: {url} is left out: {problem}", "start this server")
+            else:
+                yield Result(OK, f"{name}: {url} has {settings.served_model}")
     except EngineUnavailableError as error:
         yield Result(
             PROBLEM, f"{name}: {error}",

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+
 from dasd_assets.profile import Layout, Questions
 from dasd_assets.questions.curation.normalisation import question_id
 from dasd_assets.questions.reading.data_files import data_files
@@ -63,8 +65,7 @@ def check_drop(
     reasons: Counter[str] = Counter()
     examples: list[str] = []
     for part in read_drop(drop, layout, settings.max_row_bytes):
-        for row in part.rows.select(["domain", "question"]).to_pylist():
-            name = question_id(row["domain"], row["question"])
+        for name in _ids_of(part.rows):
             usable += 1
             repeated += name in ids
             ids.add(name)
@@ -86,8 +87,12 @@ def check_drop(
 
 def _ids(shard: str, drop: Path, settings: Questions) -> Iterator[str]:
     for part in read_drop(drop, layout_of(shard, settings.layouts), settings.max_row_bytes):
-        for row in part.rows.select(["domain", "question"]).to_pylist():
-            yield question_id(row["domain"], row["question"])
+        yield from _ids_of(part.rows)
+
+
+def _ids_of(rows: pa.Table) -> Iterator[str]:
+    columns = (rows[name].to_pylist() for name in ("domain", "question", "earlier_messages"))
+    return map(question_id, *columns)
 
 
 def content_hash(drop: Path) -> str:

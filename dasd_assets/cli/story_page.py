@@ -42,6 +42,9 @@ class Page:
                     "reference answer": question["answer"],
                 }
             )
+            for message in question["earlier_messages"] or ():
+                self._line(f"{message['role']}:")
+                self._block(message["content"])
             self._block(question["question"])
         for row in story.rejected:
             self._line(

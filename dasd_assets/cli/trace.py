@@ -79,7 +79,7 @@ def trace(
     if benchmark is not None:
         BenchmarkPage(console).print_story(benchmark)
     if story is not None:
-        _print(Page(console), story, profile)
+        _print(Page(console), story, profile, lake)
 
 
 def _html(
@@ -96,11 +96,11 @@ def _html(
     return render_viewer(f"Provenance of {name}", example_answers(warehouse, ids)), len(ids)
 
 
-def _print(page: Page, story: Story, profile: Profile) -> None:
+def _print(page: Page, story: Story, profile: Profile, lake: Path) -> None:
     from dasd_assets.cli.story_prompts import prompts
 
     page.print_question(story)
-    page.print_prompts(prompts(profile, story))
+    page.print_prompts(prompts(profile, story, lake))
     page.print_answers(story)
     for answer in story.answers:
         page.print_answer(answer, story)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from dasd_assets.answering.template_date import date_shown, template_date
 from dasd_assets.declaring.declare import as_metadata, declared, log_progress, materialized
 from dasd_assets.divergence_sampling.policies import rankable
 from dasd_assets.divergence_sampling.provenance_run import write_provenance
@@ -147,8 +148,8 @@ def _teacher_scores(profile: Profile) -> dg.AssetsDefinition:
         deps=["filtered_responses", "teacher_model"],
         **declared(GROUP, profile.compute.teacher_inference, "1",
                    profile.teacher and profile.teacher.path, profile.system_prompt,
-                   profile.teacher_responses.reasoning_effort, kinds={"huggingface"},
-                   table="teacher_scores"),
+                   profile.teacher_responses.reasoning_effort, *profile.template_date_pinned,
+                   kinds={"huggingface"}, table="teacher_scores"),
     )  # fmt: skip
     def teacher_scores(
         context: dg.AssetExecutionContext, lake: Lake, teacher: InferenceModel
@@ -166,15 +167,19 @@ def _teacher_scores(profile: Profile) -> dg.AssetsDefinition:
         filtered = lake.batches("filtered_responses", cell, SCORED_BY_TEACHER)
         n_responses = lake.read("filtered_responses", cell, ["response_id"]).num_rows
         with teacher.open() as engine:
+            day = template_date(
+                lake, "teacher_scores", cell, engine.tokenizer, profile.template_date
+            )
             rows = score_with_teacher(
                 filtered, n_responses, engine,
                 system_prompt=profile.system_prompt,
                 reasoning_effort=profile.teacher_responses.reasoning_effort,
+                template_date=day,
                 on_progress=log_progress(context, "responses"),
             )  # fmt: skip
             written = lake.write("teacher_scores", rows, cell)
         reasons = lake.read("teacher_scores", cell, ["left_out"])["left_out"].drop_null()
         left_out = {row["values"]: row["counts"] for row in reasons.value_counts().to_pylist()}
-        return materialized(lake, written, cell, left_out=left_out)
+        return materialized(lake, written, cell, left_out=left_out, **date_shown(day))
 
     return teacher_scores

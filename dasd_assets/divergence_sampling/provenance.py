@@ -104,7 +104,8 @@ def _block(
     segmenter: Segmenter,
 ) -> Provenance:
     reasoning, answer = filtered["reasoning"], filtered["answer"]
-    text = pc.binary_join_element_wise(THINK_OPEN, reasoning, THINK_CLOSE, answer, "")
+    whole = pc.binary_join_element_wise(THINK_OPEN, reasoning, THINK_CLOSE, answer, "")
+    text = pc.if_else(pc.equal(reasoning, ""), answer, whole)
     is_same = pc.equal(text, filtered["response_text"]).to_numpy(zero_copy_only=False)
     require(is_same, filtered, "response_text is not its reasoning and answer")
     spans = sentence_spans(filtered["response_id"], reasoning, answer, segmenter)

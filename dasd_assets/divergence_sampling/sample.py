@@ -21,7 +21,7 @@ from resources.lake.tables.divergence_sampling import CONTROLS, DIVERGENCE_SAMPL
 if TYPE_CHECKING:
     from resources.lake.lake import Lake
 
-TEXT_COLUMNS = ["response_id", "question", "response_text"]
+TEXT_COLUMNS = ["response_id", "question", "earlier_messages", "response_text"]
 
 
 def scored_shards(lake: Lake, temperature: str) -> list[dict[str, str]]:

@@ -106,8 +106,10 @@ def sentence_spans(
             f"response {response_ids[int(broken[0]) // 2]}: segmenter {segmenter.name} "
             f"{segmenter.version} loses or repeats bytes of its text"
         )
-    offset = np.full(len(counts), len(THINK_OPEN.encode()))
-    offset[1::2] += n_bytes[::2] + len(THINK_CLOSE.encode())
+    # A response without a reasoning is its answer alone, without marks.
+    has_reasoning = n_bytes[::2] > 0
+    offset = np.repeat(np.where(has_reasoning, len(THINK_OPEN.encode()), 0), 2)
+    offset[1::2] += np.where(has_reasoning, n_bytes[::2] + len(THINK_CLOSE.encode()), 0)
     return SentenceSpans(
         response=part // 2,
         is_answer=part % 2 == 1,

@@ -10,15 +10,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dasd_assets.answering.scoring import as_lists, scored_slices
-from formats.chat import chat
-from formats.student_text import THINK_OPEN, student_text, student_token_starts
-from formats.student_tokens import encode_response
-from formats.token_bytes import TokenBytes, TokenizerError
+from formats.answer_format import FormatError
+from formats.chat import chat_of
+from formats.model_format import ModelFormat
 from resources.engines.protocol import InferenceEngine, Progress, ScoringRequest
 from resources.lake.table import TOKEN_IDS, ContractError
 from resources.lake.tables.divergence_sampling import STUDENT_SCORES
 
-TEXT_COLUMNS = ["response_id", "question", "reasoning", "answer", "response_text"]
+TEXT_COLUMNS = ["response_id", "question", "earlier_messages", "reasoning", "answer"]
 
 
 def score_responses(
@@ -43,17 +42,16 @@ def score_responses(
         ContractError: a score is missing or not finite, or the tokens do not spell the response;
             the message names it.
     """
-    token_bytes = TokenBytes(engine.tokenizer)
-    identity = engine.identity
+    student, identity = engine.format, engine.identity
 
     def requests_of(part: pa.Table) -> list[ScoringRequest]:
         return [
             ScoringRequest(
                 key=row["response_id"],
-                prompt_token_ids=engine.render(chat(system_prompt, row["question"])).token_ids,
-                token_ids=tuple(encode_response(engine.tokenizer, row["response_text"])),
+                prompt_token_ids=engine.render(chat_of(row, system_prompt)).token_ids,
+                token_ids=tuple(student.encode(row["reasoning"], row["answer"])),
             )
-            for row in part.select(["response_id", "question", "response_text"]).to_pylist()
+            for row in part.to_pylist()
         ]
 
     slices = scored_slices(
@@ -62,7 +60,7 @@ def score_responses(
     for part, requests, scores in slices:
         token_ids = [np.asarray(request.token_ids, np.int32) for request in requests]
         token_starts = [
-            _token_starts(row, ids, token_bytes)
+            _token_starts(row, ids, student)
             for row, ids in zip(part.to_pylist(), token_ids, strict=True)
         ]
         yield pa.RecordBatch.from_arrays(
@@ -80,21 +78,10 @@ def score_responses(
 
 
 def _token_starts(
-    row: dict[str, Any], token_ids: npt.NDArray[np.int32], token_bytes: TokenBytes
+    row: dict[str, Any], token_ids: npt.NDArray[np.int32], student: ModelFormat
 ) -> npt.NDArray[np.int32]:
     """Token starts in response_text, also where the tokenizer normalises it (Qwen: NFC)."""
     try:
-        text = token_bytes.normalised(row["response_text"])
-        reasoning = token_bytes.normalised(row["reasoning"]).text
-        answer = token_bytes.normalised(row["answer"]).text
-    except TokenizerError as error:
+        return student.token_starts(token_ids, row["reasoning"], row["answer"])
+    except FormatError as error:
         raise ContractError(f"student_scores: {row['response_id']}: {error}") from error
-    spelled = token_bytes.decode(token_ids)
-    whole = (text.text.encode(), text.text.removeprefix(THINK_OPEN).encode())
-    if spelled not in whole or student_text(reasoning, answer) != text.text:
-        raise ContractError(
-            f"student_scores: {row['response_id']}: its tokens spell {len(spelled)} bytes that "
-            f"are not its response_text of {len(whole[0])} bytes, so no token can be placed in it"
-        )
-    starts = student_token_starts(token_ids, token_bytes, reasoning, answer)
-    return np.where(starts < 0, starts, text.original_starts[starts]).astype(np.int32)

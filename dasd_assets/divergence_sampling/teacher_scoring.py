@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from datetime import date
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,11 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dasd_assets.answering.scoring import as_lists, scored_slices
-from dasd_assets.answering.teacher_tokens import NoAnswerTextError, teacher_tokens
+from dasd_assets.answering.teacher_tokens import NoAnswerTextError, tokens_in_format
 from dasd_assets.divergence_sampling.paired_batches import paired
-from formats.chat import chat
-from formats.harmony import ANALYSIS_OPEN, FINAL_OPEN, NEXT_MESSAGE
-from formats.token_bytes import TokenBytes
+from formats.answer_format import FormatError
+from formats.chat import chat_of
 from resources.engines.protocol import (
     GenerationRequest,
     InferenceEngine,
@@ -26,7 +26,9 @@ from resources.engines.protocol import (
 from resources.lake.table import LOGPROBS, TOKEN_IDS
 from resources.lake.tables.divergence_sampling import TEACHER_SCORES
 
-SCORED_BY_TEACHER = ["response_id", "question", "reasoning", "answer", "teacher_logprobs"]
+SCORED_BY_TEACHER = [
+    "response_id", "question", "earlier_messages", "reasoning", "answer", "teacher_logprobs",
+]  # fmt: skip
 """What is read of the filtered responses."""
 TEACHER_COLUMNS = ["response_id", "logprobs", "token_starts", "left_out"]
 """What the provenance reads of the scores."""
@@ -54,6 +56,7 @@ def score_with_teacher(
     *,
     system_prompt: str,
     reasoning_effort: str,
+    template_date: date | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Logprob of every token of the responses that have none, in the teacher's own format.
@@ -62,6 +65,7 @@ def score_with_teacher(
         filtered: batches of SCORED_BY_TEACHER.
         n_responses: rows of all batches, for the progress.
         engine: the teacher's.
+        template_date: what its chat template prints as today's date.
 
     Returns:
         Batches with the schema TEACHER_SCORES, in the order of `filtered`.
@@ -69,20 +73,22 @@ def score_with_teacher(
     Raises:
         ContractError: a score is missing or not finite; the message names the response.
     """
-    token_bytes = TokenBytes(engine.tokenizer)
+    teacher = engine.format
     asked: dict[str, _Asked] = {}
 
     def ask(row: dict[str, Any], has_logprobs: bool) -> _Asked:
         if has_logprobs:
             return _Asked(left_out=HAS_LOGPROBS)
         reasoning, answer = row["reasoning"], row["answer"]
-        wire = ((ANALYSIS_OPEN, reasoning), (NEXT_MESSAGE + FINAL_OPEN, answer))
         try:
-            ids, starts = teacher_tokens(reasoning, answer, wire, engine.tokenizer, token_bytes)
-        except NoAnswerTextError as error:
+            wire = teacher.format.pieces(reasoning, answer)
+            ids, starts = tokens_in_format(reasoning, answer, wire, teacher)
+        except (NoAnswerTextError, FormatError) as error:
             return _Asked(left_out=str(error))
-        messages = chat(system_prompt, row["question"])
-        prompt = engine.render(messages, reasoning_effort=reasoning_effort)
+        prompt = engine.render(
+            chat_of(row, system_prompt),
+            reasoning_effort=reasoning_effort, template_date=template_date,
+        )  # fmt: skip
         whole = GenerationRequest(
             prompt, prefix_token_ids=tuple(ids.tolist()),
             temperature=1.0, top_p=1.0, max_tokens=1, seed=0,
@@ -93,7 +99,7 @@ def score_with_teacher(
 
     def requests_of(part: pa.Table) -> list[ScoringRequest]:
         asked.clear()
-        rows = part.select(["response_id", "question", "reasoning", "answer"]).to_pylist()
+        rows = part.drop_columns(["teacher_logprobs"]).to_pylist()
         has_logprobs = pc.is_valid(part["teacher_logprobs"]).to_pylist()
         for row, has_them in zip(rows, has_logprobs, strict=True):
             asked[row["response_id"]] = ask(row, has_them)

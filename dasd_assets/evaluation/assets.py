@@ -4,6 +4,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from dasd_assets.answering.template_date import date_shown, template_date
 from dasd_assets.declaring.declare import as_metadata, declared, log_progress, materialized
 from dasd_assets.divergence_sampling.sentences import segmenter_named
 from dasd_assets.evaluation.evaluate import EARLIER, evaluate_checkpoint
@@ -149,8 +150,8 @@ def _teacher_scores(profile: Profile, checkpoint: str) -> dg.AssetsDefinition:
         "the teacher's own format.\n\n```text\nlogprob_i = log p_T(y_i | question, y_<i)\n```",
         **declared(GROUP, profile.compute.teacher_inference, "1", settings.answers_per_question,
                    profile.teacher and profile.teacher.path, profile.system_prompt,
-                   profile.teacher_responses.reasoning_effort, kinds={"huggingface"},
-                   table="evaluation_teacher_scores"),
+                   profile.teacher_responses.reasoning_effort, *profile.template_date_pinned,
+                   kinds={"huggingface"}, table="evaluation_teacher_scores"),
     )  # fmt: skip
     def teacher_scores(
         context: dg.AssetExecutionContext,
@@ -161,14 +162,21 @@ def _teacher_scores(profile: Profile, checkpoint: str) -> dg.AssetsDefinition:
         partition = {"checkpoint": checkpoint, "benchmark": context.partition_key}
         answers = read_answers(lake, partition, settings.answers_per_question)
         with teacher.open() as engine:
+            day = template_date(
+                lake, "evaluation_teacher_scores", partition, engine.tokenizer,
+                profile.template_date,
+            )  # fmt: skip
             rows = score_answers(
-                answers, engine, base_student_model.tokenizer(),
+                answers, engine, base_student_model.written_format(),
                 system_prompt=profile.system_prompt,
                 reasoning_effort=profile.teacher_responses.reasoning_effort,
                 on_progress=log_progress(context, "answers"),
+                template_date=day,
             )  # fmt: skip
             written = lake.write("evaluation_teacher_scores", rows, partition)
-        return materialized(lake, written, partition, left_out=left_out(lake, partition))
+        return materialized(
+            lake, written, partition, left_out=left_out(lake, partition), **date_shown(day)
+        )
 
     return teacher_scores
 

@@ -17,9 +17,9 @@ from dasd_assets.answering.requests import complete_all, request_seed
 from dasd_assets.profile import Evaluation, Verification
 from dasd_assets.reporting.metrics import NO_FINAL_ANSWER
 from dasd_assets.verification.graders import DEFAULT_SETTINGS, grade
+from formats.answer_format import FormatError
 from formats.chat import chat
-from formats.student_text import OPEN_MARK, split_student_text
-from resources.engines.protocol import GenerationRequest, InferenceEngine, Progress, Prompt
+from resources.engines.protocol import Completion, GenerationRequest, InferenceEngine, Progress
 from resources.lake.row_batches import batches
 from resources.lake.tables.evaluation import EVALUATION
 
@@ -27,7 +27,6 @@ EARLIER: Final = ("answer_id", *SAMPLED)
 """Columns of an earlier evaluation of the partition that its answers are taken from."""
 
 UNUSABLE_REFERENCE: Final = "unusable_reference"
-_PROMPT_END_TOKENS: Final = 16
 
 
 def evaluate_checkpoint(
@@ -86,7 +85,9 @@ def evaluate_checkpoint(
             )
         requests += asked
     completions = zip(
-        requests, complete_all(engine, requests, journal, on_progress, earlier), strict=True
+        requests,
+        filter(None, complete_all(engine, requests, journal, on_progress, earlier)),
+        strict=True,
     )
 
     def rows() -> Iterator[dict[str, Any]]:
@@ -116,10 +117,12 @@ def _answer(
     question: dict[str, Any],
     index: int,
     request: GenerationRequest,
-    completion: Any,
+    completion: Completion,
 ) -> dict[str, Any]:
     """A row of EVALUATION without the verdict, and `final`, the text that is judged."""
-    text = str(engine.tokenizer.decode(completion.token_ids, skip_special_tokens=True))
+    token_ids, is_special = completion.token_ids, engine.format.token_bytes.is_special
+    if len(token_ids) and is_special[token_ids[-1]]:  # the end token is no text
+        token_ids = token_ids[:-1]
     return {
         "answer_id": row_id("a", engine, request),
         "checkpoint": checkpoint,
@@ -133,23 +136,24 @@ def _answer(
         "n_tokens": len(completion.token_ids),
         "token_ids": completion.token_ids,
         "logprobs": completion.logprobs if has_logprobs(completion) else None,
-        "text": text,
-        "final": _final(engine, request.prompt, text, completion.finish_reason),
+        "text": engine.decode(token_ids),
+        "final": _final(engine, completion),
     }
 
 
-def _final(engine: InferenceEngine, prompt: Prompt, text: str, finish_reason: str) -> str | None:
+def _final(engine: InferenceEngine, completion: Completion) -> str | None:
     """The final part of an answer; None if it has none.
 
     A model that never learnt to think first, as the paper's base student, answers without the
     marks: then all of its text is the answer, if it came to its end.
     """
-    parts = split_student_text(text)
-    if parts.answer is not None or text.lstrip().startswith(OPEN_MARK) or finish_reason != "stop":
-        return parts.answer
-    before = str(engine.tokenizer.decode(list(prompt.token_ids[-_PROMPT_END_TOKENS:])))
-    has_begun_to_think = before.rstrip().endswith(OPEN_MARK)
-    return None if has_begun_to_think else (text.strip() or None)
+    try:
+        parts = engine.format.format.parse(completion.token_ids, engine.format.token_bytes)
+    except FormatError:
+        return None
+    if not parts.reasoning and completion.finish_reason != "stop":
+        return None
+    return parts.answer or None
 
 
 def _judged(

@@ -19,12 +19,11 @@ from dasd_assets.divergence_sampling.paired_batches import paired
 from dasd_assets.divergence_sampling.provenance import probabilities, side_of
 from dasd_assets.divergence_sampling.sentence_tokens import Floats
 from dasd_assets.divergence_sampling.sentences import Segmenter, sentence_spans
-from dasd_assets.evaluation.answer_texts import AnswerText, answer_text, prompt_opens_thinking
+from dasd_assets.evaluation.answer_texts import AnswerText, answer_text
 from dasd_assets.evaluation.teacher_scoring import Answers
 from dasd_assets.profile import EvaluationProvenance
 from formats.chat import chat
 from formats.student_text import student_text
-from formats.token_bytes import TokenBytes
 from resources.engines.protocol import InferenceEngine, Progress, ScoringRequest
 from resources.lake.table import TOKEN_IDS
 from resources.lake.tables.evaluation import EVALUATION_PROVENANCE
@@ -81,8 +80,7 @@ def answer_provenance(
     Raises:
         ContractError: the two do not match, or a score is missing or not finite.
     """
-    token_bytes = TokenBytes(engine.tokenizer)
-    is_thinking = prompt_opens_thinking(engine.tokenizer)
+    student = engine.format
 
     def requests_of(part: pa.Table) -> list[ScoringRequest]:
         return [
@@ -103,10 +101,8 @@ def answer_provenance(
         if not rows:
             continue
         texts = [
-            answer_text(ids.values.to_numpy(), reason == "stop", token_bytes, is_thinking)
-            for ids, reason in zip(
-                rows[0]["token_ids"], rows[0]["finish_reason"].to_pylist(), strict=True
-            )
+            answer_text(ids.values.to_numpy(), student, student.format)
+            for ids in rows[0]["token_ids"]
         ]
         by_student = as_lists([one.logprobs for one in scores], rows[0]["logprobs"].type)
         yield _sentences(rows[0], texts, by_student, settings, segmenter)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -11,10 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dasd_assets.answering.scoring import as_lists, scored_slices
-from dasd_assets.answering.teacher_tokens import NoAnswerTextError, teacher_tokens
-from dasd_assets.evaluation.answer_texts import Integers, answer_text, prompt_opens_thinking
+from dasd_assets.evaluation.answer_texts import (
+    Integers,
+    NoAnswerTextError,
+    answer_text,
+    teacher_tokens,
+)
 from formats.chat import chat
-from formats.token_bytes import TokenBytes
+from formats.model_format import ModelFormat
 from resources.engines.protocol import (
     GenerationRequest,
     InferenceEngine,
@@ -88,11 +93,12 @@ def left_out(lake: Lake, partition: Partition) -> dict[str, int]:
 def score_answers(
     answers: Answers,
     engine: InferenceEngine,
-    student_tokenizer: Any,
+    student: ModelFormat,
     *,
     system_prompt: str,
     reasoning_effort: str,
     on_progress: Callable[[Progress], None] | None = None,
+    template_date: date | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Logprob of every token of every answer under the teacher, in the teacher's own format.
 
@@ -101,7 +107,8 @@ def score_answers(
 
     Args:
         engine: the teacher's.
-        student_tokenizer: of the answers' token ids.
+        student: how the answers were written.
+        template_date: what the teacher's chat template prints as today's date.
 
     Returns:
         Batches with the schema EVALUATION_TEACHER_SCORES, in the order of `answers`.
@@ -109,23 +116,21 @@ def score_answers(
     Raises:
         ContractError: a score is missing or not finite.
     """
-    student_bytes, teacher_bytes = TokenBytes(student_tokenizer), TokenBytes(engine.tokenizer)
-    is_thinking = prompt_opens_thinking(student_tokenizer)
+    teacher = engine.format
     asked: dict[str, _Asked] = {}
 
     def ask(row: dict[str, Any], token_ids: Integers, has_logprobs: bool) -> _Asked:
         if not has_logprobs:
             return _Asked(left_out=NO_LOGPROBS)
         try:
-            has_ended = row["finish_reason"] == "stop"
-            text = answer_text(token_ids, has_ended, student_bytes, is_thinking)
-            wire_ids, starts = teacher_tokens(
-                text.reasoning, text.answer, text.wire, engine.tokenizer, teacher_bytes
-            )
+            text = answer_text(token_ids, student, teacher.format)
+            wire_ids, starts = teacher_tokens(text, teacher)
         except NoAnswerTextError as error:
             return _Asked(left_out=str(error))
         messages = chat(system_prompt, answers.prompts[row["question_id"]])
-        prompt = engine.render(messages, reasoning_effort=reasoning_effort)
+        prompt = engine.render(
+            messages, reasoning_effort=reasoning_effort, template_date=template_date
+        )
         whole = GenerationRequest(
             prompt, prefix_token_ids=tuple(wire_ids.tolist()),
             temperature=1.0, top_p=1.0, max_tokens=1, seed=0,
@@ -136,7 +141,7 @@ def score_answers(
 
     def requests_of(part: pa.Table) -> list[ScoringRequest]:
         asked.clear()
-        rows = part.select(["answer_id", "question_id", "finish_reason"]).to_pylist()
+        rows = part.select(["answer_id", "question_id"]).to_pylist()
         has_logprobs = pc.is_valid(part["logprobs"]).to_pylist()
         for row, ids, has_them in zip(rows, part["token_ids"], has_logprobs, strict=True):
             asked[row["answer_id"]] = ask(row, ids.values.to_numpy(), has_them)

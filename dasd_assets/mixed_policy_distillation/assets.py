@@ -5,6 +5,7 @@ from pathlib import Path
 import dagster as dg
 
 from dasd_assets.answering.earlier import SAMPLED
+from dasd_assets.answering.template_date import date_shown, template_date
 from dasd_assets.declaring.declare import as_metadata, declared, log_progress, materialized
 from dasd_assets.mixed_policy_distillation.boundary import boundary_of
 from dasd_assets.mixed_policy_distillation.continuations import continue_rollouts, read_to_continue
@@ -96,7 +97,8 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         **declared(GROUP, profile.compute.teacher_inference, "3", settings.min_cut_fraction,
                    settings.cut, *boundary_version, settings.temperature, profile.teacher.path,
                    profile.system_prompt, profile.seed, profile.teacher_responses.max_tokens,
-                   profile.teacher_responses.reasoning_effort, kinds={"huggingface"},
+                   profile.teacher_responses.reasoning_effort,
+                   *profile.template_date_pinned, kinds={"huggingface"},
                    table="teacher_continuations"),
     )  # fmt: skip
     def teacher_continuations(
@@ -120,9 +122,13 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         shard = {QUESTION_SHARD: context.partition_key}
         journal = lake.journal("teacher_continuations", shard)
         with teacher.open() as engine:
+            day = template_date(
+                lake, "teacher_continuations", shard, engine.tokenizer,
+                profile.template_date,
+            )  # fmt: skip
             rows = continue_rollouts(
                 read_to_continue(lake, shard, with_logprobs=boundary is not None),
-                engine, base_student_model.tokenizer(),
+                engine, base_student_model.written_format(),
                 min_cut_fraction=settings.min_cut_fraction,
                 temperature=settings.temperature,
                 max_tokens=profile.teacher_responses.max_tokens,
@@ -135,11 +141,14 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
                 earlier=lake.earlier(
                     "teacher_continuations", shard, ["continuation_id", *SAMPLED]
                 ),
+                template_date=day,
             )  # fmt: skip
             written = lake.write("teacher_continuations", rows, shard)
         journal.unlink(missing_ok=True)
         warehouse = open_warehouse(Path(lake.root))
-        return materialized(lake, written, shard, cuts=cut_counts(warehouse, shard))
+        return materialized(
+            lake, written, shard, cuts=cut_counts(warehouse, shard), **date_shown(day)
+        )
 
     @dg.asset(
         deps=[
@@ -147,12 +156,14 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             dg.AssetDep("divergence_sample", partition_mapping=dg.AllPartitionMapping()),
             *references,
         ],
-        **declared(GROUP, profile.compute.data, "3", settings.off_policy_samples,
+        **declared(GROUP, profile.compute.data, "4", settings.off_policy_samples,
                    settings.distinct_questions, profile.response_filtering,
                    profile.verification, profile.seed, kinds={"parquet"},
                    table="mixed_policy_sample"),
     )  # fmt: skip
-    def mixed_policy_sample(lake: Lake, base_student_model: InferenceModel) -> dg.MaterializeResult:
+    def mixed_policy_sample(
+        lake: Lake, teacher: InferenceModel, base_student_model: InferenceModel
+    ) -> dg.MaterializeResult:
         """Continuations that pass the quality filters, plus the off-policy share.
 
         Rejected continuations are kept in `rejected_continuations` with every rule they break.
@@ -162,8 +173,8 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         ```
         """
         sample = write_mixed_sample(
-            lake, base_student_model.tokenizer(), profile.response_filtering,
-            profile.system_prompt,
+            lake, base_student_model.written_format(), teacher.written_format(),
+            profile.response_filtering, profile.system_prompt,
             n_off_policy=settings.off_policy_samples,
             distinct_questions=settings.distinct_questions,
             seed=profile.seed,
@@ -207,6 +218,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             sample=lake.path("mixed_policy_sample"),
             settings=settings.training,
             system_prompt=profile.system_prompt,
+            format=profile.base_student.format,
             mask_student_prefix=settings.mask_student_prefix,
         )  # fmt: skip
 

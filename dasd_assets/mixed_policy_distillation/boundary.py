@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dasd_assets.divergence_sampling.sentences import Segmenter, byte_ends, segmenter_named
-from dasd_assets.mixed_policy_distillation.usable import whole_characters
 from dasd_assets.profile import EntropyCut, Profile
+from formats.answer_format import whole_characters
 from formats.token_bytes import TokenBytes
 
 

@@ -10,6 +10,7 @@ import math
 import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +23,9 @@ from dasd_assets.answering.earlier import row_id
 from dasd_assets.answering.requests import complete_all, decode, request_seed, sampling_columns
 from dasd_assets.mixed_policy_distillation.boundary import Boundary
 from dasd_assets.mixed_policy_distillation.prefix import Prefix, teacher_prefix
-from dasd_assets.mixed_policy_distillation.usable import whole_characters
-from formats.chat import chat
-from formats.token_bytes import TokenBytes
+from formats.answer_format import AnswerFormat, FormatError, whole_characters
+from formats.chat import chat_of
+from formats.model_format import ModelFormat
 from resources.engines.prompts import encode_pieces
 from resources.engines.protocol import GenerationRequest, InferenceEngine, Progress
 from resources.lake.row_batches import batches
@@ -33,7 +34,9 @@ from resources.lake.tables.mixed_policy_distillation import STUDENT_ROLLOUTS, TE
 if TYPE_CHECKING:
     from resources.lake.lake import Lake, Partition
 
-ABOUT_COLUMNS = ["rollout_id", "response_id", "question_id", "domain", "question"]
+ABOUT_COLUMNS = [
+    "rollout_id", "response_id", "question_id", "domain", "question", "earlier_messages",
+]  # fmt: skip
 ROLLOUT_COLUMNS = [*ABOUT_COLUMNS, "token_ids", "is_truncated", "broken_rules"]
 """All that a continuation needs of a rollout; at a boundary, its logprobs as well."""
 
@@ -67,7 +70,8 @@ def cut_position(n_tokens: int, min_fraction: float, seed: int) -> int:
 
 def cut_rollout(
     token_ids: npt.NDArray[np.int32],
-    token_bytes: TokenBytes,
+    student: ModelFormat,
+    teacher: AnswerFormat,
     min_fraction: float,
     seed: int,
     boundary: Boundary | None = None,
@@ -80,17 +84,23 @@ def cut_rollout(
     Args:
         boundary: finds the boundary; None: the cut is at random.
         logprobs: of the tokens; only a boundary asks for them.
+
+    Raises:
+        FormatError: `no_place_in_format`: the teacher's format cannot hold what is kept.
     """
+    token_bytes = student.token_bytes
     at_boundary = None
     if boundary and logprobs is not None:
         first = first_position(len(token_ids), min_fraction)
         at_boundary = boundary.position(token_ids, logprobs, token_bytes, first)
     position = at_boundary or cut_position(len(token_ids), min_fraction, seed)
-    text_bytes = token_bytes.decode(token_ids)
-    kept = whole_characters(text_bytes[: int(token_bytes.n_bytes[token_ids[:position]].sum())])
+    text_bytes = token_bytes.written(token_ids)
+    n_kept = int(token_bytes.n_written_bytes[token_ids[:position]].sum())
+    kept = whole_characters(text_bytes[:n_kept])
     discarded = whole_characters(text_bytes[len(kept.encode()) :])
     kind = ENTROPY if at_boundary else RANDOM
-    return Cut(teacher_prefix(kept, discarded), position / len(token_ids), kind)
+    prefix = teacher_prefix(kept, discarded, student.format, teacher)
+    return Cut(prefix, position / len(token_ids), kind)
 
 
 def to_continue(rollouts: pa.Table | pa.RecordBatch) -> pa.Table | pa.RecordBatch:
@@ -111,7 +121,7 @@ def read_to_continue(lake: Lake, shard: Partition, *, with_logprobs: bool = Fals
 def continue_rollouts(
     rollouts: pa.Table,
     engine: InferenceEngine,
-    student_tokenizer: Any,
+    student: ModelFormat,
     *,
     min_cut_fraction: float,
     temperature: float,
@@ -123,6 +133,7 @@ def continue_rollouts(
     boundary: Boundary | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     earlier: Iterable[pa.RecordBatch] = (),
+    template_date: date | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Let the teacher finish every truncated rollout.
 
@@ -130,28 +141,34 @@ def continue_rollouts(
         rollouts: ROLLOUT_COLUMNS, with a boundary logprobs too; those that are not `to_continue`
             are left out.
         engine: the teacher's.
-        student_tokenizer: the tokenizer of the rollouts' token ids.
+        student: how the rollouts were written.
         boundary: finds where a rollout is cut; None: all are cut at random.
+        template_date: what the teacher's chat template prints as today's date.
 
     Returns:
         Batches with the schema TEACHER_CONTINUATIONS, in the order of `rollouts`. Every request is
         in memory until then; the texts are made again, one at a time, as the batches are taken.
     """
     chosen = to_continue(rollouts)
-    token_bytes = TokenBytes(student_tokenizer)
+    teacher = engine.format.format
 
     def cuts() -> Iterator[tuple[dict[str, Any], Cut]]:
         for row, token_ids, logprobs in _rows(chosen, with_logprobs=boundary is not None):
             cut_seed = request_seed(seed, "cut", row["rollout_id"])
-            yield (
-                row,
-                cut_rollout(token_ids, token_bytes, min_cut_fraction, cut_seed, boundary, logprobs),
-            )
+            try:
+                cut = cut_rollout(
+                    token_ids, student, teacher, min_cut_fraction, cut_seed, boundary, logprobs
+                )
+            except FormatError as error:
+                raise FormatError(error.rule, f"{row['rollout_id']}: {error.evidence}") from error
+            yield row, cut
 
     requests = [
         GenerationRequest(
             prompt=engine.render(
-                chat(system_prompt, row["question"]), reasoning_effort=reasoning_effort
+                chat_of(row, system_prompt),
+                reasoning_effort=reasoning_effort,
+                template_date=template_date,
             ),
             prefix_token_ids=tuple(
                 token

@@ -13,13 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dasd_assets.divergence_sampling.policies import random_order
-from dasd_assets.mixed_policy_distillation.prefix import ANALYSIS_OPEN, FINAL_OPEN, REASONING
+from dasd_assets.mixed_policy_distillation.prefix import begun_parts
 from dasd_assets.profile import ResponseFiltering
 from dasd_assets.response_filtering.judging import Judge
 from dasd_assets.response_filtering.rules import Response, broken_rules
-from formats.harmony import HarmonyError, continued_parts
-from formats.student_text import THINK_CLOSE, THINK_OPEN, student_text, template_marks
-from formats.student_tokens import encode_prompt, encode_response
+from formats.answer_format import FormatError
+from formats.chat import chat_of, prompt_tokens
+from formats.model_format import ModelFormat
+from formats.student_text import student_text
 from resources.lake.tables.mixed_policy_distillation import (
     MIXED_POLICY_SAMPLE,
     REJECTED_CONTINUATIONS,
@@ -28,14 +29,15 @@ from resources.lake.tables.mixed_policy_distillation import (
 MIXED_POLICY, OFF_POLICY = "mixed_policy", "off_policy"
 
 CONTINUATION_COLUMNS = [
-    "continuation_id", "rollout_id", "question_id", "domain", "question", "finish_reason",
+    "continuation_id", "rollout_id", "question_id", "domain", "question", "earlier_messages",
+    "finish_reason",
     "token_ids", "logprobs", "prefix_text", "cut_part", "text",
 ]  # fmt: skip
 """All that is needed of a continuation."""
 
 OFF_POLICY_COLUMNS = [
-    "response_id", "question_id", "domain", "question", "response_text", "n_student_tokens",
-    "weight",
+    "response_id", "question_id", "domain", "question", "earlier_messages", "response_text",
+    "n_student_tokens",    "weight",
 ]  # fmt: skip
 
 
@@ -49,7 +51,8 @@ class Finished:
 
 def finish_continuations(
     continuations: pa.Table,
-    student_tokenizer: Any,
+    student: ModelFormat,
+    teacher: ModelFormat,
     settings: ResponseFiltering,
     system_prompt: str,
     judge: Judge | None = None,
@@ -69,8 +72,7 @@ def finish_continuations(
         Kept rows with the schema MIXED_POLICY_SAMPLE; every continuation is in one of the tables.
     """
     answers = [
-        _read(*values, student_tokenizer, settings, system_prompt)
-        for values in _rows(continuations)
+        _read(*values, student, teacher, settings, system_prompt) for values in _rows(continuations)
     ]
 
     def judged(each: _Answer) -> tuple[dict[str, str], ...]:
@@ -118,9 +120,10 @@ class _Answer:
 
 def _read(
     row: dict[str, Any],
-    n_tokens: int,
+    token_ids: npt.NDArray[np.int32],
     logprobs: npt.NDArray[np.float32],
-    student_tokenizer: Any,
+    student: ModelFormat,
+    teacher: ModelFormat,
     settings: ResponseFiltering,
     system_prompt: str,
 ) -> _Answer:
@@ -128,23 +131,30 @@ def _read(
     broken = []
     reasoning = answer = ""
     tool_call = None
+    n_student_tokens = 0
     try:
-        reasoning, answer, tool_call = _join(row)
-    except HarmonyError as error:
+        # The student's prefix is text; only what the teacher wrote has marks.
+        begun = begun_parts(row["prefix_text"], row["cut_part"])
+        reasoning, answer, tool_call = teacher.format.continued(
+            *begun, token_ids, teacher.token_bytes
+        )
+        student_ids = student.encode(reasoning, answer)
+        n_student_tokens = len(student_ids)
+        student.check_spelled(np.asarray(student_ids), reasoning, answer)
+    except FormatError as error:
         broken.append({"rule": error.rule, "evidence": error.evidence})
     text = student_text(reasoning, answer)
-    n_student_tokens = len(encode_response(student_tokenizer, text))
     found = broken_rules(
         Response(
             reasoning=reasoning,
             answer=answer,
             n_student_tokens=n_student_tokens
-            + len(encode_prompt(student_tokenizer, row["question"], system_prompt)),
+            + len(prompt_tokens(student.tokenizer, chat_of(row, system_prompt))),
             finish_reason=row["finish_reason"],
-            n_tokens=n_tokens,
+            n_tokens=len(token_ids),
             logprobs=logprobs,
             tool_call=tool_call,
-            template_marks=template_marks(student_tokenizer),
+            template_marks=student.forbidden,
         ),
         settings,
     )
@@ -195,29 +205,17 @@ def off_policy_rows(
 
 def _rows(
     continuations: pa.Table,
-) -> Iterator[tuple[dict[str, Any], int, npt.NDArray[np.float32]]]:
-    """Rows without their lists, numbers of tokens, and logprobs."""
+) -> Iterator[tuple[dict[str, Any], npt.NDArray[np.int32], npt.NDArray[np.float32]]]:
+    """Rows without their lists, token ids, and logprobs."""
     for batch in continuations.select(CONTINUATION_COLUMNS).to_batches():
-        n_tokens = pc.list_value_length(batch["token_ids"]).to_pylist()
-        logprobs = batch["logprobs"]
+        token_ids, logprobs = batch["token_ids"], batch["logprobs"]
         plain = batch.drop_columns(["token_ids", "logprobs"]).to_pylist()
         for index, row in enumerate(plain):
-            yield row, n_tokens[index], logprobs[index].values.to_numpy(zero_copy_only=False)
-
-
-def _join(row: dict[str, Any]) -> tuple[str, str, str | None]:
-    """Reasoning, answer and tool call of prefix and continuation, read as one answer.
-
-    The student's prefix is text; only what the teacher wrote has marks.
-    """
-    begun = row["prefix_text"].removeprefix(THINK_OPEN)
-    if row["cut_part"] == REASONING:
-        return continued_parts(ANALYSIS_OPEN, begun, row["text"])
-    reasoning, _, answer_start = begun.partition(THINK_CLOSE)
-    more, answer, tool_call = continued_parts(FINAL_OPEN, answer_start, row["text"])
-    if more:  # it has no place in the student's format, and an answer is never edited
-        raise HarmonyError("malformed_harmony", f"analysis behind the final channel: {more[:80]!r}")
-    return reasoning, answer, tool_call
+            yield (
+                row,
+                token_ids[index].values.to_numpy(zero_copy_only=False),
+                logprobs[index].values.to_numpy(zero_copy_only=False),
+            )
 
 
 def _prefix_bytes(prefix: str, text: str) -> int:

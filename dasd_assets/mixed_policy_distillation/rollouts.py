@@ -14,8 +14,7 @@ from dasd_assets.answering.earlier import row_id
 from dasd_assets.answering.requests import complete_all, decode, request_seed, sampling_columns
 from dasd_assets.divergence_sampling.policies import random_order
 from dasd_assets.mixed_policy_distillation.usable import unusable
-from formats.chat import chat
-from formats.token_bytes import TokenBytes
+from formats.chat import chat_of
 from resources.engines.protocol import Completion, GenerationRequest, InferenceEngine, Progress
 from resources.lake.row_batches import batches
 from resources.lake.table import ContractError
@@ -26,7 +25,9 @@ if TYPE_CHECKING:
     from resources.lake.lake import Lake
 
 ID_COLUMNS = ["question_id", "response_id", "question_shard"]
-QUESTION_COLUMNS = ["response_id", "question_id", "domain", "question", "n_student_tokens"]
+QUESTION_COLUMNS = [
+    "response_id", "question_id", "domain", "question", "earlier_messages", "n_student_tokens",
+]  # fmt: skip
 """All that a rollout needs of a divergence sample: its answers' texts stay on the disk."""
 
 
@@ -110,10 +111,9 @@ def sample_rollouts(
         kept; one that cannot be used has its `broken_rules`.
     """
     rows = chosen.select(QUESTION_COLUMNS).to_pylist()
-    token_bytes = TokenBytes(engine.tokenizer)
     requests = [
         GenerationRequest(
-            prompt=engine.render(chat(system_prompt, row["question"])),
+            prompt=engine.render(chat_of(row, system_prompt)),
             temperature=temperature,
             top_p=1.0,
             max_tokens=rollout_cap(row["n_student_tokens"], cap_ratio),
@@ -129,10 +129,11 @@ def sample_rollouts(
             "question_id": row["question_id"],
             "domain": row["domain"],
             "question": row["question"],
+            "earlier_messages": row["earlier_messages"],
             **sampling_columns(engine, request, completion),
             "n_teacher_response_tokens": row["n_student_tokens"],
             "is_truncated": _hit_cap(request, completion),
-            "broken_rules": unusable(completion, token_bytes),
+            "broken_rules": unusable(completion, engine.format),
             "text": decode(engine, completion),
         }
         for row, request, completion in zip(rows, requests, completions, strict=True)

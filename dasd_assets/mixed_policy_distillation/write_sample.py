@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -19,6 +19,7 @@ from dasd_assets.mixed_policy_distillation.mixed_sample import (
 from dasd_assets.profile import ResponseFiltering, Verification
 from dasd_assets.response_filtering.judging import Judge
 from dasd_assets.verification.graders import DEFAULT_SETTINGS
+from formats.model_format import ModelFormat
 from resources.lake.tables.divergence_sampling import DIVERGENCE_SAMPLE
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class MixedSample:
 
 def write_mixed_sample(
     lake: Lake,
-    student_tokenizer: Any,
+    student: ModelFormat,
+    teacher: ModelFormat,
     settings: ResponseFiltering,
     system_prompt: str,
     *,
@@ -85,7 +87,7 @@ def write_mixed_sample(
             for batch in lake.batches("teacher_continuations", partition, CONTINUATION_COLUMNS):
                 finished = finish_continuations(
                     pa.Table.from_batches([batch]),
-                    student_tokenizer, settings, system_prompt, judge, threads,
+                    student, teacher, settings, system_prompt, judge, threads,
                 )  # fmt: skip
                 rejected.extend(finished.rejected.to_batches())
                 questions.extend(finished.kept["question_id"].chunks)

@@ -4,9 +4,10 @@ import dagster as dg
 
 from dasd_assets.declaring.cost import took
 from dasd_assets.declaring.declare import declared
+from dasd_assets.models.formats_of_models import check_student, check_teacher, rendered_example
 from dasd_assets.models.students import resource_of
-from dasd_assets.models.teacher_format import require_harmony
-from dasd_assets.profile import Profile, Student
+from dasd_assets.profile import Profile, Student, Teacher, settings_version
+from formats.model_format import AUTO, FormatSettings, ModelFormat
 from resources.engines.inference import InferenceModel
 
 GROUP = "models"
@@ -14,12 +15,17 @@ GROUP = "models"
 
 def build(profile: Profile) -> list[dg.AssetsDefinition]:
     """Assets of the box for one profile."""
-
-    others = [_student_model(profile, *student) for student in profile.students.items()]
-    teachers = [_teacher_model(profile)] if profile.teacher else []
+    has_reasoning = profile.response_filtering.require_reasoning
 
     @dg.asset(
-        **declared(GROUP, profile.compute.data, "1", profile.base_student, kinds={"huggingface"}),
+        **declared(
+            GROUP,
+            profile.compute.data,
+            "2",
+            profile.base_student,
+            has_reasoning,
+            kinds={"huggingface"},
+        ),
     )
     def base_student(base_student_model: InferenceModel) -> dg.MaterializeResult:
         """The student before distillation: scores the responses and starts the training.
@@ -29,28 +35,39 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         data version = SHA-256 of the model's folder
         ```
         """
-        return _inspected(base_student_model)
+        found = check_student(
+            base_student_model.tokenizer(), profile.base_student.format,
+            has_reasoning=has_reasoning,
+        )  # fmt: skip
+        return _inspected(base_student_model, profile.base_student.format, found)
 
+    others = [_student_model(profile, *student) for student in profile.students.items()]
+    teachers = [_teacher_model(profile, profile.teacher)] if profile.teacher else []
     return [*teachers, base_student, *others]
 
 
-def _teacher_model(profile: Profile) -> dg.AssetsDefinition:
+def _teacher_model(profile: Profile, settings: Teacher) -> dg.AssetsDefinition:
+    has_reasoning = profile.response_filtering.require_reasoning
+
     @dg.asset(
-        **declared(GROUP, profile.compute.data, "1", profile.teacher, kinds={"huggingface"}),
+        **declared(
+            GROUP, profile.compute.data, "2", profile.teacher, has_reasoning, kinds={"huggingface"}
+        ),
     )
     def teacher_model(teacher: InferenceModel) -> dg.MaterializeResult:
-        """The teacher's folder: complete, consistent, with a chat template; it speaks Harmony.
+        """The teacher's folder: complete, consistent, with a chat template and a known format.
 
-        Reads no weights. A teacher whose answers the filters could not read is refused here, before
-        anything is asked of it. Another model under the same path makes everything below stale.
+        Reads no weights. A teacher whose answers the filters could not read, or whose tokenizer
+        loses text, is refused here, before anything is asked of it. Another model under the same
+        path makes everything below stale.
 
         ```text
         data version = SHA-256 of every *.json, *.jinja and *.safetensors of the folder
         (of a large file its size and header)
         ```
         """
-        require_harmony(teacher.inspect())
-        return _inspected(teacher)
+        found = check_teacher(teacher.tokenizer(), settings.format, has_reasoning=has_reasoning)
+        return _inspected(teacher, settings.format, found)
 
     return teacher_model
 
@@ -61,20 +78,32 @@ def _student_model(profile: Profile, name: str, student: Student) -> dg.AssetsDe
         required_resource_keys={resource_of(name)},
         description=f"The further student `{name}` before distillation: its folder, checked "
         "without reading weights.\n\n```text\ndata version = SHA-256 of the model's folder\n```",
-        **declared(GROUP, profile.compute.data, "1", student.model_dump(exclude={"training"}),
-                   kinds={"huggingface"}),
+        **declared(GROUP, profile.compute.data, "2", student.model_dump(exclude={"training"}),
+                   profile.response_filtering.require_reasoning, kinds={"huggingface"}),
     )  # fmt: skip
     def student_model(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        return _inspected(getattr(context.resources, resource_of(name)))
+        model: InferenceModel = getattr(context.resources, resource_of(name))
+        found = check_student(
+            model.tokenizer(), student.format,
+            has_reasoning=profile.response_filtering.require_reasoning,
+        )  # fmt: skip
+        return _inspected(model, student.format, found)
 
     return student_model
 
 
-def _inspected(model: InferenceModel) -> dg.MaterializeResult:
+def _inspected(
+    model: InferenceModel, settings: FormatSettings, found: ModelFormat
+) -> dg.MaterializeResult:
     folder = model.inspect()
+    version = folder.content_hash[:16]
+    if settings != AUTO:  # another format makes other texts and tokens of the same weights
+        version = settings_version(version, settings)
     return dg.MaterializeResult(
-        data_version=dg.DataVersion(folder.content_hash[:16]),
+        data_version=dg.DataVersion(version),
         metadata={
+            "format": found.format.name,
+            "example": dg.MetadataValue.md(f"```text\n{rendered_example(found)}\n```"),
             "path": dg.MetadataValue.path(str(folder.path)),
             "architecture": folder.architecture,
             "parameters": folder.n_parameters,

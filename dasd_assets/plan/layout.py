@@ -56,12 +56,19 @@ def layout(profile: Profile) -> Iterator[Placement]:
 def inference_layout(engine: EngineSettings) -> str:
     """What an engine starts."""
     if isinstance(engine, OpenAiSettings):
-        return f"a server elsewhere, {engine.concurrency} requests at once"
+        servers = f"{len(engine.urls)} servers" if len(engine.urls) > 1 else "a server"
+        return f"{servers} elsewhere, {engine.concurrency} requests at once"
     if isinstance(engine, SyntheticSettings):
         return "no model: answers are made up, for a rehearsal"
     if isinstance(engine, VllmSettings):
-        size = engine.tensor_parallel_size
-        return f"vLLM, tensor parallel {size}" if size > 1 else "vLLM, the model whole"
+        cuts = {
+            "tensor parallel": engine.tensor_parallel_size,
+            "pipeline parallel": engine.pipeline_parallel_size,
+        }
+        cut = ", ".join(f"{way} {size}" for way, size in cuts.items() if size > 1)
+        copies = engine.data_parallel_size
+        each = f"{cut}{' each' if copies > 1 else ''}" if cut else "the model whole"
+        return f"vLLM, {f'{copies} copies, ' if copies > 1 else ''}{each}"
     return "transformers, the model whole"
 
 

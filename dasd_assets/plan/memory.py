@@ -118,11 +118,10 @@ def _vllm(
     name: str, engine: VllmSettings, compute: Compute, weights: float, per_token: int,
     context: int, mean_tokens: float,
 ) -> Iterator[Finding]:  # fmt: skip
-    gpus = engine.tensor_parallel_size
-    if gpus != compute.gpus:
+    if engine.gpus != compute.gpus:
         yield Finding(
-            "problem" if gpus > compute.gpus else "warning", name,
-            f"tensor_parallel_size {gpus}, but {compute.gpus} GPUs are declared",
+            "problem" if engine.gpus > compute.gpus else "warning", name,
+            f"{_parallel(engine)}, but {compute.gpus} GPUs are declared",
         )  # fmt: skip
     if engine.max_model_len is not None and engine.max_model_len < context:
         yield Finding(
@@ -130,22 +129,36 @@ def _vllm(
             f"max_model_len {engine.max_model_len:,} is below prompt and cap together, "
             f"{context:,} tokens: longer answers are not asked for",
         )  # fmt: skip
+    gpus = engine.gpus_per_copy
     memory = compute.gpu_memory_gib * GIB * engine.gpu_memory_utilization * gpus
     longest = min(context, engine.max_model_len or context)
     if weights + longest * per_token > memory:
         yield Finding(
             "problem", name,
             f"weights {_gib(weights)} + cache of one answer of {longest:,} tokens x {per_token:,} "
-            f"bytes = {_gib(weights + longest * per_token)} of {_gib(memory)} on {gpus} GPU(s)",
+            f"bytes = {_gib(weights + longest * per_token)} of {_gib(memory)} on the {gpus} GPU(s) "
+            "of a copy of the model",
         )  # fmt: skip
         return
+    copy = " of each copy" if engine.data_parallel_size > 1 else ""
     at_once = int((memory - weights) // (mean_tokens * per_token))
     if at_once < engine.max_num_seqs:
         yield Finding(
             "warning", name,
-            f"the cache holds {at_once} answers of {mean_tokens:,.0f} tokens, max_num_seqs "
+            f"the cache{copy} holds {at_once} answers of {mean_tokens:,.0f} tokens, max_num_seqs "
             f"{engine.max_num_seqs} asks for more: vLLM will put some off",
         )  # fmt: skip
+
+
+def _parallel(engine: VllmSettings) -> str:
+    """The settings that a copy's and all copies' GPUs come from."""
+    sizes = {
+        "data_parallel_size": engine.data_parallel_size,
+        "pipeline_parallel_size": engine.pipeline_parallel_size,
+        "tensor_parallel_size": engine.tensor_parallel_size,
+    }
+    said = [f"{name} {size}" for name, size in sizes.items() if size > 1]
+    return " x ".join(said) or f"tensor_parallel_size {engine.tensor_parallel_size}"
 
 
 def state_bytes(training: Training) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 
 from dasd_assets.profile import Model, ModelShape
 from resources.engines.model_folder import ModelFolderError
+from resources.engines.weight_files import weight_files
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def _from_files(folder: Path, n_parameters: int, stated: ModelShape | None) -> M
     return ModelShape(
         parameters=n_parameters,
         active_parameters=stated.active_parameters if stated else None,
-        weight_bytes=sum(file.stat().st_size for file in folder.glob("*.safetensors")),
+        weight_bytes=sum(file.stat().st_size for file in weight_files(folder)),
         layers=config["num_hidden_layers"],
         full_attention_layers=kinds.count("full_attention") if kinds else None,
         heads=heads,

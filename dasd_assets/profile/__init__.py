@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
@@ -32,10 +33,11 @@ from dasd_assets.profile.divergence_sampling import (
 from dasd_assets.profile.evaluation import Benchmark, Evaluation, EvaluationProvenance
 from dasd_assets.profile.mixed_policy import EntropyCut, MixedPolicyDistillation
 from dasd_assets.profile.plan import ModelShape, PlanSettings
-from dasd_assets.profile.questions import Layout, MappedField, Questions
+from dasd_assets.profile.questions import Layout, MappedField, Questions, Turns
 from dasd_assets.profile.release import Release
 from dasd_assets.profile.responses import ResponseFiltering, TeacherResponses, Verification
 from dasd_assets.profile.section import DOMAINS, PartitionName, StudentName
+from formats.model_format import FormatSettings
 from resources.compute.declared import Compute, TrainingCompute
 from resources.engines.settings import (
     WITHOUT_WEIGHTS,
@@ -56,7 +58,7 @@ __all__ = [
     "MixedPolicyDistillation",
     "Model", "ModelShape", "NoWeights", "PlanSettings", "PowerWeights", "Profile", "ProfileError",
     "Questions", "Release", "ResponseFiltering", "SampleWeights", "SegmenterName", "Student",
-    "TeacherResponses", "Verification", "load_profile", "resolve_path", "settings_version",
+    "Teacher", "TeacherResponses", "Turns", "Verification", "load_profile", "resolve_path", "settings_version",
 ]  # fmt: skip
 
 PROJECT_ROOT = Path(__file__).parents[2]
@@ -66,6 +68,10 @@ TAKEN_NAMES = frozenset(
     {"teacher", "base_student", "base", "low_temperature", "high_temperature", "dasd"}
 )
 """Models and checkpoints that a further student would be taken for."""
+
+
+SECRET_KEYS = frozenset({"base_url", "base_urls", "api_key_env"})
+"""Settings whose bad value may hold a key or a password: it is not shown."""
 
 
 class ProfileError(ValueError):
@@ -79,6 +85,9 @@ class Model(Section):
     revision: str | None = Field(None, description="hub revision; a folder is hashed instead")
     engine: EngineSettings = Field(
         default_factory=TransformersSettings, description="how the model is run"
+    )
+    format: FormatSettings = Field(
+        FormatSettings(), description="how the model writes its answers, and its chat template"
     )
 
     @property
@@ -97,6 +106,20 @@ class Model(Section):
 
         has_weights = self.engine.kind not in WITHOUT_WEIGHTS
         return inspect_model(self.location, self.revision, weights=has_weights)
+
+
+class Teacher(Model):
+    """The model that is asked for answers."""
+
+    template_date: date | None = Field(
+        None,
+        description="what its chat template prints as today's date, where it prints one (gpt-oss); "
+        "unset: the day (UTC) on which a partition was begun, for all its prompts and for good",
+    )
+
+    def pinned(self) -> list[str]:
+        """The date as a setting that shapes data; none if it is not set."""
+        return [str(self.template_date)] if self.template_date else []
 
 
 class Student(Model):
@@ -134,7 +157,7 @@ class Profile(Section):
         description="folder or s3://bucket/prefix for what is made, see docs/object-store.md; "
         "by default a folder of the data folder",
     )
-    teacher: Model | None = Field(
+    teacher: Teacher | None = Field(
         description="the model that answers; null: there is none, all answers come with the drops "
         "(docs/bring-your-own-answers.md)"
     )
@@ -196,6 +219,16 @@ class Profile(Section):
         if all(answers.tokens is not None for answers in self.imports.values()):
             return "no layout of questions.layouts brings answers without logprobs"
         return self._teacher_cannot_score
+
+    @property
+    def template_date(self) -> date | None:
+        """What the teacher's chat template is to print as today's date, if it is set."""
+        return self.teacher.template_date if self.teacher else None
+
+    @property
+    def template_date_pinned(self) -> list[str]:
+        """The date of the teacher's template as a setting that shapes data; none if not set."""
+        return self.teacher.pinned() if self.teacher else []
 
     @property
     def no_mixed_policy(self) -> str | None:
@@ -377,7 +410,7 @@ def _explain(file: Path, error: ValidationError) -> str:
             problems.append(f"{key}: unknown key. Allowed here: {allowed}")
         elif problem["type"] == "missing":
             problems.append(f"{key}: required, but missing")
-        elif isinstance(problem["input"], dict):
+        elif isinstance(problem["input"], dict) or SECRET_KEYS.intersection(problem["loc"]):
             problems.append(f"{key}: {problem['msg']}")
         else:
             problems.append(f"{key}: {problem['msg']}; found {problem['input']!r}")

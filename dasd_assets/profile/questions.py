@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from dasd_assets.profile.answers import COLUMN, ImportedAnswers
 from dasd_assets.profile.section import DOMAINS
 from resources.section import Section
+
+Turns = Literal["all", "first_user", "until_last_user"]
 
 
 class MappedField(Section):
@@ -50,7 +52,19 @@ class Layout(Section):
     """Which columns of a drop hold what (docs/bring-your-own-questions.md has examples)."""
 
     files: str = Field("*", description="which data files of a folder: a pattern of their paths")
-    question: MappedField = Field(description="text of the question")
+    question: MappedField = Field(
+        description="text of the question, or a list of messages (a conversation)"
+    )
+    turns: Turns = Field(
+        "all",
+        description="which messages of a conversation are asked, the last as the question: all "
+        "(one that ends with the assistant is quarantined), those until the first user's or until "
+        "the last user's",
+    )
+    system_prompt: MappedField = Field(
+        MappedField(value=None),
+        description="a row's own system prompt, in place of the profile's; null: it has none",
+    )
     domain: MappedField = Field(description="math, code, science or instruction_following")
     answer: MappedField = Field(
         description="reference answer; `{value: null}` for questions that have none"

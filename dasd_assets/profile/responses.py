@@ -59,6 +59,9 @@ class ResponseFiltering(Section):
     max_student_tokens: int = Field(
         ge=1, description="training context: longer answers (prompt included) are dropped, not cut"
     )
+    require_reasoning: bool = Field(
+        True, description="an answer without a reasoning is rejected; false for a plain teacher"
+    )
     min_repeated_words: int = Field(
         6,
         ge=1,

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dasd_assets.questions.curation.decontamination import EvaluationGrams
+from dasd_assets.questions.curation.shards import user_turns
 from dasd_assets.release.folder import ReleaseError
 from dasd_assets.reporting.metrics import OVERALL
 from dasd_assets.reporting.stage_table import StageRow
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 RELEASED, BASE = "dasd", "base"
 TRAINED_ON = ("divergence_sample", "mixed_policy_sample")
 MAX_EXAMPLES = 5
+ASKED = ["question_id", "question", "earlier_messages"]
+"""Columns that say what a training row was an answer to."""
 
 
 def require_evaluated(rows: Sequence[StageRow]) -> None:
@@ -75,7 +78,7 @@ def require_clean(lake: Lake, profile: Profile) -> int:
         nonlocal n_rows
         for table in TRAINED_ON:
             for partition in lake.partitions(table):
-                for batch in lake.batches(table, partition, ["question_id", "question"]):
+                for batch in lake.batches(table, partition, ASKED):
                     n_rows += batch.num_rows
                     yield batch
 
@@ -101,7 +104,7 @@ def contaminated(
     """question_id -> shared n-gram and its evaluation set, of the questions that share one.
 
     Args:
-        batches: columns question_id and question.
+        batches: ASKED.
         held_out: columns question and benchmark.
     """
     import duckdb
@@ -110,6 +113,7 @@ def contaminated(
     with duckdb.connect() as connection:
         grams = EvaluationGrams(connection, held_out, ngram_words)
         for batch in batches:
-            for index, evidence in grams.matches(batch["question"].to_pylist()).items():
+            turns = map(user_turns, *(batch[name].to_pylist() for name in ASKED[1:]))
+            for index, evidence in grams.matches_of_turns(list(turns)).items():
                 found[batch["question_id"][index].as_py()] = evidence
     return found

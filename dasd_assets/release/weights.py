@@ -15,9 +15,9 @@ def write_model(checkpoint: Path, release: Path, max_shard_bytes: int) -> None:
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype="auto")
+    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype="auto", trust_remote_code=False)
     model.save_pretrained(release, max_shard_size=max_shard_bytes)
-    AutoTokenizer.from_pretrained(checkpoint).save_pretrained(release)
+    AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False).save_pretrained(release)
 
 
 def loading_problems(release: Path) -> list[str]:
@@ -29,17 +29,18 @@ def loading_problems(release: Path) -> list[str]:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    from resources.engines.model_folder import ModelFolderError, inspect_model, tensor_shapes
+    from resources.engines.model_folder import ModelFolderError, inspect_model
+    from resources.engines.weight_files import tensor_shapes
 
     try:
         inspect_model(str(release))
-        config = AutoConfig.from_pretrained(release)
-        tokenizer = AutoTokenizer.from_pretrained(release)
+        config = AutoConfig.from_pretrained(release, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(release, trust_remote_code=False)
         tokenizer.apply_chat_template(
             [{"role": "user", "content": "Hello"}], tokenize=False, add_generation_prompt=True
         )
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config)
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     except ModelFolderError as error:
         return [str(error)]
     except Exception as error:  # transformers raises many kinds

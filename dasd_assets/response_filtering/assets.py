@@ -16,7 +16,7 @@ from dasd_assets.profile import Profile
 from dasd_assets.reporting import plots
 from dasd_assets.response_filtering.filtering import filter_responses, write_filtered
 from dasd_assets.response_filtering.outcomes import outcomes, outcomes_table
-from dasd_assets.teacher_responses.imported.sources import answers_of_shard, writers_tokenizer
+from dasd_assets.teacher_responses.imported.sources import answers_of_shard, writers_format
 from dasd_assets.verification.graders import require_sandbox
 from resources.engines.inference import InferenceModel
 from resources.lake.lake import Lake
@@ -35,7 +35,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             dg.AssetDep("questions", partition_mapping=same_shard()),
             "base_student",
         ],
-        **declared(GROUP, profile.compute.data, "3", settings, profile.verification,
+        **declared(GROUP, profile.compute.data, "4", settings, profile.verification,
                    profile.system_prompt, profile.base_student.path, kinds={"parquet"},
                    table="filtered_responses"),
     )  # fmt: skip
@@ -64,10 +64,8 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         require_sandbox(questions.filter(pc.is_in(questions["domain"], judged)))
         filtered = filter_responses(
             lake.batches("teacher_responses", cell),
-            teacher_tokenizer=writers_tokenizer(
-                answers_of_shard(profile, cell[QUESTION_SHARD]), teacher
-            ),
-            student_tokenizer=base_student_model.tokenizer(),
+            teacher=writers_format(answers_of_shard(profile, cell[QUESTION_SHARD]), teacher),
+            student=base_student_model.written_format(),
             settings=settings,
             system_prompt=profile.system_prompt,
             references=dict(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,11 +17,11 @@ from dasd_assets.response_filtering.imported_parts import imported_parts
 from dasd_assets.response_filtering.judging import Judge, Judgement
 from dasd_assets.response_filtering.rules import Response, broken_rules
 from dasd_assets.verification.graders import DEFAULT_SETTINGS
-from formats.harmony import HarmonyAnswer, HarmonyError, parse_harmony
-from formats.student_text import student_text, template_marks
-from formats.student_tokens import encode_prompt, encode_response
-from formats.token_bytes import TokenBytes
-from resources.lake.table import ContractError
+from formats.answer_format import MISMATCH, AnswerParts, FormatError
+from formats.chat import chat_of, prompt_tokens
+from formats.model_format import ModelFormat
+from formats.student_text import student_text
+from resources.lake.table import GAINED, ContractError
 from resources.lake.tables.response_filtering import FILTERED_RESPONSES, REJECTED_RESPONSES
 from resources.lake.tables.teacher_responses import IMPORTED, TEACHER_RESPONSES
 
@@ -45,7 +45,7 @@ class _Candidate:
     """One answer with what is known of it, to be kept if it breaks no rule."""
 
     row: dict[str, Any]
-    parts: HarmonyAnswer
+    parts: AnswerParts
     text: str
     n_student_tokens: int
     logprobs: npt.NDArray[np.float32] | None
@@ -55,8 +55,8 @@ class _Candidate:
 def filter_responses(
     responses: Iterable[pa.RecordBatch],
     *,
-    teacher_tokenizer: Any,
-    student_tokenizer: Any,
+    teacher: ModelFormat | None,
+    student: ModelFormat,
     settings: ResponseFiltering,
     system_prompt: str,
     references: Mapping[str, str],
@@ -80,7 +80,7 @@ def filter_responses(
         ContractError: the rows do not have the schema.
         SandboxError: programs are to be judged, and this machine has no sandbox.
     """
-    reader = _Reader(teacher_tokenizer, student_tokenizer, settings, system_prompt)
+    reader = _Reader(teacher, student, settings, system_prompt)
     judge = Judge(settings, references, verification)
     n_read = 0
     with ThreadPoolExecutor(threads) as pool:
@@ -131,16 +131,16 @@ class _Reader:
 
     def __init__(
         self,
-        teacher_tokenizer: Any,
-        student_tokenizer: Any,
+        teacher: ModelFormat | None,
+        student: ModelFormat,
         settings: ResponseFiltering,
         system_prompt: str,
     ) -> None:
-        self._token_bytes = teacher_tokenizer and TokenBytes(teacher_tokenizer)
-        self._student_tokenizer = student_tokenizer
+        self._teacher = teacher
+        self._student = student
         self._settings = settings
         self._system_prompt = system_prompt
-        self._marks = template_marks(student_tokenizer)
+        self._marks = student.forbidden
         self._n_prompt_tokens: dict[str, int] = {}
 
     def read(
@@ -152,27 +152,32 @@ class _Reader:
         broken = []
         try:
             if row["engine"] == IMPORTED:
-                parts = imported_parts(row["text"], token_ids, self._token_bytes)
-            elif token_ids is None:
-                raise HarmonyError("token_text_mismatch", "there are no token ids")
+                parts = imported_parts(row["text"], token_ids, self._teacher)
+            elif token_ids is None or self._teacher is None or logprobs is None:
+                raise FormatError(MISMATCH, "there are no tokens")
             elif token_ids.null_count:
-                raise HarmonyError("token_text_mismatch", f"{token_ids.null_count} ids are missing")
+                raise FormatError(MISMATCH, f"{token_ids.null_count} ids are missing")
             else:
                 ids = token_ids.to_numpy(zero_copy_only=False)
-                parts = parse_harmony(ids, row["text"], self._token_bytes)
-        except HarmonyError as error:
-            parts = HarmonyAnswer("", "", None, np.empty(0, np.int32))
+                parts = self._teacher.format.parse(ids, self._teacher.token_bytes, row["text"])
+                if self._teacher.format.name == "split":
+                    parts, logprobs = _from_first_known(parts, logprobs)
+            student_ids = self._student.encode(parts.reasoning, parts.answer)
+            n_student_tokens = len(student_ids)
+            self._student.check_spelled(np.asarray(student_ids), parts.reasoning, parts.answer)
+        except FormatError as error:
+            parts = AnswerParts("", "", None, np.empty(0, np.int32))
+            n_student_tokens = 0
             broken.append({"rule": error.rule, "evidence": error.evidence})
         text = student_text(parts.reasoning, parts.answer)
-        n_student_tokens = len(encode_response(self._student_tokenizer, text))
         found = broken_rules(
             Response(
                 reasoning=parts.reasoning,
                 answer=parts.answer,
-                n_student_tokens=self._prompt_tokens(row["question"]) + n_student_tokens,
+                n_student_tokens=self._prompt_tokens(row) + n_student_tokens,
                 finish_reason=row["finish_reason"],
                 # Of an imported answer without tokens it is known that there is one.
-                n_tokens=1 if token_ids is None else len(token_ids),
+                n_tokens=1 if token_ids is None else len(parts.token_starts) or len(token_ids),
                 logprobs=logprobs,
                 tool_call=parts.tool_call,
                 template_marks=self._marks,
@@ -183,11 +188,11 @@ class _Reader:
         broken += [rule for rule in found if not (broken and rule["rule"].startswith("no_"))]
         return _Candidate(row, parts, text, n_student_tokens, logprobs, broken)
 
-    def _prompt_tokens(self, question: str) -> int:
-        if question not in self._n_prompt_tokens:
-            prompt = encode_prompt(self._student_tokenizer, question, self._system_prompt)
-            self._n_prompt_tokens[question] = len(prompt)
-        return self._n_prompt_tokens[question]
+    def _prompt_tokens(self, row: dict[str, Any]) -> int:
+        if row["question_id"] not in self._n_prompt_tokens:
+            prompt = prompt_tokens(self._student.tokenizer, chat_of(row, self._system_prompt))
+            self._n_prompt_tokens[row["question_id"]] = len(prompt)
+        return self._n_prompt_tokens[row["question_id"]]
 
 
 def _check_schema(responses: pa.RecordBatch, n_before: int) -> None:
@@ -201,7 +206,9 @@ def _check_schema(responses: pa.RecordBatch, n_before: int) -> None:
         raise ContractError(f"teacher_responses: {'; '.join(wrong) or 'other columns'}")
     is_asked = pc.not_equal(responses["engine"], IMPORTED)
     for field in responses.schema:
-        # What is unknown of an imported answer is null; an answer that was asked for has it all.
+        if field.name in GAINED:
+            continue
+        # What is unknown of an imported answer is null; one that was asked for has it all.
         is_null = responses[field.name].is_null()
         if pc.any(pc.and_kleene(is_null, is_asked) if field.nullable else is_null).as_py():
             row = n_before + pc.index(is_null, True).as_py()
@@ -239,6 +246,14 @@ def _kept(candidate: _Candidate, is_correct: bool | None) -> dict[str, Any]:
         else candidate.parts.token_starts,
         "is_correct": is_correct,
     }
+
+
+def _from_first_known(
+    parts: AnswerParts, logprobs: npt.NDArray[np.float32]
+) -> tuple[AnswerParts, npt.NDArray[np.float32]]:
+    """The tokens of which a server told the logprobs: not those of the reasoning (`split`)."""
+    first = int(np.isfinite(logprobs).argmax()) if len(logprobs) else 0
+    return replace(parts, token_starts=parts.token_starts[first:]), logprobs[first:]
 
 
 def _judged(judge: Judge, candidate: _Candidate) -> Judgement:

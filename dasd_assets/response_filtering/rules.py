@@ -82,13 +82,13 @@ def invalid_logprobs(response: Response, settings: ResponseFiltering) -> str | N
 
 
 def no_reasoning(response: Response, settings: ResponseFiltering) -> str | None:
-    """There is no thinking part."""
-    return None if response.reasoning else "no analysis"
+    """There is no thinking part, and the profile asks for one."""
+    return None if response.reasoning or not settings.require_reasoning else "no reasoning"
 
 
 def no_final_answer(response: Response, settings: ResponseFiltering) -> str | None:
     """There is no final answer."""
-    return None if response.answer else "no final channel"
+    return None if response.answer else "no answer"
 
 
 def tool_call(response: Response, settings: ResponseFiltering) -> str | None:

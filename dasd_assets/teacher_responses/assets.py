@@ -7,6 +7,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from dasd_assets.answering.earlier import SAMPLED
+from dasd_assets.answering.template_date import date_shown, template_date
 from dasd_assets.declaring.cost import took
 from dasd_assets.declaring.declare import as_metadata, declared, log_progress, materialized
 from dasd_assets.partitions import (
@@ -28,7 +29,7 @@ from dasd_assets.teacher_responses.imported.sources import (
     answers_of_shard,
     model_of,
     no_one_answers,
-    writers_tokenizer,
+    writers_format,
 )
 from dasd_assets.teacher_responses.sampling import sample_responses
 from resources.engines.inference import InferenceModel
@@ -94,7 +95,8 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         ],
         **declared(GROUP, compute, "1", profile.teacher and profile.teacher.path,
                    profile.system_prompt, profile.seed, settings.top_p, settings.max_tokens,
-                   settings.reasoning_effort, *([writers] if imports else []),
+                   settings.reasoning_effort, *profile.template_date_pinned,
+                   *([writers] if imports else []),
                    kinds={"huggingface"}, table="teacher_responses"),
     )  # fmt: skip
     def teacher_responses(
@@ -126,6 +128,9 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             journal.unlink(missing_ok=True)
             earlier = iter(())
         with teacher.open() as engine:
+            day = template_date(
+                lake, "teacher_responses", cell, engine.tokenizer, profile.template_date
+            )
             rows = sample_responses(
                 questions, engine,
                 temperature_name=temperature,
@@ -139,13 +144,15 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
                 journal=journal,
                 on_progress=log_progress(context, "responses"),
                 earlier=earlier,
+                template_date=day,
             )  # fmt: skip
             written = lake.write("teacher_responses", rows, cell)
         journal.unlink(missing_ok=True)
         pictures = response_pictures(Path(lake.root), cell)
         return materialized(
-            lake, written, cell, **sampling_summary(lake, cell), **as_metadata(pictures)
-        )
+            lake, written, cell,
+            **sampling_summary(lake, cell), **date_shown(day), **as_metadata(pictures),
+        )  # fmt: skip
 
     return [*imports, sampling_temperature, teacher_responses]
 
@@ -185,7 +192,7 @@ def _imported_answers(profile: Profile) -> dg.AssetsDefinition:
             inbox=inbox_at(settings.inbox),
             layout=layout_of(cell[QUESTION_SHARD], settings.layouts),
             max_row_bytes=settings.max_row_bytes,
-            tokenizer=writers_tokenizer(answers, teacher) if answers else None,
+            writer=writers_format(answers, teacher) if answers else None,
         )  # fmt: skip
         return materialized(lake, written, cell, **facts)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pyarrow as pa
 
 from dasd_assets.answering.earlier import row_id
 from dasd_assets.answering.requests import complete_all, decode, request_seed, sampling_columns
-from formats.chat import chat
+from formats.chat import chat_of
 from resources.engines.protocol import (
     GenerationRequest,
     InferenceEngine,
@@ -35,6 +36,7 @@ def sample_responses(
     journal: Path,
     on_progress: Callable[[Progress], None] | None = None,
     earlier: Iterable[pa.RecordBatch] = (),
+    template_date: date | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Ask the teacher every question of a shard several times (paper section 6.2).
 
@@ -43,6 +45,7 @@ def sample_responses(
         temperature_name: partition name; with the question and the sample index it gives the
             request's seed, so that the same request always gives the same row.
         journal: file that keeps finished requests until the partition is written.
+        template_date: what the teacher's chat template prints as today's date.
         earlier: response_id and `earlier.SAMPLED` of the partition's last materialization.
 
     Returns:
@@ -53,8 +56,11 @@ def sample_responses(
     asked: list[tuple[dict[str, Any], int]] = []
     requests = []
     for question in questions.to_pylist():
+        messages = chat_of(question, system_prompt)
         prompt = engine.render(
-            chat(system_prompt, question["question"]), reasoning_effort=reasoning_effort
+            messages,
+            reasoning_effort=reasoning_effort,
+            template_date=template_date,
         )
         for index in range(samples_per_question):
             asked.append((question, index))
@@ -74,8 +80,9 @@ def sample_responses(
             "question_id": question["question_id"],
             "domain": question["domain"],
             "question": question["question"],
+            "earlier_messages": question["earlier_messages"],
             "sample_index": index,
-            "system_prompt": system_prompt,
+            "system_prompt": chat_of(question, system_prompt)[0]["content"],
             "reasoning_effort": reasoning_effort,
             **sampling_columns(engine, request, completion),
             "text": decode(engine, completion),

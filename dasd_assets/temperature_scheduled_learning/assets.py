@@ -49,6 +49,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             sample=lake.path("divergence_sample", {TEMPERATURE: "low"}),
             settings=settings,
             system_prompt=profile.system_prompt,
+            format=profile.base_student.format,
         )  # fmt: skip
 
     @dg.asset(
@@ -80,6 +81,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             sample=lake.path("divergence_sample", {TEMPERATURE: "high"}),
             settings=settings,
             system_prompt=profile.system_prompt,
+            format=profile.base_student.format,
         )  # fmt: skip
 
     others = [_student_checkpoint(profile, name) for name in profile.students]
@@ -121,6 +123,7 @@ def _student_checkpoint(profile: Profile, name: str) -> dg.AssetsDefinition:
             sample=resources.lake.path("divergence_sample", {TEMPERATURE: "low"}),
             settings=settings,
             system_prompt=profile.system_prompt,
+            format=profile.students[name].format,
             counted_by=resources.base_student_model.inspect().path,
         )  # fmt: skip
 

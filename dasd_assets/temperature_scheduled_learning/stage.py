@@ -12,6 +12,7 @@ from dasd_assets.declaring.cost import took
 from dasd_assets.profile import settings_version
 from dasd_assets.reporting.figures import to_markdown
 from dasd_assets.temperature_scheduled_learning.curves import stage_curves
+from formats.model_format import AUTO, FormatSettings
 from formats.pages import markdown_table
 from resources.compute.training_launcher import TrainingLauncher
 from resources.engines.model_folder import inspect_model
@@ -34,6 +35,7 @@ def train_stage(
     settings: Training,
     system_prompt: str,
     mask_student_prefix: bool = False,
+    format: FormatSettings = AUTO,
     counted_by: Path | None = None,
 ) -> dg.MaterializeResult:
     """Train one stage and publish its checkpoint.
@@ -44,6 +46,7 @@ def train_stage(
 
     Args:
         start: the model that is trained further.
+        format: how it writes.
         expected: the base student; a start of another architecture or with another tokenizer is
             refused before training.
         counted_by: the model whose tokenizer counted the sample's tokens; unset: the start.
@@ -53,6 +56,7 @@ def train_stage(
     key = settings_version(
         inspect_model(str(start)).content_hash, rows,
         settings.shaping(), system_prompt, mask_student_prefix, PROGRAM_VERSION,
+        *([format] if format != AUTO else []),
     )  # fmt: skip
     folder = lake.checkpoint_folder(checkpoint, key)
     result = trainer.run(
@@ -63,6 +67,7 @@ def train_stage(
             "samples": [str(sample)],
             "system_prompt": system_prompt,
             "mask_student_prefix": mask_student_prefix,
+            "format": format.model_dump(mode="json"),
             "expected_model_path": str(expected),
             "counted_by": str(counted_by) if counted_by else None,
         },

@@ -12,8 +12,7 @@ from pydantic import Field
 from resources.compute.gpu_lease import lease_gpus
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
+    from formats.model_format import ModelFormat
     from resources.engines.model_folder import ModelFolder
     from resources.engines.protocol import InferenceEngine
 
@@ -25,6 +24,9 @@ class InferenceModel(dg.ConfigurableResource):
     revision: str | None = Field(None, description="hub revision; a folder is hashed instead")
     engine: dict[str, Any] = Field(
         description="how the model is run: the engine settings of the profile"
+    )
+    format: dict[str, Any] = Field(
+        default_factory=dict, description="how it writes: the format settings of the profile"
     )
     threads: int = Field(1, description="CPU threads of the embedded engines")
     gpus: int = Field(0, description="of this machine that a loaded model holds")
@@ -41,11 +43,18 @@ class InferenceModel(dg.ConfigurableResource):
         has_weights = self.engine.get("kind") not in WITHOUT_WEIGHTS
         return inspect_model(self.path, self.revision, weights=has_weights)
 
-    def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The model's tokenizer alone; no weights are read."""
-        from transformers import AutoTokenizer
+    def tokenizer(self) -> Any:
+        """The model's tokenizer alone, its chat template preset; no weights are read."""
+        from formats.model_format import FormatSettings
+        from resources.engines.load import load_tokenizer
 
-        return AutoTokenizer.from_pretrained(self.inspect().path)
+        return load_tokenizer(self.inspect().path, FormatSettings(**self.format))
+
+    def written_format(self) -> ModelFormat:
+        """How the model writes its answers; one that has no format yet thinks with `<think>`."""
+        from formats.model_format import FormatSettings, student_format
+
+        return student_format(self.tokenizer(), FormatSettings(**self.format))
 
     @contextmanager
     def open(self, path: str | None = None) -> Iterator[InferenceEngine]:
@@ -55,6 +64,7 @@ class InferenceModel(dg.ConfigurableResource):
         """
         from pydantic import TypeAdapter
 
+        from formats.model_format import FormatSettings
         from resources.engines.load import load_engine
         from resources.engines.settings import WITHOUT_WEIGHTS, EngineSettings
 
@@ -63,6 +73,7 @@ class InferenceModel(dg.ConfigurableResource):
             lease_gpus(self.gpus, self.path, dg.get_dagster_logger().info)
         _use_threads(self.threads)
         engine = load_engine(path or self.path, settings, None if path else self.revision)
+        engine.write_as(FormatSettings(**self.format))
         try:
             yield engine
         finally:

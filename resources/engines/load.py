@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from formats.model_format import AUTO, FormatSettings, preset_template
 from resources.engines.settings import (
     EngineSettings,
     OpenAiSettings,
@@ -13,6 +15,15 @@ from resources.engines.settings import (
 
 if TYPE_CHECKING:
     from resources.engines.protocol import InferenceEngine
+
+
+def load_tokenizer(path: Path, settings: FormatSettings = AUTO) -> Any:
+    """A model's tokenizer, its chat template preset."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+    preset_template(tokenizer, settings.template_settings)
+    return tokenizer
 
 
 def load_engine(

@@ -6,7 +6,11 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from resources.engines.model_files import ModelFolderError, read_json, refuse_code
+from resources.engines.weight_files import header_of, n_parameters, tensors
+
+__all__ = ["ModelFolder", "ModelFolderError", "inspect_model"]
 
 EMBEDDING_NAMES = ("model.embed_tokens.weight", "transformer.wte.weight")
 
@@ -18,10 +22,6 @@ SAMPLES, SAMPLE_BYTES = 256, 16 * 1024
 
 LEFT_BY_TRAINING = ("sft.json", "run.json", "certificate.json")
 """They hold paths and times, which do not make the model another one."""
-
-
-class ModelFolderError(ValueError):
-    """A model that cannot be used; the message says what was found and what to do."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +47,16 @@ def inspect_model(name: str, revision: str | None = None, weights: bool = True) 
             tokenizer, and says nothing about the number of parameters.
 
     Raises:
-        ModelFolderError: missing or incomplete, a tokenizer without chat template, or a
-            vocabulary that does not match the tokenizer.
+        ModelFolderError: missing or incomplete, code of its own, a tokenizer without chat
+            template, or a vocabulary that does not match the tokenizer.
     """
     path = _locate(name, revision)
-    config = _json(path / "config.json", "Is this a model folder in Hugging Face layout?")
-    tensors = tensor_shapes(path) if weights else {}
+    refuse_code(path)
+    config = read_json(path / "config.json", "Is this a model folder in Hugging Face layout?")
+    found = tensors(path) if weights else {}
     vocab_size = int(config.get("vocab_size", 0))
     _check_tokenizer(path, vocab_size)
-    embedding = next((tensors[key] for key in EMBEDDING_NAMES if key in tensors), None)
+    embedding = next((found[key].shape for key in EMBEDDING_NAMES if key in found), None)
     if embedding is not None and embedding[0] != vocab_size:
         raise ModelFolderError(
             f"{path}: config.json says vocab_size {vocab_size}, but the weights have "
@@ -66,7 +67,7 @@ def inspect_model(name: str, revision: str | None = None, weights: bool = True) 
         path=path,
         architecture=(config.get("architectures") or ["unknown"])[0],
         vocab_size=vocab_size,
-        n_parameters=sum(_product(shape) for shape in tensors.values()),
+        n_parameters=n_parameters(found),
         max_position_embeddings=int(config.get("max_position_embeddings", 0)),
         content_hash=_content_hash(path),
     )
@@ -90,63 +91,17 @@ def _locate(name: str, revision: str | None) -> Path:
         ) from error
 
 
-def _json(file: Path, advice: str) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelFolderError(f"{file.parent}: {file.name} is missing. {advice}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ModelFolderError(f"{file}: no valid JSON ({error}). {advice}") from error
-    if not isinstance(content, dict):
-        raise ModelFolderError(f"{file}: expected a JSON object. {advice}")
-    return content
-
-
-def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Shapes of all weights of a model folder, from the headers of the safetensors files.
-
-    Raises:
-        ModelFolderError: there are none, or a file is torn.
-    """
-    files = sorted(path.glob("*.safetensors"))
-    if not files:
-        raise ModelFolderError(f"{path}: no weights (*.safetensors). Is the download complete?")
-    shapes: dict[str, tuple[int, ...]] = {}
-    for file in files:
-        for key, tensor in _safetensors_header(file).items():
-            if key != "__metadata__":
-                shapes[key] = tuple(tensor["shape"])
-    return shapes
-
-
-def _safetensors_header(file: Path) -> dict[str, Any]:
-    try:
-        with file.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            if length > file.stat().st_size:
-                raise ValueError("the header is longer than the file")
-            header = json.loads(stream.read(length))
-            data = max((t["data_offsets"][1] for k, t in header.items() if k != "__metadata__"),
-                       default=0)  # fmt: skip
-            if file.stat().st_size < 8 + length + data:
-                raise ValueError("the file ends before its last tensor")
-            return dict(header)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelFolderError(
-            f"{file}: torn or no safetensors file ({error}). Copy or download it again."
-        ) from error
-
-
 def _check_tokenizer(path: Path, vocab_size: int) -> None:
-    tokenizer = _json(path / "tokenizer.json", "A fast tokenizer (tokenizer.json) is needed.")
-    ids = list(tokenizer.get("model", {}).get("vocab", {}).values())
+    tokenizer = read_json(path / "tokenizer.json", "A fast tokenizer (tokenizer.json) is needed.")
+    vocabulary = tokenizer.get("model", {}).get("vocab", {})  # Unigram's is a list of scores
+    ids = list(vocabulary.values()) if isinstance(vocabulary, dict) else [len(vocabulary) - 1]
     ids += [token["id"] for token in tokenizer.get("added_tokens", [])]
     if ids and max(ids) >= vocab_size:
         raise ModelFolderError(
             f"{path}: the tokenizer has token ids up to {max(ids)}, but the model's vocab_size is "
             f"{vocab_size}. Tokenizer and model do not belong together."
         )
-    config = _json(path / "tokenizer_config.json", "The tokenizer's settings are needed.")
+    config = read_json(path / "tokenizer_config.json", "The tokenizer's settings are needed.")
     if not config.get("chat_template") and not (path / "chat_template.jinja").is_file():
         raise ModelFolderError(
             f"{path}: the tokenizer has no chat template (neither chat_template.jinja nor a "
@@ -165,16 +120,9 @@ def _content_hash(path: Path) -> str:
             if file.suffix != ".safetensors" or file.stat().st_size <= HASHED_WHOLE_BYTES:
                 digest.update(file.read_bytes())
             else:
-                digest.update(json.dumps(_safetensors_header(file), sort_keys=True).encode())
+                digest.update(json.dumps(header_of(file), sort_keys=True).encode())
                 with file.open("rb") as stream:
                     for number in range(SAMPLES):
                         stream.seek(number * (file.stat().st_size - SAMPLE_BYTES) // (SAMPLES - 1))
                         digest.update(stream.read(SAMPLE_BYTES))
     return digest.hexdigest()
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    product = 1
-    for size in shape:
-        product *= size
-    return product

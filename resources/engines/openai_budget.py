@@ -6,6 +6,9 @@ from typing import Any
 
 from resources.engines.settings import OpenAiSettings
 
+MOST_TOKENS = 10**9
+"""Of one answer; a server that says more says nonsense."""
+
 
 class BudgetExceededError(RuntimeError):
     """The budget is spent. What was answered has been given out; the rest was never asked."""
@@ -53,4 +56,4 @@ class Budget:
 
 
 def _count(said: Any, counted: int) -> int:
-    return said if isinstance(said, int) and said >= 0 else counted
+    return said if type(said) is int and 0 <= said <= MOST_TOKENS else counted

@@ -1,11 +1,9 @@
-"""HTTP to an OpenAI-compatible server: retries, deadlines, bounded concurrency, no leaked key."""
+"""HTTP to OpenAI-compatible servers: retries, deadlines, bounded concurrency, no leaked key."""
 
 from __future__ import annotations
 
 import asyncio
-import email.utils
 import logging
-import os
 import queue
 import random
 import threading
@@ -15,19 +13,35 @@ from typing import Any, TypeVar
 
 import httpx
 
+from resources.engines.openai_bodies import (
+    ACCEPTED_ENCODING,
+    MalformedAnswerError,
+    answer_limit,
+    parse_json,
+    read_body,
+    read_error,
+)
+from resources.engines.openai_endpoints import Endpoint, Endpoints
+from resources.engines.openai_pauses import (
+    LONGEST_RETRY_AFTER_SECONDS,
+    backoff_seconds,
+    retry_after_seconds,
+)
+from resources.engines.openai_secrets import Redaction, api_key
 from resources.engines.protocol import EngineUnavailableError
 from resources.engines.settings import OpenAiSettings
 
 T = TypeVar("T")
+Read = Callable[[Any, Endpoint], T]
+"""Takes the JSON of an answer of a server apart."""
 Item = TypeVar("Item")
 
 RETRIED = frozenset({408, 409, 425, 429})
 """Statuses below 500 that may pass."""
 
-LONGEST_RETRY_AFTER_SECONDS = 3_600.0
-"""A server that wants a longer pause fails the step instead; its journal keeps what there is."""
+DEAD = frozenset({502, 503, 504})
+"""Statuses of a server that is not there, or of a proxy before it."""
 
-MAX_BODY_CHARACTERS = 300
 CLOSE_SECONDS = 10.0
 
 
@@ -35,8 +49,8 @@ class RequestFailedError(RuntimeError):
     """A request that was refused, or that failed at every attempt."""
 
 
-class MalformedAnswerError(ValueError):
-    """An answer that is no answer, for example a body that was cut off. It is asked again."""
+class RequestRefusedError(RequestFailedError):
+    """A request that the server will not answer however often it is asked."""
 
 
 class ApiClient:
@@ -52,9 +66,13 @@ class ApiClient:
         for logger in ("httpx", "httpcore"):
             logging.getLogger(logger).setLevel(logging.WARNING)
         self._settings = settings
-        self._key = _api_key(settings.api_key_env)
-        self.url = settings.base_url.rstrip("/")
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        key = api_key(settings.api_key_env)
+        self.clean = Redaction(key).clean
+        """Makes text of a server fit to be shown."""
+        self.endpoints = Endpoints(settings)
+        headers = {"Accept-Encoding": ACCEPTED_ENCODING}
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
         self._http = httpx.AsyncClient(
             headers=headers,
             timeout=None,  # httpx counts each read; the deadline of `_send` is for the whole answer
@@ -66,77 +84,116 @@ class ApiClient:
         )
         self._thread.start()
 
-    def get(self, url: str, attempts: int) -> Any:
-        """The JSON that a GET answers with.
+    def get(self, url: str, at: Endpoint, attempts: int) -> Any:
+        """The JSON that a GET of a whole URL answers with.
 
         Raises:
             RequestFailedError, EngineUnavailableError: as `ask`.
         """
-        return self.wait(self.ask("GET", url, None, f"GET {url}", lambda answer: answer, attempts))
+        return self.wait(
+            self.ask("GET", url, None, f"GET {url}", lambda answer, _: answer, attempts, at)
+        )
 
     def wait(self, asked: Coroutine[Any, Any, T]) -> T:
         """Run one request to its end."""
         return asyncio.run_coroutine_threadsafe(asked, self._loop).result()
 
     async def post(
-        self, path: str, body: dict[str, Any], label: str, read: Callable[[Any], T]
+        self, path: str, body: dict[str, Any], label: str, read: Read[T], at: Endpoint | None = None
     ) -> T:
         """What `read` makes of the JSON that a POST answers with; errors as `ask`."""
-        attempts = self._settings.max_attempts
-        return await self.ask("POST", f"{self.url}/{path}", body, label, read, attempts)
+        return await self.ask("POST", path, body, label, read, self._settings.max_attempts, at)
 
     async def ask(
         self,
         method: str,
-        url: str,
+        path: str,
         body: dict[str, Any] | None,
         label: str,
-        read: Callable[[Any], T],
+        read: Read[T],
         attempts: int,
+        at: Endpoint | None,
     ) -> T:
         """Send a request until it is answered.
 
         Args:
+            path: below the server's URL, or a whole URL.
             label: names the request in errors.
-            read: takes the answer apart; MalformedAnswerError asks again.
+            read: takes the answer of a server apart; MalformedAnswerError asks again.
+            at: the server to ask; None: whichever has the least to do, at each try anew.
 
         Raises:
-            RequestFailedError: refused, or failed at every attempt.
+            RequestRefusedError: the server will not answer it.
+            RequestFailedError: failed at every attempt.
             EngineUnavailableError: the server does not accept the key.
         """
+        endpoint = None
         for attempt in range(1, attempts + 1):
-            retry_after = None
-            try:
-                response = await self._send(method, url, body)
-                if response.is_success:
-                    return read(_json(response))
-                problem = f"HTTP {response.status_code}: {self._clean(response.text)}"
-                if response.status_code in (401, 403):
-                    raise EngineUnavailableError(
-                        f"{self.url} does not accept {self._key_description()}: {problem}"
+            endpoint = at or self.endpoints.choose(avoid=endpoint)
+            retry_after, is_dead = None, False
+            with self.endpoints.asking(endpoint) as began:
+                try:
+                    response, content = await self._send(method, endpoint, path, body)
+                    if response.is_success:
+                        answer = read(parse_json(content), endpoint)
+                        self.endpoints.answered(endpoint, began)
+                        return answer
+                    said = self.clean(content.decode("utf-8", "replace"))
+                    problem = f"HTTP {response.status_code}: {said}"
+                    self._check_status(response.status_code, endpoint, label, problem)
+                    retry_after = retry_after_seconds(
+                        response.headers.get("Retry-After"), time.time()
                     )
-                if response.status_code < 500 and response.status_code not in RETRIED:
-                    raise RequestFailedError(f"request {label} was refused: {problem}")
-                retry_after = retry_after_seconds(response.headers.get("Retry-After"), time.time())
-            except MalformedAnswerError as error:
-                problem = f"no usable answer: {self._clean(str(error))}"
-            except TimeoutError:
-                problem = f"no answer within {self._settings.timeout_seconds:g} s"
-            except (httpx.TransportError, httpx.DecodingError) as error:
-                problem = f"{type(error).__name__}: {self._clean(str(error))}"
+                    is_dead = response.status_code in DEAD
+                except MalformedAnswerError as error:
+                    problem = f"no usable answer: {self.clean(str(error))}"
+                except TimeoutError:
+                    problem = f"no answer within {self._settings.timeout_seconds:g} s"
+                    is_dead = True
+                except httpx.TransportError as error:
+                    problem = f"{type(error).__name__}: {self.clean(str(error))}"
+                    is_dead = True
             if retry_after is not None and retry_after > LONGEST_RETRY_AFTER_SECONDS:
                 raise RequestFailedError(
                     f"request {label}: the server wants a pause of {retry_after:.0f} s: {problem}"
                 )
-            if attempt < attempts:
+            goes_on = is_dead and self.endpoints.found_dead(endpoint, began, problem) and not at
+            if attempt < attempts and not goes_on:
                 await _pause(
                     max(backoff_seconds(attempt, self._settings, random), retry_after or 0.0)
                 )
-        raise RequestFailedError(f"request {label} failed at all {attempts} attempts: {problem}")
+        raise RequestFailedError(
+            f"request {label} failed at all {attempts} attempts: {problem}{self._where(endpoint)}"
+        )
 
-    async def _send(self, method: str, url: str, body: dict[str, Any] | None) -> httpx.Response:
-        async with asyncio.timeout(self._settings.timeout_seconds):
-            return await self._http.request(method, url, json=body)
+    def _check_status(self, status: int, endpoint: Endpoint, label: str, problem: str) -> None:
+        """Raise for a status that asking again does not change."""
+        if status in (401, 403):
+            name = self._settings.api_key_env
+            key = f"the key in ${name}" if name else "requests without a key (api_key_env is unset)"
+            raise EngineUnavailableError(f"{endpoint.url} does not accept {key}: {problem}")
+        if status < 500 and status not in RETRIED:
+            raise RequestRefusedError(
+                f"request {label} was refused: {problem}{self._where(endpoint)}"
+            )
+
+    def _where(self, endpoint: Endpoint | None) -> str:
+        """Which of several servers it was."""
+        several = len(self._settings.urls) > 1
+        return f" (at {endpoint.url})" if endpoint and several else ""
+
+    async def _send(
+        self, method: str, endpoint: Endpoint, path: str, body: dict[str, Any] | None
+    ) -> tuple[httpx.Response, bytes]:
+        """The answer to one try with its body; of one that is no success the body's beginning."""
+        url = path if "://" in path else f"{endpoint.url}/{path}"
+        async with (
+            asyncio.timeout(self._settings.timeout_seconds),
+            self._http.stream(method, url, json=body) as response,
+        ):
+            if response.is_success:
+                return response, await read_body(response, answer_limit(body))
+            return response, await read_error(response)
 
     def stream(
         self,
@@ -203,61 +260,9 @@ class ApiClient:
         await asyncio.gather(*others, return_exceptions=True)
         await self._http.aclose()
 
-    def _key_description(self) -> str:
-        name = self._settings.api_key_env
-        return f"the key in ${name}" if name else "requests without a key (api_key_env is not set)"
-
-    def _clean(self, text: str) -> str:
-        """Text of a server or library, short, on one line and without the key."""
-        if self._key:
-            text = text.replace(self._key, "[api key]")
-        text = " ".join(text.split())
-        return text if len(text) <= MAX_BODY_CHARACTERS else text[:MAX_BODY_CHARACTERS] + "…"
-
 
 _NOTHING: Any = object()
 
 
 async def _pause(seconds: float) -> None:
     await asyncio.sleep(seconds)
-
-
-def backoff_seconds(attempt: int, settings: OpenAiSettings, rng: Any) -> float:
-    """Pause after the given failed attempt (1, 2, …): exponential, with full jitter."""
-    longest = settings.backoff_seconds * 2.0 ** min(attempt - 1, 60)
-    return float(rng.uniform(0.0, min(settings.max_backoff_seconds, longest)))
-
-
-def retry_after_seconds(header: str | None, now: float) -> float | None:
-    """Seconds that a Retry-After header asks for, as a number or as a date; None if neither."""
-    if header is None:
-        return None
-    if header.strip().isdecimal():
-        return float(header)
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(header).timestamp() - now)
-    except (TypeError, ValueError):
-        return None
-
-
-def _json(response: httpx.Response) -> Any:
-    try:
-        return response.json()
-    except ValueError as error:
-        raise MalformedAnswerError(f"the body is no JSON ({error})") from None
-
-
-def _api_key(variable: str | None) -> str | None:
-    if variable is None:
-        return None
-    key = os.environ.get(variable, "").strip()
-    if not key:
-        raise EngineUnavailableError(
-            f"the environment variable {variable} with the API key is not set"
-        )
-    if not (key.isascii() and key.isprintable()):
-        raise EngineUnavailableError(
-            f"the API key in the environment variable {variable} holds characters that a header "
-            "cannot carry"
-        )
-    return key

@@ -1,25 +1,22 @@
-"""A model behind any OpenAI-compatible server; only its tokenizer and config are local."""
+"""A model behind OpenAI-compatible servers; only its tokenizer and config are local."""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 from transformers import AutoTokenizer
 
 from resources.engines.local_tokenizer import LocalTokenizerEngine
 from resources.engines.model_folder import inspect_model
-from resources.engines.openai_answers import (
-    AnswerReader,
-    finish_reason,
-    logprob_or_nan,
-    only_choice,
-)
+from resources.engines.openai_answers import AnswerReader, finish_reason, only_choice
 from resources.engines.openai_budget import Budget
-from resources.engines.openai_client import ApiClient, MalformedAnswerError, RequestFailedError
+from resources.engines.openai_client import ApiClient, RequestFailedError
+from resources.engines.openai_endpoints import Endpoint
 from resources.engines.openai_probe import check_logprobs_mode
 from resources.engines.openai_requests import (
     UnsupportedRequestError,
@@ -27,10 +24,9 @@ from resources.engines.openai_requests import (
     generation_body,
     scoring_body,
 )
-from resources.engines.prompts import (
-    check_generation,
-    check_scoring,
-)
+from resources.engines.openai_scores import scores_of
+from resources.engines.openai_servers import WrongModelError, find_servers
+from resources.engines.prompts import check_generation, check_scoring
 from resources.engines.protocol import (
     Completion,
     EngineUnavailableError,
@@ -43,18 +39,10 @@ from resources.engines.protocol import (
 )
 from resources.engines.settings import OpenAiSettings, cannot_score
 
-START_ATTEMPTS = 3
-"""Tries before a server counts as unreachable when nothing has been asked of it yet."""
+T = TypeVar("T")
 
 TOO_LONG = re.compile("context_length_exceeded|maximum context length")
 """How servers say that a prompt is beyond their context."""
-
-MAX_LISTED = 20
-"""Models of a server that an error names."""
-
-
-class WrongModelError(EngineUnavailableError):
-    """The server answered with another model than the one asked for."""
 
 
 class OpenAiEngine(LocalTokenizerEngine):
@@ -65,32 +53,24 @@ class OpenAiEngine(LocalTokenizerEngine):
     """
 
     def __init__(self, path: str, settings: OpenAiSettings, revision: str | None = None) -> None:
-        """Find the model at the server; nothing is spent yet.
+        """Find the model at the servers; nothing is spent yet.
 
         Args:
             path: folder in Hugging Face layout with config and tokenizer; weights are not needed.
 
         Raises:
             ModelFolderError: the folder is missing, incomplete or inconsistent.
-            EngineUnavailableError: no API key, no server, or the server has no such model.
+            EngineUnavailableError: no API key, no server, or a server has no such model.
         """
         folder = inspect_model(path, revision, weights=False)
-        self._tokenizer = AutoTokenizer.from_pretrained(folder.path)
-        self._reader = AnswerReader(self._tokenizer)
+        self._tokenizer = AutoTokenizer.from_pretrained(folder.path, trust_remote_code=False)
+        self._reader = AnswerReader(self._tokenizer, folder.vocab_size)
         self._settings = settings
         self._budget = Budget(settings)
         self._client = ApiClient(settings)
         try:
-            served = self._served_model()
-            self._is_vllm = served.get("owned_by") == "vllm"
-            self._identity = ModelIdentity(
-                model=settings.served_model,
-                revision=revision or folder.content_hash[:16],
-                # The two endpoints do not answer alike: chat renders the prompt by itself.
-                engine="openai" if settings.endpoint == "completions" else "openai-chat",
-                engine_version=self._server_version() if self._is_vllm else "unknown",
-            )
-            contexts = (folder.max_position_embeddings, served.get("max_model_len"))
+            found = find_servers(self._client, settings)
+            contexts = (folder.max_position_embeddings, found.max_model_len)
             self._context: int = min((tokens for tokens in contexts if tokens), default=0)
             if not self._context:
                 raise EngineUnavailableError(
@@ -100,7 +80,18 @@ class OpenAiEngine(LocalTokenizerEngine):
         except BaseException:
             self._client.close()
             raise
-        self._probed = False
+        self.left_out = found.left_out
+        """Servers that were down at the start, with what was found."""
+        self._is_vllm = found.is_vllm
+        self._identity = ModelIdentity(
+            model=settings.served_model,
+            revision=revision or folder.content_hash[:16],
+            # The two endpoints do not answer alike: chat renders the prompt by itself. Which of
+            # several servers answers makes no difference, and is no part of a request's key.
+            engine="openai" if settings.endpoint == "completions" else "openai-chat",
+            engine_version=found.version,
+        )
+        self._probed: set[Endpoint] = set()
 
     def generate(
         self, requests: Sequence[GenerationRequest], on_progress: ProgressCallback | None = None
@@ -108,16 +99,16 @@ class OpenAiEngine(LocalTokenizerEngine):
         """Ask for every request, many at once.
 
         Raises:
-            UnsupportedRequestError: the chat endpoint cannot continue a prefix; nothing was sent.
+            UnsupportedRequestError: the chat endpoint of a server that is not vLLM cannot continue a
+                prefix; nothing was sent.
             WrongModelError: another model answered.
             RequestFailedError: a request was refused or failed at every attempt.
             BudgetExceededError: after the answers that were under way when the budget was spent.
         """
         check_generation(self, requests)
         check_supported(requests, self._settings, self._is_vllm)
-        if requests and not self._probed:
-            check_logprobs_mode(self._body(requests[0]), self._ask_once)
-            self._probed = True
+        if requests:
+            self._probe(self._body(requests[0]))
         started, done, n_tokens = time.monotonic(), 0, 0
         for completion in self._client.stream(requests, self._answer, self._budget.allows_more):
             done += 1
@@ -154,50 +145,40 @@ class OpenAiEngine(LocalTokenizerEngine):
         """Cancel what is under way and close all connections."""
         self._client.close()
 
-    def _served_model(self) -> dict[str, Any]:
-        """The server's entry for the model."""
-        url = f"{self._client.url}/models"
-        try:
-            answer = self._client.get(url, min(START_ATTEMPTS, self._settings.max_attempts))
-            served = {entry["id"]: entry for entry in answer["data"]}
-        except RequestFailedError as error:
-            raise EngineUnavailableError(
-                f"no usable server at {self._client.url}: {error}"
-            ) from None
-        except (KeyError, TypeError):
-            raise EngineUnavailableError(
-                f"{url} does not list models as OpenAI's API does"
-            ) from None
-        if self._settings.served_model not in served:
-            raise EngineUnavailableError(
-                f"{self._client.url} does not have the model {self._settings.served_model!r}; it "
-                f"has: {', '.join(sorted(served)[:MAX_LISTED]) or 'none'}"
-            )
-        return dict(served[self._settings.served_model])
+    def _probe(self, body: dict[str, Any]) -> None:
+        """See that each server returns the model's own logprobs; one that is down is left out.
 
-    def _server_version(self) -> str:
-        """The version that vLLM tells beside its API."""
-        try:
-            answer = self._client.get(f"{self._client.url.removesuffix('/v1')}/version", 1)
-            return str(answer["version"])
-        except (RequestFailedError, EngineUnavailableError, KeyError, TypeError):
-            return "unknown"
+        Raises:
+            EngineUnavailableError: the logprobs of one are others, or none answers.
+        """
+        for endpoint in self._client.endpoints.all:
+            if endpoint in self._probed:
+                continue
+            try:
+                check_logprobs_mode(body, partial(self._ask_once, endpoint), endpoint.url)
+            except RequestFailedError as error:
+                if len(self._client.endpoints.all) == 1:
+                    raise
+                self._client.endpoints.leave_out(endpoint, str(error))
+            self._probed.add(endpoint)
 
     def _body(self, request: GenerationRequest) -> dict[str, Any]:
         return generation_body(request, self._settings, self._is_vllm)
 
     async def _answer(self, request: GenerationRequest) -> Completion:
         key = request.key(self._identity)
+        body = self._body(request)
 
-        def read(answer: Any) -> Completion:
-            choice = self._choice(answer)
-            emitted = self._reader.read(choice)
+        def read(answer: Any, endpoint: Endpoint) -> Completion:
+            choice = self._choice(answer, endpoint)
+            emitted = self._reader.read(choice, request.max_tokens, self.format, body.get("prompt"))
+            reason = finish_reason(choice)
             n_prompt = len(request.prompt.token_ids) + len(request.prefix_token_ids)
             self._budget.add(answer.get("usage"), n_prompt, len(emitted.token_ids))
-            return Completion(key, emitted.token_ids, emitted.logprobs, finish_reason(choice))
+            return Completion(key, emitted.token_ids, emitted.logprobs, reason)
 
         try:
-            return await self._client.post(self._path, self._body(request), key[:12], read)
+            return await self._client.post(_path(body), body, key[:12], read)
         except RequestFailedError as error:
             if not TOO_LONG.search(str(error)):
                 raise
@@ -206,51 +187,44 @@ class OpenAiEngine(LocalTokenizerEngine):
 
     async def _score(self, request: ScoringRequest) -> TokenScores:
         body = scoring_body(request, self._settings)
-        n_tokens = len(body["prompt"])
 
-        def read(answer: Any) -> TokenScores:
-            listed = self._choice(answer).get("prompt_logprobs")
+        def read(answer: Any, endpoint: Endpoint) -> TokenScores:
+            listed = self._choice(answer, endpoint).get("prompt_logprobs")
             if listed is None:
                 raise UnsupportedRequestError(
-                    f"{self._client.url} returns no prompt_logprobs (vLLM's extension of the "
+                    f"{endpoint.url} returns no prompt_logprobs (vLLM's extension of the "
                     "completions endpoint), so it cannot score given tokens"
                 )
-            if len(listed) != n_tokens:
-                raise MalformedAnswerError(f"{len(listed)} logprobs for {n_tokens} tokens")
-            start = len(request.prompt_token_ids)
-            found = [
-                (entry or {}).get(str(token)) or {}
-                for token, entry in zip(request.token_ids, listed[start:], strict=True)
-            ]
-            self._budget.add(answer.get("usage"), n_tokens, 1)
-            return TokenScores(
-                key=request.key,
-                logprobs=np.array([logprob_or_nan(e.get("logprob")) for e in found], np.float32),
-                ranks=np.array([e.get("rank") or 0 for e in found], np.int32),
-            )
+            scores = scores_of(listed, request)
+            self._budget.add(answer.get("usage"), len(body["prompt"]), 1)
+            return scores
 
-        return await self._client.post(self._path, body, request.key[:12], read)
+        return await self._client.post(_path(body), body, request.key[:12], read)
 
-    def _ask_once(self, body: dict[str, Any]) -> dict[str, Any]:
-        """The choice of one answer that is not kept."""
+    def _ask_once(
+        self, endpoint: Endpoint, body: dict[str, Any], take: Callable[[dict[str, Any]], T]
+    ) -> T:
+        """What is taken from one answer of a server that is not kept."""
 
-        def read(answer: Any) -> dict[str, Any]:
-            choice = self._choice(answer)
+        def read(answer: Any, endpoint: Endpoint) -> T:
+            taken = take(self._choice(answer, endpoint))
             self._budget.add(answer.get("usage"), len(body.get("prompt", ())), 1)
-            return choice
+            return taken
 
-        return self._client.wait(self._client.post(self._path, body, "probe", read))
+        return self._client.wait(self._client.post(_path(body), body, "probe", read, endpoint))
 
-    @property
-    def _path(self) -> str:
-        return "completions" if self._settings.endpoint == "completions" else "chat/completions"
-
-    def _choice(self, answer: Any) -> dict[str, Any]:
+    def _choice(self, answer: Any, endpoint: Endpoint) -> dict[str, Any]:
         """The choice of an answer of the right model."""
-        choice = only_choice(answer)
+        choice = only_choice(answer, self._client.clean)
         if answer.get("model") != self._settings.served_model:
+            named = answer.get("model")
+            shown = repr(named) if isinstance(named, str) else f"a {type(named).__name__}"
             raise WrongModelError(
-                f"{self._client.url} was asked for {self._settings.served_model!r} and answered "
-                f"with {answer.get('model')!r}"
+                f"{endpoint.url} was asked for {self._settings.served_model!r} and answered with "
+                + self._client.clean(shown)
             )
         return choice
+
+
+def _path(body: dict[str, Any]) -> str:
+    return "chat/completions" if "messages" in body else "completions"

@@ -38,6 +38,8 @@ def check_supported(
         return
     for request in requests:
         if request.prefix_token_ids:
+            if is_vllm:  # it has the completions endpoint as well
+                continue
             raise UnsupportedRequestError(
                 "the chat endpoint cannot continue a given text; use endpoint: completions"
             )
@@ -58,7 +60,10 @@ _EFFORT = "reasoning_effort"
 def generation_body(
     request: GenerationRequest, settings: OpenAiSettings, is_vllm: bool
 ) -> dict[str, Any]:
-    """What is sent for an answer; completions get the exact prompt tokens, chat the messages."""
+    """What is sent for an answer; completions get the exact prompt tokens, chat the messages.
+
+    A prefix to continue always goes to completions: chat templates drop earlier reasoning.
+    """
     body: dict[str, Any] = {
         "model": settings.served_model,
         "temperature": request.temperature,
@@ -67,7 +72,7 @@ def generation_body(
         "seed": request.seed,
         **(VLLM_FIELDS if is_vllm else {}),
     }
-    if settings.endpoint == "completions":
+    if settings.endpoint == "completions" or request.prefix_token_ids:
         prompt = [*request.prompt.token_ids, *request.prefix_token_ids]
         # vLLM returns the emitted token's logprob beside the asked number of alternatives.
         return {**body, "prompt": prompt, "logprobs": 0 if is_vllm else 1}

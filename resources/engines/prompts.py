@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from formats.chat import chat_text
+from formats.chat import for_template, prompt_tokens
+from formats.encoding import encode_texts
 from resources.engines.model_folder import ModelFolderError
 from resources.engines.protocol import (
     ContextLengthError,
@@ -19,12 +20,17 @@ from resources.engines.protocol import (
 def render_chat(
     tokenizer: Any, messages: list[dict[str, str]], template_settings: dict[str, Any]
 ) -> Prompt:
-    """A chat as exact prompt tokens by the tokenizer's own template, ready for an answer."""
-    text = chat_text(tokenizer, messages, **template_settings)
+    """A chat as exact prompt tokens by the tokenizer's own template, ready for an answer.
+
+    A `template_date` among the settings is part of the tokens, where the template prints it.
+    """
+    of_template = {k: value for k, value in template_settings.items() if k != "template_date"}
     return Prompt(
-        token_ids=tuple(tokenizer.encode(text, add_special_tokens=False)),
-        messages=tuple((message["role"], message["content"]) for message in messages),
-        template_settings=tuple(sorted(template_settings.items())),
+        token_ids=tuple(prompt_tokens(tokenizer, messages, **template_settings)),
+        messages=tuple(
+            (message["role"], message["content"]) for message in for_template(tokenizer, messages)
+        ),
+        template_settings=tuple(sorted(of_template.items())),
     )
 
 
@@ -45,14 +51,14 @@ def encode_pieces(
     special = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
     pieces = []
     for mark, text in marked:
-        plain = tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+        (plain,) = encode_texts(tokenizer, [text], split_special_tokens=True)
         if not special.isdisjoint(plain):
             raise ModelFolderError(
                 f"{tokenizer.name_or_path}: the tokenizer does not honour split_special_tokens: it "
                 "makes special tokens of what spells one in plain text. Use the fast tokenizer "
                 "(tokenizer.json)"
             )
-        pieces.append((tokenizer.encode(mark, add_special_tokens=False), plain))
+        pieces.append((encode_texts(tokenizer, [mark])[0], plain))
     return pieces
 
 
@@ -91,19 +97,3 @@ def check_scoring(requests: Sequence[ScoringRequest], context: int) -> None:
             raise ContextLengthError(
                 f"{request.key}: {n_tokens} tokens are beyond the context of {context}"
             )
-
-
-def end_token_ids(configured: int | list[int] | None, tokenizer: Any) -> list[int]:
-    """Tokens that end an answer: those of the generation settings, else of the tokenizer; sorted.
-
-    Raises:
-        ModelFolderError: neither names one.
-    """
-    if configured is None:
-        configured = tokenizer.eos_token_id
-    if configured is None:
-        raise ModelFolderError(
-            f"{tokenizer.name_or_path}: neither generation_config.json nor the tokenizer names an "
-            "end token (eos_token_id), so no answer would ever end"
-        )
-    return sorted(configured) if isinstance(configured, list) else [configured]

@@ -15,6 +15,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from formats.model_format import FormatSettings, ModelFormat
+
 RAW_LOGPROBS = "raw_logprobs"
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
@@ -146,8 +148,21 @@ class InferenceEngine(Protocol):
         """The model's Hugging Face tokenizer."""
         ...
 
+    def write_as(self, settings: FormatSettings) -> None:
+        """How the model writes, before anything is rendered or asked."""
+        ...
+
+    @property
+    def format(self) -> ModelFormat:
+        """How the model writes its answers."""
+        ...
+
     def render(self, messages: list[dict[str, str]], **template_settings: Any) -> Prompt:
         """A chat's prompt by the model's own template, ready for an answer."""
+        ...
+
+    def decode(self, token_ids: npt.NDArray[np.int32]) -> str:
+        """The text of emitted tokens, special tokens included."""
         ...
 
     def check(self, request: GenerationRequest) -> str | None:

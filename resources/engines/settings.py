@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from resources.section import Section
 
@@ -28,16 +28,46 @@ class VllmSettings(Section):
     kind: Literal["vllm"] = Field("vllm", description="which engine")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("bfloat16", description="weights")
     tensor_parallel_size: PositiveInt = Field(1, description="GPUs that share each layer")
+    pipeline_parallel_size: PositiveInt = Field(
+        1, description="groups of GPUs that hold a part of the layers each"
+    )
+    data_parallel_size: PositiveInt = Field(
+        1, description="copies of the model, each on GPUs of its own; requests go to either"
+    )
     max_model_len: PositiveInt | None = Field(
         None, description="context in tokens; unset: the model's own"
     )
-    max_num_seqs: PositiveInt = Field(256, description="answers sampled together")
+    max_num_seqs: PositiveInt = Field(256, description="answers sampled together by each copy")
     gpu_memory_utilization: float = Field(
         0.9, gt=0.0, le=1.0, description="share of GPU memory for weights and cache"
     )
     engine_arguments: dict[str, Any] = Field(
         default_factory=dict, description="further vLLM engine arguments, passed on as they are"
     )
+
+    @property
+    def gpus_per_copy(self) -> int:
+        """GPUs that one copy of the model is cut over."""
+        return self.tensor_parallel_size * self.pipeline_parallel_size
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of all copies."""
+        return self.data_parallel_size * self.gpus_per_copy
+
+
+def _plain_url(url: str) -> str:
+    """Settings are shown in the UI, and errors name the URL: it may hold nothing secret."""
+    parts = urlsplit(url)
+    if "@" in parts.netloc or parts.query or parts.fragment or "?" in url or "#" in url:
+        raise ValueError(
+            "the URL must hold neither user nor password, nor anything behind ? or #: settings are "
+            "shown in the UI. Put the key into an environment variable and name it in api_key_env"
+        )
+    return url.rstrip("/")
+
+
+ApiUrl = Annotated[str, Field(pattern=r"^https?://"), AfterValidator(_plain_url)]
 
 
 class OpenAiSettings(Section):
@@ -47,20 +77,29 @@ class OpenAiSettings(Section):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     kind: Literal["openai"] = Field("openai", description="which engine")
-    base_url: str = Field(
-        description="URL of the API, up to and with /v1; without user or password",
-        pattern=r"^https?://",
+    base_url: ApiUrl | None = Field(
+        None,
+        description="URL of the API, up to and with /v1; without user, password or query",
+    )
+    base_urls: tuple[ApiUrl, ...] = Field(
+        (),
+        description="in place of base_url: several servers with the same model. Each request goes "
+        "to the one with the fewest under way; one that dies is left out until it answers again",
     )
     served_model: str = Field(description="name under which the server has the model")
     endpoint: Literal["completions", "chat"] = Field(
         "completions",
-        description="completions sends exact prompt tokens; chat is for hosted APIs and can "
-        "neither continue a prefix nor score",
+        description="completions sends exact prompt tokens; chat is for hosted APIs and cannot "
+        "score; only vLLM continues a prefix with it",
     )
     api_key_env: str | None = Field(
-        None, description="environment variable that holds the API key; unset: no key is sent"
+        None,
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+        description="environment variable that holds the API key; unset: no key is sent",
     )
-    concurrency: PositiveInt = Field(64, description="requests under way at once")
+    concurrency: PositiveInt = Field(
+        64, description="requests under way at once, at all servers together"
+    )
     timeout_seconds: PositiveFloat = Field(1_800.0, description="longest wait for one answer")
     max_attempts: PositiveInt = Field(8, description="tries of one request before giving up")
     backoff_seconds: PositiveFloat = Field(
@@ -78,13 +117,17 @@ class OpenAiSettings(Section):
     )
     price_per_million_completion_tokens: float = Field(0.0, ge=0.0, description="likewise")
 
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The servers, one or several."""
+        return self.base_urls or ((self.base_url,) if self.base_url else ())
+
     @model_validator(mode="after")
-    def _no_secret_in_the_url(self) -> OpenAiSettings:
-        if "@" in urlsplit(self.base_url).netloc:
-            raise ValueError(
-                "base_url must hold neither user nor password: settings are shown in the UI. Put "
-                "the key into an environment variable and name it in api_key_env"
-            )
+    def _servers_are_named_once(self) -> OpenAiSettings:
+        if bool(self.base_url) == bool(self.base_urls):
+            raise ValueError("one of base_url and base_urls is needed, and not both")
+        if len(set(self.base_urls)) < len(self.base_urls):
+            raise ValueError("base_urls names a server twice")
         return self
 
     @model_validator(mode="after")

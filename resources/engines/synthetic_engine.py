@@ -64,7 +64,7 @@ class SyntheticEngine(LocalTokenizerEngine):
             ModelFolderError: the folder is missing, incomplete or inconsistent.
         """
         folder = inspect_model(path, revision, weights=False)
-        self._tokenizer = AutoTokenizer.from_pretrained(folder.path)
+        self._tokenizer = AutoTokenizer.from_pretrained(folder.path, trust_remote_code=False)
         self._context = settings.max_model_len or folder.max_position_embeddings
         self._vocab_size = folder.vocab_size
         # The mean of a log-normal distribution is exp(mu + sigma² / 2).

@@ -11,12 +11,12 @@ import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from resources.engines.decode import sample_batch
+from resources.engines.end_tokens import end_token_ids
 from resources.engines.local_tokenizer import LocalTokenizerEngine
 from resources.engines.model_folder import inspect_model
 from resources.engines.prompts import (
     check_generation,
     check_scoring,
-    end_token_ids,
 )
 from resources.engines.protocol import (
     Completion,
@@ -53,9 +53,9 @@ class TransformersEngine(LocalTokenizerEngine):
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         transformers.utils.logging.disable_progress_bar()
-        self._tokenizer = AutoTokenizer.from_pretrained(folder.path)
+        self._tokenizer = AutoTokenizer.from_pretrained(folder.path, trust_remote_code=False)
         model = AutoModelForCausalLM.from_pretrained(
-            folder.path, dtype=getattr(torch, settings.dtype)
+            folder.path, dtype=getattr(torch, settings.dtype), trust_remote_code=False
         )
         self._model: Any = model.eval().to(torch.device(device))
         self._context = folder.max_position_embeddings

@@ -12,12 +12,13 @@ from typing import Any, Literal, cast
 import numpy as np
 import torch
 
+from resources.compute.gpus import usable_gpus
+from resources.engines.end_tokens import end_token_ids
 from resources.engines.local_tokenizer import LocalTokenizerEngine
 from resources.engines.model_folder import inspect_model
 from resources.engines.prompts import (
     check_generation,
     check_scoring,
-    end_token_ids,
 )
 from resources.engines.protocol import (
     RAW_LOGPROBS,
@@ -31,6 +32,7 @@ from resources.engines.protocol import (
     TokenScores,
 )
 from resources.engines.settings import VllmSettings
+from resources.engines.vllm_copies import gpu_shares, only_gpus, run_tasks
 
 try:
     import vllm
@@ -76,10 +78,12 @@ class VllmEngine(LocalTokenizerEngine):
             "model": str(folder.path),
             "dtype": settings.dtype,
             "tensor_parallel_size": settings.tensor_parallel_size,
+            "pipeline_parallel_size": settings.pipeline_parallel_size,
             "max_model_len": self._context,
             "max_num_seqs": settings.max_num_seqs,
             "gpu_memory_utilization": settings.gpu_memory_utilization,
             "logprobs_mode": RAW_LOGPROBS,
+            "trust_remote_code": False,
             **_cpu_arguments(),
             **settings.engine_arguments,
         }
@@ -88,12 +92,16 @@ class VllmEngine(LocalTokenizerEngine):
                 f"engine_arguments.logprobs_mode must be {RAW_LOGPROBS!r}, the model's own "
                 f"probabilities; found {arguments['logprobs_mode']!r}"
             )
+        shares = gpu_shares(usable_gpus(), settings.data_parallel_size, settings.gpus_per_copy)
         set_num_threads = torch.set_num_threads
-        self._llm: Any = vllm.LLM(**arguments)
+        self._copies: list[Any] = []
+        for share in shares:
+            with only_gpus(share):
+                self._copies.append(vllm.LLM(**arguments))
         # vLLM's CPU worker replaces this function by one that does nothing, in the whole process.
         torch.set_num_threads = set_num_threads
-        self._tokenizer = self._llm.get_tokenizer()
-        generation = self._llm.llm_engine.model_config.try_get_generation_config()
+        self._tokenizer = self._copies[0].get_tokenizer()
+        generation = self._copies[0].llm_engine.model_config.try_get_generation_config()
         self._stop_ids = end_token_ids(generation.get("eos_token_id"), self._tokenizer)
         self._under_way = WAITING_PER_SEQUENCE * settings.max_num_seqs
         self._request_ids = itertools.count()
@@ -167,10 +175,11 @@ class VllmEngine(LocalTokenizerEngine):
 
     def close(self) -> None:
         """Give back the memory of the model."""
-        if self._llm is None:
+        if not self._copies:
             return
-        self._llm.llm_engine.engine_core.shutdown()
-        self._llm = None
+        for copy in self._copies:
+            copy.llm_engine.engine_core.shutdown()
+        self._copies = []
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -199,26 +208,9 @@ class VllmEngine(LocalTokenizerEngine):
         self, tasks: Iterable[tuple[list[int], vllm.SamplingParams]]
     ) -> Iterator[tuple[int, Any]]:
         """Run tasks (prompt tokens, parameters); yields index and output as they finish."""
-        engine = self._llm.llm_engine
-        if engine.has_unfinished_requests():
-            raise RuntimeError("another call of this engine is under way: finish or close it first")
-        waiting = enumerate(tasks)
-        under_way: dict[str, int] = {}
-        try:
-            while True:
-                free = self._under_way - len(under_way)
-                for index, (token_ids, parameters) in itertools.islice(waiting, free):
-                    request_id = str(next(self._request_ids))
-                    engine.add_request(request_id, tokens_input(token_ids), parameters)
-                    under_way[request_id] = index
-                if not under_way:
-                    return
-                for output in engine.step():
-                    if output.finished:
-                        yield under_way.pop(output.request_id), output
-        finally:
-            if under_way:  # the caller stopped early, or a request failed
-                engine.abort_request(list(under_way))
+        engines = [copy.llm_engine for copy in self._copies]
+        prompts = ((tokens_input(token_ids), parameters) for token_ids, parameters in tasks)
+        return run_tasks(engines, prompts, self._under_way, self._request_ids)
 
 
 def _cpu_arguments() -> dict[str, Any]:

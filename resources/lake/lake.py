@@ -25,7 +25,7 @@ from pydantic import Field
 from resources.durable import sync, told_when_full
 from resources.lake.lock_file import locked
 from resources.lake.parquet_layout import row_groups, writer_options
-from resources.lake.table import ContractError, fits
+from resources.lake.table import GAINED, ContractError, fits
 from resources.lake.tables import TABLES
 
 Partition = Mapping[str, str]
@@ -124,6 +124,8 @@ class Lake(dg.ConfigurableResource):
     ) -> Iterator[pa.RecordBatch]:
         """Stream one partition in batches of at most BATCH_ROWS, reading a row group at a time.
 
+        A column that its table has gained since it was written (GAINED) is null.
+
         Raises:
             ContractError: the partition is missing or does not have the schema.
         """
@@ -135,8 +137,11 @@ class Lake(dg.ConfigurableResource):
                 "Materialize it first."
             )
         parquet = pq.ParquetFile(file)
-        _check_contract(table, partition, parquet.schema_arrow, schema, is_stored=True)
-        yield from _groups(parquet, columns or schema.names, schema)
+        found = parquet.schema_arrow
+        lacking = GAINED - set(found.names)
+        had = pa.schema([field for field in schema if field.name not in lacking])
+        _check_contract(table, partition, found, had, is_stored=True)
+        yield from _with_absent(parquet, columns or schema.names, schema)
 
     def earlier(
         self, table: str, partition: Partition, columns: list[str]
@@ -151,23 +156,14 @@ class Lake(dg.ConfigurableResource):
             return
         parquet = pq.ParquetFile(file)
         found = parquet.schema_arrow
-        known = [name for name in columns if name in found.names]
         if not all(
             fits(found.field(name), schema.field(name))
-            if name in known
+            if name in found.names
             else schema.field(name).nullable
             for name in columns
         ):
             return
-        for batch in _groups(parquet, known, schema):
-            absent = {
-                name: pa.nulls(batch.num_rows, schema.field(name).type)
-                for name in columns
-                if name not in known
-            }
-            arrays = [absent[name] if name in absent else batch[name] for name in columns]
-            fields = [schema.field(name) for name in columns]
-            yield pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
+        yield from _with_absent(parquet, columns, schema)
 
     def read(
         self,
@@ -315,6 +311,20 @@ def _groups(
     for group in range(parquet.num_row_groups):
         rows = parquet.read_row_group(group, columns=names).select(names).cast(wanted)
         yield from rows.to_batches(BATCH_ROWS)
+
+
+def _with_absent(
+    parquet: pq.ParquetFile, names: list[str], schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    """The columns of a file, in this order; those that it has not are null."""
+    known = [name for name in names if name in parquet.schema_arrow.names]
+    wanted = pa.schema([schema.field(name) for name in names])
+    for batch in _groups(parquet, known, schema):
+        arrays = [
+            batch[field.name] if field.name in known else pa.nulls(batch.num_rows, field.type)
+            for field in wanted
+        ]
+        yield pa.RecordBatch.from_arrays(arrays, schema=wanted)
 
 
 def _checked(

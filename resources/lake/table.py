@@ -18,10 +18,24 @@ import pyarrow as pa
 
 TOKEN_IDS: Final = pa.list_(pa.int32())
 LOGPROBS: Final = pa.list_(pa.float32())
+MESSAGES: Final = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 BROKEN_RULES: Final = pa.list_(pa.struct([("rule", pa.string()), ("evidence", pa.string())]))
 
 SHARD: Final = ("question_shard",)
 CELL: Final = ("temperature", "question_shard")
+
+
+EARLIER_MESSAGES: Final = (
+    "earlier_messages",
+    MESSAGES,
+    "what was said before the question, maybe beginning with a system prompt of its own; null: "
+    "nothing",
+    True,
+)
+"""A column of every table that prompts are made from."""
+
+GAINED: Final = frozenset({EARLIER_MESSAGES[0]})
+"""Nullable columns that tables have not always had: null where a partition was written before."""
 
 
 class ContractError(ValueError):

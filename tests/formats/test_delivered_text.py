@@ -11,7 +11,7 @@ from support.small_tokenizer import build_tokenizer
 from transformers import AutoTokenizer
 
 from formats.delivered_text import DeliveredTextError, delivered_parts, delivered_tokens
-from formats.harmony import parse_harmony
+from formats.harmony import HarmonyFormat
 from formats.student_text import student_text
 from formats.token_bytes import TokenBytes
 
@@ -43,11 +43,6 @@ def ids_of(tokenizer: Any, text: str) -> np.ndarray:
 )
 def test_parts_come_from_the_marks(text: str, parts: tuple[str, str]) -> None:
     assert delivered_parts(text) == parts
-
-
-def test_text_with_broken_harmony_is_refused() -> None:
-    with pytest.raises(DeliveredTextError, match="malformed_harmony"):
-        delivered_parts(f"{ANALYSIS}x<|end|>{ANSWER}")
 
 
 @pytest.mark.parametrize(
@@ -83,7 +78,10 @@ def test_every_known_way_of_writing_the_tokens_is_placed(
 def test_whole_harmony_is_placed_as_the_filters_place_it(teacher: Any) -> None:
     token_bytes, ids = TokenBytes(teacher), ids_of(teacher, HARMONY)
     placed = delivered_tokens(ids, REASONING, ANSWER, token_bytes)
-    assert placed.starts.tolist() == parse_harmony(ids, HARMONY, token_bytes).token_starts.tolist()
+    assert (
+        placed.starts.tolist()
+        == HarmonyFormat().parse(ids, token_bytes, HARMONY).token_starts.tolist()
+    )
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from dasd_assets.profile import PROJECT_ROOT
-from formats.harmony import HarmonyAnswer, HarmonyError, parse_harmony
+from formats.answer_format import AnswerParts, FormatError
+from formats.harmony import HarmonyFormat
 from formats.student_text import student_text
 from formats.token_bytes import TokenBytes
 
@@ -26,10 +27,10 @@ def teacher() -> tuple[Any, TokenBytes]:
     return tokenizer, TokenBytes(tokenizer)
 
 
-def parse(wire: str) -> tuple[HarmonyAnswer, np.ndarray]:
+def parse(wire: str) -> tuple[AnswerParts, np.ndarray]:
     tokenizer, token_bytes = teacher()
     ids = np.asarray(tokenizer.encode(wire, add_special_tokens=False), np.int32)
-    return parse_harmony(ids, wire, token_bytes), ids
+    return HarmonyFormat().parse(ids, token_bytes, wire), ids
 
 
 def test_analysis_and_final() -> None:
@@ -67,8 +68,8 @@ def test_tokens_that_do_not_spell_the_text_are_an_error() -> None:
     wire = f"{ANALYSIS}One.<|end|>{FINAL}Two.<|return|>"
     other = f"{ANALYSIS}One!<|end|>{FINAL}Two.<|return|>"
     ids = np.asarray(tokenizer.encode(other, add_special_tokens=False), np.int32)
-    with pytest.raises(HarmonyError) as raised:
-        parse_harmony(ids, wire, token_bytes)
+    with pytest.raises(FormatError) as raised:
+        HarmonyFormat().parse(ids, token_bytes, wire)
     assert raised.value.rule == "token_text_mismatch"
     assert "One!" in raised.value.evidence
 
@@ -77,9 +78,9 @@ def test_tokens_that_do_not_spell_the_text_are_an_error() -> None:
     "wire", ["", "no channel", "<|channel|>analysis", f"{ANALYSIS}a<|end|><|start|>assistant"]
 )
 def test_text_that_is_no_harmony_is_malformed(wire: str) -> None:
-    with pytest.raises(HarmonyError) as raised:
+    with pytest.raises(FormatError) as raised:
         parse(wire)
-    assert raised.value.rule == "malformed_harmony"
+    assert raised.value.rule == "malformed_answer"
     assert raised.value.evidence
 
 
@@ -87,8 +88,8 @@ def test_text_that_is_no_harmony_is_malformed(wire: str) -> None:
 def test_tokens_with_other_messages_than_the_text_are_an_error(tokens_of: str) -> None:
     tokenizer, token_bytes = teacher()
     ids = np.asarray(tokenizer.encode(tokens_of, add_special_tokens=False), np.int32)
-    with pytest.raises(HarmonyError, match="token_text_mismatch: 2 messages"):
-        parse_harmony(ids, f"{ANALYSIS}One.<|end|>{FINAL}Two.<|return|>", token_bytes)
+    with pytest.raises(FormatError, match="token_text_mismatch: 2 messages"):
+        HarmonyFormat().parse(ids, token_bytes, f"{ANALYSIS}One.<|end|>{FINAL}Two.<|return|>")
 
 
 def test_starts_across_segments_template_and_multibyte_characters() -> None:
@@ -132,3 +133,50 @@ def test_each_token_starts_where_its_first_nonspace_byte_is(reasoning: str, answ
     assert spelled.split() == (parsed.reasoning + " " + parsed.answer).encode().split() or (
         b"".join(spelled.split()) == b"".join((parsed.reasoning + parsed.answer).encode().split())
     )
+
+
+PREAMBLE = "<|start|>assistant<|channel|>commentary<|message|>"
+USER = "<|start|>user<|message|>And 2 + 2?<|end|><|start|>assistant"
+
+
+@pytest.mark.parametrize(
+    ("wire", "evidence"),
+    [
+        (f"{ANALYSIS}a<|end|>{FINAL}It is 3.<|end|>{USER}<|channel|>final<|message|>4<|return|>",
+         "a message of role user: 'And 2"),
+        (f"{ANALYSIS}a<|end|>{PREAMBLE}I will add.<|end|>{FINAL}3<|return|>",
+         "on channel commentary: 'I will add.'"),
+        (f"{ANALYSIS}a<|end|>{FINAL}3<|end|><|start|>assistant{ANALYSIS}Or 4?<|return|>",
+         "analysis behind the final channel: 'Or 4"),
+        (f"{ANALYSIS}a<|end|>{FINAL}3<|return|>More.",
+         r"text behind <\|return\|>: 'More.'"),
+        (f"{ANALYSIS}a<|end|>{FINAL}3<|return|>{FINAL}4<|return|>", r"text behind <\|return\|>"),
+    ],
+)  # fmt: skip
+def test_nothing_that_was_written_vanishes(wire: str, evidence: str) -> None:
+    with pytest.raises(FormatError, match=f"malformed_answer: .*{evidence}"):
+        parse(wire)
+
+
+def test_a_final_answer_of_a_content_type_is_no_tool_call() -> None:
+    final = "<|start|>assistant<|channel|>final <|constrain|>json<|message|>"
+    answer, _ = parse(f'{ANALYSIS}a<|end|>{final}{{"answer": 3}}<|return|>')
+    assert (answer.answer, answer.tool_call) == ('{"answer": 3}', None)
+
+
+@pytest.mark.parametrize(
+    ("text", "reasoning", "answer"),
+    [
+        (f"{ANALYSIS}We ad", "We ad", None),
+        (f"{ANALYSIS}We add \n", "We add \n", None),
+        ("<|channel|>ana", "", None),
+        ("", "", None),
+        (f"{ANALYSIS}We add.<|end|>", "We add.", ""),
+        (f"{ANALYSIS}We add.<|end|><|start|>assistant<|channel|>", "We add.", ""),
+        (f"{ANALYSIS}We add.<|end|>{FINAL}", "We add.", ""),
+        (f"{ANALYSIS}We add.<|end|>{FINAL}It is ", "We add.", "It is "),
+        ("<|channel|>final<|message|>It ", "", "It "),
+    ],
+)
+def test_a_text_cut_anywhere(text: str, reasoning: str, answer: str | None) -> None:
+    assert HarmonyFormat().begun(text) == (reasoning, answer)

@@ -14,7 +14,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from dasd_assets.profile import PROJECT_ROOT
-from formats.token_bytes import WHITE_SPACE, TokenBytes, TokenizerError, _byte_of_character
+from formats.token_bytes import BYTE_OF_CHARACTER, WHITE_SPACE, TokenBytes, TokenizerError
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +53,7 @@ def o200k() -> PreTrainedTokenizerFast:
     harmony = harmony_encoding()
     pieces = [harmony.decode_bytes([i]) for i in range(PAST_SPECIAL)]
     rank = {piece: i for i, piece in enumerate(pieces[:FIRST_SPECIAL])}
-    character = {byte: char for char, byte in _byte_of_character().items()}
+    character = {byte: char for char, byte in BYTE_OF_CHARACTER.items()}
     shown = ["".join(map(character.__getitem__, piece)) for piece in pieces[:FIRST_SPECIAL]]
     merges = []
     for piece in rank:
@@ -175,15 +175,14 @@ def test_a_text_rewritten_as_a_whole_is_refused() -> None:
 
 
 def test_tokens_that_are_no_bytes_are_refused() -> None:
-    pieces = ["<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁the", "▁", "t", "h", "e"]
-    vocabulary = {piece: i for i, piece in enumerate(pieces)}
-    sentencepiece = Tokenizer(models.BPE(vocabulary, [], byte_fallback=True, unk_token="<unk>"))
     wordpiece = Tokenizer(models.WordPiece({"[UNK]": 0, "the": 1, "##re": 2}, unk_token="[UNK]"))
-    for backend in (sentencepiece, wordpiece):
-        with pytest.raises(TokenizerError, match="not a byte-level BPE tokenizer"):
-            TokenBytes(PreTrainedTokenizerFast(tokenizer_object=backend))
-    mixed = {character: i for i, character in enumerate([*_byte_of_character(), "▁the"])}
-    table = TokenBytes(PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE(mixed, []))))
+    wordpiece.decoder = decoders.WordPiece()
+    with pytest.raises(TokenizerError, match=r"neither bytes .* found WordPiece"):
+        TokenBytes(PreTrainedTokenizerFast(tokenizer_object=wordpiece))
+    mixed = {character: i for i, character in enumerate([*BYTE_OF_CHARACTER, "▁the"])}
+    backend = Tokenizer(models.BPE(mixed, []))
+    backend.decoder = decoders.ByteLevel()
+    table = TokenBytes(PreTrainedTokenizerFast(tokenizer_object=backend))
     with pytest.raises(TokenizerError, match="stands for no byte"):
         table.decode(np.array([0], np.int32))
 

@@ -30,6 +30,8 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     text: str | None = None
     """Body in place of the answer."""
+    raw: bytes | None = None
+    """The same, byte for byte; with headers it can be compressed."""
     hang_seconds: float = 0.0
     reset: bool = False
     truncate: bool = False
@@ -186,6 +188,7 @@ class FaultyServer:
                 if fault.change:
                     fault.change(content)
                 encoded = (json.dumps(content) if fault.text is None else fault.text).encode()
+                encoded = fault.raw if fault.raw is not None else encoded
                 self.send_response(fault.status)
                 for name, value in fault.headers.items():
                     self.send_header(name, value)

@@ -10,6 +10,7 @@ import numpy as np
 from transformers import AutoTokenizer
 
 from dasd_assets.profile import PROJECT_ROOT
+from formats.model_format import ModelFormat, student_format
 from resources.engines.prompts import context_problem, render_chat
 from resources.engines.protocol import (
     Completion,
@@ -29,6 +30,12 @@ def tokenizer(name: str) -> Any:
     return AutoTokenizer.from_pretrained(PROJECT_ROOT / "tiny_world" / "models" / name)
 
 
+@cache
+def written(name: str) -> ModelFormat:
+    """How a tiny model writes."""
+    return student_format(tokenizer(name))
+
+
 def encode(name: str, text: str) -> list[int]:
     """Tokens of a text under a tiny model's tokenizer, marks as special tokens."""
     return list(tokenizer(name).encode(text, add_special_tokens=False))
@@ -45,6 +52,7 @@ class ScriptedEngine:
     ) -> None:
         self.identity = ModelIdentity(name, "1", "scripted", "1")
         self.tokenizer = tokenizer(name)
+        self.format = written(name)
         self.requests: list[GenerationRequest] = []
         self._answer = answer
         self._context = context
@@ -52,6 +60,10 @@ class ScriptedEngine:
     def render(self, messages: list[dict[str, str]], **settings: Any) -> Prompt:
         """A prompt by the model's own template."""
         return render_chat(self.tokenizer, messages, settings)
+
+    def decode(self, token_ids: Any) -> str:
+        """The text of tokens, special tokens included."""
+        return self.format.token_bytes.written(token_ids).decode(errors="replace")
 
     def check(self, request: GenerationRequest) -> str | None:
         """Why a request does not fit, or None."""

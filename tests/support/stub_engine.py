@@ -48,6 +48,7 @@ class StubEngine:
     """Answers at once, in another order than asked, and remembers what it was asked."""
 
     identity = IDENTITY
+    chat_template = "of a tokenizer: prints no date"
 
     def __init__(self, context: int = 100_000, mean_tokens: int = 25) -> None:
         self.asked: list[str] = []

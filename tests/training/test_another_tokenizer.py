@@ -11,7 +11,8 @@ import pytest
 from support.training_rows import STUDENT, row
 from transformers import AutoTokenizer
 
-from formats.student_tokens import encode_response
+from formats.model_format import student_format
+from formats.student_text import response_parts
 from training.certificate import CertificateError
 from training.dataset import SampleError, Samples
 from training.expected_model import have_same_tokenizer
@@ -37,9 +38,9 @@ def other(tmp_path: Path) -> Path:
 @pytest.fixture
 def counted(config: SftConfig, other: Path, write_rows: Callable[..., Path]) -> SftConfig:
     """Training of the other student on rows that the first one's tokenizer counted."""
-    first = AutoTokenizer.from_pretrained(STUDENT)
+    first = student_format(AutoTokenizer.from_pretrained(STUDENT))
     rows = [row(number) for number in range(8)]
-    lengths = [len(encode_response(first, one["response_text"])) for one in rows]
+    lengths = [len(first.encode(*response_parts(one["response_text"]))) for one in rows]
     file = write_rows(
         *(one | {"n_student_tokens": n} for one, n in zip(rows, lengths, strict=True))
     )
@@ -70,7 +71,7 @@ def test_a_row_that_is_too_long_for_this_tokenizer_is_refused_by_name(
     def load(model: Path, max_length: int) -> Samples:
         return load_samples(
             [Path(file) for file in counted.samples],
-            AutoTokenizer.from_pretrained(model),
+            student_format(AutoTokenizer.from_pretrained(model)),
             system_prompt=counted.system_prompt,
             max_length=max_length,
             vocab_size=2**31,

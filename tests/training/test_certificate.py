@@ -25,6 +25,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingA
 
 from dasd_assets.profile import PROJECT_ROOT
 from formats.checkpoint_folder import LOG, partial_folder
+from formats.model_format import student_format
 from training import sft
 from training.batch_checks import batch_fault, order_fault
 from training.certificate import CertificateError, certify
@@ -75,7 +76,7 @@ def certified(tmp_path: Path, write_rows: Write, tokenizer: Any, student: Any) -
     ) -> dict[str, Any]:
         file = write_rows(*(prefixed(number) for number in range(9)))
         loaded = load_samples(
-            [file], tokenizer, system_prompt=SYSTEM, max_length=MAX_LENGTH,
+            [file], student_format(tokenizer), system_prompt=SYSTEM, max_length=MAX_LENGTH,
             vocab_size=len(tokenizer), mask_student_prefix=mask,
         )  # fmt: skip
         changed = samples(loaded)
@@ -97,7 +98,7 @@ def certified(tmp_path: Path, write_rows: Write, tokenizer: Any, student: Any) -
             )  # fmt: skip
         before = _state(model or student)
         certify(
-            changed, packed, loader, model or student, tokenizer,
+            changed, packed, loader, model or student, student_format(tokenizer),
             autocast=trainer.accelerator.autocast, system_prompt=SYSTEM,
             mask_student_prefix=mask, epochs=2, max_length=MAX_LENGTH, folder=tmp_path,
         )  # fmt: skip
@@ -440,8 +441,8 @@ def test_the_page_escapes_what_samples_say_and_shows_what_cannot_be_seen(
 
 def test_labels_of_a_sample_are_masked_at_its_head_only(write_rows: Write, tokenizer: Any) -> None:
     (sample,) = load_samples(
-        [write_rows(row(1))], tokenizer, system_prompt=SYSTEM, max_length=MAX_LENGTH,
-        vocab_size=len(tokenizer),
+        [write_rows(row(1))], student_format(tokenizer), system_prompt=SYSTEM,
+        max_length=MAX_LENGTH, vocab_size=len(tokenizer),
     )  # fmt: skip
     assert np.count_nonzero(np.diff(sample.labels == NO_LOSS)) == 1
 

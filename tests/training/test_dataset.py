@@ -12,6 +12,7 @@ import torch
 from support.training_rows import STUDENT, row
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from formats.model_format import student_format
 from training.dataset import NO_LOSS, PackedDataset, Samples, collate
 from training.packing import pack
 from training.rows import load_samples
@@ -24,7 +25,7 @@ def tokenizer() -> Any:
 
 def load(tokenizer: Any, file: Path, **changes: Any) -> Samples:
     settings = {"max_length": 256, "vocab_size": len(tokenizer), **changes}
-    return load_samples([file], tokenizer, system_prompt="Be brief.", **settings)
+    return load_samples([file], student_format(tokenizer), system_prompt="Be brief.", **settings)
 
 
 def test_loss_is_on_the_answer_and_its_end_token_only(

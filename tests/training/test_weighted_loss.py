@@ -21,6 +21,7 @@ from support.training_rows import STUDENT, Row, row
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from formats.checkpoint_folder import CERTIFICATE, LOG
+from formats.model_format import student_format
 from resources.compute.training_launcher import launcher
 from training import weighted_loss
 from training.certificate_page import render
@@ -46,7 +47,11 @@ def student() -> Any:
 def loaded(file: Path) -> Samples:
     tokenizer = AutoTokenizer.from_pretrained(STUDENT)
     return load_samples(
-        [file], tokenizer, system_prompt="Be brief.", max_length=128, vocab_size=len(tokenizer)
+        [file],
+        student_format(tokenizer),
+        system_prompt="Be brief.",
+        max_length=128,
+        vocab_size=len(tokenizer),
     )
 
 

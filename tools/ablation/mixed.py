@@ -65,7 +65,7 @@ def write_mixed_samples(
     journal = store.journal("teacher_continuations", place)
     with teacher.open() as engine:
         continuations = continue_rollouts(
-            store.read("student_rollouts", place), engine, student.tokenizer(),
+            store.read("student_rollouts", place), engine, student.written_format(),
             min_cut_fraction=settings.min_cut_fraction,
             temperature=settings.temperature,
             max_tokens=profile.teacher_responses.max_tokens,
@@ -78,7 +78,8 @@ def write_mixed_samples(
         store.write("teacher_continuations", continuations, place)
     journal.unlink(missing_ok=True)
     written = write_mixed_sample(
-        store, student.tokenizer(), profile.response_filtering, profile.system_prompt,
+        store, student.written_format(), teacher.written_format(), profile.response_filtering,
+        profile.system_prompt,
         n_off_policy=settings.off_policy_samples,
         distinct_questions=settings.distinct_questions,
         seed=run_seed,

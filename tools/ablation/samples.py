@@ -17,7 +17,7 @@ from dasd_assets.divergence_sampling.sample import sample_of, scored_shards
 from dasd_assets.divergence_sampling.selection import select
 from dasd_assets.profile import DivergenceSampling, Profile, Verification
 from dasd_assets.verification.graders import grade
-from formats.student_text import split_student_text
+from formats.student_text import response_parts
 from resources.lake.tables.divergence_sampling import DIVERGENCE_SAMPLE
 from tools.ablation.arms import ABLATION_SEED, Draw
 
@@ -82,7 +82,7 @@ def judged(
         reference = references.get(row["question_id"])
         if reference is None:
             return None
-        answer = split_student_text(row["response_text"]).answer or ""
+        answer = response_parts(row["response_text"])[1]
         with suppress(ValueError):  # of no use as a reference
             return grade(row["domain"], answer, json.loads(reference), verification).is_correct
         return None

@@ -165,7 +165,7 @@ def _type(schema: dict[str, Any]) -> str:
         return "word" if isinstance(_choices(schema)[0], str) else "number"
     kind = schema.get("type")
     if kind == "array":
-        return f"list: {_type(schema['items'])}"
+        return f"list: {_type(schema.get('items') or schema['prefixItems'][0])}"
     if kind == "object":
         inside = schema.get("additionalProperties")
         return f"name → {_type(inside)}" if isinstance(inside, dict) else "mapping"

@@ -8,10 +8,10 @@ import sys
 import time
 from typing import Any
 
-from transformers import AutoTokenizer
-
 from dasd_assets.profile.home import active_profile, home
 from dasd_assets.profile.open_lake import open_lake
+from formats.model_format import student_format
+from resources.engines.load import load_tokenizer
 from training.packing import pack
 from training.rows import load_samples
 
@@ -22,12 +22,13 @@ def main() -> None:
     profile = active_profile()
     lake = open_lake(profile, home(profile))
     model = profile.base_student.inspect()
-    tokenizer = AutoTokenizer.from_pretrained(model.path)
+    settings_of_format = profile.base_student.format
+    student = student_format(load_tokenizer(model.path, settings_of_format), settings_of_format)
     settings = profile.temperature_scheduled_learning
     found: dict[str, Any] = {"rows": 0, "tokens": 0, "sequences": 0}
     for temperature in ("low", "high"):
         samples = load_samples(
-            [lake.path("divergence_sample", {"temperature": temperature})], tokenizer,
+            [lake.path("divergence_sample", {"temperature": temperature})], student,
             system_prompt=profile.system_prompt, max_length=settings.max_length,
             vocab_size=model.vocab_size,
         )  # fmt: skip

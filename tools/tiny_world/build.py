@@ -187,8 +187,8 @@ def build(out: Path, seed: int, keep_models: bool) -> None:
         folder = out / "models" / name
         if not keep_models:
             save(*build_model(held, seed), folder)
-        model = AutoModelForCausalLM.from_pretrained(folder)
-        tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+        model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False)
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         manifest["parameters"][name] = model.num_parameters()
         manifest["measured"][name] = measure(model, tokenizer, problems, temperatures)
     manifest["files"] = file_hashes(out)

@@ -17,7 +17,8 @@ from dasd_assets.questions.reading.arrow_rows import (
 )
 from dasd_assets.questions.reading.data_files import data_files
 from dasd_assets.questions.reading.json_lines import read_json_lines
-from dasd_assets.questions.reading.rows import DropError, Row, UnusableRowError
+from dasd_assets.questions.reading.rows import DropError, Row
+from dasd_assets.questions.reading.unusable import UnusableRowError
 
 HUB: Final = "hf://datasets/"
 SUFFIXES: Final = (*DROP_SUFFIXES, ".csv")

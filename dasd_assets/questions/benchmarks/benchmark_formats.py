@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from dasd_assets.questions.benchmarks.livecodebench import program_prompt, program_reference
 from dasd_assets.questions.reading.row_fields import integer_or_text, text_of
-from dasd_assets.questions.reading.rows import UnusableRowError
+from dasd_assets.questions.reading.unusable import UnusableRowError
 from dasd_assets.verification.math_answers import plain_number
 
 BOXED: Final = r"Please reason step by step, and put your final answer within \boxed{}."

@@ -13,7 +13,8 @@ from dasd_assets.questions.benchmarks.benchmark_files import MAX_ROW_BYTES, benc
 from dasd_assets.questions.benchmarks.benchmark_formats import FORMATS, BenchmarkQuestion
 from dasd_assets.questions.benchmarks.livecodebench import contest_day
 from dasd_assets.questions.curation.normalisation import normalise, question_id
-from dasd_assets.questions.reading.rows import DropError, UnusableRowError, standard_layout, usable
+from dasd_assets.questions.reading.rows import DropError, standard_layout, usable
+from dasd_assets.questions.reading.unusable import UnusableRowError
 from dasd_assets.verification.graders import check_reference
 from resources.lake.row_batches import batches
 from resources.lake.table import ContractError
@@ -98,6 +99,10 @@ def _question(content: dict[str, Any], benchmark: Benchmark, seed: int) -> Bench
     if benchmark.format != "questions":
         return FORMATS[benchmark.format](content, seed)
     row = usable(content, standard_layout(), MAX_ROW_BYTES)
+    if row["earlier_messages"]:
+        raise UnusableRowError(
+            "conversation", "a question of an evaluation set is one text, without a system prompt"
+        )
     return BenchmarkQuestion(
         row["domain"], row["question"], row["question"], json.loads(row["answer"])
     )

@@ -17,7 +17,7 @@ from datetime import date
 from typing import Any, Final
 
 from dasd_assets.questions.reading.row_fields import text_of
-from dasd_assets.questions.reading.rows import UnusableRowError
+from dasd_assets.questions.reading.unusable import UnusableRowError
 
 MAX_TEST_BYTES: Final = 1 << 30
 """Of one problem's hidden tests when unpacked: a few bytes could stand for any number."""

@@ -18,9 +18,9 @@ import pyarrow as pa
 from dasd_assets.profile import Questions
 from dasd_assets.questions.curation.decontamination import EvaluationGrams
 from dasd_assets.questions.curation.near_rejection import MEMBERS_SQL, reject_near
-from dasd_assets.questions.curation.normalisation import normalised_question_id
 from dasd_assets.questions.curation.shards import BATCH_ROWS, OtherShard, Shard, in_parts, insert
 from resources.compute.declared import Compute
+from resources.lake.table import MESSAGES
 from resources.lake.tables.questions import QUESTION_SIGNATURES, QUESTIONS, REJECTED_QUESTIONS
 
 if TYPE_CHECKING:
@@ -49,11 +49,11 @@ class Curated:
             kept = np.flatnonzero(stays[part.first : part.first + part.raw.num_rows]).tolist()
             rows = part.raw.take(pa.array(kept, pa.int64()))
             columns = {name: rows[name] for name in QUESTIONS.names if name in rows.schema.names}
-            texts = part.questions(kept)
-            ids = map(normalised_question_id, part.domains(kept), texts)
+            earlier = [messages or None for messages in part.earlier_messages(kept)]
             columns |= {
-                "question": pa.array(texts, pa.string()),
-                "question_id": pa.array(ids, pa.string()),
+                "question": pa.array(part.questions(kept), pa.string()),
+                "earlier_messages": pa.array(earlier, MESSAGES),
+                "question_id": pa.array(part.ids(kept), pa.string()),
             }
             yield pa.RecordBatch.from_arrays(
                 [columns[name] for name in QUESTIONS.names], schema=QUESTIONS
@@ -170,12 +170,11 @@ def _reject_exact(
     grams = EvaluationGrams(connection, benchmark_questions, settings.decontamination_ngram_words)
     for part in in_parts(shard.rows):
         indices = range(part.raw.num_rows)
-        questions = part.questions(indices)
-        contamination = grams.matches(questions)
+        contamination = grams.matches_of_turns(part.user_turns(indices))
         rows = pa.table(
             {
                 "row": range(part.first, part.first + len(indices)),
-                "question_id": list(map(normalised_question_id, part.domains(indices), questions)),
+                "question_id": part.ids(indices),
                 "drop": part.raw["drop"],
                 "line": part.raw["line"],
                 "contamination": pa.array(map(contamination.get, indices), pa.string()),

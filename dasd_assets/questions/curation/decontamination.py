@@ -71,6 +71,16 @@ class EvaluationGrams:
         self._connection.unregister("questions")
         return dict(found)
 
+    def matches_of_turns(self, conversations: list[list[str]]) -> dict[int, str]:
+        """Index of each contaminated conversation -> what its first such turn shares.
+
+        Args:
+            conversations: the user's normalised turns of each.
+        """
+        owner = [index for index, turns in enumerate(conversations) for _ in turns]
+        found = self.matches([turn for turns in conversations for turn in turns])
+        return {owner[turn]: found[turn] for turn in sorted(found, reverse=True)}
+
 
 def _comparable(questions: list[str], **key: Any) -> pa.Table:
     return pa.table(

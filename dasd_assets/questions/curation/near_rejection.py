@@ -183,7 +183,7 @@ def _compare(
 
 
 def _comparable(part: Rows, indices: Sequence[int], n_words: int) -> list[Comparable]:
-    return comparables(part.questions(indices), part.domains(indices), n_words)
+    return comparables(part.conversations(indices), part.domains(indices), n_words)
 
 
 def _near_table(near: list[tuple[int, int, int, float]]) -> pa.Table:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections.abc import Sequence
 
 _LINE_BREAK = re.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
 _INVISIBLE = re.compile(
@@ -19,8 +20,14 @@ _INVISIBLE = re.compile(
     "\u2060-\u206f\ufeff]"
 )
 _JOINER = re.compile("[\u200c\u200d]")
+_ROLE_END, _TURN_END = "\x00", "\x01"
+"""They stand in no normalised text, so that no question has the id of a conversation."""
+
 _WORD = re.compile(r"\w+")
 _WORD_OR_SYMBOL = re.compile(r"""\w+|[^\w\s.,;:!?'"]""")
+
+
+Messages = Sequence[dict[str, str]]
 
 
 def normalise(question: str) -> str:
@@ -31,14 +38,24 @@ def normalise(question: str) -> str:
     return unicodedata.normalize("NFC", visible).strip()
 
 
-def question_id(domain: str, question: str) -> str:
-    """Content hash of a question, the same for spellings that differ in case or white space."""
-    return normalised_question_id(domain, normalise(question))
+def normalised_messages(messages: Messages | None) -> Messages:
+    """The messages before a question as they are sent; none where there are none."""
+    return [message | {"content": normalise(message["content"])} for message in messages or ()]
 
 
-def normalised_question_id(domain: str, question: str) -> str:
-    """The same of a question that has been normalised."""
-    folded = " ".join(_JOINER.sub("", question).split()).casefold()
+def question_id(domain: str, question: str, earlier_messages: Messages | None = None) -> str:
+    """Content hash of a question, the same for spellings that differ in case or white space.
+
+    Of a conversation it covers what was said before, a system prompt of its own included.
+    """
+    earlier = normalised_messages(earlier_messages)
+    return normalised_question_id(domain, normalise(question), earlier)
+
+
+def normalised_question_id(domain: str, question: str, earlier_messages: Messages = ()) -> str:
+    """The same of a question, and of messages before it, that have been normalised."""
+    said = [f"{each['role']}{_ROLE_END}{each['content']}{_TURN_END}" for each in earlier_messages]
+    folded = " ".join(_JOINER.sub("", "".join([*said, question])).split()).casefold()
     return "q-" + hashlib.sha256(f"{domain}\0{folded}".encode()).hexdigest()[:16]
 
 

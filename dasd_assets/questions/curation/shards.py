@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
-from dasd_assets.questions.curation.normalisation import normalise
+from dasd_assets.questions.curation.normalisation import (
+    Messages,
+    normalise,
+    normalised_messages,
+    normalised_question_id,
+)
 
 if TYPE_CHECKING:
     import duckdb
@@ -16,6 +21,9 @@ if TYPE_CHECKING:
 Batches = Callable[[], Iterable[pa.RecordBatch]]
 
 BATCH_ROWS = 8_192
+
+OTHER_COLUMNS = ["question_id", "domain", "question", "earlier_messages"]
+"""What is read of the shards that a shard is compared with."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,7 @@ class OtherShard:
     Attributes:
         name: the question_shard.
         order: as of Shard; 0: from before this was recorded.
-        questions: its rows; question_id, domain and question of QUESTIONS.
+        questions: its rows; OTHER_COLUMNS of QUESTIONS.
         signatures: its QUESTION_SIGNATURES, in the order of the questions.
     """
 
@@ -49,7 +57,7 @@ class OtherShard:
 
 
 class Rows(NamedTuple):
-    """Some rows of a shard, with columns `domain` and `question`, and the first one's number."""
+    """Some rows of a shard, and the first one's number; columns are OTHER_COLUMNS but the id."""
 
     raw: pa.RecordBatch
     first: int
@@ -62,6 +70,38 @@ class Rows(NamedTuple):
         """Normalised questions of some of the rows."""
         texts = self.raw["question"].take(pa.array(indices, pa.int64())).to_pylist()
         return [normalise(text) for text in texts]
+
+    def earlier_messages(self, indices: Sequence[int]) -> list[Messages]:
+        """Normalised messages before the questions of some of the rows; mostly none."""
+        column = self.raw["earlier_messages"]
+        if column.null_count == len(column):
+            return [()] * len(indices)
+        found = column.take(pa.array(indices, pa.int64())).to_pylist()
+        return [normalised_messages(messages) for messages in found]
+
+    def ids(self, indices: Sequence[int]) -> list[str]:
+        """Question ids of some of the rows."""
+        parts = (self.domains(indices), self.questions(indices), self.earlier_messages(indices))
+        return list(map(normalised_question_id, *parts))
+
+    def conversations(self, indices: Sequence[int]) -> list[str]:
+        """All that is said in some of the rows, the question last."""
+        said = zip(self.earlier_messages(indices), self.questions(indices), strict=True)
+        return [
+            "\n".join([*(message["content"] for message in earlier), question])
+            for earlier, question in said
+        ]
+
+    def user_turns(self, indices: Sequence[int]) -> list[list[str]]:
+        """What the user says in some of the rows, the question last."""
+        said = zip(self.earlier_messages(indices), self.questions(indices), strict=True)
+        return [user_turns(question, earlier) for earlier, question in said]
+
+
+def user_turns(question: str, earlier_messages: Messages | None) -> list[str]:
+    """What the user says, the question last."""
+    turns = [each["content"] for each in earlier_messages or () if each["role"] == "user"]
+    return [*turns, question]
 
 
 def in_parts(rows: Batches) -> Iterator[Rows]:

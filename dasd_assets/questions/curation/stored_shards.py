@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dasd_assets.questions.curation.shards import OtherShard, Shard
+from dasd_assets.questions.curation.shards import OTHER_COLUMNS, OtherShard, Shard
 
 if TYPE_CHECKING:
     from resources.lake.lake import Lake, Partition
@@ -20,7 +20,7 @@ def shard_to_curate(lake: Lake, shard: Partition) -> tuple[Shard, list[OtherShar
             name=next(iter(other.values())),
             order=_order(lake, other),
             questions=lambda other=other: lake.batches(  # type: ignore[misc]
-                "questions", other, ["question_id", "domain", "question"]
+                "questions", other, OTHER_COLUMNS
             ),
             signatures=lambda other=other: (  # type: ignore[misc]
                 lake.batches("question_signatures", other)

@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dasd_assets.questions.reading.rows import DropError, Row, UnusableRowError, steps
+from dasd_assets.questions.reading.rows import DropError, Row, steps
+from dasd_assets.questions.reading.unusable import UnusableRowError
 
 BATCH_ROWS = 1_000
 _DAMAGED = (pa.ArrowException, OSError, UnicodeError)

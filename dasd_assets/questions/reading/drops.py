@@ -17,10 +17,10 @@ from dasd_assets.questions.reading.rows import (
     FIELDS,
     DropError,
     Row,
-    UnusableRowError,
     standard_layout,
     usable,
 )
+from dasd_assets.questions.reading.unusable import UnusableRowError
 from resources.lake.tables.questions import QUARANTINED_ROWS, RAW_QUESTIONS
 
 MAX_EVIDENCE = 200
@@ -45,13 +45,14 @@ def read_drop(drop: Path, layout: Layout | None, max_row_bytes: int) -> Iterator
 
     No content of a row makes this fail: a row that cannot be used is quarantined under its file
     and line, with one of the reasons missing_field, wrong_type, empty_question, unknown_domain,
-    unmapped_value, row_too_long, invalid_utf8; of JSONL also invalid_json, not_an_object,
-    line_too_long; of Parquet also corrupt_row_group. One row group of Parquet at most is held.
+    unmapped_value, row_too_long, invalid_utf8, or one of `conversation`; of JSONL also
+    invalid_json, not_an_object, line_too_long; of Parquet also
+    corrupt_row_group. One row group of Parquet at most is held.
 
     Args:
         drop: file or folder.
-        layout: which columns hold what; None: question, domain, answer and, optional, difficulty
-            and source.
+        layout: which columns hold what; None: question, domain, answer and, optional, difficulty,
+            source and system_prompt.
         max_row_bytes: a longer row is quarantined.
 
     Raises:

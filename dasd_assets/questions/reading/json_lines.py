@@ -10,7 +10,8 @@ from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 
-from dasd_assets.questions.reading.rows import Row, UnusableRowError
+from dasd_assets.questions.reading.rows import Row
+from dasd_assets.questions.reading.unusable import UnusableRowError
 
 
 def read_json_lines(file: Path, max_row_bytes: int) -> Iterator[Row]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dasd_assets.questions.reading.rows import UnusableRowError
+from dasd_assets.questions.reading.unusable import UnusableRowError
 
 SHOWN_COLUMNS = 12
 

@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 
 from dasd_assets.profile import DOMAINS, Layout, MappedField
 from dasd_assets.questions.curation.normalisation import normalise
+from dasd_assets.questions.reading.conversations import conversation
+from dasd_assets.questions.reading.unusable import UnusableRowError
 
-FIELDS = ("question", "domain", "answer", "difficulty", "source")
+FIELDS = ("question", "domain", "answer", "difficulty", "source", "system_prompt")
 INT32 = range(-(2**31), 2**31)
 _STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 _ABSENT = object()
@@ -17,15 +19,6 @@ _ABSENT = object()
 
 class DropError(ValueError):
     """A drop that cannot be read at all; the message names the file and what to do."""
-
-
-class UnusableRowError(ValueError):
-    """A row that goes to quarantine: one reason code, and what was found."""
-
-    def __init__(self, reason: str, evidence: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.evidence = evidence
 
 
 class Row(NamedTuple):
@@ -44,10 +37,11 @@ def standard_layout(columns: list[str] | None = None) -> Layout:
     """The layout of a drop for which the profile has none.
 
     Args:
-        columns: columns of the file; `difficulty` and `source` may be missing. None: rows tell
-            for themselves.
+        columns: columns of the file; difficulty, source and system_prompt may be missing. None:
+            rows tell for themselves.
     """
-    optional = [name for name in ("difficulty", "source") if columns is None or name in columns]
+    may_lack = ("difficulty", "source", "system_prompt")
+    optional = [name for name in may_lack if columns is None or name in columns]
     return Layout(
         question=MappedField(column="question"),
         domain=MappedField(column="domain"),
@@ -60,13 +54,17 @@ def usable(content: dict[str, Any], layout: Layout, max_row_bytes: int) -> dict[
     """The fields of a question from a row's columns.
 
     Returns:
-        question, domain, answer (as JSON), difficulty and source.
+        question, earlier_messages, domain, answer (as JSON), difficulty and source.
 
     Raises:
-        UnusableRowError: a field is missing, has the wrong type, or a value that is not allowed.
+        UnusableRowError: a field is missing, has the wrong type, or a value that is not allowed,
+            or the messages are no conversation that ends with a question.
     """
     found = {name: _mapped(name, getattr(layout, name), content) for name in FIELDS}
-    question = _typed("question", found["question"], str)
+    own_prompt = found["system_prompt"]
+    if own_prompt is not None:
+        own_prompt = _typed("system_prompt", own_prompt, str)
+    question, earlier = conversation(found["question"], layout.turns, own_prompt)
     domain = _typed("domain", found["domain"], str)
     if not normalise(question):
         raise UnusableRowError("empty_question", repr(question))
@@ -74,6 +72,7 @@ def usable(content: dict[str, Any], layout: Layout, max_row_bytes: int) -> dict[
         raise UnusableRowError("unknown_domain", f"{domain!r}; known: {', '.join(DOMAINS)}")
     row = {
         "question": _text("question", question),
+        "earlier_messages": earlier,
         "domain": domain,
         "answer": _text("answer", _reference(found["answer"])),
         "difficulty": _difficulty(found["difficulty"]),
@@ -81,7 +80,9 @@ def usable(content: dict[str, Any], layout: Layout, max_row_bytes: int) -> dict[
         if found["source"] is None
         else _text("source", _typed("source", found["source"], str)),
     }
-    n_bytes = len(row["question"].encode()) + len(row["answer"].encode())
+    texts = [question, str(row["answer"])]
+    texts += [_text("question", message["content"]) for message in earlier or ()]
+    n_bytes = sum(len(text.encode()) for text in texts)
     if n_bytes > max_row_bytes:
         raise UnusableRowError("row_too_long", f"{n_bytes} bytes of question and answer")
     return row

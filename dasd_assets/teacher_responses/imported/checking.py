@@ -63,7 +63,7 @@ class AnswerReader:
         question = usable(row.content, self._layout, self._max_row_bytes)
         text = self._text(row.content)
         facts = self._tokens(row, text) if self._answers.tokens is not None else None
-        named = question_id(question["domain"], question["question"])
+        named = question_id(question["domain"], question["question"], question["earlier_messages"])
         digest = hashlib.sha256(f"{named}\0{text}".encode()).hexdigest()
         # The same answer may have been sampled twice; both stay, and have ids of their own.
         self._seen[digest] += 1

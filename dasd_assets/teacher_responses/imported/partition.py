@@ -19,7 +19,7 @@ from dasd_assets.teacher_responses.imported.checking import (
     quarantine_table,
 )
 from dasd_assets.teacher_responses.imported.delivered import delivered_answers
-from formats.token_bytes import TokenBytes
+from formats.model_format import ModelFormat
 
 if TYPE_CHECKING:
     from resources.lake.lake import Lake, Written
@@ -34,13 +34,13 @@ def write_imported(
     inbox: Path,
     layout: Layout | None,
     max_row_bytes: int,
-    tokenizer: Any,
+    writer: ModelFormat | None,
 ) -> tuple[Written, dict[str, Any]]:
     """Write both tables of one temperature and question_shard.
 
     Args:
         layout: of the shard's drop.
-        tokenizer: of the token ids, if the layout has them.
+        writer: whose tokenizer the token ids are of, if the layout has them.
 
     Returns:
         What was written as `imported_answers`, and counts for its metadata.
@@ -55,7 +55,7 @@ def write_imported(
 
     def rows() -> Iterator[pa.RecordBatch]:
         if layout and layout.answers and temperature in layout.answers.temperatures:
-            reader = AnswerReader(layout, max_row_bytes, tokenizer and TokenBytes(tokenizer))
+            reader = AnswerReader(layout, max_row_bytes, writer and writer.token_bytes)
             with local_drop(drop_of_shard(inbox, shard), scratch / "drop") as drop:
                 delivered = delivered_answers(
                     drop, layout, temperature, max_row_bytes, scratch / "tokens"

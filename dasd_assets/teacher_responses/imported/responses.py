@@ -49,7 +49,7 @@ class ImportedResponses:
         columns = {name: answers[name] for name in ("response_id", "question_id", "text")}
         columns |= {name: answers[name] for name in ("token_ids", "logprobs")}
         columns |= {
-            name: questions[name].combine_chunks() for name in ("domain", "question")
+            name: questions[name].combine_chunks() for name in ("domain", "question", "earlier_messages")
         }  # fmt: skip
         columns |= {
             name: pa.array([value] * n, TEACHER_RESPONSES.field(name).type)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dasd_assets.profile import ImportedAnswers, Model, Profile
 from dasd_assets.questions.reading.drops import layout_of
 
 if TYPE_CHECKING:
+    from formats.model_format import ModelFormat
     from resources.engines.inference import InferenceModel
 
 
@@ -24,22 +25,22 @@ def model_of(answers: ImportedAnswers, profile: Profile) -> str | None:
     return profile.teacher.path
 
 
-def writers_tokenizer(answers: ImportedAnswers | None, teacher: InferenceModel) -> Any:
-    """The tokenizer of the tokens that are stored; None where none are.
+def writers_format(answers: ImportedAnswers | None, teacher: InferenceModel) -> ModelFormat | None:
+    """How whoever wrote the stored tokens writes; None where none are stored.
 
     Raises:
         ModelFolderError: the writer's folder is missing, or lacks its tokenizer.
     """
     if answers is None or (answers.tokens is not None and answers.model is None):
-        return teacher.tokenizer()
+        return teacher.written_format()
     if answers.tokens is None or answers.model is None:
         return None
-    from transformers import AutoTokenizer
-
+    from formats.model_format import student_format
+    from resources.engines.load import load_tokenizer
     from resources.engines.model_folder import inspect_model
 
     folder = inspect_model(Model(path=answers.model).location, None, weights=False)
-    return AutoTokenizer.from_pretrained(folder.path)
+    return student_format(load_tokenizer(folder))
 
 
 def no_one_answers(question_shard: str) -> str:

@@ -114,7 +114,10 @@ DIVERGENCE_CANDIDATES = schema(
 )
 
 DIVERGENCE_SAMPLE = schema(
-    *columns(FILTERED_RESPONSES, ("response_id", "question_id", "domain", "question")),
+    *columns(
+        FILTERED_RESPONSES,
+        ("response_id", "question_id", "domain", "question", "earlier_messages"),
+    ),
     ("question_shard", pa.string(), "shard the question came in"),
     ("response_text", pa.string(), "training target in the student's format"),
     ("n_student_tokens", pa.int32(), "length under the student's tokenizer, end token included"),
@@ -213,6 +216,7 @@ TABLES: Final[dict[str, Table]] = {
                 "question_id",
                 "domain",
                 "question",
+                "earlier_messages",
                 "response_text",
                 "n_student_tokens",
             ),

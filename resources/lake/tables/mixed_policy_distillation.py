@@ -6,7 +6,16 @@ from typing import Final
 
 import pyarrow as pa
 
-from resources.lake.table import BROKEN_RULES, SHARD, Table, columns, made, same, schema
+from resources.lake.table import (
+    BROKEN_RULES,
+    EARLIER_MESSAGES,
+    SHARD,
+    Table,
+    columns,
+    made,
+    same,
+    schema,
+)
 from resources.lake.tables.teacher_responses import SAMPLING
 
 STUDENT_ROLLOUTS = schema(
@@ -15,6 +24,7 @@ STUDENT_ROLLOUTS = schema(
     ("question_id", pa.string(), "question that was asked"),
     ("domain", pa.string(), "domain of the question"),
     ("question", pa.string(), "the question as asked"),
+    EARLIER_MESSAGES,
     *SAMPLING,
     ("n_teacher_response_tokens", pa.int32(), "teacher response's length in student tokens"),
     ("is_truncated", pa.bool_(), "cut off by the cap of 1.5 x the teacher response's length"),
@@ -28,7 +38,10 @@ STUDENT_ROLLOUTS = schema(
 
 TEACHER_CONTINUATIONS = schema(
     ("continuation_id", pa.string(), "content hash of the request"),
-    *columns(STUDENT_ROLLOUTS, ("rollout_id", "response_id", "question_id", "domain", "question")),
+    *columns(
+        STUDENT_ROLLOUTS,
+        ("rollout_id", "response_id", "question_id", "domain", "question", "earlier_messages"),
+    ),
     *SAMPLING,
     ("prefix_text", pa.string(), "the student's text that was kept, in the student's format"),
     ("cut_part", pa.string(), "reasoning or answer: where the cut lies"),
@@ -40,7 +53,7 @@ TEACHER_CONTINUATIONS = schema(
 MIXED_POLICY_SAMPLE = schema(
     ("sample_id", pa.string(), "continuation_id or response_id"),
     ("policy", pa.string(), "mixed_policy or off_policy"),
-    *columns(STUDENT_ROLLOUTS, ("question_id", "domain", "question")),
+    *columns(STUDENT_ROLLOUTS, ("question_id", "domain", "question", "earlier_messages")),
     ("response_text", pa.string(), "training target in the student's format"),
     ("student_prefix_bytes", pa.int32(), "leading bytes of response_text the student wrote"),
     ("n_student_tokens", pa.int32(), "length under the student's tokenizer, end token included"),
@@ -69,7 +82,14 @@ TABLES: Final[dict[str, Table]] = {
         token_column="token_ids",
         is_by_a_model=True,
         lineage={
-            **same("divergence_sample", "response_id", "question_id", "domain", "question"),
+            **same(
+                "divergence_sample",
+                "response_id",
+                "question_id",
+                "domain",
+                "question",
+                "earlier_messages",
+            ),
             **made(
                 "rollout_id finish_reason token_ids logprobs text is_truncated broken_rules",
                 "divergence_sample.question",
@@ -87,7 +107,13 @@ TABLES: Final[dict[str, Table]] = {
         is_by_a_model=True,
         lineage={
             **same(
-                "student_rollouts", "rollout_id", "response_id", "question_id", "domain", "question"
+                "student_rollouts",
+                "rollout_id",
+                "response_id",
+                "question_id",
+                "domain",
+                "question",
+                "earlier_messages",
             ),
             **made("prefix_text cut_part", "student_rollouts.token_ids"),
             **made("seed", "student_rollouts.rollout_id"),
@@ -117,6 +143,11 @@ TABLES: Final[dict[str, Table]] = {
             ),
             **made("domain", "teacher_continuations.domain", "divergence_sample.domain"),
             **made("question", "teacher_continuations.question", "divergence_sample.question"),
+            **made(
+                "earlier_messages",
+                "teacher_continuations.earlier_messages",
+                "divergence_sample.earlier_messages",
+            ),
             **made(
                 "response_text",
                 "teacher_continuations.prefix_text",

@@ -6,12 +6,13 @@ from typing import Final
 
 import pyarrow as pa
 
-from resources.lake.table import SHARD, Table, made, same, schema
+from resources.lake.table import EARLIER_MESSAGES, SHARD, Table, made, same, schema
 
 RAW_QUESTIONS = schema(
     ("drop", pa.string(), "file the row came from: the drop, with the path inside if a folder"),
     ("line", pa.int64(), "1-based line (row) number in the file"),
-    ("question", pa.string(), "the question as delivered"),
+    ("question", pa.string(), "the question as delivered; of a conversation the last user turn"),
+    EARLIER_MESSAGES,
     ("domain", pa.string(), "math, code, science or instruction_following"),
     ("answer", pa.string(), "reference answer as JSON; how it is read depends on the domain"),
     ("difficulty", pa.int32(), "difficulty as delivered", True),
@@ -29,6 +30,7 @@ QUESTIONS = schema(
     ("question_id", pa.string(), "content hash of the normalised question and its domain"),
     ("domain", pa.string(), "math, code, science or instruction_following"),
     ("question", pa.string(), "the question, Unicode NFC, no invisible characters, trimmed"),
+    EARLIER_MESSAGES,
     ("answer", pa.string(), "reference answer as JSON; null where the question has none"),
     ("difficulty", pa.int32(), "difficulty as delivered", True),
     ("source", pa.string(), "where the user has it from", True),
@@ -91,13 +93,19 @@ TABLES: Final[dict[str, Table]] = {
                 "raw_questions",
                 "domain",
                 "question",
+                "earlier_messages",
                 "answer",
                 "difficulty",
                 "source",
                 "drop",
                 "line",
             ),
-            **made("question_id", "raw_questions.question", "raw_questions.domain"),
+            **made(
+                "question_id",
+                "raw_questions.question",
+                "raw_questions.earlier_messages",
+                "raw_questions.domain",
+            ),
         },
     ),
     "rejected_questions": Table(

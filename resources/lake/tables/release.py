@@ -13,8 +13,8 @@ RELEASED_SAMPLE = schema(
     *columns(
         DIVERGENCE_SAMPLE,
         (
-            "response_id", "question_id", "domain", "question", "response_text",
-            "n_student_tokens", "score", "rank", "weight", "question_shard",
+            "response_id", "question_id", "domain", "question", "earlier_messages",
+            "response_text", "n_student_tokens", "score", "rank", "weight", "question_shard",
         ),
     ),
     *columns(TEACHER_RESPONSES, ("temperature",)),

@@ -22,7 +22,15 @@ from resources.lake.tables.teacher_responses import TEACHER_RESPONSES, UNKNOWN
 FILTERED_RESPONSES = schema(
     *columns(
         TEACHER_RESPONSES,
-        ("response_id", "question_id", "domain", "question", "sample_index", "logprobs_mode"),
+        (
+            "response_id",
+            "question_id",
+            "domain",
+            "question",
+            "earlier_messages",
+            "sample_index",
+            "logprobs_mode",
+        ),
     ),
     ("reasoning", pa.string(), "the analysis channel"),
     ("answer", pa.string(), "the final channel"),
@@ -66,6 +74,7 @@ TABLES: Final[dict[str, Table]] = {
                 "question_id",
                 "domain",
                 "question",
+                "earlier_messages",
                 "sample_index",
                 "logprobs_mode",
             ),

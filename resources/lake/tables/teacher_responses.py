@@ -6,7 +6,16 @@ from typing import Final
 
 import pyarrow as pa
 
-from resources.lake.table import CELL, LOGPROBS, TOKEN_IDS, Table, made, same, schema
+from resources.lake.table import (
+    CELL,
+    EARLIER_MESSAGES,
+    LOGPROBS,
+    TOKEN_IDS,
+    Table,
+    made,
+    same,
+    schema,
+)
 from resources.lake.tables.questions import QUARANTINED_ROWS
 
 SAMPLING = [
@@ -39,6 +48,7 @@ TEACHER_RESPONSES = schema(
     ("question_id", pa.string(), "question that was asked"),
     ("domain", pa.string(), "domain of the question"),
     ("question", pa.string(), "the question as asked"),
+    EARLIER_MESSAGES,
     ("sample_index", pa.int32(), "0-based index of this answer among the question's answers"),
     ("system_prompt", pa.string(), f"system prompt that was sent{UNKNOWN}", True),
     ("reasoning_effort", pa.string(), f"reasoning effort that was asked for{UNKNOWN}", True),
@@ -95,7 +105,7 @@ TABLES: Final[dict[str, Table]] = {
         token_column="token_ids",
         is_by_a_model=True,
         lineage={
-            **same("questions", "question_id", "domain", "question"),
+            **same("questions", "question_id", "domain", "question", "earlier_messages"),
             **made("response_id finish_reason token_ids logprobs text", "questions.question"),
             **made("seed", "questions.question_id"),
         },

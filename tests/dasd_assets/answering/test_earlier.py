@@ -44,11 +44,15 @@ def materialize(lake: Lake, engine: Any, *texts: str, seed: int = 0) -> pa.Table
 
 
 def n_not_whole(rows: pa.Table) -> int:
-    """Answers that are empty or lack a finite logprob: those are asked for again."""
+    """Answers that are empty or lack a finite logprob: those are asked for again.
+
+    A server may leave out the first ones, those of the reasoning.
+    """
     return sum(
         not row["token_ids"]
         or len(row["token_ids"]) != len(row["logprobs"])
-        or not np.isfinite(row["logprobs"]).all()
+        or not np.isfinite(row["logprobs"][-1])
+        or (np.diff(np.isfinite(row["logprobs"]).astype(int)) < 0).any()
         for row in rows.to_pylist()
     )
 

@@ -223,6 +223,13 @@ def test_a_server_is_asked_for_its_models_and_for_no_token(project: Path) -> Non
         found = results(doctor_pipeline.models, project)
         assert [level for level, _, _ in found] == [OK, OK, OK]
         assert f"has {server.model}" in found[1][1]
+        down = "http://127.0.0.1:9/v1"
+        several = {k: v for k, v in engine.items() if k != "base_url"}
+        several |= {"base_urls": [server.base_url, down], "max_attempts": 1}
+        change(project, "teacher", engine=several)
+        _, answers, left_out, _ = results(doctor_pipeline.models, project)
+        assert (answers[0], left_out[0]) == (OK, WARNING)
+        assert f"{down} is left out" in left_out[1]
         change(project, "teacher", engine={**engine, "served_model": "another"})
         wrong = results(doctor_pipeline.models, project)[1]
         assert wrong[0] == PROBLEM

@@ -12,13 +12,14 @@ import pytest
 from support.training_rows import STUDENT
 
 from dasd_assets.answering import scoring
-from dasd_assets.divergence_sampling.student_scoring import score_responses
+from dasd_assets.divergence_sampling.student_scoring import TEXT_COLUMNS, score_responses
 from formats.student_text import student_text
 from resources.engines.protocol import Progress, ScoringRequest, TokenScores
 from resources.engines.settings import TransformersSettings
 from resources.engines.transformers_engine import TransformersEngine
 from resources.lake.table import ContractError
 from resources.lake.tables.divergence_sampling import STUDENT_SCORES
+from resources.lake.tables.response_filtering import FILTERED_RESPONSES
 
 PARTS = [("3 + 4 = 7.", "It is 7."), ("Größe, 数学 🙂: 2 * 2 = 4. " * 6, "4"), ("One.", "1")]
 SYSTEM_PROMPT = "You are a helpful assistant."
@@ -42,8 +43,10 @@ def filtered(n: int) -> pa.Table:
         for index in range(n)
         for reasoning, answer in [PARTS[index % len(PARTS)]]
     ]
-    columns = ["response_id", "question", "reasoning", "answer", "response_text"]
-    return pa.Table.from_pylist(rows, pa.schema([(name, pa.string()) for name in columns]))
+    schema = pa.schema(
+        [FILTERED_RESPONSES.field(name) for name in [*TEXT_COLUMNS, "response_text"]]
+    )
+    return pa.Table.from_pylist(rows, schema)
 
 
 def scored(table: pa.Table, engine: Any) -> pa.Table:
@@ -93,7 +96,7 @@ class Broken:
     def __init__(self, student: TransformersEngine, logprobs: Any) -> None:
         self._student, self._logprobs = student, logprobs
         self.tokenizer, self.identity = student.tokenizer, student.identity
-        self.render = student.render
+        self.render, self.format = student.render, student.format
 
     def score(
         self, requests: Sequence[ScoringRequest], on_progress: Any = None

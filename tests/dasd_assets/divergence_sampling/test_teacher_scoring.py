@@ -19,7 +19,7 @@ from dasd_assets.divergence_sampling.teacher_scoring import (
     with_scores,
 )
 from dasd_assets.profile import ClassRule, load_profile
-from formats.harmony import parse_harmony
+from formats.harmony import HarmonyFormat
 from formats.student_text import student_text
 from formats.token_bytes import TokenBytes
 from resources.engines.protocol import ScoringRequest, TokenScores
@@ -57,7 +57,7 @@ def filtered(engine: ScoringEngine, *has_logprobs: bool) -> pa.RecordBatch:
         f"<|channel|>final<|message|>{ANSWER}<|return|>"
     )
     ids = np.asarray(engine.tokenizer.encode(wire, add_special_tokens=False), np.int32)
-    parts = parse_harmony(ids, wire, TokenBytes(engine.tokenizer))
+    parts = HarmonyFormat().parse(ids, TokenBytes(engine.tokenizer), wire)
     rows: list[dict[str, Any]] = []
     for index, has_them in enumerate(has_logprobs):
         own = {

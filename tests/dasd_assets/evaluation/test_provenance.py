@@ -83,7 +83,7 @@ def answers(student: TransformersEngine, **changes: Any) -> Answers:
 
 def teacher_scores(found: Answers, teacher: TransformersEngine, student: Any) -> pa.Table:
     rows = score_answers(
-        found, teacher, student.tokenizer, system_prompt=SYSTEM, reasoning_effort="high"
+        found, teacher, student.format, system_prompt=SYSTEM, reasoning_effort="high"
     )
     return pa.Table.from_batches(rows, EVALUATION_TEACHER_SCORES)
 
@@ -125,7 +125,7 @@ def test_an_answer_that_cannot_be_judged_is_left_out_with_its_reason(
     long = student.tokenizer.encode("so " * 5_000, add_special_tokens=False)
     for changes, reason in (
         ({"logprobs": None}, "no_logprobs"),
-        ({"token_ids": [eos, 5], "logprobs": [0.0, 0.0]}, f"special token {eos} at 0"),
+        ({"token_ids": [eos, 5], "logprobs": [0.0, 0.0]}, "special token <|im_end|> at 0"),
         ({"token_ids": long, "logprobs": [-1.0] * len(long)}, "beyond_context"),
     ):
         found = answers(student, **changes)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from support.scripted_engine import ScriptedEngine, encode, tokenizer
+from support.scripted_engine import ScriptedEngine, encode, written
 
 from dasd_assets.evaluation.teacher_scoring import ANSWER_COLUMNS, Answers, score_answers
 from resources.engines.protocol import ScoringRequest, TokenScores
@@ -42,7 +42,7 @@ def test_of_a_token_only_the_request_is_an_object_of_python() -> None:
 
     def scored(table: pa.Table) -> int:
         found = score_answers(
-            Answers(table.to_batches(), table.num_rows, {"q": "?"}), teacher, tokenizer("student"),
+            Answers(table.to_batches(), table.num_rows, {"q": "?"}), teacher, written("student"),
             system_prompt="s", reasoning_effort="low",
         )  # fmt: skip
         return sum(batch.num_rows for batch in found)

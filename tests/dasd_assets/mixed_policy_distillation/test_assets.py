@@ -92,7 +92,9 @@ def test_from_rollouts_to_the_mixed_sample(lake: Lake) -> None:
                     "base_student_model": ScriptedModel(
                         path=str(STUDENT), engine={"name": "student"}
                     ),
-                    "teacher": ScriptedModel(path=str(STUDENT), engine={"name": "teacher"}),
+                    "teacher": ScriptedModel(
+                        path=str(STUDENT.with_name("teacher")), engine={"name": "teacher"}
+                    ),
                     "trainer": TrainingLauncher(),
                 },
             )

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.scripted_engine import ScriptedEngine, encode, tokenizer
+from support.scripted_engine import ScriptedEngine, encode, written
 
 from dasd_assets.divergence_sampling.reasoning_segmenter import ReasoningSegmenter
 from dasd_assets.mixed_policy_distillation.boundary import Boundary, boundary_of
@@ -21,21 +21,20 @@ from dasd_assets.mixed_policy_distillation.continuations import (
     read_to_continue,
 )
 from dasd_assets.profile import EntropyCut, load_profile
-from formats.token_bytes import TokenBytes
 from resources.lake.lake import Lake
 from resources.lake.tables.mixed_policy_distillation import STUDENT_ROLLOUTS, TEACHER_CONTINUATIONS
 
 SENTENCES = [f"We add {n} and {n} to the sum." for n in range(11, 21)]
 TEXT = "<think>\n" + " ".join(SENTENCES)
 IDS = np.asarray(encode("student", TEXT), np.int32)
-TOKENS = TokenBytes(tokenizer("student"))
+STUDENT, TEACHER = written("student"), written("teacher").format
 BOUNDARY = Boundary(EntropyCut(window_tokens=4), ReasoningSegmenter())
 
 
 def starts_of(text: str) -> int:
     """The token in which a piece of TEXT begins."""
     n_bytes = len(TEXT[: TEXT.index(text)].encode())
-    return int(np.searchsorted(np.cumsum(TOKENS.n_bytes[IDS]), n_bytes, side="right"))
+    return int(np.searchsorted(np.cumsum(STUDENT.token_bytes.n_bytes[IDS]), n_bytes, side="right"))
 
 
 def calm() -> np.ndarray:
@@ -44,7 +43,7 @@ def calm() -> np.ndarray:
 
 
 def kept(logprobs: np.ndarray, min_fraction: float = 0.5, boundary: Boundary = BOUNDARY) -> str:
-    cut = cut_rollout(IDS, TOKENS, min_fraction, 7, boundary, logprobs)
+    cut = cut_rollout(IDS, STUDENT, TEACHER, min_fraction, 7, boundary, logprobs)
     assert cut.kind == "entropy"
     assert min_fraction < cut.fraction < 1
     return cut.prefix.student_text
@@ -61,7 +60,7 @@ def test_a_line_is_a_safe_state_as_well() -> None:
     ids = np.asarray(encode("student", text), np.int32)
     logprobs = np.full(len(ids), -0.5, np.float32)
     logprobs[-10:] = -3.0
-    cut = cut_rollout(ids, TOKENS, 0.5, 7, BOUNDARY, logprobs)
+    cut = cut_rollout(ids, STUDENT, TEACHER, 0.5, 7, BOUNDARY, logprobs)
     assert cut.kind == "entropy"
     assert text.startswith(cut.prefix.student_text)
     assert cut.prefix.student_text.endswith("which makes\n")
@@ -73,16 +72,16 @@ def test_one_unlikely_token_is_no_boundary_where_the_window_is_long() -> None:
     long = Boundary(EntropyCut(window_tokens=20), ReasoningSegmenter())
     early = one.copy()
     early[3:6] = -2.0  # as much is ordinary for this rollout
-    assert long.position(IDS, early, TOKENS, first_position(len(IDS), 0.5)) is None
+    assert long.position(IDS, early, STUDENT.token_bytes, first_position(len(IDS), 0.5)) is None
 
 
 def test_a_window_before_the_first_safe_place_counts_for_nothing() -> None:
     logprobs = calm()
     first = starts_of(SENTENCES[5]) + 1
     logprobs[first : first + 4] = -3.0
-    assert BOUNDARY.position(IDS, logprobs, TOKENS, first) is None
+    assert BOUNDARY.position(IDS, logprobs, STUDENT.token_bytes, first) is None
     logprobs[starts_of("19 to the sum") :] = -3.0
-    assert BOUNDARY.position(IDS, logprobs, TOKENS, first) is not None
+    assert BOUNDARY.position(IDS, logprobs, STUDENT.token_bytes, first) is not None
 
 
 @pytest.mark.parametrize(
@@ -99,8 +98,8 @@ def test_without_a_boundary_the_cut_is_the_random_one(
     logprobs: np.ndarray, boundary: Boundary, min_fraction: float
 ) -> None:
     for seed in range(20):
-        cut = cut_rollout(IDS, TOKENS, min_fraction, seed, boundary, logprobs)
-        assert cut == cut_rollout(IDS, TOKENS, min_fraction, seed)
+        cut = cut_rollout(IDS, STUDENT, TEACHER, min_fraction, seed, boundary, logprobs)
+        assert cut == cut_rollout(IDS, STUDENT, TEACHER, min_fraction, seed)
         assert cut.kind == "random"
         assert cut.fraction == cut_position(len(IDS), min_fraction, seed) / len(IDS)
 
@@ -116,10 +115,15 @@ def test_a_boundary_lies_beyond_the_share_and_ends_a_sentence(
 ) -> None:
     boundary = Boundary(EntropyCut(window_tokens=window, quantile=quantile), ReasoningSegmenter())
     first = first_position(len(IDS), min_fraction)
-    position = boundary.position(IDS, np.asarray(logprobs, np.float32), TOKENS, first)
+    position = boundary.position(IDS, np.asarray(logprobs, np.float32), STUDENT.token_bytes, first)
     if position is not None:
         assert first <= position < len(IDS)
-        assert TOKENS.decode(IDS[:position]).decode().rstrip().endswith(("sum.", "<think>"))
+        assert (
+            STUDENT.token_bytes.decode(IDS[:position])
+            .decode()
+            .rstrip()
+            .endswith(("sum.", "<think>"))
+        )
 
 
 def test_a_sentence_that_ends_inside_a_character_or_token_breaks_nothing() -> None:
@@ -127,7 +131,7 @@ def test_a_sentence_that_ends_inside_a_character_or_token_breaks_nothing() -> No
     ids = np.asarray(encode("student", text), np.int32)
     logprobs = np.full(len(ids), -0.5, np.float32)
     logprobs[-12:] = -4.0
-    cut = cut_rollout(ids, TOKENS, 0.5, 1, BOUNDARY, logprobs)
+    cut = cut_rollout(ids, STUDENT, TEACHER, 0.5, 1, BOUNDARY, logprobs)
     assert text.removeprefix("<think>\n").startswith(
         cut.prefix.student_text.removeprefix("<think>\n")
     )
@@ -137,7 +141,13 @@ def test_a_rollout_without_a_whole_character_has_no_boundary() -> None:
     ids = np.asarray(encode("student", "🙃")[:3], np.int32)
     logprobs = np.array([-0.1, -0.1, -3.0], np.float32)
     cut = cut_rollout(
-        ids, TOKENS, 0.5, 1, Boundary(EntropyCut(window_tokens=1), ReasoningSegmenter()), logprobs
+        ids,
+        STUDENT,
+        TEACHER,
+        0.5,
+        1,
+        Boundary(EntropyCut(window_tokens=1), ReasoningSegmenter()),
+        logprobs,
     )
     assert cut.kind == "random"
 
@@ -163,7 +173,7 @@ def test_continuations_say_how_they_were_cut(tmp_path: Path) -> None:
         teacher = ScriptedEngine("teacher", lambda request: (encode("teacher", "Ok."), "stop"))
         batches = continue_rollouts(
             read_to_continue(lake, shard, with_logprobs=boundary is not None), teacher,
-            tokenizer("student"), min_cut_fraction=0.5, temperature=1.0, max_tokens=50,
+            STUDENT, min_cut_fraction=0.5, temperature=1.0, max_tokens=50,
             system_prompt="s", reasoning_effort="low", seed=0, boundary=boundary,
             journal=tmp_path / f"journal-{boundary is None}",
         )  # fmt: skip

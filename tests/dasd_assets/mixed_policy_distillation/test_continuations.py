@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.scripted_engine import ScriptedEngine, encode, tokenizer
+from support.scripted_engine import ScriptedEngine, encode, written
 
 from dasd_assets.mixed_policy_distillation.continuations import (
     ROLLOUT_COLUMNS,
@@ -19,7 +19,6 @@ from dasd_assets.mixed_policy_distillation.continuations import (
     cut_rollout,
     read_to_continue,
 )
-from formats.token_bytes import TokenBytes
 from resources.lake.lake import Lake
 from resources.lake.tables.mixed_policy_distillation import STUDENT_ROLLOUTS, TEACHER_CONTINUATIONS
 
@@ -44,19 +43,19 @@ def test_every_allowed_position_is_drawn() -> None:
     assert {cut_position(10, 0.5, seed) for seed in range(200)} == {6, 7, 8, 9}
 
 
-@pytest.mark.parametrize("text", ["naïve 数学 🙂🙃 x²", "<think>\nGröße 思考"])
+@pytest.mark.parametrize("text", ["<think>\nnaïve 数学 🙂🙃 x²", "<think>\nGröße 思考"])
 def test_what_is_kept_is_a_prefix_in_whole_characters(text: str) -> None:
     ids = np.asarray(encode("student", text), np.int32)
-    token_bytes = TokenBytes(tokenizer("student"))
+    student, teacher = written("student"), written("teacher").format
     own = text.removeprefix("<think>\n")
     n_torn = 0
     for seed in range(50):
-        cut = cut_rollout(ids, token_bytes, 0.1, seed)
+        cut = cut_rollout(ids, student, teacher, 0.1, seed)
         position = round(cut.fraction * len(ids))
         kept = cut.prefix.student_text.removeprefix("<think>\n")
         assert own.startswith(kept)
         assert cut.prefix.wire == ((ANALYSIS, kept),)
-        torn = token_bytes.decode(ids[:position])
+        torn = student.token_bytes.decode(ids[:position])
         n_torn += len(torn) != len(torn.decode(errors="ignore").encode())
     assert n_torn, "no cut lies inside a character, so the test shows nothing"
 
@@ -84,7 +83,7 @@ def continued(
 ) -> list[dict[str, Any]]:
     batches = continue_rollouts(
         pa.Table.from_pylist(list(rollouts), schema=STUDENT_ROLLOUTS), teacher,
-        tokenizer("student"), min_cut_fraction=min_cut_fraction, temperature=1.0, max_tokens=50,
+        written("student"), min_cut_fraction=min_cut_fraction, temperature=1.0, max_tokens=50,
         system_prompt="s", reasoning_effort="low", seed=0, journal=folder / "journal",
     )  # fmt: skip
     rows: list[dict[str, Any]] = pa.Table.from_batches(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from support.scripted_engine import tokenizer
+from support.scripted_engine import encode, tokenizer, written
 
 from dasd_assets.mixed_policy_distillation.mixed_sample import (
     Finished,
@@ -25,25 +25,29 @@ ANALYSIS = "<|channel|>analysis<|message|>"
 FINAL = "<|end|><|start|>assistant<|channel|>final<|message|>"
 IN_REASONING = "<think>\nWe add 1 and 2, naï"
 IN_ANSWER = "<think>\nWe add.\n</think>\n\nIt is "
+STUDENT, TEACHER = written("student"), written("teacher")
 SYSTEM_PROMPT = "You are a helpful assistant."
 
 
 def finish(
     kept: str, wire: str, finish_reason: str = "stop", discarded: str = "", **changes: Any
 ) -> Finished:
-    prefix = teacher_prefix(kept, discarded)
+    prefix = teacher_prefix(kept, discarded, STUDENT.format, TEACHER.format)
+    token_ids = encode("teacher", wire)
     row = {
         "continuation_id": "c", "rollout_id": "o", "response_id": "r", "question_id": "q",
         "domain": "math", "question": "What is 1 + 2?", "model": "m", "model_revision": "1",
         "engine": "e", "engine_version": "1", "logprobs_mode": "raw_logprobs", "temperature": 1.0,
         "top_p": 1.0, "max_tokens": 50, "seed": 0, "finish_reason": finish_reason,
-        "token_ids": [1, 2], "logprobs": [-1.0, -1.0], "prefix_text": prefix.student_text,
+        "token_ids": token_ids, "logprobs": [-1.0] * len(token_ids),
+        "prefix_text": prefix.student_text,
         "cut_part": prefix.cut_part, "cut_fraction": 0.7, "cut_kind": "random", "text": wire,
         **changes,
     }  # fmt: skip
     finished = finish_continuations(
         pa.Table.from_pylist([row], schema=TEACHER_CONTINUATIONS),
-        tokenizer("student"),
+        STUDENT,
+        TEACHER,
         load_profile("tiny").response_filtering,
         SYSTEM_PROMPT,
     )
@@ -89,7 +93,7 @@ def test_prefix_and_continuation_make_one_answer(kept: str, wire: str, text: str
     assert (row["sample_id"], row["policy"]) == ("c", "mixed_policy")
     assert row["response_text"] == text
     prefix = text.encode()[: row["student_prefix_bytes"]].decode()
-    assert prefix == teacher_prefix(kept, discarded).student_text
+    assert prefix == teacher_prefix(kept, discarded, STUDENT.format, TEACHER.format).student_text
     ids = tokenizer("student").encode(text, add_special_tokens=False)
     assert row["n_student_tokens"] == len(ids) + 1
 
@@ -99,7 +103,7 @@ def test_prefix_and_continuation_make_one_answer(kept: str, wire: str, text: str
     [
         (IN_REASONING, "vely and on and on", "length", ["hit_max_tokens", "no_final_answer"]),
         (IN_REASONING, "vely.<|return|>", "stop", ["no_final_answer"]),
-        (IN_REASONING, "vely<|end|>stray text<|return|>", "stop", ["malformed_harmony"]),
+        (IN_REASONING, "vely<|end|>stray text<|return|>", "stop", ["malformed_answer"]),
         (IN_REASONING, f"vely. {'So it is. ' * 18}{FINAL}3<|return|>", "stop",
          ["repeated_sentence", "repeated_ngram"]),
         ("<think>\nWe add.\n</think>\n\nIt is 3.", "<|return|>", "stop", ["nothing_continued"]),
@@ -107,7 +111,7 @@ def test_prefix_and_continuation_make_one_answer(kept: str, wire: str, text: str
         (IN_ANSWER, "3", "content_filter", ["stopped_by_server"]),
         (IN_ANSWER, "</think> 3<|return|>", "stop", ["template_mark_in_text"]),
         (IN_ANSWER, f"3<|end|><|start|>assistant{ANALYSIS}Or 4?{FINAL}4<|return|>", "stop",
-         ["malformed_harmony"]),
+         ["malformed_answer"]),
         (IN_REASONING, "ve<|end|><|start|>assistant<|channel|>commentary to=functions.run "
          "<|message|>{}<|call|>", "stop", ["no_final_answer", "tool_call"]),
     ],

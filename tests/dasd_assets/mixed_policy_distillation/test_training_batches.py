@@ -12,13 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from support.scripted_engine import tokenizer
+from support.scripted_engine import encode, tokenizer, written
 from support.small_lake import filled
 
 from dasd_assets.mixed_policy_distillation.prefix import teacher_prefix
 from dasd_assets.mixed_policy_distillation.write_sample import write_mixed_sample
 from dasd_assets.profile import load_profile
-from formats.student_tokens import encode_prompt, encode_response
+from formats.student_text import response_parts
+from formats.student_tokens import encode_prompt
 from resources.lake.lake import Lake
 from training.dataset import NO_LOSS, PackedDataset, collate
 from training.packing import pack
@@ -37,16 +38,20 @@ CUTS = [
 ]
 """What is kept and discarded of a rollout, and what the teacher writes behind the cut."""
 
+STUDENT, TEACHER = written("student"), written("teacher")
+
 
 def mixed_sample(folder: Path) -> Path:
     rows = []
     for i, (kept, discarded, wire) in enumerate(CUTS):
-        prefix = teacher_prefix(kept, discarded)
+        prefix = teacher_prefix(kept, discarded, STUDENT.format, TEACHER.format)
+        token_ids = encode("teacher", wire)
         rows.append(
             {
                 "continuation_id": f"c{i}", "question_id": f"m{i}", "domain": "math",
-                "question": f"What is {i} + 3?", "finish_reason": "stop", "token_ids": [1],
-                "logprobs": [-1.0], "prefix_text": prefix.student_text,
+                "question": f"What is {i} + 3?", "finish_reason": "stop",
+                "token_ids": token_ids, "logprobs": [-1.0] * len(token_ids),
+                "prefix_text": prefix.student_text,
                 "cut_part": prefix.cut_part, "text": wire,
             }
         )  # fmt: skip
@@ -56,7 +61,7 @@ def mixed_sample(folder: Path) -> Path:
         for i in range(8)
     ]  # fmt: skip
     for row in answers:
-        ids = encode_response(tokenizer("student"), str(row["response_text"]))
+        ids = STUDENT.encode(*response_parts(str(row["response_text"])))
         row["n_student_tokens"] = len(ids)
     lake = Lake(root=str(folder))
     lake.write(
@@ -64,7 +69,7 @@ def mixed_sample(folder: Path) -> Path:
     )
     lake.write("divergence_sample", filled("divergence_sample", *answers), {"temperature": "low"})
     sample = write_mixed_sample(
-        lake, tokenizer("student"), load_profile("tiny").response_filtering, SYSTEM_PROMPT,
+        lake, STUDENT, TEACHER, load_profile("tiny").response_filtering, SYSTEM_PROMPT,
         n_off_policy=5, distinct_questions=True, seed=0,
     )  # fmt: skip
     assert sample.n_mixed == len(CUTS), lake.read("rejected_continuations").to_pylist()
@@ -74,7 +79,7 @@ def mixed_sample(folder: Path) -> Path:
 def batches(file: Path, mask_student_prefix: bool) -> list[dict[str, torch.Tensor]]:
     """The batches of one epoch as the training program makes them."""
     samples = load_samples(
-        [file], tokenizer("student"), system_prompt=SYSTEM_PROMPT, max_length=MAX_LENGTH,
+        [file], STUDENT, system_prompt=SYSTEM_PROMPT, max_length=MAX_LENGTH,
         vocab_size=len(tokenizer("student")), mask_student_prefix=mask_student_prefix,
     )  # fmt: skip
     dataset = PackedDataset(samples, pack(samples.lengths, MAX_LENGTH))

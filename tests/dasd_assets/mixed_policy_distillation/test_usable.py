@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.scripted_engine import encode, tokenizer
+from support.scripted_engine import encode, written
 
 from dasd_assets.mixed_policy_distillation.usable import unusable, whole_characters
-from formats.token_bytes import TokenBytes
 from resources.engines.protocol import Completion
 
 TEXT = encode("student", "<think>\nWe add 木")
@@ -20,7 +19,7 @@ LOGPROBS = np.full(len(TEXT), -1.0, np.float32)
 def rules(token_ids: list[int], reason: Any = "length", logprobs: Any = None) -> dict[str, str]:
     found = np.full(len(token_ids), -1.0, np.float32) if logprobs is None else logprobs
     completion = Completion("k", np.asarray(token_ids, np.int32), found, reason)
-    broken = unusable(completion, TokenBytes(tokenizer("student")))
+    broken = unusable(completion, written("student"))
     return {each["rule"]: each["evidence"] for each in broken}
 
 
@@ -52,7 +51,7 @@ def test_every_reason_is_given(
 
 
 def test_a_prompt_beyond_the_context_and_broken_characters() -> None:
-    token_bytes = TokenBytes(tokenizer("student"))
+    token_bytes = written("student")
     (broken,) = unusable(None, token_bytes)
     assert broken == {"rule": "empty_completion", "evidence": "finish_reason context_exceeded"}
     half = encode("student", "木")[:1]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from support.scripted_engine import tokenizer
+from support.scripted_engine import encode, written
 from support.small_lake import filled
 
 from dasd_assets.mixed_policy_distillation.mixed_sample import (
@@ -46,10 +46,11 @@ def continuation(i: int) -> dict[str, Any]:
     said = (
         f"dd {i}.{FINAL}It is \\boxed{{{i}}}.<|return|>" if i % 3 else "dd"
     )  # every third is unfinished
+    token_ids = encode("teacher", said)
     return {
         "continuation_id": f"c{i}", "rollout_id": f"o{i}", "question_id": f"q{i}",
         "domain": "math", "question": f"What is {i} + 0?", "finish_reason": "stop",
-        "token_ids": [1, 2], "logprobs": [-1.0, -1.0], "prefix_text": "<think>\nWe a",
+        "token_ids": token_ids, "logprobs": [-1.0] * len(token_ids), "prefix_text": "<think>\nWe a",
         "cut_part": "reasoning", "text": said,
         "cut_kind": "random" if i % 5 else "entropy", "cut_fraction": 0.75 if i % 5 else 0.5,
     }  # fmt: skip
@@ -87,7 +88,7 @@ def write(
     lake: Lake, n_off_policy: int = 40, distinct_questions: bool = True, seed: int = 0
 ) -> MixedSample:
     return write_mixed_sample(
-        lake, tokenizer("student"), SETTINGS, SYSTEM_PROMPT,
+        lake, written("student"), written("teacher"), SETTINGS, SYSTEM_PROMPT,
         n_off_policy=n_off_policy, distinct_questions=distinct_questions, seed=seed,
     )  # fmt: skip
 
@@ -131,7 +132,9 @@ def test_the_rows_are_those_that_are_mixed_in_memory(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     continuations = lake.read_partitions("teacher_continuations")
-    finished = finish_continuations(continuations, tokenizer("student"), SETTINGS, SYSTEM_PROMPT)
+    finished = finish_continuations(
+        continuations, written("student"), written("teacher"), SETTINGS, SYSTEM_PROMPT
+    )
     off_policy = lake.read_partitions("divergence_sample")
     for distinct in (True, False):
         write(lake, 40, distinct)
@@ -161,7 +164,7 @@ def test_answers_are_verified_where_the_filters_verify_them(lake: Lake) -> None:
     rows = [{"question_id": f"q{i}", "answer": json.dumps(str(i + i % 2))} for i in range(1, N)]
     lake.write("questions", filled("questions", *rows), {"question_shard": "a"})
     write_mixed_sample(
-        lake, tokenizer("student"), settings, SYSTEM_PROMPT,
+        lake, written("student"), written("teacher"), settings, SYSTEM_PROMPT,
         n_off_policy=0, distinct_questions=True, seed=0, threads=2,
     )  # fmt: skip
     kept = lake.read("mixed_policy_sample", columns=["question_id"])["question_id"].to_pylist()
@@ -194,7 +197,7 @@ def test_other_places_and_references_than_the_lakes_own(lake: Lake) -> None:
         {"try": "1", "sample": "x"},
     )
     sample = write_mixed_sample(
-        lake, tokenizer("student"), settings, SYSTEM_PROMPT,
+        lake, written("student"), written("teacher"), settings, SYSTEM_PROMPT,
         n_off_policy=1_000, distinct_questions=False, seed=0, places=places,
         references={f"q{i}": json.dumps(str(i)) for i in range(25)},
     )  # fmt: skip

@@ -18,7 +18,9 @@ from resources.engines.settings import (
 def test_the_papers_layout() -> None:
     placed = {one.work: one for one in layout(load_profile("dasd-4b"))}
     teacher = placed["teacher.engine"]
-    assert (teacher.gpus, teacher.pool, teacher.how) == (8, "teacher", "vLLM, tensor parallel 8")
+    assert (teacher.gpus, teacher.pool, teacher.how) == (
+        8, "teacher", "vLLM, 4 copies, tensor parallel 2 each",
+    )  # fmt: skip
     assert placed["base_student.engine"].how == "vLLM, the model whole"
     training = placed["temperature_scheduled_learning"]
     assert training.gpus == 16
@@ -41,6 +43,15 @@ def test_training_over_several_machines_says_which() -> None:
         (TransformersSettings(), "transformers, the model whole"),
         (VllmSettings(), "vLLM, the model whole"),
         (VllmSettings(tensor_parallel_size=2), "vLLM, tensor parallel 2"),
+        (VllmSettings(data_parallel_size=2), "vLLM, 2 copies, the model whole"),
+        (
+            VllmSettings(tensor_parallel_size=8, pipeline_parallel_size=2, data_parallel_size=3),
+            "vLLM, 3 copies, tensor parallel 8, pipeline parallel 2 each",
+        ),
+        (
+            OpenAiSettings(base_urls=("http://a/v1", "http://b/v1"), served_model="m"),
+            "2 servers elsewhere, 64 requests at once",
+        ),
         (
             OpenAiSettings(base_url="http://127.0.0.1/v1", served_model="m", concurrency=9),
             "a server elsewhere, 9 requests at once",

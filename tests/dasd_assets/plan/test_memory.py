@@ -153,11 +153,58 @@ def test_gpus_that_an_engine_does_not_use_are_named() -> None:
         ({"gpu_memory_utilization": 0.2}, 1, "problem", "cache of one answer of 65,536 tokens"),
         # (80 x 0.9 - 7.45) GiB hold 470K tokens: 114 answers of 4,096.
         ({"max_num_seqs": 256}, 1, "warning", "the cache holds 114 answers of 4,096 tokens"),
+        (
+            {"data_parallel_size": 2, "tensor_parallel_size": 4},
+            4,
+            "problem",
+            "data_parallel_size 2 x tensor_parallel_size 4, but 4 GPUs are declared",
+        ),
+        ({"pipeline_parallel_size": 2}, 4, "warning", "pipeline_parallel_size 2, but 4 GPUs"),
+        # A copy has its own GPUs alone, however many others there are.
+        (
+            {"data_parallel_size": 8, "max_num_seqs": 256},
+            8,
+            "warning",
+            "the cache of each copy holds 114 answers of 4,096 tokens",
+        ),
+        (
+            {"data_parallel_size": 8, "gpu_memory_utilization": 0.2},
+            8,
+            "problem",
+            "on the 1 GPU(s) of a copy",
+        ),
     ],
 )
 def test_vllm(settings: dict[str, Any], gpus: int, level: str, text: str) -> None:
     findings = said(VllmSettings(**{"max_num_seqs": 64, **settings}), gpus=gpus)
     assert [finding.level for finding in findings if text in finding.text] == [level]
+
+
+def test_a_copy_of_gpt_oss_120b_and_a_context_of_64k_fit_into_two_gpus() -> None:
+    """Reckoned by hand, and with 80e9 bytes a GPU where the plan takes 80 GiB."""
+    profile = load_profile("dasd-4b")
+    engine = profile.teacher.engine
+    assert isinstance(engine, VllmSettings)
+    assert (engine.data_parallel_size, engine.gpus_per_copy, engine.gpus) == (4, 2, 8)
+    assert engine.gpus == profile.compute.teacher_inference.gpus
+    weights = 65.2e9
+    full = 18 * 2 * 8 * 64 * 2  # bytes a token: layers, keys and values, heads, width, bfloat16
+    context = 65_536 + 4_096  # the cap and a long prompt
+    window = 18 * 128 * 2 * 8 * 64 * 2  # the other layers keep 128 tokens
+    cache = context * full + window
+    assert context == engine.max_model_len
+    memory = 2 * 80e9 * engine.gpu_memory_utilization
+    assert cache < 2.6e9
+    assert weights + cache < memory
+    assert int((memory - weights) // cache) == 30, "answers of a copy that all run to the cap"
+    assert weights / 2 + cache / 2 < 80e9 * engine.gpu_memory_utilization, "each GPU has its half"
+    assert weights > 0.8 * 80e9, "one GPU alone would have next to no room for the cache"
+    assert not [
+        finding
+        for finding in inference_findings(
+            "teacher.engine", engine, GPT_OSS, profile.compute.teacher_inference, context, 17_685
+        )
+    ]
 
 
 def test_where_nothing_is_known_nothing_is_said_for_sure() -> None:

@@ -25,6 +25,7 @@ from dasd_assets.response_filtering.filtering import (
 )
 from dasd_assets.response_filtering.outcomes import outcomes
 from dasd_assets.verification.sandbox import SandboxError
+from formats.model_format import ModelFormat, student_format
 from resources.lake.lake import Lake
 from resources.lake.table import ContractError
 from resources.lake.tables.response_filtering import FILTERED_RESPONSES, REJECTED_RESPONSES
@@ -56,6 +57,12 @@ class Tables:
     rejected: pa.Table
 
 
+def formats_of(tokenizers: tuple[Any, Any]) -> dict[str, ModelFormat]:
+    return {
+        "teacher": student_format(tokenizers[0]), "student": student_format(tokenizers[1])
+    }  # fmt: skip
+
+
 def filter_all(responses: pa.Table, **arguments: Any) -> Tables:
     parts = list(filter_responses(responses.to_batches(), **arguments))
     return Tables(
@@ -77,8 +84,7 @@ def run(
     filtered = filter_all(
         pa.Table.from_pylist(rows, schema=TEACHER_RESPONSES),
         threads=threads,
-        teacher_tokenizer=tokenizers[0],
-        student_tokenizer=tokenizers[1],
+        **formats_of(tokenizers),
         settings=load_profile("tiny").response_filtering.model_copy(update=settings),
         system_prompt="You are a helpful assistant.",
         references={"q": json.dumps("3")} if references is None else references,
@@ -109,7 +115,7 @@ def test_kept_and_rejected(tokenizers: tuple[Any, Any]) -> None:
     assert len(kept["teacher_token_starts"]) == len(kept["teacher_logprobs"])
     first, second = rules(filtered)
     assert first == ["hit_max_tokens", "no_final_answer"]
-    assert second[0] in ("malformed_harmony", "token_text_mismatch")
+    assert second[0] in ("malformed_answer", "token_text_mismatch")
     counts = outcomes({"low": (filtered.kept, filtered.rejected)})
     assert counts["low"]["math"]["kept"] == 1
     assert counts["low"]["math"]["hit_max_tokens"] == 1
@@ -126,8 +132,8 @@ NAN = float("nan")
         (GOOD, {"logprobs": [NAN] * 200}, ["invalid_logprobs"]),
         (GOOD, {"finish_reason": "content_filter"}, ["stopped_by_server"]),
         (GOOD, {"finish_reason": "tool_calls"}, ["stopped_by_server"]),
-        ("", {"finish_reason": "stop"}, ["malformed_harmony", "empty_completion"]),
-        ("", {"finish_reason": "context_exceeded"}, ["malformed_harmony", "empty_completion"]),
+        ("", {"finish_reason": "stop"}, ["malformed_answer", "empty_completion"]),
+        ("", {"finish_reason": "context_exceeded"}, ["malformed_answer", "empty_completion"]),
         (f"{ANALYSIS}It goes on and on<|return|>", {}, ["no_final_answer"]),
         (f"{ANALYSIS}It goes on and on", {"finish_reason": "stop"}, ["no_final_answer"]),
     ],
@@ -183,7 +189,7 @@ def test_both_tables_are_written_as_they_come_or_neither(
 
     def filtered(responses: Iterator[pa.RecordBatch]) -> Iterator[Filtered]:
         return filter_responses(
-            responses, teacher_tokenizer=tokenizers[0], student_tokenizer=tokenizers[1],
+            responses, **formats_of(tokenizers),
             settings=load_profile("tiny").response_filtering, system_prompt="s", references={},
         )  # fmt: skip
 
@@ -253,7 +259,7 @@ def test_an_answer_with_several_faults_is_rejected_with_all_of_them(
     loop = "Again and again it says the same. " * 40
     filtered = run(tokenizers, "", GOOD, f"{ANALYSIS}{loop}<|end|>{call}", max_student_tokens=40)
     first, *_, last = rules(filtered)
-    assert first == ["malformed_harmony", "empty_completion", "hit_max_tokens", "too_long"]
+    assert first == ["malformed_answer", "empty_completion", "hit_max_tokens"]
     assert last == [
         "hit_max_tokens", "no_final_answer", "tool_call", "too_long", "repeated_sentence",
         "repeated_ngram",
@@ -352,7 +358,7 @@ def test_an_unusable_reference_rejects_the_answer_and_shows_why(
 
 def filter_table(tokenizers: tuple[Any, Any], table: pa.Table) -> Tables:
     return filter_all(
-        table, teacher_tokenizer=tokenizers[0], student_tokenizer=tokenizers[1],
+        table, **formats_of(tokenizers),
         settings=load_profile("tiny").response_filtering, system_prompt="s", references={},
     )  # fmt: skip
 
@@ -425,7 +431,7 @@ def test_whatever_the_text_every_answer_is_in_exactly_one_table(
             row |= {"finish_reason": ends, "domain": domain}
     filtered = filter_all(
         pa.Table.from_pylist(rows, schema=TEACHER_RESPONSES),
-        teacher_tokenizer=pair[0], student_tokenizer=pair[1], system_prompt="s",
+        **formats_of(pair), system_prompt="s",
         settings=load_profile("tiny").response_filtering.model_copy(
             update={"verify_domains": ["math", "science"]}
         ),

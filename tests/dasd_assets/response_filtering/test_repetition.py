@@ -209,6 +209,6 @@ def test_a_loop_is_found_at_its_levels_with_what_and_how_often(name: str) -> Non
 
 def test_no_text_at_all() -> None:
     assert broken_rules(Response("", "", 1), DEFAULTS) == [
-        {"rule": "no_reasoning", "evidence": "no analysis"},
-        {"rule": "no_final_answer", "evidence": "no final channel"},
+        {"rule": "no_reasoning", "evidence": "no reasoning"},
+        {"rule": "no_final_answer", "evidence": "no answer"},
     ]

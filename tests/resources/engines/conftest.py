@@ -160,7 +160,7 @@ def load_vllm(folder: Path) -> Iterator[InferenceEngine]:
         str(folder),
         VllmSettings(dtype="float32", max_num_seqs=MAX_SEQUENCES),
     )
-    worker = engine._llm.llm_engine.model_executor.driver_worker.worker
+    worker = engine._copies[0].llm_engine.model_executor.driver_worker.worker
     model = weakref.ref(worker.model_runner.model)
     del worker
     yield engine

@@ -8,11 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from resources.engines import model_folder
 from resources.engines.model_folder import ModelFolderError, inspect_model
+from resources.engines.weight_files import Tensor, n_parameters
 
 
 @pytest.fixture
@@ -71,6 +73,95 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
         "vocab_size 360, but the weights have 352",
     ),
 }
+
+
+def names_code(file: str, **changes: object) -> Callable[[Path], None]:
+    return lambda folder: change_json(folder / file, **changes)
+
+
+def has_program(folder: Path) -> None:
+    (folder / "custom_generate").mkdir()
+    (folder / "custom_generate" / "generate.py").write_text("print('run')", encoding="utf-8")
+
+
+def in_shards(missing: str | None = None, renamed: str | None = None) -> Callable[[Path], None]:
+    """The weights as two files with an index, of which something is wrong."""
+
+    def split(folder: Path) -> None:
+        tensors = load_file(folder / "model.safetensors")
+        (folder / "model.safetensors").unlink()
+        names = sorted(tensors)
+        files = [f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
+        placed = {name: files[index % 2] for index, name in enumerate(names)}
+        for file in files:
+            part = {name: tensors[name] for name in names if placed[name] == file}
+            save_file(part, folder / file, {"format": "pt"})
+        placed |= {f"{renamed}.weight": files[0]} if renamed else {}
+        index = {"metadata": {}, "weight_map": placed}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+        if missing:
+            (folder / missing).unlink()
+
+    return split
+
+
+BAD |= {
+    "auto_map": (
+        names_code("config.json", auto_map={"AutoModel": "modeling.Mine"}),
+        r"names code in config\.json \(auto_map\), and code that comes with a model is not run",
+    ),
+    "the tokenizer's auto_map": (
+        names_code("tokenizer_config.json", auto_map={"AutoTokenizer": ["t.Mine", None]}),
+        r"names code in tokenizer_config\.json",
+    ),
+    "a nested auto_map": (
+        names_code("config.json", text_config={"auto_map": {"AutoConfig": "other/repo--c.C"}}),
+        r"names code in config\.json",
+    ),
+    "a pipeline of its own": (
+        names_code("config.json", custom_pipelines={"x": {"impl": "p.P"}}), "custom_pipelines",
+    ),
+    "a program": (has_program, r"has custom_generate/generate\.py"),
+    "a missing shard": (
+        in_shards("model-00002-of-00002.safetensors"),
+        r"index\.json lists model-00002-of-00002\.safetensors, not in the folder",
+    ),
+    "no index": (
+        in_shards("model.safetensors.index.json"),
+        r"2 of 2 weight files and no model\.safetensors\.index",
+    ),
+    "an index of another model": (
+        in_shards(renamed="model.more"), r"1 tensor\(s\) that are not in .* such as model\.more",
+    ),
+}  # fmt: skip
+
+
+def test_weights_in_shards_and_beside_other_files(folder: Path) -> None:
+    whole = inspect_model(str(folder)).n_parameters
+    in_shards()(folder)
+    assert inspect_model(str(folder)).n_parameters == whole
+    # Mistral's folders have all weights a second time, in one file of another layout.
+    save_file({"more": torch.zeros(9)}, folder / "consolidated.safetensors")
+    assert inspect_model(str(folder)).n_parameters == whole
+
+
+def test_mxfp4_holds_two_parameters_in_a_byte() -> None:
+    blocks, scales = Tensor("U8", (4, 64, 90, 16)), Tensor("U8", (4, 64, 90))
+    found = {
+        "experts.down_proj_blocks": blocks, "experts.down_proj_scales": scales,
+        "experts.down_proj_bias": Tensor("BF16", (4, 64)), "norm": Tensor("BF16", (64,)),
+    }  # fmt: skip
+    assert n_parameters(found) == 2 * 4 * 64 * 90 * 16 + 4 * 64 + 64
+    # The same shape as gpt-oss-120b's, which has 116.8 billion parameters.
+    expert = {
+        f"model.layers.{layer}.mlp.experts.{name}_{part}": Tensor("U8", shape)
+        for layer in range(36)
+        for name, rows in (("gate_up_proj", 5760), ("down_proj", 2880))
+        for part, shape in (("blocks", (128, rows, 90, 16)), ("scales", (128, rows, 90)))
+    }
+    assert n_parameters(expert) == 36 * 128 * (5760 + 2880) * 2880 == 114_661_785_600
+    # Alone neither name means MXFP4.
+    assert n_parameters({"a_blocks": blocks}) == 4 * 64 * 90 * 16
 
 
 @pytest.mark.parametrize("case", BAD)

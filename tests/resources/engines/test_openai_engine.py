@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import email.utils
+import gzip
 import json
 import logging
 import random
@@ -25,10 +27,14 @@ from resources.engines import openai_client
 from resources.engines.inference import InferenceModel
 from resources.engines.journal import Journal
 from resources.engines.model_folder import ModelFolderError, inspect_model
+from resources.engines.openai_answers import UnknownFinishReasonError
 from resources.engines.openai_budget import BudgetExceededError
-from resources.engines.openai_client import RequestFailedError, backoff_seconds, retry_after_seconds
-from resources.engines.openai_engine import OpenAiEngine, WrongModelError
+from resources.engines.openai_client import RequestFailedError
+from resources.engines.openai_engine import OpenAiEngine
+from resources.engines.openai_pauses import backoff_seconds, retry_after_seconds
 from resources.engines.openai_requests import UnsupportedRequestError
+from resources.engines.openai_secrets import WITHHELD
+from resources.engines.openai_servers import WrongModelError
 from resources.engines.protocol import (
     Completion,
     EngineUnavailableError,
@@ -128,6 +134,8 @@ def always(fault: Fault, seed: int = 3) -> Callable[[Body, int], Fault | None]:
     return lambda body, attempt: fault if body.get("seed") == seed else None
 
 
+BOMB = gzip.compress(bytes(50 * 1024**2), compresslevel=1)
+
 PASSING_FAULTS = {
     "429": Fault(429, {"Retry-After": "0"}, "slow down"),
     "500": Fault(500, text="oops"),
@@ -143,6 +151,13 @@ PASSING_FAULTS = {
     "ids that are none": Fault(change=lambda a: a["choices"][0].update(token_ids=["x"])),
     "no text": Fault(change=lambda a: (a["choices"][0].pop("token_ids"),
                                        a["choices"][0].pop("text"))),
+    "a list as text": Fault(change=lambda a: a["choices"][0].update(token_ids=None, text=["x"])),
+    "ids beyond the vocabulary": Fault(change=lambda a: a["choices"][0].update(token_ids=[10**6])),
+    "more tokens than asked": Fault(change=lambda a: a["choices"][0].update(token_ids=[5] * 41)),
+    "another prompt": Fault(change=lambda a: a["choices"][0].update(prompt_token_ids=[1, 2])),
+    "deep JSON": Fault(text="[" * 100_000),
+    "numbers of 5,000 digits": Fault(text="9" * 5_000),
+    "a body that grows": Fault(headers={"Content-Encoding": "gzip"}, raw=BOMB),
 }  # fmt: skip
 
 
@@ -186,6 +201,20 @@ def test_a_fault_that_stays_fails_with_the_request_and_the_last_answer(
     with pytest.raises(RequestFailedError, match=f"{key} failed at all 4 attempts: ({said})"):
         list(engine.generate(requests))
     assert [body["seed"] for body in server.asked].count(3) == 4
+
+
+def test_another_word_for_stop_is_a_stop_and_an_unknown_one_is_bought_once(
+    server: FaultyServer, connect: Connect
+) -> None:
+    engine = connect(concurrency=1)
+    requests = ask(engine)
+    server.fault = always(Fault(change=lambda a: a["choices"][0].update(finish_reason="eos")))
+    assert_right(server, engine, list(engine.generate(requests)), requests)
+    server.asked.clear()
+    server.fault = always(Fault(change=lambda a: a["choices"][0].update(finish_reason="halt")))
+    with pytest.raises(UnknownFinishReasonError, match="finish_reason 'halt', which is none of"):
+        list(engine.generate(requests))
+    assert [body["seed"] for body in server.asked] == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("status", [400, 404, 422])
@@ -366,7 +395,7 @@ def test_bytes_and_placeholders_name_tokens_too(connect: Connect) -> None:
     escaped = ["bytes:" + "".join(f"\\x{byte:02x}" for byte in piece) for piece in pieces]
     for names in (escaped, [f"token_id:{i}" for i in ids]):
         listed = {"tokens": names, "token_logprobs": [-1.0] * len(ids)}
-        read = engine._reader.read({"text": "数 x", "logprobs": listed})
+        read = engine._reader.read({"text": "数 x", "logprobs": listed}, 40, engine.format)
         assert read.token_ids.tolist() == ids
         assert len(read.logprobs) == len(ids)
 
@@ -542,10 +571,10 @@ def test_chat_sends_messages_and_maps_the_tokens(server: FaultyServer, connect: 
     [
         ({"content": "Four.", "reasoning": "2 + 2"}, "stop",
          "<|channel|>analysis<|message|>2 + 2<|end|>"
-         "<|start|>assistant<|channel|>final<|message|>Four.<|return|>"),
+         "<|start|>assistant<|channel|>final<|message|>Four."),
         ({"content": "Four.", "reasoning_content": "2 + 2"}, "stop",
          "<|channel|>analysis<|message|>2 + 2<|end|>"
-         "<|start|>assistant<|channel|>final<|message|>Four.<|return|>"),
+         "<|start|>assistant<|channel|>final<|message|>Four."),
         ({"content": None, "tool_calls": [{"function": {"name": "add", "arguments": "{}"}}]},
          "tool_calls",
          "<|channel|>commentary to=functions.add <|constrain|>json<|message|>{}<|call|>"),
@@ -645,14 +674,18 @@ def test_the_key_is_sent_and_never_told(
         Fault(500, {"X-Key": KEY}, "x" * 290 + KEY),
         Fault(text=KEY),
         Fault(change=lambda answer: answer["choices"][0].update(finish_reason=KEY)),
+        Fault(change=lambda answer: answer.update(model=KEY)),
+        Fault(400, text=base64.b64encode(f"Bearer {KEY}".encode()).decode()),
+        Fault(400, text=f"no such key: {KEY[:14]}***"),
     ):
         server.fault = always(fault)
         with pytest.raises((RequestFailedError, EngineUnavailableError)) as raised:
             list(engine.generate(requests))
         told += traceback.format_exception(raised.value)
         told += [repr(raised.value.__context__), repr(raised.value.__cause__)]
-    assert "$TEACHER_KEY: HTTP 401: bad key [api key]" in "".join(told)
+    assert f"$TEACHER_KEY: HTTP 401: {WITHHELD}" in "".join(told)
     assert KEY not in "".join(told)
+    assert base64.b64encode(KEY.encode()).decode()[8:24] not in "".join(told)
     assert KEY[:12] not in "".join(told)
     assert KEY not in caplog.text
 

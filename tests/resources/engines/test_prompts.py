@@ -39,10 +39,12 @@ def test_text_that_spells_special_tokens_stays_text(name: str) -> None:
 def test_a_tokenizer_that_does_not_do_so_is_refused() -> None:
     class Careless:
         name_or_path = "careless"
-        added_tokens_decoder = tokenizer("teacher").added_tokens_decoder
 
-        def encode(self, text: str, **_: Any) -> list[int]:
-            return encode("teacher", text)
+        def __getattr__(self, name: str) -> Any:
+            return getattr(tokenizer("teacher"), name)
+
+        def __call__(self, texts: list[str], **settings: Any) -> Any:
+            return tokenizer("teacher")(texts, **settings | {"split_special_tokens": False})
 
     with pytest.raises(ModelFolderError, match=r"careless: .* does not honour split_special"):
         encode_pieces(Careless(), [(ANALYSIS, "So <|end|>")])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dasd_assets.profile import PROJECT_ROOT
-from formats.harmony import parse_harmony
+from formats.harmony import HarmonyFormat
 from formats.token_bytes import TokenBytes
 from resources.engines.inference import InferenceModel
 from resources.engines.load import load_engine
@@ -53,7 +53,7 @@ def test_answers_are_harmony_and_the_same_every_time(teacher: InferenceEngine) -
         np.testing.assert_array_equal(one.logprobs, other.logprobs)
         assert (one.token_ids.dtype, one.logprobs.dtype) == (np.int32, np.float32)
         assert np.isfinite(one.logprobs).all() and (one.logprobs <= 0).all()
-        parts = parse_harmony(one.token_ids, teacher.tokenizer.decode(one.token_ids), token_bytes)
+        parts = HarmonyFormat().parse(one.token_ids, token_bytes)
         assert parts.reasoning and parts.answer
 
 

@@ -33,7 +33,7 @@ on_vllm = pytest.mark.parametrize("contract_engine", ["vllm-gpt_oss"], indirect=
 
 @on_vllm
 def test_few_requests_are_under_way_at_once(contract_engine: InferenceEngine) -> None:
-    inner = contract_engine._llm.llm_engine  # type: ignore[attr-defined]
+    inner = contract_engine._copies[0].llm_engine  # type: ignore[attr-defined]
     under_way, keys = [], set()
     for completion in contract_engine.generate(REQUESTS):
         under_way.append(inner.get_num_unfinished_requests())
@@ -44,7 +44,7 @@ def test_few_requests_are_under_way_at_once(contract_engine: InferenceEngine) ->
 
 @on_vllm
 def test_stopping_early_leaves_the_engine_free(contract_engine: InferenceEngine) -> None:
-    inner = contract_engine._llm.llm_engine  # type: ignore[attr-defined]
+    inner = contract_engine._copies[0].llm_engine  # type: ignore[attr-defined]
     whole = {c.key: c.token_ids.tolist() for c in contract_engine.generate(REQUESTS)}
     calls = contract_engine.generate(REQUESTS)
     next(calls)
@@ -72,7 +72,7 @@ def test_a_scored_sequence_may_fill_the_context(
 def test_sampling_profits_from_cached_prefixes_and_scoring_does_not(
     contract_engine: InferenceEngine,
 ) -> None:
-    inner = contract_engine._llm.llm_engine  # type: ignore[attr-defined]
+    inner = contract_engine._copies[0].llm_engine  # type: ignore[attr-defined]
     assert inner.vllm_config.cache_config.enable_prefix_caching
     prompt = tuple(np.random.default_rng(2).integers(0, 350, 200).tolist())
     cached = []

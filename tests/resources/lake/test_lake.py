@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from resources.lake.lake import Lake
@@ -58,7 +59,8 @@ def test_same_rows_have_the_same_data_version(lake: Lake) -> None:
 
 
 def test_rows_out_of_contract_are_refused_and_name_table_partition_and_column(lake: Lake) -> None:
-    wrong = question_rows(2).set_column(7, "line", pa.array(["1", "2"]))
+    index = QUESTIONS.get_field_index("line")
+    wrong = question_rows(2).set_column(index, "line", pa.array(["1", "2"]))
     with pytest.raises(ContractError, match=r"questions drop-01: column line: expected int64 not "):
         lake.write("questions", wrong, SHARD)
     holes = question_rows(2).set_column(
@@ -68,6 +70,19 @@ def test_rows_out_of_contract_are_refused_and_name_table_partition_and_column(la
         lake.write("questions", holes, SHARD)
     assert not lake.exists("questions", SHARD)
     assert not list(Path(lake.root).rglob("*.tmp"))
+
+
+def test_a_partition_from_before_a_column_was_gained_is_read_with_nulls(lake: Lake) -> None:
+    rows = question_rows(3)
+    file = lake.path("questions", SHARD)
+    file.parent.mkdir(parents=True)
+    pq.write_table(rows.drop_columns("earlier_messages"), file)
+    assert lake.read("questions", SHARD).equals(rows)
+    columns = ["earlier_messages", "question"]
+    assert lake.read("questions", SHARD, columns).equals(rows.select(columns))
+    pq.write_table(rows.drop_columns(["earlier_messages", "source"]), file)
+    with pytest.raises(ContractError, match="column source: expected string, found none"):
+        lake.read("questions", SHARD)
 
 
 def test_a_failed_write_keeps_the_old_partition(lake: Lake) -> None:

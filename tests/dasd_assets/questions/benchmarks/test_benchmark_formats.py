@@ -16,7 +16,7 @@ from dasd_assets.profile import Benchmark, Verification
 from dasd_assets.questions.benchmarks import livecodebench
 from dasd_assets.questions.benchmarks.benchmark_formats import BOXED, FORMATS
 from dasd_assets.questions.benchmarks.livecodebench import contest_day, pickled_text
-from dasd_assets.questions.reading.rows import UnusableRowError
+from dasd_assets.questions.reading.unusable import UnusableRowError
 from dasd_assets.verification.graders import check_reference, grade
 
 GPQA = {

@@ -186,3 +186,58 @@ def test_every_row_is_in_exactly_one_table_for_a_reason_that_holds(
         seen.add(identity)
         assert (line in kept) == (reason is None)
         assert reason in (None, *(r for at, r, _ in verdicts(result) if at == line))
+
+
+def conversations(*said: tuple[str, ...]) -> pa.Table:
+    """Rows of turns of user and assistant; one that begins with "> " is a system prompt."""
+    rows = []
+    for line, turns in enumerate(said, 1):
+        system = [turn for turn in turns if turn.startswith("> ")]
+        roles = ["system"] * len(system) + ["user", "assistant"] * len(turns)
+        messages = [
+            {"role": role, "content": turn} for role, turn in zip(roles, turns, strict=False)
+        ]
+        rows.append(
+            {"drop": "d.jsonl", "line": line, "question": turns[-1], "domain": "math",
+             "answer": "1", "earlier_messages": messages[:-1] or None}
+        )  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=RAW_QUESTIONS)
+
+
+def test_a_conversation_is_known_by_all_that_is_said() -> None:
+    rows = conversations(
+        ("Why?",), ("Is 2 even?", "Yes.", "Why?"), ("> Be brief.", "Why?"), ("> Be kind.", "Why?"),
+        ("is 2  even?", "Yes.\u200b", "why?"), ("Is 2 even?", "Yes. Why?"),
+    )  # fmt: skip
+    result = curated(rows.slice(0, 5))
+    assert verdicts(result) == [(5, "duplicate_in_drop", "line 2")]
+    assert len(set(result.questions["question_id"].to_pylist())) == 4
+    assert result.questions["question_id"][0].as_py() == question_id("math", "Why?")
+    assert result.questions["earlier_messages"].to_pylist()[:2] == [
+        None, [{"role": "user", "content": "Is 2 even?"}, {"role": "assistant", "content": "Yes."}],
+    ]  # fmt: skip
+    other = {"other": curated(rows.slice(1, 1))}
+    assert verdicts(curated(rows.slice(0, 2), others=other)) == [(2, "duplicate_of_shard", "other")]
+
+
+def test_every_turn_of_the_user_is_held_against_the_evaluation_sets() -> None:
+    held_out = benchmark("Find the sum of all primes below ten.")
+    rows = conversations(
+        ("Find the sum of all primes.", "17.", "Why?"),
+        ("Why?", "Find the sum of all primes.", "Hm"),
+        ("> Find the sum of all primes.", "Why not?"), ("Hm", "Yes?", "find the SUM of it"),
+    )  # fmt: skip
+    assert verdicts(curated(rows, held_out=held_out)) == [
+        (1, "contaminated", "find the sum of (aime)"),
+        (4, "contaminated", "find the sum of (aime)"),
+    ]  # fmt: skip
+
+
+def test_conversations_with_one_question_are_no_near_duplicates() -> None:
+    long = "Please explain in a few words why that is so, and how one would see it."
+    rows = conversations(
+        ("Is 2 even?", "Yes.", long), ("Is a rose red, or may it be white?", "Both.", long),
+        ("Is a rose red, or may it be white?", "Both!", long),
+    )  # fmt: skip
+    result = curate(rows, settings_of(decontamination_ngram_words=13))
+    assert [line for line, _, _ in verdicts(result)] == [3]

@@ -56,7 +56,7 @@ def test_rows_are_numbered_through_all_groups(tmp_path: Path) -> None:
     ("column", "values", "reason", "evidence"),
     [
         ("question", [None], "missing_field", "question"),
-        ("question", [3], "wrong_type", "question: expected str, found int"),
+        ("question", [3], "wrong_type", "question: expected str or a list"),
         ("question", [b"bytes"], "wrong_type", "found bytes"),
         ("question", ["x" * MAX_ROW_BYTES], "row_too_long", "10003 bytes"),
         ("question", ["\u200b "], "empty_question", "u200b"),

@@ -1,0 +1,89 @@
+"""Tokens that end an answer: tokenizer, chat template and generation settings each name some."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from resources.engines.model_files import ModelFolderError
+
+GENERATION_SETTINGS = "generation_config.json"
+
+
+def end_token_ids(configured: int | list[int] | None, tokenizer: Any) -> list[int]:
+    """All tokens that the generation settings and the tokenizer name as the end, sorted.
+
+    A student is taught to end with the tokenizer's, whatever its generation settings say.
+
+    Raises:
+        ModelFolderError: neither names one.
+    """
+    ends = set(configured) if isinstance(configured, list) else {configured}
+    ends = (ends | {tokenizer.eos_token_id}) - {None}
+    if not ends:
+        raise ModelFolderError(
+            f"{tokenizer.name_or_path}: neither generation_config.json nor the tokenizer names an "
+            "end token (eos_token_id), so no answer would ever end"
+        )
+    return sorted(ends)  # type: ignore[type-var]
+
+
+def name_end_token(generation_config: Any, tokenizer: Any) -> None:
+    """See that the settings saved with a trained model name the token it was taught to end with."""
+    ends = end_token_ids(generation_config.eos_token_id, tokenizer)
+    before = generation_config.eos_token_id
+    if set(ends) != set(before if isinstance(before, list) else [before]):
+        generation_config.eos_token_id = ends
+
+
+def check_trainable(tokenizer: Any) -> None:
+    """Refuse a student that training, or saving what was trained, would fail at.
+
+    Raises:
+        ModelFolderError: its template ends a turn with another token than the tokenizer names, or
+            transformers does not save its generation settings.
+    """
+    check_end_token(tokenizer)
+    check_generation_settings(Path(tokenizer.name_or_path))
+
+
+def check_end_token(tokenizer: Any) -> None:
+    """Refuse a tokenizer whose end token is not what its chat template ends a turn with.
+
+    Raises:
+        ModelFolderError: the student would be taught to stop with a token that nothing stops at.
+    """
+    if tokenizer.eos_token_id is None:
+        raise ModelFolderError(
+            f"{tokenizer.name_or_path}: the tokenizer has no end token (eos_token)"
+        )
+    turns = [{"role": "user", "content": "question"}, {"role": "assistant", "content": "answer"}]
+    conversation = str(tokenizer.apply_chat_template(turns, tokenize=False))
+    after = conversation.rpartition("answer")[2].lstrip()
+    if not after.startswith(tokenizer.eos_token):
+        raise ModelFolderError(
+            f"{tokenizer.name_or_path}: the tokenizer's end token is {tokenizer.eos_token!r}, but "
+            f"its chat template ends a turn with {after[:40]!r}. Set eos_token in "
+            "tokenizer_config.json to the template's."
+        )
+
+
+def check_generation_settings(folder: Path) -> None:
+    """Refuse generation settings that transformers reads and does not write.
+
+    Raises:
+        ModelFolderError: naming what is wrong in them.
+    """
+    from transformers import GenerationConfig
+
+    if not (folder / GENERATION_SETTINGS).is_file():
+        return
+    try:
+        found = GenerationConfig.from_pretrained(folder, trust_remote_code=False)
+        found.validate(strict=True)
+    except (ValueError, TypeError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelFolderError(
+            f"{folder / GENERATION_SETTINGS}: a checkpoint could not be saved with it: {reason} "
+            "Mend the file, or take it away: answers are sampled with the profile's settings."
+        ) from error

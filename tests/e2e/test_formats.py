@@ -1,0 +1,169 @@
+"""The whole graph for teachers and students of every format, with tokenizers of every kind.
+
+Each row of FORMATS runs in one process: two stages, the mixed-policy set, the third stage,
+evaluation and release, with their checks.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import yaml
+from support.chat_server import chat_server
+from support.format_models import relabelled, untrained, with_opening
+from support.pipeline import new_pipeline
+from support.training_rows import STUDENT
+
+from dasd_assets.graph import build_definitions
+from dasd_assets.profile import load_profile
+from resources.compute.training_launcher import TrainingLauncher, TrainingResult
+from training.sft import SftConfig, train
+
+pytestmark = pytest.mark.slow
+
+STAGE_REPORT = dg.AssetKey("stage_report")
+"""It looks at a repository's whole history, which there is none of here."""
+
+Make = Callable[[Path], Path]
+
+
+def shipped(name: str) -> Make:
+    return lambda folder: Path(shutil.copytree(STUDENT.with_name(name), folder))
+
+
+@dataclass(frozen=True)
+class Formats:
+    """A teacher and a student: how their folders are made, and what the profile says of them."""
+
+    teacher: Make
+    student: Make
+    teacher_format: dict[str, Any] = field(default_factory=dict)
+    student_format: dict[str, Any] = field(default_factory=dict)
+    has_reasoning: bool = True
+
+
+OPENED, CLOSED = "<think>\n", "<think>\n\n</think>\n\n"
+
+FORMATS = {
+    "harmony, think, byte-level": Formats(shipped("teacher"), shipped("student")),
+    "think, harmony, byte-level": Formats(
+        lambda folder: with_opening(folder, OPENED), shipped("teacher")
+    ),
+    "think, think opened, SentencePiece (Gemma)": Formats(
+        lambda folder: relabelled(folder, "<think>"),
+        lambda folder: relabelled(folder, OPENED),
+        {"name": "think"},
+    ),
+    "plain, plain, SentencePiece (Llama 2)": Formats(
+        lambda folder: with_opening(folder, CLOSED),
+        lambda folder: untrained(folder, "llama2"),
+        {"name": "plain"}, {"name": "plain"}, has_reasoning=False,
+    ),
+    "harmony, think, Unigram": Formats(
+        shipped("teacher"), lambda folder: untrained(folder, "unigram", OPENED)
+    ),
+    "split, think, Tekken": Formats(
+        lambda folder: with_opening(folder, OPENED),
+        lambda folder: untrained(folder, "tekken", "<think>\n\n"),
+        {"name": "split"},
+    ),
+}  # fmt: skip
+
+
+class InThisProcess(TrainingLauncher):
+    """The same program without a process of its own, which takes ten seconds to start."""
+
+    def run(
+        self, context: dg.AssetExecutionContext, config: dict[str, Any], output_dir: Path
+    ) -> TrainingResult:
+        """Train, and read what it left."""
+        import json
+
+        train(SftConfig(**config, output_dir=str(output_dir)), lambda line: None)
+        log = (output_dir / "training_log.jsonl").read_text(encoding="utf-8").splitlines()
+        certificate = json.loads((output_dir / "certificate.json").read_text(encoding="utf-8"))
+        return TrainingResult([json.loads(line) for line in log], certificate)
+
+
+def run_all(definitions: dg.Definitions, instance: dg.DagsterInstance, shard: str) -> None:
+    """Materialize every asset, in the order of the graph, with its checks."""
+    graph = definitions.resolve_asset_graph()
+    job = definitions.resolve_implicit_global_asset_job_def()
+    for level in graph.toposorted_asset_keys_by_level:
+        for key in level:
+            node = graph.get(key)
+            if not node.is_executable or node.is_observable or key == STAGE_REPORT:
+                continue
+            partitions = node.partitions_def
+            keys = (
+                partitions.get_partition_keys(dynamic_partitions_store=instance)
+                if partitions
+                else [None]
+            )
+            for partition in keys:
+                result = job.execute_in_process(
+                    asset_selection=[key], partition_key=partition, instance=instance
+                )
+                assert result.success, (key, partition)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_whole_graph_runs(name: str, tmp_path: Path) -> None:
+    formats = FORMATS[name]
+    teacher, student = formats.teacher(tmp_path / "teacher"), formats.student(tmp_path / "student")
+    pipeline = new_pipeline(tmp_path)
+    pipeline.put_drop("a", 0, n=16)
+    profile = yaml.safe_load(pipeline.profile.read_text(encoding="utf-8"))
+    is_served = formats.teacher_format.get("name") == "split"
+    with chat_server(teacher) if is_served else nullcontext() as url:
+        engine = profile["teacher"]["engine"]
+        if url:
+            engine = {
+                "kind": "openai", "base_url": url, "served_model": "tiny", "endpoint": "chat",
+                "concurrency": 8, "max_attempts": 2,
+            }  # fmt: skip
+        profile |= {
+            "teacher": {"path": str(teacher), "engine": engine, "format": formats.teacher_format},
+            "base_student": profile["base_student"]
+            | {"path": str(student), "format": formats.student_format},
+        }
+        profile["response_filtering"] |= {
+            "require_reasoning": formats.has_reasoning,
+            "judge_domains": ["math"],
+        }
+        profile["divergence_sampling"]["budget_samples"] = {"low": 8, "high": 8}
+        profile["temperature_scheduled_learning"] |= {"epochs": 1}
+        profile["mixed_policy_distillation"] |= {
+            "rollout_questions": 16,
+            "off_policy_samples": 2,
+            "cap_ratio": 1.01,
+        }
+        profile["evaluation"] |= {"samples_per_question": 1}
+        pipeline.profile.write_text(yaml.safe_dump(profile), encoding="utf-8")
+        loaded = load_profile(str(pipeline.profile))
+        built = build_definitions(loaded, pipeline.home)
+        definitions = dg.Definitions(
+            assets=built.assets, asset_checks=[
+                # Those that ask what is out of date look at a repository, as the stage report.
+                each for each in built.asset_checks or []
+                if "trained_on_current_sample" not in {key.name for key in each.check_keys}
+            ],
+            resources={**(built.resources or {}), "trainer": InThisProcess()},
+        )  # fmt: skip
+        with dg.DagsterInstance.ephemeral() as instance:
+            instance.add_dynamic_partitions("question_shard", ["a"])
+            run_all(definitions, instance, "a")
+    lake = pipeline.lake
+    kept = lake.read_partitions("filtered_responses", ["reasoning", "answer"]).to_pylist()
+    assert kept
+    assert all(bool(row["reasoning"]) == formats.has_reasoning for row in kept)
+    assert lake.read_partitions("teacher_continuations", ["continuation_id"]).num_rows
+    assert lake.read("mixed_policy_sample").num_rows
+    assert (pipeline.home / "release").is_dir()
