@@ -58,7 +58,8 @@ __all__ = [
     "MixedPolicyDistillation",
     "Model", "ModelShape", "NoWeights", "PlanSettings", "PowerWeights", "Profile", "ProfileError",
     "Questions", "Release", "ResponseFiltering", "SampleWeights", "SegmenterName", "Student",
-    "Teacher", "TeacherResponses", "Turns", "Verification", "load_profile", "resolve_path", "settings_version",
+    "Teacher", "TeacherResponses", "Turns", "Verification", "load_profile", "resolve_path",
+    "settings_version",
 ]  # fmt: skip
 
 PROJECT_ROOT = Path(__file__).parents[2]

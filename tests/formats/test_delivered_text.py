@@ -45,6 +45,11 @@ def test_parts_come_from_the_marks(text: str, parts: tuple[str, str]) -> None:
     assert delivered_parts(text) == parts
 
 
+def test_text_with_marks_in_other_places_than_harmony_is_refused() -> None:
+    with pytest.raises(DeliveredTextError, match="stands where Harmony has none"):
+        delivered_parts(f"{ANALYSIS}x<|start|>assistant{ANALYSIS}y")
+
+
 @pytest.mark.parametrize(
     ("wire", "has_answer", "has_end"),
     [

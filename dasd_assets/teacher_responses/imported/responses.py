@@ -48,9 +48,8 @@ class ImportedResponses:
         has_end = pc.equal(answers["has_end_token"], True)
         columns = {name: answers[name] for name in ("response_id", "question_id", "text")}
         columns |= {name: answers[name] for name in ("token_ids", "logprobs")}
-        columns |= {
-            name: questions[name].combine_chunks() for name in ("domain", "question", "earlier_messages")
-        }  # fmt: skip
+        for name in ("domain", "question", "earlier_messages"):
+            columns[name] = questions[name].combine_chunks()
         columns |= {
             name: pa.array([value] * n, TEACHER_RESPONSES.field(name).type)
             for name, value in self._known.items()
