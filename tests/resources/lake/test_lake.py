@@ -159,7 +159,8 @@ def test_a_partition_whose_column_had_to_be_there_is_read_where_it_now_may_be_nu
 ) -> None:
     cell = {"temperature": "low", "question_shard": "s"}
     row = {"response_id": "r", "question_id": "q", "domain": "math", "question": "1?",
-           "sample_index": 0, "engine": "e", "text": "t", "token_ids": [1], "logprobs": [-1.0]}  # fmt: skip
+           "sample_index": 0, "engine": "e", "text": "t", "token_ids": [1], "logprobs": [-1.0],
+           }  # fmt: skip
     table = pa.Table.from_pylist([row], schema=TEACHER_RESPONSES)
     lake.write("teacher_responses", table, cell)
     strict = pa.schema(
