@@ -55,7 +55,7 @@ def write_imported(
 
     def rows() -> Iterator[pa.RecordBatch]:
         if layout and layout.answers and temperature in layout.answers.temperatures:
-            reader = AnswerReader(layout, max_row_bytes, writer and writer.token_bytes)
+            reader = AnswerReader(layout, max_row_bytes, writer.token_bytes if writer else None)
             with local_drop(drop_of_shard(inbox, shard), scratch / "drop") as drop:
                 delivered = delivered_answers(
                     drop, layout, temperature, max_row_bytes, scratch / "tokens"

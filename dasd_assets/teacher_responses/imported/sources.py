@@ -40,7 +40,7 @@ def writers_format(answers: ImportedAnswers | None, teacher: InferenceModel) -> 
     from resources.engines.model_folder import inspect_model
 
     folder = inspect_model(Model(path=answers.model).location, None, weights=False)
-    return student_format(load_tokenizer(folder))
+    return student_format(load_tokenizer(folder.path))
 
 
 def no_one_answers(question_shard: str) -> str:

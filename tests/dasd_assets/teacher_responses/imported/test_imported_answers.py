@@ -12,7 +12,7 @@ import pytest
 from support import answer_drops
 from transformers import AutoTokenizer
 
-from dasd_assets.profile import Layout
+from dasd_assets.profile import ImportedAnswers, Layout
 from dasd_assets.questions.reading.drops import read_drop
 from dasd_assets.questions.reading.rows import DropError, UnusableRowError
 from dasd_assets.teacher_responses.imported.checking import (
@@ -21,6 +21,7 @@ from dasd_assets.teacher_responses.imported.checking import (
     require_raw,
 )
 from dasd_assets.teacher_responses.imported.delivered import delivered_answers
+from dasd_assets.teacher_responses.imported.sources import writers_format
 from formats.token_bytes import TokenBytes
 from resources.lake.tables.teacher_responses import IMPORTED_ANSWERS
 
@@ -146,3 +147,26 @@ def test_logprobs_have_to_be_possible(logprobs: list[float], reason: str | None)
     with pytest.raises(UnusableRowError) as raised:
         require_raw(*arrays, 0.98)
     assert raised.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("answers", "reads"),
+    [
+        (None, "the teacher"),
+        ({"tokens": {}}, "the teacher"),
+        ({"tokens": {}, "model": str(TEACHER)}, str(TEACHER)),
+        ({"model": "somebody/unknown"}, None),
+    ],
+)
+def test_tokens_are_read_by_who_wrote_them(
+    answers: dict[str, Any] | None, reads: str | None
+) -> None:
+    class Asked:
+        def written_format(self) -> str:
+            return "the teacher"
+
+    settings = answers and ImportedAnswers.model_validate(
+        {"text": "t", "temperatures": {"low": {}}, **answers}
+    )
+    found: Any = writers_format(settings, Asked())  # type: ignore[arg-type]
+    assert getattr(getattr(found, "tokenizer", None), "name_or_path", found) == reads
