@@ -151,6 +151,21 @@ def positive_weights(data: CheckedPartition, table: str, id_column: str) -> Meas
     return Measurement("positive_weights", {data.name(): n_broken}, ids)
 
 
+def no_shard_lost(data: CheckedPartition) -> Measurement:
+    """Shards whose scored answers are no candidates any more, which makes a sample look whole."""
+    temperature = data.partition[TEMPERATURE]
+    chosen_from = data.pairs("select distinct question_shard, true from divergence_candidates")
+    lost = []
+    for shard in sorted(set(data.made("sentence_provenance")) - set(chosen_from)):
+        cell = {TEMPERATURE: temperature, QUESTION_SHARD: shard}
+        tables = ("filtered_responses", "response_provenance")
+        if not all(data.lake.exists(table, cell) for table in tables):
+            lost.append(f"{shard}: gone from the lake; `dasd run` makes it again")
+        elif data.lake.read("response_provenance", cell, ["response_id"]).num_rows:
+            lost.append(f"{shard}: not chosen from; materialize divergence_sample again")
+    return Measurement("no_shard_lost", {data.name(): len(lost)}, tuple(lost))
+
+
 def _sample(profile: Profile) -> Measure:
     settings = profile.divergence_sampling
 
@@ -183,6 +198,7 @@ def _sample(profile: Profile) -> Measure:
                where s.response_id is null or c.response_id is null"""
         )
         yield Measurement("known_responses", {data.name(): unknown}, ids)
+        yield no_shard_lost(data)
         yield known_questions(data, "divergence_sample", "response_id")
         yield within_context(
             data, "divergence_sample", "response_id", profile.response_filtering.max_student_tokens

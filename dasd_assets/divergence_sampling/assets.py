@@ -27,6 +27,7 @@ from resources.engines.inference import InferenceModel
 from resources.lake.lake import Lake
 
 GROUP = "divergence_sampling"
+VIEWER = "provenance_viewer/{partition}.html"
 
 
 def build(profile: Profile) -> list[dg.AssetsDefinition]:
@@ -98,7 +99,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         partitions_def=temperatures(profile),
         deps=[dg.AssetDep(sentence_provenance, partition_mapping=same_temperature())],
         **declared(GROUP, profile.compute.data, "4", settings, profile.seed, kinds={"parquet"},
-                   table="divergence_sample"),
+                   table="divergence_sample", stored=VIEWER),
     )  # fmt: skip
     def divergence_sample(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
         """The training set of one temperature: the best-ranked answers under the budget.
@@ -128,7 +129,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             lake.write("divergence_candidates", candidates, temperature)
             written = lake.write("divergence_sample", sample, temperature)
         page = sample_page(Path(lake.root), context.partition_key)
-        viewer = lake.publish_file(f"provenance_viewer/{context.partition_key}.html", page.encode())
+        viewer = lake.publish_page(VIEWER.format(partition=context.partition_key), page.encode())
         registered = set(context.instance.get_dynamic_partitions(QUESTION_SHARD))
         return materialized(
             lake, written, temperature,

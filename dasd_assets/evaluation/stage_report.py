@@ -106,7 +106,7 @@ def write_stage_report(
             ],
         )
     )
-    file = lake.publish_file(REPORT, page.encode())
+    file = lake.publish_page(REPORT, page.encode())
     provenance = (
         {"no_evaluation_provenance": no_provenance}
         if no_provenance

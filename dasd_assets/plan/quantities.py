@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
 
 from dasd_assets.plan.flops import FORWARD, TokenFlops, token_flops, training_passes
 from dasd_assets.plan.measured import Measured, Totals, ratio
 from dasd_assets.profile import ModelShape, PlanSettings, Profile
 from dasd_assets.profile.plan import Work
-from dasd_assets.profile.section import Domain
 from resources.engines.settings import OpenAiSettings
 from training.settings import Training
 
@@ -259,5 +257,5 @@ def _work(asset: str, part: str) -> str:
     return f"{asset} {part}".strip()
 
 
-def _of_domain(stated: float | Mapping[Domain, float] | None, domain: str) -> float | None:
-    return stated.get(cast(Domain, domain)) if isinstance(stated, Mapping) else stated
+def _of_domain(stated: float | Mapping[str, float] | None, domain: str) -> float | None:
+    return stated.get(domain) if isinstance(stated, Mapping) else stated

@@ -14,7 +14,7 @@ import json
 import os
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
@@ -30,13 +30,25 @@ from dasd_assets.profile.divergence_sampling import (
     SampleWeights,
     SegmenterName,
 )
-from dasd_assets.profile.evaluation import Benchmark, Evaluation, EvaluationProvenance
+from dasd_assets.profile.domains import (
+    PAPER_DOMAINS,
+    Domains,
+    GraderSettings,
+    JudgeGrader,
+    check_named,
+)
+from dasd_assets.profile.evaluation import (
+    DOMAIN_OF_FORMAT,
+    Benchmark,
+    Evaluation,
+    EvaluationProvenance,
+)
 from dasd_assets.profile.mixed_policy import EntropyCut, MixedPolicyDistillation
 from dasd_assets.profile.plan import ModelShape, PlanSettings
 from dasd_assets.profile.questions import Layout, MappedField, Questions, Turns
 from dasd_assets.profile.release import Release
 from dasd_assets.profile.responses import ResponseFiltering, TeacherResponses, Verification
-from dasd_assets.profile.section import DOMAINS, PartitionName, StudentName
+from dasd_assets.profile.section import PartitionName, StudentName
 from formats.model_format import FormatSettings
 from resources.compute.declared import Compute, TrainingCompute
 from resources.engines.settings import (
@@ -53,13 +65,13 @@ if TYPE_CHECKING:
     from resources.engines.model_folder import ModelFolder
 
 __all__ = [
-    "DOMAINS", "Benchmark", "ClassRule", "ComputePlan", "DivergenceSampling", "EntropyCut",
-    "Evaluation", "EvaluationProvenance", "ImportedAnswers", "Layout", "MappedField",
-    "MixedPolicyDistillation",
-    "Model", "ModelShape", "NoWeights", "PlanSettings", "PowerWeights", "Profile", "ProfileError",
-    "Questions", "Release", "ResponseFiltering", "SampleWeights", "SegmenterName", "Student",
-    "Teacher", "TeacherResponses", "Turns", "Verification", "load_profile", "resolve_path",
-    "settings_version",
+    "PAPER_DOMAINS", "Benchmark", "ClassRule", "ComputePlan", "DivergenceSampling", "EntropyCut",
+    "Evaluation", "EvaluationProvenance", "GraderSettings", "ImportedAnswers",
+    "JudgeGrader", "Layout",
+    "MappedField", "MixedPolicyDistillation", "Model", "ModelShape", "NoWeights", "PlanSettings",
+    "PowerWeights", "Profile", "ProfileError", "Questions", "Release", "ResponseFiltering",
+    "SampleWeights", "SegmenterName", "Student", "Teacher", "TeacherResponses", "Turns",
+    "Verification", "load_profile", "resolve_path", "settings_version",
 ]  # fmt: skip
 
 PROJECT_ROOT = Path(__file__).parents[2]
@@ -168,6 +180,12 @@ class Profile(Section):
         description="name -> a further student, trained on the low-temperature sample that was "
         "chosen for base_student (the paper's Table 8), see docs/training.md",
     )
+    domains: Domains = Field(
+        default_factory=lambda: dict(PAPER_DOMAINS),
+        min_length=1,
+        description="name of a domain -> its grader, docs/bring-your-own-domain.md; by default "
+        "the paper's four. Whoever sets it names all that there are",
+    )
     questions: Questions
     teacher_responses: TeacherResponses
     response_filtering: ResponseFiltering
@@ -246,6 +264,37 @@ class Profile(Section):
     @model_validator(mode="after")
     def _answers_can_be_used(self) -> Profile:
         check_answers(self)
+        return self
+
+    @model_validator(mode="after")
+    def _domains_are_known(self) -> Profile:
+        filtering, plan = self.response_filtering, self.plan
+        by_domain = {"plan.questions": plan.questions} | {
+            f"plan.mean_answer_tokens.{name}": each
+            for name, each in plan.mean_answer_tokens.items()
+        }
+        check_named(
+            self.domains,
+            {
+                f"questions.layouts.{name}.domain": each.domains
+                for name, each in self.questions.layouts.items()
+            }
+            | {
+                f"divergence_sampling.domain_shares.{name}": each
+                for name, each in self.divergence_sampling.domain_shares.items()
+            }
+            | {name: each for name, each in by_domain.items() if isinstance(each, dict)},
+            {
+                "response_filtering.verify_domains": filtering.verify_domains,
+                "response_filtering.judge_domains": filtering.judge_domains,
+            }
+            | {
+                f"evaluation.benchmarks.{name} (format {each.format})":
+                    [DOMAIN_OF_FORMAT[each.format]]
+                for name, each in self.evaluation.benchmarks.items()
+                if each.format in DOMAIN_OF_FORMAT
+            },
+        )  # fmt: skip
         return self
 
     @model_validator(mode="after")
@@ -425,8 +474,18 @@ def _allowed_keys(location: tuple[int | str, ...]) -> list[str]:
     section: Any = Profile
     for part in location:
         fields = getattr(section, "model_fields", {})
+        kinds = [one for one in get_args(section) if _kind(one) == part]
         # A key of a mapping such as evaluation.benchmarks: step to the mapping's values.
-        section = fields[part].annotation if part in fields else section.__args__[-1]
+        inside = kinds[0] if kinds else None
+        section = fields[part].annotation if part in fields else inside or get_args(section)[-1]
+        if get_origin(section) is Annotated:
+            section = get_args(section)[0]
         if type(None) in get_args(section):  # a section that may be left out
             section = get_args(section)[0]
     return sorted(section.model_fields)
+
+
+def _kind(section: Any) -> Any:
+    """The kind of a section that is one of several."""
+    field = getattr(section, "model_fields", {}).get("kind")
+    return field and field.default

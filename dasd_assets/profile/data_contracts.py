@@ -58,7 +58,7 @@ DRIFT = _warns(
 )
 TABLE: Final = (MATCHES_CONTRACT, NO_NULLS, UNIQUE_IDS, DRIFT)
 
-KNOWN_DOMAINS = _stops("known_domains", "Rows of a domain that no grader knows.")
+KNOWN_DOMAINS = _stops("known_domains", "Rows of a domain that the profile does not have.")
 KNOWN_QUESTIONS = _stops("known_questions", "Rows whose question_id is not upstream.")
 WITHIN_CONTEXT = _stops(
     "within_context", "Rows with more student tokens than response_filtering.max_student_tokens."
@@ -225,6 +225,11 @@ CONTRACTS: Final[dict[str, tuple[Contract, ...]]] = {
         _stops(
             "known_responses", "Samples that are no filtered response, or no selected candidate."
         ),
+        _stops(
+            "no_shard_lost",
+            "Registered question_shards whose answers were scored at this temperature, but are "
+            "gone from the lake or were not chosen from.",
+        ),
         KNOWN_QUESTIONS,
         WITHIN_CONTEXT,
         POSITIVE_WEIGHTS,
@@ -294,7 +299,8 @@ CONTRACTS: Final[dict[str, tuple[Contract, ...]]] = {
     ),
     "evaluation": (
         _stops("all_answered", "Questions of the set without exactly k answers."),
-        _stops("all_graded", "Answers whose grader could not use the question's reference."),
+        _stops("all_graded", "Answers without a verdict: the grader could not use the question's "
+               "reference, or its judge gave none."),
         KNOWN_QUESTIONS,
         _warns("few_truncated", _TRUNCATED, maximum=0.2),
         _warns(

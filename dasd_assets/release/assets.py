@@ -24,7 +24,14 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             "dasd_checkpoint",
             *(all_of(["evaluation", checkpoint]) for checkpoint in CHECKPOINT_ASSETS),
         ],
-        **declared(GROUP, profile.compute.data, "1", profile, kinds={"huggingface"}),
+        **declared(
+            GROUP,
+            profile.compute.data,
+            "1",
+            profile,
+            kinds={"huggingface"},
+            stored="releases/model",
+        ),
     )
     def model_release(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
         """The distilled model as a folder: weights, tokenizer, card, profile, lineage, checksums.
@@ -46,7 +53,14 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             all_of("divergence_sample"),
             "mixed_policy_sample",
         ],
-        **declared(GROUP, profile.compute.data, "2", profile, kinds={"huggingface", "parquet"}),
+        **declared(
+            GROUP,
+            profile.compute.data,
+            "2",
+            profile,
+            kinds={"huggingface", "parquet"},
+            stored="releases/dataset",
+        ),
     )
     def dataset_release(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
         """The training sets of the three stages as a folder that `datasets.load_dataset` reads.

@@ -12,11 +12,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dasd_assets.profile import ResponseFiltering, Verification
+from dasd_assets.profile import ResponseFiltering
 from dasd_assets.response_filtering.imported_parts import imported_parts
 from dasd_assets.response_filtering.judging import Judge, Judgement
 from dasd_assets.response_filtering.rules import Response, broken_rules
-from dasd_assets.verification.graders import DEFAULT_SETTINGS
+from dasd_assets.verification.graders import PAPER_GRADERS, Graders
 from formats.answer_format import MISMATCH, AnswerParts, FormatError
 from formats.chat import chat_of, prompt_tokens
 from formats.model_format import ModelFormat
@@ -60,7 +60,7 @@ def filter_responses(
     settings: ResponseFiltering,
     system_prompt: str,
     references: Mapping[str, str],
-    verification: Verification = DEFAULT_SETTINGS,
+    graders: Graders = PAPER_GRADERS,
     threads: int = 1,
 ) -> Iterator[Filtered]:
     """Rewrite answers to the student's format and keep those that keep every rule.
@@ -70,7 +70,7 @@ def filter_responses(
         references: question_id -> reference answer as JSON, for the domains that are judged or
             verified. Where the answer is verified and its reference missing or unusable, the
             answer is rejected as `unverifiable_answer`.
-        verification: limits of the graders.
+        graders: of the profile's domains.
         threads: answers that are judged at once, each in a process of its own where needed.
 
     Returns:
@@ -81,7 +81,7 @@ def filter_responses(
         SandboxError: programs are to be judged, and this machine has no sandbox.
     """
     reader = _Reader(teacher, student, settings, system_prompt)
-    judge = Judge(settings, references, verification)
+    judge = Judge(settings, references, graders)
     n_read = 0
     with ThreadPoolExecutor(threads) as pool:
         for large in responses:
@@ -257,5 +257,4 @@ def _from_first_known(
 
 
 def _judged(judge: Judge, candidate: _Candidate) -> Judgement:
-    row = candidate.row
-    return judge(row["question_id"], row["domain"], candidate.parts.answer)
+    return judge(candidate.row, candidate.parts.answer)

@@ -20,6 +20,7 @@ from dasd_assets.partitions import (
     temperatures,
 )
 from dasd_assets.profile import ImportedAnswers, Profile, settings_version
+from dasd_assets.profile.domains import shaping_names
 from dasd_assets.questions.inbox.listing import inbox_at
 from dasd_assets.questions.reading.drops import layout_of
 from dasd_assets.reporting.pictures import response_pictures
@@ -170,7 +171,8 @@ def _imported_answers(profile: Profile) -> dg.AssetsDefinition:
             *(["teacher_model"] if reads_by_teacher else []),
         ],
         **declared(GROUP, profile.compute.data, "1", list(settings.layouts.items()),
-                   settings.max_row_bytes, kinds={"parquet"}, table="imported_answers"),
+                   settings.max_row_bytes, *shaping_names(profile.domains), kinds={"parquet"},
+                   table="imported_answers"),
     )  # fmt: skip
     def imported_answers(
         context: dg.AssetExecutionContext, lake: Lake, teacher: InferenceModel
@@ -192,6 +194,7 @@ def _imported_answers(profile: Profile) -> dg.AssetsDefinition:
             inbox=inbox_at(settings.inbox),
             layout=layout_of(cell[QUESTION_SHARD], settings.layouts),
             max_row_bytes=settings.max_row_bytes,
+            domains=profile.domains,
             writer=writers_format(answers, teacher) if answers else None,
         )  # fmt: skip
         return materialized(lake, written, cell, **facts)

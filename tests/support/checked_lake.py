@@ -10,7 +10,7 @@ import dagster as dg
 import pyarrow as pa
 
 import checks
-from dasd_assets.profile import DOMAINS, Layout, Profile, Student, load_profile
+from dasd_assets.profile import PAPER_DOMAINS, Layout, Profile, Student, load_profile
 from resources.lake.lake import Lake
 from resources.lake.tables import TABLES
 
@@ -80,7 +80,8 @@ def good_rows() -> Rows:
 
     def about(i: int) -> dict[str, Any]:
         return {
-            "question_id": f"q{i}", "domain": DOMAINS[i % 4], "question": f"How many are {i}?",
+            "question_id": f"q{i}", "domain": tuple(PAPER_DOMAINS)[i % 4],
+            "question": f"How many are {i}?",
             "line": i, "question_shard": "s",
         }  # fmt: skip
 

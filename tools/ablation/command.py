@@ -98,6 +98,7 @@ def run_ablation(
     from dasd_assets.profile.open_lake import open_lake
     from dasd_assets.reporting.code_version import code_version
     from dasd_assets.running import local_run
+    from dasd_assets.verification.graders import Graders
     from resources.lake.lake import Lake
     from tools.ablation.samples import read_pool, write_draws
     from tools.ablation.side_by_side import run_side_by_side
@@ -111,7 +112,8 @@ def run_ablation(
     references = _references(lake)
     temperatures = sorted({draw.temperature for draw in DRAWS.values()})
     typer.echo(f"judging the teacher's answers at the temperatures {', '.join(temperatures)} …")
-    pools = {name: read_pool(lake, name, references, profile.verification) for name in temperatures}
+    with Graders(profile.domains, profile.verification) as graders:
+        pools = {name: read_pool(lake, name, references, graders) for name in temperatures}
     teacher = inference_model(_teacher(profile), profile.compute.teacher_inference)
     student = inference_model(profile.base_student, profile.compute.student_inference)
     steps: list[Step] = []

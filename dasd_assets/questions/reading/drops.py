@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -40,7 +40,9 @@ def layout_of(shard: str, layouts: Mapping[str, Layout]) -> Layout | None:
     return next((layout for name, layout in layouts.items() if fnmatchcase(shard, name)), None)
 
 
-def read_drop(drop: Path, layout: Layout | None, max_row_bytes: int) -> Iterator[DropContents]:
+def read_drop(
+    drop: Path, layout: Layout | None, max_row_bytes: int, domains: Collection[str]
+) -> Iterator[DropContents]:
     """Read a drop in parts of at most CHUNK_ROWS rows: a JSONL or Parquet file, or a folder.
 
     No content of a row makes this fail: a row that cannot be used is quarantined under its file
@@ -54,6 +56,7 @@ def read_drop(drop: Path, layout: Layout | None, max_row_bytes: int) -> Iterator
         layout: which columns hold what; None: question, domain, answer and, optional, difficulty,
             source and system_prompt.
         max_row_bytes: a longer row is quarantined.
+        domains: those that the profile has; a row of another one is quarantined.
 
     Raises:
         DropError: a file cannot be read at all, a column that the layout names is not there, or
@@ -62,7 +65,7 @@ def read_drop(drop: Path, layout: Layout | None, max_row_bytes: int) -> Iterator
     files = data_files(drop, layout.files if layout else "*")
     opened = [(file, *_opened(file, layout, max_row_bytes)) for file in files]
     for file, fields, rows in opened:
-        yield from _chunks(file, fields, rows, max_row_bytes)
+        yield from _chunks(file, fields, rows, max_row_bytes, domains)
 
 
 def _opened(
@@ -76,7 +79,11 @@ def _opened(
 
 
 def _chunks(
-    file: DataFile, layout: Layout, rows: Iterator[Row], max_row_bytes: int
+    file: DataFile,
+    layout: Layout,
+    rows: Iterator[Row],
+    max_row_bytes: int,
+    domains: Collection[str],
 ) -> Iterator[DropContents]:
     good: list[dict[str, Any]] = []
     bad: list[dict[str, Any]] = []
@@ -86,7 +93,7 @@ def _chunks(
             try:
                 if isinstance(content, UnusableRowError):
                     raise content
-                good.append(row | usable(content, layout, max_row_bytes))
+                good.append(row | usable(content, layout, max_row_bytes, domains))
             except UnusableRowError as error:
                 evidence = error.evidence[:MAX_EVIDENCE]
                 bad.append(row | {"reason": error.reason, "evidence": evidence})

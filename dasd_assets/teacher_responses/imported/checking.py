@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -34,19 +34,24 @@ class AnswerReader:
     """Reads the answers of one partition, one after the other."""
 
     def __init__(
-        self, layout: Layout, max_row_bytes: int, token_bytes: TokenBytes | None = None
+        self,
+        layout: Layout,
+        max_row_bytes: int,
+        domains: Collection[str],
+        token_bytes: TokenBytes | None = None,
     ) -> None:
         """Prepare for rows of one layout.
 
         Args:
             layout: one with answers.
             max_row_bytes: a longer question cannot be used.
+            domains: those of the profile.
             token_bytes: of the tokenizer that token ids are of; used if the layout has tokens.
         """
         if layout.answers is None or (layout.answers.tokens is not None and token_bytes is None):
             raise ValueError("a layout with answers, and a tokenizer where they have tokens")
         self._layout, self._answers = layout, layout.answers
-        self._max_row_bytes = max_row_bytes
+        self._max_row_bytes, self._domains = max_row_bytes, domains
         self._token_bytes = token_bytes
         self._seen: Counter[str] = Counter()
 
@@ -60,7 +65,7 @@ class AnswerReader:
         """
         if isinstance(row.content, UnusableRowError):
             raise row.content
-        question = usable(row.content, self._layout, self._max_row_bytes)
+        question = usable(row.content, self._layout, self._max_row_bytes, self._domains)
         text = self._text(row.content)
         facts = self._tokens(row, text) if self._answers.tokens is not None else None
         named = question_id(question["domain"], question["question"], question["earlier_messages"])

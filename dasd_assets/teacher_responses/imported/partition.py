@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,12 +34,14 @@ def write_imported(
     inbox: Path,
     layout: Layout | None,
     max_row_bytes: int,
+    domains: Collection[str],
     writer: ModelFormat | None,
 ) -> tuple[Written, dict[str, Any]]:
     """Write both tables of one temperature and question_shard.
 
     Args:
         layout: of the shard's drop.
+        domains: those of the profile.
         writer: whose tokenizer the token ids are of, if the layout has them.
 
     Returns:
@@ -55,7 +57,8 @@ def write_imported(
 
     def rows() -> Iterator[pa.RecordBatch]:
         if layout and layout.answers and temperature in layout.answers.temperatures:
-            reader = AnswerReader(layout, max_row_bytes, writer.token_bytes if writer else None)
+            token_bytes = writer.token_bytes if writer else None
+            reader = AnswerReader(layout, max_row_bytes, domains, token_bytes)
             with local_drop(drop_of_shard(inbox, shard), scratch / "drop") as drop:
                 delivered = delivered_answers(
                     drop, layout, temperature, max_row_bytes, scratch / "tokens"

@@ -12,7 +12,7 @@ import pytest
 from support import answer_drops
 from transformers import AutoTokenizer
 
-from dasd_assets.profile import ImportedAnswers, Layout
+from dasd_assets.profile import PAPER_DOMAINS, ImportedAnswers, Layout
 from dasd_assets.questions.reading.drops import read_drop
 from dasd_assets.questions.reading.rows import DropError, UnusableRowError
 from dasd_assets.teacher_responses.imported.checking import (
@@ -37,7 +37,7 @@ def teacher() -> Any:
 def imported(
     drop: Path, layout: Layout, temperature: str, tokenizer: Any
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    reader = AnswerReader(layout, MAX_ROW_BYTES, TokenBytes(tokenizer))
+    reader = AnswerReader(layout, MAX_ROW_BYTES, PAPER_DOMAINS, TokenBytes(tokenizer))
     quarantined: list[dict[str, Any]] = []
     scratch = drop.parent / "scratch"
     rows = delivered_answers(drop, layout, temperature, MAX_ROW_BYTES, scratch)
@@ -103,7 +103,7 @@ def test_answers_without_tokens_have_none_made_up(
 def test_the_questions_of_such_a_drop_are_read_as_any_others(tmp_path: Path, teacher: Any) -> None:
     drop = answer_drops.released(tmp_path, teacher)
     kept, _ = imported(drop, answer_drops.RELEASED, "low", teacher)
-    contents = list(read_drop(drop, answer_drops.RELEASED, MAX_ROW_BYTES))
+    contents = list(read_drop(drop, answer_drops.RELEASED, MAX_ROW_BYTES, PAPER_DOMAINS))
     questions = pa.concat_tables(part.rows for part in contents)
     assert questions.num_rows == 34  # of both stages; the companion is not among them
     assert [row["text"].count("<think>") for row in kept] == [1] * 12
