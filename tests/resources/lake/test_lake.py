@@ -162,7 +162,7 @@ def test_a_partition_whose_column_had_to_be_there_is_read_where_it_now_may_be_nu
            "sample_index": 0, "engine": "e", "text": "t", "token_ids": [1], "logprobs": [-1.0],
            }  # fmt: skip
     table = pa.Table.from_pylist([row], schema=TEACHER_RESPONSES)
-    lake.write("teacher_responses", table, cell)
+    lake.path("teacher_responses", cell).parent.mkdir(parents=True)
     strict = pa.schema(
         [
             field.with_nullable(False) if field.name in ("token_ids", "logprobs") else field
