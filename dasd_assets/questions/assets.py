@@ -28,12 +28,17 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
     """Assets of the box for one profile."""
     settings = profile.questions
     inbox = inbox_at(settings.inbox)
+    # Answers that a drop brings along shape no question.
+    question_layouts = [
+        (name, layout.model_dump(mode="json", exclude={"answers"}))
+        for name, layout in settings.layouts.items()
+    ]
 
     @dg.asset(
         partitions_def=question_shards,
         deps=["question_drops"],
         **declared(GROUP, profile.compute.data, "2", settings.max_row_bytes,
-                   list(settings.layouts.items()), *shaping_names(profile.domains),
+                   question_layouts, *shaping_names(profile.domains),
                    kinds={"parquet"}, table="raw_questions"),
     )  # fmt: skip
     def raw_questions(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:

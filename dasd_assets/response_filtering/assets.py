@@ -17,6 +17,7 @@ from dasd_assets.profile.domains import shaping_graders
 from dasd_assets.reporting import plots
 from dasd_assets.response_filtering.filtering import filter_responses, write_filtered
 from dasd_assets.response_filtering.outcomes import outcomes, outcomes_table
+from dasd_assets.teacher_responses.imported.sources import answers_of_shard, writers_format
 from dasd_assets.verification.graders import Graders
 from resources.engines.inference import InferenceModel
 from resources.lake.lake import Lake
@@ -69,7 +70,9 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             )
             filtered = filter_responses(
                 lake.batches("teacher_responses", cell),
-                teacher=teacher.written_format(),
+                teacher=writers_format(
+                    answers_of_shard(profile, cell[QUESTION_SHARD]), teacher
+                ),
                 student=base_student_model.written_format(),
                 settings=settings,
                 system_prompt=profile.system_prompt,
