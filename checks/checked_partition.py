@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from resources.lake.lake import Lake, Partition
-from resources.lake.table import ContractError
 from resources.lake.warehouse import view_files
 
 if TYPE_CHECKING:
@@ -23,11 +22,19 @@ class CheckedPartition:
     """One asset's partition and what is upstream of it; row groups are streamed.
 
     A context manager. `partition` has the partition's keys in the order of the lake's paths.
+    `made` is, of an asset over temperatures and shards, what Dagster remembers of it: the
+    registered question_shards of which this temperature was made.
     """
 
-    def __init__(self, lake: Lake, partition: Partition) -> None:
+    def __init__(
+        self,
+        lake: Lake,
+        partition: Partition,
+        made: Callable[[str], Collection[str]] = lambda asset: (),
+    ) -> None:
         self.lake = lake
         self.partition = dict(partition)
+        self.made = made
         self._spill = tempfile.TemporaryDirectory(prefix="dasd-checks-")
         self._connection: duckdb.DuckDBPyConnection | None = None
 
@@ -71,22 +78,17 @@ class CheckedPartition:
             keys: dimensions with another key.
 
         Raises:
-            ContractError: the partition is not in the lake.
+            ContractError: the partition is not in the lake, or damaged.
         """
         partition = {**{name: self.partition[name] for name in dimensions}, **keys}
-        file = self.lake.path(table, partition)
-        if not file.is_file():
-            where = "/".join(partition.values()) or "(unpartitioned)"
-            raise ContractError(
-                f"{table} {where}: not in the lake ({self.lake.address(table, partition)}). "
-                "Materialize it first."
-            )
-        view_files(self.connection, table, [file])
+        view_files(self.connection, table, [self.lake.verified_path(table, partition)])
 
     def view_all(
         self, table: str, name: str | None = None, without: Partition | None = None, **where: str
     ) -> None:
         """Make all partitions with the given keys one view; the partition keys are no columns.
+
+        One that is damaged is left out: it is out of date, and looked at when it was made again.
 
         Args:
             name: name of the view; the table's, if unset.
@@ -95,7 +97,7 @@ class CheckedPartition:
         files = [
             self.lake.path(table, partition)
             for partition in self.lake.partitions(table, **where)
-            if partition != without
+            if partition != without and self.lake.is_whole(table, partition)
         ]
         view_files(self.connection, table, files, name)
 

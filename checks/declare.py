@@ -10,7 +10,7 @@ from checks.checked_partition import CheckedPartition
 from checks.drift import Summary, drift
 from checks.expectations import Measurement, Verdict, judge
 from checks.schema import contract_problems, table_checks
-from dasd_assets.partitions import response_partition
+from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE, response_partition
 from dasd_assets.profile import Profile
 from dasd_assets.profile.data_contracts import CONTRACTS, DRIFT, Contract
 from resources.lake.lake import Lake
@@ -63,7 +63,11 @@ def asset_checks(
             partition[dimension] = context.partition_key
         elif partitions_def is not None:
             partition |= response_partition(context.partition_key)
-        with CheckedPartition(lake, partition) as data:
+
+        def made(other: str) -> set[str]:
+            return shards_made(context.instance, other, partition[TEMPERATURE])
+
+        with CheckedPartition(lake, partition, made) as data:
             measured = {one.check: one for one in _measured(data, tables, measure)}
         verdicts = judge([measured[c.name] for c in contract if c.name in measured], settings)
         judged = {verdict.measured.check: verdict for verdict in verdicts}
@@ -71,6 +75,17 @@ def asset_checks(
             yield _result(key, check, judged.get(check.name))
 
     return checks_of_asset
+
+
+def shards_made(instance: dg.DagsterInstance, asset: str, temperature: str) -> set[str]:
+    """Registered shards of which an asset was made at a temperature, and not wiped since."""
+    made = instance.get_materialized_partitions(dg.AssetKey(asset))
+    shards = instance.get_dynamic_partitions(QUESTION_SHARD)
+    keys = {
+        shard: dg.MultiPartitionKey({TEMPERATURE: temperature, QUESTION_SHARD: shard})
+        for shard in shards
+    }
+    return {shard for shard, key in keys.items() if key in made}
 
 
 def _measured(

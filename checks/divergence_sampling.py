@@ -15,6 +15,7 @@ from checks.provenance import probability_checks
 from checks.questions import domain_shares
 from checks.response_filtering import within_context
 from checks.teacher_responses import known_questions, mean_tokens
+from dasd_assets.divergence_sampling.teacher_scoring import HAS_LOGPROBS
 from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE, responses, temperatures
 from dasd_assets.profile import Profile
 from resources.lake.tables.divergence_sampling import CONTROLS
@@ -35,8 +36,10 @@ _ALLOWED = "(from divergence_candidates where decision <> 'over_answers_per_ques
 def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
     """Checks of the box for one profile."""
     grid = responses(profile)
+    by_teacher = [asset_checks(profile, "teacher_scores", _teacher_scores, partitions_def=grid)]
     return [
         asset_checks(profile, "student_scores", _scores, partitions_def=grid),
+        *([] if profile.no_teacher_scores else by_teacher),
         asset_checks(profile, "sentence_provenance", _provenance, partitions_def=grid),
         asset_checks(
             profile, "divergence_sample", _sample(profile),
@@ -67,6 +70,28 @@ def _scores(data: CheckedPartition) -> Iterator[Measurement | Summary]:
     yield Summary(n_rows, mean_tokens(data))
 
 
+def _teacher_scores(data: CheckedPartition) -> Iterator[Measurement | Summary]:
+    data.view("filtered_responses", TEMPERATURE, QUESTION_SHARD)
+    unequal, ids = data.broken(_SYMMETRIC.format(other="teacher_scores"))
+    yield Measurement("every_response_scored", {data.name(): unequal}, ids)
+    yield from logprob_checks(
+        data, "teacher_scores", "response_id", "len(token_ids)", "logprobs",
+        also="len(token_starts) <> len(token_ids)",
+    )  # fmt: skip
+    rows = data.row(
+        """select count(*) as n, avg((left_out is not null)::int) as left_out
+           from teacher_scores where left_out is distinct from $own""",
+        own=HAS_LOGPROBS,
+    )
+    _, ids = data.broken(
+        """select response_id || ': ' || left_out from teacher_scores
+           where left_out <> $own""",
+        own=HAS_LOGPROBS,
+    )
+    yield Measurement("few_left_out", {data.name(): rows["left_out"]} if rows["n"] else {}, ids)
+    yield Summary(rows["n"], mean_tokens(data))
+
+
 def _provenance(data: CheckedPartition) -> Iterator[Measurement | Summary]:
     data.view("filtered_responses", TEMPERATURE, QUESTION_SHARD)
     for check, sql in {
@@ -92,8 +117,10 @@ def _provenance(data: CheckedPartition) -> Iterator[Measurement | Summary]:
         n_broken, ids = data.broken(sql)
         yield Measurement(check, {data.name(): n_broken}, ids)
     classes = yield from probability_checks(
-        data, "sentence_provenance", "response_id", ("p_teacher", "p_student")
-    )
+        data, "sentence_provenance", "response_id", ("p_teacher", "p_student"),
+        known="response_id in (select response_id from response_provenance "
+        "where p_teacher is not null)",
+    )  # fmt: skip
     found = data.row(
         f"""select count(*) filter (sentence_class = 'teacher') as n,
                    quantile_cont(p_teacher - p_student, {[*QUANTILES]}) as differences
@@ -110,7 +137,8 @@ def _provenance(data: CheckedPartition) -> Iterator[Measurement | Summary]:
                   avg(n_sentences) as sentences from response_provenance"""
     )
     n_rows = rows.pop("n")
-    yield Summary(n_rows, rows if n_rows else {}, classes)
+    means = {name: value for name, value in rows.items() if value is not None}
+    yield Summary(n_rows, means if n_rows else {}, classes)
 
 
 def positive_weights(data: CheckedPartition, table: str, id_column: str) -> Measurement:
@@ -121,6 +149,21 @@ def positive_weights(data: CheckedPartition, table: str, id_column: str) -> Meas
             where not (weight > 0 and weight < 'infinity') or isnan(weight)"""
     )
     return Measurement("positive_weights", {data.name(): n_broken}, ids)
+
+
+def no_shard_lost(data: CheckedPartition) -> Measurement:
+    """Shards whose scored answers are no candidates any more, which makes a sample look whole."""
+    temperature = data.partition[TEMPERATURE]
+    chosen_from = data.pairs("select distinct question_shard, true from divergence_candidates")
+    lost = []
+    for shard in sorted(set(data.made("sentence_provenance")) - set(chosen_from)):
+        cell = {TEMPERATURE: temperature, QUESTION_SHARD: shard}
+        tables = ("filtered_responses", "response_provenance")
+        if not all(data.lake.exists(table, cell) for table in tables):
+            lost.append(f"{shard}: gone from the lake; `dasd run` makes it again")
+        elif data.lake.read("response_provenance", cell, ["response_id"]).num_rows:
+            lost.append(f"{shard}: not chosen from; materialize divergence_sample again")
+    return Measurement("no_shard_lost", {data.name(): len(lost)}, tuple(lost))
 
 
 def _sample(profile: Profile) -> Measure:
@@ -155,6 +198,7 @@ def _sample(profile: Profile) -> Measure:
                where s.response_id is null or c.response_id is null"""
         )
         yield Measurement("known_responses", {data.name(): unknown}, ids)
+        yield no_shard_lost(data)
         yield known_questions(data, "divergence_sample", "response_id")
         yield within_context(
             data, "divergence_sample", "response_id", profile.response_filtering.max_student_tokens

@@ -13,7 +13,7 @@ from checks.expectations import Measurement
 from checks.logprobs import logprob_checks
 from checks.provenance import probability_checks
 from dasd_assets.evaluation import assets
-from dasd_assets.evaluation.evaluate import UNUSABLE_REFERENCE
+from dasd_assets.evaluation.evaluate import NOT_JUDGED, UNUSABLE_REFERENCE
 from dasd_assets.partitions import benchmarks
 from dasd_assets.profile import Profile
 from dasd_assets.reporting.metrics import NO_FINAL_ANSWER
@@ -55,8 +55,8 @@ def _answers(samples_per_question: int) -> Measure:
         )
         yield Measurement("known_questions", {data.name(): unknown}, ids)
         ungraded, ids = data.broken(
-            f"select {_ANSWER} from evaluation where verdict = $verdict",
-            verdict=UNUSABLE_REFERENCE,
+            f"select {_ANSWER} from evaluation where list_contains($verdicts, verdict)",
+            verdicts=[UNUSABLE_REFERENCE, NOT_JUDGED],
         )
         yield Measurement("all_graded", {data.name(): ungraded}, ids)
         rows = data.row(

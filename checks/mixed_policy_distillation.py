@@ -16,7 +16,7 @@ from checks.response_filtering import REPETITIVE, within_context
 from checks.teacher_responses import known_questions, sampled
 from checks.temperature_scheduled_learning import checkpoint_checks
 from dasd_assets.partitions import QUESTION_SHARD, question_shards
-from dasd_assets.profile import DOMAINS, Profile
+from dasd_assets.profile import Profile
 
 _BROKEN = "(coalesce(len(broken_rules), 0) > 0)"
 """SQL that is true of a rollout that cannot be used."""
@@ -24,6 +24,8 @@ _BROKEN = "(coalesce(len(broken_rules), 0) > 0)"
 
 def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
     """Checks of the box for one profile."""
+    if profile.no_mixed_policy:
+        return []
     settings = profile.mixed_policy_distillation
     return [
         asset_checks(
@@ -143,7 +145,7 @@ def _sample(profile: Profile) -> Measure:
         yield Measurement("few_rejected", {data.name(): rejected}, _rejects(data))
         repetitive = share(rows["repetitive"], n_continued)
         yield Measurement("few_repetitive", {data.name(): repetitive}, _rejects(data, REPETITIVE))
-        balance = domain_shares(data, "mixed_policy_sample", _asked(data))
+        balance = domain_shares(data, "mixed_policy_sample", _asked(data, profile))
         yield Measurement("domain_balance", balance)
         n_rows = rows["mixed"] + rows["off_policy"]
         yield Summary(
@@ -163,10 +165,10 @@ def _broken_rollouts(data: CheckedPartition) -> tuple[str, ...]:
     )[1]
 
 
-def _asked(data: CheckedPartition) -> tuple[str, ...]:
+def _asked(data: CheckedPartition, profile: Profile) -> tuple[str, ...]:
     """Domains of the divergence samples: these should be in the mixture too."""
     asked = data.pairs("select domain, count(*) from divergence_sample group by 1")
-    return tuple(domain for domain in DOMAINS if domain in asked)
+    return tuple(domain for domain in profile.domains if domain in asked)
 
 
 def _rejects(data: CheckedPartition, where: str = "true") -> tuple[str, ...]:

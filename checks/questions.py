@@ -11,59 +11,68 @@ from checks.declare import Measure, asset_checks
 from checks.drift import Summary
 from checks.expectations import Measurement
 from dasd_assets.partitions import QUESTION_SHARD, benchmarks, question_shards
-from dasd_assets.profile import DOMAINS, Profile
+from dasd_assets.profile import Profile
 
 
 def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
     """Checks of the box for one profile."""
     return [
         asset_checks(
-            profile, "raw_questions", _raw,
+            profile, "raw_questions", _raw(tuple(profile.domains)),
             partitions_def=question_shards, dimension=QUESTION_SHARD,
         ),
         asset_checks(
-            profile, "benchmark_questions", _benchmark,
+            profile, "benchmark_questions", _benchmark(tuple(profile.domains)),
             partitions_def=benchmarks(profile), dimension="benchmark",
         ),
         asset_checks(
-            profile, "questions", _curated(profile.questions.decontamination_ngram_words),
+            profile, "questions",
+            _curated(profile.questions.decontamination_ngram_words, tuple(profile.domains)),
             partitions_def=question_shards, dimension=QUESTION_SHARD,
         ),
     ]  # fmt: skip
 
 
-def _raw(data: CheckedPartition) -> Iterator[Measurement | Summary]:
-    usable = data.row("select count(*) as n from raw_questions")["n"]
-    quarantined, _ = data.broken("select line from quarantined_rows")
-    reasons = data.connection.sql(
-        """select drop || ':' || line || ': ' || reason || ' (' || evidence || ')'
-           from quarantined_rows order by drop, line limit 5"""
-    ).fetchall()
-    examples = tuple(text for (text,) in reasons)
-    yield Measurement("has_usable_rows", {data.name(): usable}, examples)
-    part = share(quarantined, usable + quarantined)
-    yield Measurement("few_quarantined", {data.name(): part}, examples)
-    yield known_domains(data, "raw_questions", "drop || ':' || line")
-    lengths = data.row("select avg(strlen(question)) as mean from raw_questions")
-    yield Summary(
-        usable,
-        {"question_bytes": lengths["mean"]} if usable else {},
-        {"quarantined": part, **domain_shares(data, "raw_questions")},
-    )
+def _raw(domains: tuple[str, ...]) -> Measure:
+    def measure(data: CheckedPartition) -> Iterator[Measurement | Summary]:
+        usable = data.row("select count(*) as n from raw_questions")["n"]
+        quarantined, _ = data.broken("select line from quarantined_rows")
+        reasons = data.connection.sql(
+            """select drop || ':' || line || ': ' || reason || ' (' || evidence || ')'
+               from quarantined_rows order by drop, line limit 5"""
+        ).fetchall()
+        examples = tuple(text for (text,) in reasons)
+        yield Measurement("has_usable_rows", {data.name(): usable}, examples)
+        part = share(quarantined, usable + quarantined)
+        yield Measurement("few_quarantined", {data.name(): part}, examples)
+        yield known_domains(data, "raw_questions", "drop || ':' || line", domains)
+        lengths = data.row("select avg(strlen(question)) as mean from raw_questions")
+        yield Summary(
+            usable,
+            {"question_bytes": lengths["mean"]} if usable else {},
+            {"quarantined": part, **domain_shares(data, "raw_questions")},
+        )
+
+    return measure
 
 
-def _benchmark(data: CheckedPartition) -> Iterator[Measurement | Summary]:
-    row = data.row("select count(*) as n, avg(strlen(question)) as mean from benchmark_questions")
-    yield Measurement("not_empty", {data.name(): row["n"]})
-    yield known_domains(data, "benchmark_questions", "question_id")
-    yield Summary(
-        row["n"],
-        {"question_bytes": row["mean"]} if row["n"] else {},
-        domain_shares(data, "benchmark_questions"),
-    )
+def _benchmark(domains: tuple[str, ...]) -> Measure:
+    def measure(data: CheckedPartition) -> Iterator[Measurement | Summary]:
+        row = data.row(
+            "select count(*) as n, avg(strlen(question)) as mean from benchmark_questions"
+        )
+        yield Measurement("not_empty", {data.name(): row["n"]})
+        yield known_domains(data, "benchmark_questions", "question_id", domains)
+        yield Summary(
+            row["n"],
+            {"question_bytes": row["mean"]} if row["n"] else {},
+            domain_shares(data, "benchmark_questions"),
+        )
+
+    return measure
 
 
-def _curated(ngram_words: int) -> Measure:
+def _curated(ngram_words: int, domains: tuple[str, ...]) -> Measure:
     def measure(data: CheckedPartition) -> Iterator[Measurement | Summary]:
         data.view_all("questions", "elsewhere", without=data.partition)
         data.view("raw_questions", QUESTION_SHARD)
@@ -84,7 +93,7 @@ def _curated(ngram_words: int) -> Measure:
         yield Measurement(
             "not_contaminated", {data.name(): len(contaminated)}, tuple(contaminated[:5])
         )
-        yield known_domains(data, "questions", "question_id")
+        yield known_domains(data, "questions", "question_id", domains)
         rows = data.row(
             """select (select count(*) from rejected_questions) as rejected,
                       count(*) as kept, avg(strlen(question)) as mean from questions"""
@@ -92,7 +101,7 @@ def _curated(ngram_words: int) -> Measure:
         rejected = share(rows["rejected"], rows["rejected"] + rows["kept"])
         yield Measurement("few_rejected", {data.name(): rejected})
         everywhere = "(from questions select domain union all from elsewhere select domain)"
-        yield Measurement("domain_balance", domain_shares(data, everywhere, DOMAINS))
+        yield Measurement("domain_balance", domain_shares(data, everywhere, domains))
         yield Summary(
             rows["kept"],
             {"question_bytes": rows["mean"]} if rows["kept"] else {},
@@ -118,12 +127,14 @@ def _contaminated(data: CheckedPartition, ngram_words: int) -> list[str]:
     return found
 
 
-def known_domains(data: CheckedPartition, table: str, id_sql: str) -> Measurement:
-    """Rows of a table whose domain no grader knows."""
+def known_domains(
+    data: CheckedPartition, table: str, id_sql: str, domains: tuple[str, ...]
+) -> Measurement:
+    """Rows of a table whose domain is none of the profile's."""
     unknown, ids = data.broken(
         f"""select {id_sql} || ' (' || domain || ')' from {table}
             where not list_contains($known, domain)""",
-        known=list(DOMAINS),
+        known=list(domains),
     )
     return Measurement("known_domains", {data.name(): unknown}, ids)
 

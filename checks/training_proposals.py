@@ -12,6 +12,7 @@ import dagster as dg
 from dasd_assets.declaring.automation import PROPOSE
 from dasd_assets.declaring.out_of_date import Staleness, State
 from dasd_assets.profile import Profile
+from resources.lake.lake import Lake
 
 CHECK = "trained_on_current_sample"
 TRAINED_ON = {"low_temperature_checkpoint": "low", "high_temperature_checkpoint": "high"}
@@ -39,8 +40,10 @@ def _check(key: dg.AssetKey, temperature: str) -> dg.AssetChecksDefinition:
         additional_deps=[SAMPLE],
         automation_condition=PROPOSE,
     )
-    def trained_on_current_sample(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        staleness = Staleness(context.repository_def.asset_graph, context.instance)
+    def trained_on_current_sample(
+        context: dg.AssetCheckExecutionContext, lake: Lake
+    ) -> dg.AssetCheckResult:
+        staleness = Staleness(context.repository_def.asset_graph, context.instance, lake)
         is_fresh = staleness.state(key) == State.FRESH
         reasons = [str(cause) for cause in staleness.causes(key)]
         trained = context.instance.get_latest_materialization_event(key)

@@ -114,7 +114,7 @@ def load_samples(
 
 
 def _rows(file: Path, mask_student_prefix: bool) -> Iterator[tuple[int, list[Row]]]:
-    parquet = pq.ParquetFile(file)
+    parquet = pq.ParquetFile(file, page_checksum_verification=True)
     columns = ["question", "response_text"]
     columns += ["student_prefix_bytes"] if mask_student_prefix else []
     missing = [name for name in columns if name not in parquet.schema_arrow.names]

@@ -40,11 +40,17 @@ class Training(Section):
     dtype: Literal["float32", "bfloat16"] = Field(
         "bfloat16", description="precision of a pass; AdamW moves float32 weights with either"
     )
-    attention: Literal["sdpa", "flash_attention_2", "flash_attention_3"] = Field(
+    attention: Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3"] = Field(
         "sdpa",
         description="attention kernels; `sdpa` needs nothing but torch, and a mask of max_length x "
-        "max_length that keeps packed samples apart; the others need a GPU, the package "
-        "`flash-attn` (3: `flash-attn-3`), bfloat16 and micro_batch_size 1",
+        "max_length that keeps packed samples apart; `eager` is for models that have no other "
+        "(gpt-oss); the others need a GPU, the package `flash-attn` (3: `flash-attn-3`), bfloat16 "
+        "and micro_batch_size 1",
+    )
+    packing: bool = Field(
+        True,
+        description="several samples in one sequence; false for a model whose attention cannot "
+        "tell them apart (gpt-oss with `eager`; the batch certificate finds it)",
     )
     gradient_checkpointing: bool = Field(True, description="recompute activations")
     liger_kernel: bool = Field(False, description="fused Triton kernels (GPU only)")
@@ -65,7 +71,7 @@ class Training(Section):
                 f"global_batch_size ({self.global_batch_size}) is no multiple of "
                 f"micro_batch_size x processes ({self.micro_batch_size} x {self.processes})"
             )
-        if self.attention != "sdpa" and (self.micro_batch_size, self.dtype) != (1, "bfloat16"):
+        if "flash" in self.attention and (self.micro_batch_size, self.dtype) != (1, "bfloat16"):
             raise ValueError(
                 f"attention {self.attention} keeps packed samples apart in batches of one sequence "
                 f"in bfloat16; micro_batch_size is {self.micro_batch_size}, dtype {self.dtype}"
@@ -74,7 +80,10 @@ class Training(Section):
 
     def shaping(self) -> dict[str, Any]:
         """The settings that shape the weights: what a checkpoint is known by."""
-        return self.model_dump(mode="json", exclude=set(self.SHAPES_NO_WEIGHTS))
+        shaping = self.model_dump(mode="json", exclude=set(self.SHAPES_NO_WEIGHTS))
+        if self.packing:  # as when there was nothing else
+            del shaping["packing"]
+        return shaping
 
 
 class OneEpoch(Training):

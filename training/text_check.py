@@ -79,7 +79,7 @@ def _rows_of(
         wanted.setdefault(file, []).append((row, index))
     found: dict[int, dict[str, Any]] = {}
     for file, rows in wanted.items():
-        parquet = pq.ParquetFile(file)
+        parquet = pq.ParquetFile(file, page_checksum_verification=True)
         has_earlier = "earlier_messages" in parquet.schema_arrow.names
         there = [*columns, "earlier_messages"] if has_earlier else columns
         first = 0

@@ -159,8 +159,8 @@ def _check(drop: Path, shard: str, profile: Profile, others: dict[str, Path]) ->
         keys["question_shard"]: lake.read("questions", keys, ["question_id"])[0].to_pylist()
         for keys in lake.partitions("questions")
     }
-    settings = profile.questions
-    found = check_drop(drop, layout_of(shard, settings.layouts), settings, others, stored)
+    layout = layout_of(shard, profile.questions.layouts)
+    found = check_drop(drop, layout, profile, others, stored)
     _print(shard, found)
     if found.same_as is not None:
         raise RefusedDropError(f"{drop}: the very content of the drop {found.same_as!r}")

@@ -22,6 +22,7 @@ CHECKS: tuple[tuple[str, Callable[[Profile], Iterator[Result]]], ...] = (
     ("gpus", doctor_machine.gpus),
     ("memory", doctor_machine.memory),
     ("models", doctor_pipeline.models),
+    ("judges", doctor_pipeline.judges),
     ("training", doctor_pipeline.training),
     ("training hosts", doctor_pipeline.hosts),
     ("sandbox", doctor_machine.sandbox),
@@ -37,10 +38,10 @@ def doctor(
 ) -> None:
     """Examine this machine for the active profile; every problem comes with its remedy.
 
-    Packages against the pinned versions, GPUs and memory against the declared compute, models (a
-    server is asked which models it has; no token is spent), the sandbox for programs, write access,
-    disk against the plan, the other machines that training goes over, Dagster's instance, the
-    inbox. Ends with exit code 1 if there is a problem; warnings are none.
+    Packages against the pinned versions, GPUs and memory against the declared compute, models and
+    judges (a server is asked which models it has; no token is spent), the sandbox for programs,
+    write access, disk against the plan, the other machines that training goes over, Dagster's
+    instance, the inbox. Ends with exit code 1 if there is a problem; warnings are none.
     """
     with refusing(ProfileError, OSError):
         profile, _ = prepare()

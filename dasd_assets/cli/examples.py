@@ -52,6 +52,7 @@ EXAMPLES = {
         '`dasd sql "SELECT domain, count(*) FROM samples GROUP BY ALL"`',
         '`dasd sql "FROM rejects" --csv > rejects.csv`',
     ),
+    "verify": _lines("`dasd verify`: after a disk failed, or a backup was brought back"),
     "verify-release": _lines(
         "`dasd verify-release .dasd/tiny/lake/releases/model`: what was released last",
         "`dasd verify-release ~/Downloads/dasd-model`: what came over the net",

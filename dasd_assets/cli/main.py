@@ -24,6 +24,7 @@ from dasd_assets.cli.report import report
 from dasd_assets.cli.sql import sql
 from dasd_assets.cli.status import status
 from dasd_assets.cli.trace import trace
+from dasd_assets.cli.verify import verify
 from dasd_assets.cli.verify_release import verify_release
 from dasd_assets.profile import PROJECT_ROOT, Profile, ProfileError
 from dasd_assets.profile.home import DEFAULT_PROFILE
@@ -133,6 +134,7 @@ def _run(profile: Profile, folder: Path, workers: int, select: str) -> list[Outc
 
     from dasd_assets.cli.progress import ProgressPrinter
     from dasd_assets.cli.summary import print_summary
+    from dasd_assets.profile.open_lake import open_lake
     from dasd_assets.questions.inbox.sensors import register_drops
     from dasd_assets.running.local_run_launcher import end_killed_runs
     from dasd_assets.running.local_runner import LocalRunner, SelectionError
@@ -140,7 +142,7 @@ def _run(profile: Profile, folder: Path, workers: int, select: str) -> list[Outc
 
     for name, model in (("teacher", profile.teacher), ("base_student", profile.base_student)):
         try:
-            model.inspect()
+            model and model.inspect()
         except ModelFolderError as error:
             raise BadInputError(f"{name}: {error}") from error
 
@@ -152,7 +154,8 @@ def _run(profile: Profile, folder: Path, workers: int, select: str) -> list[Outc
         if killed := end_killed_runs(instance):
             typer.echo(f"{killed} run(s) whose process was killed marked as failed")
         try:
-            runner = LocalRunner(instance, workers, folder / "workers.log", select)
+            lake = open_lake(profile, folder)
+            runner = LocalRunner(instance, lake, workers, folder / "workers.log", select)
         except SelectionError as error:
             raise BadInputError(str(error)) from error
         n_runs = 0
@@ -178,7 +181,7 @@ def _run(profile: Profile, folder: Path, workers: int, select: str) -> list[Outc
 
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Start": (init, doctor, plan, add_questions, run),
-    "Look": (status, ui, report, trace, sql, verify_release),
+    "Look": (status, ui, report, trace, sql, verify, verify_release),
     "Analyse": (pictures, compare_policies),
 }
 """Commands as `dasd --help` groups them, in the order that they are first needed in."""

@@ -101,7 +101,7 @@ def make_plan(profile: Profile, options: PlanSettings) -> Plan:
     folder = home(profile)
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     return plan_pipeline(
-        profile, sizes, options, _measured(folder), shapes.pop("teacher"),
+        profile, sizes, options, _measured(folder), shapes.pop("teacher", None),
         shapes.pop("base_student"), shutil.disk_usage(existing).free, shapes,
     )  # fmt: skip
 
@@ -162,7 +162,7 @@ def _shards(profile: Profile) -> list[ShardSize]:
             rows = _domains_in(lake.path("raw_questions", {"question_shard": name}))
             if rows is None:
                 layout = layout_of(name, settings.layouts)
-                parts = read_drop(drop, layout, settings.max_row_bytes)
+                parts = read_drop(drop, layout, settings.max_row_bytes, profile.domains)
                 rows = Counter(one for part in parts for one in part.rows["domain"].to_pylist())
             kept = _domains_in(lake.path("questions", {"question_shard": name}))
             shards.append(ShardSize(name, rows.total(), rows if kept is None else kept))
@@ -194,6 +194,7 @@ def _n_benchmark(profile: Profile, name: str) -> int | None:
     """Questions of an evaluation set: in the lake, else in its files if they are here."""
     from dasd_assets.profile.open_lake import open_lake
     from dasd_assets.questions.benchmarks.evaluation_sets import read_benchmark
+    from dasd_assets.verification.graders import Graders
     from resources.lake.table import ContractError
 
     lake = open_lake(profile)
@@ -202,7 +203,8 @@ def _n_benchmark(profile: Profile, name: str) -> int | None:
     if stored is not None or "://" in benchmark.path:  # a plan downloads nothing
         return stored
     try:
-        return sum(batch.num_rows for batch in read_benchmark(benchmark, name, profile.seed))
+        read = read_benchmark(benchmark, name, Graders(profile.domains), profile.seed)
+        return sum(batch.num_rows for batch in read)
     except ContractError:
         return None
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dasd_assets.cli.damage import tell_damage
 from dasd_assets.cli.exits import refusing
 from dasd_assets.profile import ProfileError
 from dasd_assets.profile.home import active_profile, home, lake_folder
@@ -62,6 +63,7 @@ def sql(
         profile = active_profile()
         lake = lake_folder(profile, home(profile))
         connection = open_warehouse(lake)
+        tell_damage(profile)
         if query is None and sys.stdin.isatty():
             _shell(connection)
             return

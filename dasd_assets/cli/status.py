@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import dagster as dg
 
     from dasd_assets.declaring.out_of_date import Staleness
+    from resources.lake.lake import Lake
 
 FRESH, STALE, MISSING, FAILED, RUNNING = "up to date", "stale", "missing", "failed", "running"
 STATES = (FRESH, STALE, MISSING, FAILED, RUNNING)
@@ -40,6 +41,7 @@ class AssetStatus:
         last_run_time: when it was recorded, seconds since 1970.
         failing_checks: check -> partitions in which it fails.
         causes: partition key -> why it is stale.
+        damage: partition key -> files of the lake that are gone or damaged, with what is wrong.
     """
 
     asset: str
@@ -49,6 +51,7 @@ class AssetStatus:
     last_run_time: float | None
     failing_checks: dict[str, int]
     causes: dict[str, str] = field(default_factory=dict)
+    damage: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -66,15 +69,18 @@ def status(
 ) -> None:
     """Show for each asset how many partitions are up to date, stale, missing or failed.
 
-    Stale is Dagster's own answer, by code and data versions, as `dasd run` asks it. Ends with exit
-    code 1 if a partition has failed.
+    Stale is Dagster's own answer, by code and data versions, as `dasd run` asks it; and what is
+    gone from the lake, has another size than it was written with, or was changed since. Ends with
+    exit code 1 if a partition has failed, or something is gone or damaged.
     """
     import dagster as dg
+
+    from dasd_assets.profile.open_lake import open_lake
 
     with refusing(ProfileError, UnknownAssetError):
         profile, _ = prepare()
         with dg.DagsterInstance.get() as instance:
-            found = statuses(instance, asset)
+            found = statuses(instance, open_lake(profile), asset)
             waiting = _not_registered(profile, instance)
     if as_json:
         named = [{**asdict(one), "counts": one.counts} for one in found]
@@ -87,11 +93,18 @@ def status(
             typer.echo(
                 f"\nin the inbox, not registered yet: {', '.join(waiting)} (`dasd run` does it)"
             )
-    if any(one.counts[FAILED] for one in found):
+    for one in found:
+        for partition, problems in one.damage.items():
+            for problem in problems:
+                where = f"{one.asset} [{partition}]" if partition else one.asset
+                typer.secho(f"{where}: {problem}", fg=typer.colors.RED, err=True)
+    if any(one.counts[FAILED] or one.damage for one in found):
         raise typer.Exit(EXIT_FAILED)
 
 
-def statuses(instance: dg.DagsterInstance, only: str | None = None) -> list[AssetStatus]:
+def statuses(
+    instance: dg.DagsterInstance, lake: Lake, only: str | None = None
+) -> list[AssetStatus]:
     """Status of all assets of the graph in topological order, or of one.
 
     Raises:
@@ -107,7 +120,7 @@ def statuses(instance: dg.DagsterInstance, only: str | None = None) -> list[Asse
     names = [key.to_user_string() for key in keys]
     if only is not None and only not in names:
         raise UnknownAssetError(f"no asset {only!r}; there are {', '.join(names)}")
-    staleness = Staleness(graph, instance)
+    staleness = Staleness(graph, instance, lake)
     shown = [key for key, name in zip(keys, names, strict=True) if only in (None, name)]
     # All at once, where storage can: one command is not to ask some fifty times for each of these.
     records = {record.asset_entry.asset_key: record for record in instance.get_asset_records(shown)}
@@ -142,13 +155,15 @@ def _status(
         keys = list(partitions_def.get_partition_keys())
     run = runs.get(record.asset_entry.last_run_id) if record is not None else None
     failed, running = _attempts(instance, key, partitions_def, keys, record, run)
-    partitions, causes = {}, {}
+    partitions, causes, damage = {}, {}, {}
     for partition in keys:
         name = str(partition or "")
         partitions[name] = staleness.state(key, partition).value
         if partitions[name] == STALE:
             reasons = (cause.reason for cause in staleness.causes(key, partition))
             causes[name] = "; ".join(dict.fromkeys(reasons))
+        if problems := staleness.damage(key, partition):
+            damage[name] = problems
         if name in running:
             partitions[name] = RUNNING
         elif name in failed:
@@ -158,7 +173,7 @@ def _status(
         record.asset_entry.last_run_id if record is not None else None,
         run.dagster_run.status.value.lower() if run else None,
         run.update_timestamp.timestamp() if run else None,
-        _failing(states, graph.get_check_keys_for_assets({key}), failed), causes,
+        _failing(states, graph.get_check_keys_for_assets({key}), failed), causes, damage,
     )  # fmt: skip
 
 

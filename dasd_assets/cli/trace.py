@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dasd_assets.cli.completion import sample_ids
+from dasd_assets.cli.damage import tell_damage
 from dasd_assets.cli.exits import refusing
 from dasd_assets.cli.story import Story, UnknownIdError, tell
 from dasd_assets.profile import Profile, ProfileError
@@ -62,6 +63,7 @@ def trace(
         profile = active_profile()
         lake = lake_folder(profile, home(profile))
         warehouse = open_warehouse(lake)
+        tell_damage(profile)
         benchmark = benchmark_story(warehouse, name)
         try:
             story = tell(warehouse, lake, name)

@@ -10,6 +10,7 @@ import dagster as dg
 import pyarrow as pa
 
 from dasd_assets.declaring.cost import tokens_of, took
+from dasd_assets.declaring.stored_data import STORED, TABLE
 from dasd_assets.profile import settings_version
 from formats.pages import markdown_table
 from resources.compute.declared import Compute
@@ -33,6 +34,7 @@ def declared(
     *settings: Any,
     kinds: set[str],
     table: str | None = None,
+    stored: str | None = None,
 ) -> dict[str, Any]:
     """Arguments of `@dg.asset` that all assets share.
 
@@ -44,11 +46,14 @@ def declared(
         settings: settings that shape the data; a change makes every partition stale.
         kinds: technologies, shown as icons.
         table: lake table whose columns the asset declares.
+        stored: what it keeps in the lake beside its tables (see `stored_data.STORED`).
     """
     metadata = compute.metadata()
     if table:
         metadata["dagster/column_schema"] = column_schema(TABLES[table].schema)
-        metadata["dagster/table_name"] = table
+        metadata[TABLE] = table
+    if stored:
+        metadata[STORED] = stored
     return {
         "group_name": group,
         "owners": OWNERS,

@@ -16,6 +16,7 @@ from dasd_assets.dagster_internals import Subset, start_backfill
 from dasd_assets.declaring.out_of_date import OutOfDate, Staleness
 from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE, question_shards, temperatures
 from dasd_assets.profile import Profile
+from resources.lake.lake import Lake
 
 SHOWN_KEYS = 10
 
@@ -102,7 +103,7 @@ def _job(wanted: Wanted, profile: Profile) -> dg.JobDefinition:
         description="Starts one backfill of what is out of date; the log names its partitions.",
         out=dg.Out(dg.Nothing),
     )
-    def start(context: dg.OpExecutionContext, config: Scope) -> None:
+    def start(context: dg.OpExecutionContext, config: Scope, lake: Lake) -> None:
         graph = context.repository_def.asset_graph
         selection = dg.AssetSelection.groups(*wanted.groups).resolve(graph)
         among = {
@@ -113,7 +114,7 @@ def _job(wanted: Wanted, profile: Profile) -> dg.JobDefinition:
             )
             if keys
         }
-        found = Staleness(graph, context.instance).out_of_date(selection, among)
+        found = Staleness(graph, context.instance, lake).out_of_date(selection, among)
         metadata: dict[str, int | str] = {
             key.to_user_string(): subset.size for key, subset in found.ready.items()
         }

@@ -1,8 +1,9 @@
 """What is missing or stale: one answer for `dasd run`, `dasd status`, the jobs and the proposals.
 
-It is Dagster's own, by code versions and data versions, with one thing added: Dagster compares no
+It is Dagster's own, by code versions and data versions, with two things added. Dagster compares no
 data versions over `MANY` and more partitions of one input, so a sample drawn over so many shards
-would look up to date for ever.
+would look up to date for ever. And it remembers what was made, not whether that is still there:
+what is gone from the lake or damaged in it has to be made again.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from dasd_assets.dagster_internals import (
     subset_of,
 )
 from dasd_assets.declaring.materializations import DATA_VERSION_TAG
+from dasd_assets.declaring.stored_data import StoredData
+from resources.lake.lake import Lake
 
 Dimensions = Mapping[str, tuple[dg.PartitionsDefinition, Collection[str]]]
 """Dimension -> what an asset with just this dimension is partitioned by, and keys of it."""
@@ -80,8 +83,8 @@ class OutOfDate:
 class Staleness:
     """How the partitions of a graph stand at the time when this is made: what it saw, it keeps."""
 
-    def __init__(self, graph: AssetGraph, instance: dg.DagsterInstance) -> None:
-        """Look at a graph over an instance.
+    def __init__(self, graph: AssetGraph, instance: dg.DagsterInstance, lake: Lake) -> None:
+        """Look at a graph over an instance, and at what was made of it.
 
         Args:
             graph: as `Definitions.resolve_asset_graph` has it, or a run's `repository_def`.
@@ -90,6 +93,7 @@ class Staleness:
         self._instance = instance
         self._view = graph_view(graph, instance)
         self._resolver = stale_resolver(self._view)
+        self.stored = StoredData(graph, lake)
 
     def loading(self) -> AbstractContextManager[object]:
         """Inside of it, partitions are those that were there when this was made.
@@ -101,9 +105,24 @@ class Staleness:
     def state(self, key: dg.AssetKey, partition: str | None = None) -> State:
         """How one partition stands, or an asset without partitions."""
         found = State[self._resolver.get_status(key, partition).name]
-        if found is State.FRESH and any(self._changed_among_many(key, partition)):
+        if found is State.FRESH and (
+            self.damage(key, partition) or any(self._changed_among_many(key, partition))
+        ):
             return State.STALE
         return found
+
+    def made(self, key: dg.AssetKey) -> Subset:
+        """Partitions that were made, of all that there are; none of what Dagster does not make."""
+        full = self._view.get_full_subset(key=key)
+        if not self._graph.get(key).is_materializable:
+            return self._view.get_empty_subset(key=key)
+        return full.compute_difference(self._missing(key))
+
+    def damage(self, key: dg.AssetKey, partition: str | None = None) -> list[str]:
+        """What is gone or damaged of a partition that was made; each file with what is wrong."""
+        if State[self._resolver.get_status(key, partition).name] is State.MISSING:
+            return []
+        return self.stored.problems(key, partition)
 
     def causes(self, key: dg.AssetKey, partition: str | None = None) -> list[Cause]:
         """Why one partition is stale; empty for one that is up to date or missing."""
@@ -112,7 +131,8 @@ class Staleness:
             about = cause.dependency
             source = _named(about.asset_key, about.partition_key) if about is not None else None
             causes.append(Cause(cause.reason, source))
-        return [*causes, *self._changed_among_many(key, partition)]
+        damaged = (Cause(problem) for problem in self.damage(key, partition))
+        return [*damaged, *causes, *self._changed_among_many(key, partition)]
 
     def out_of_date(
         self, selection: Collection[dg.AssetKey], among: Dimensions | None = None

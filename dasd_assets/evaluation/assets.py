@@ -9,14 +9,15 @@ from dasd_assets.declaring.declare import as_metadata, declared, log_progress, m
 from dasd_assets.divergence_sampling.sentences import segmenter_named
 from dasd_assets.evaluation.evaluate import EARLIER, evaluate_checkpoint
 from dasd_assets.evaluation.provenance import TEACHER_COLUMNS, answer_provenance
-from dasd_assets.evaluation.stage_report import write_stage_report
+from dasd_assets.evaluation.stage_report import REPORT, write_stage_report
 from dasd_assets.evaluation.teacher_scoring import left_out, read_answers, score_answers
 from dasd_assets.models.students import resource_of
 from dasd_assets.partitions import benchmarks
 from dasd_assets.profile import Profile
+from dasd_assets.profile.domains import shaping_graders
 from dasd_assets.reporting.collect import answer_summary
 from dasd_assets.reporting.pictures import answer_pictures
-from dasd_assets.verification.graders import require_sandbox
+from dasd_assets.verification.graders import Graders
 from resources.engines.inference import InferenceModel
 from resources.lake.lake import Lake
 from resources.lake.tables.evaluation import CHECKPOINTS
@@ -35,6 +36,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
     evaluations = [
         _evaluation(profile, checkpoint, asset, trained=checkpoint != "base")
         for checkpoint, asset in CHECKPOINT_ASSETS.items()
+        if checkpoint != CHECKPOINTS[-1] or not profile.no_mixed_policy
     ]
     others = [each for name in profile.students for each in _before_and_after(profile, name)]
     provenances: list[dg.AssetsDefinition] = []
@@ -49,7 +51,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
                 for asset in (*evaluations, *provenances[1::2])
             ),
         ],
-        **declared(GROUP, profile.compute.data, "4", profile, kinds={"html"}),
+        **declared(GROUP, profile.compute.data, "4", profile, kinds={"html"}, stored=REPORT),
     )
     def stage_report(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
         """What each stage gained: the paper's Table 7 for this run, funnel, plots, cost.
@@ -102,37 +104,41 @@ def _evaluation(
         f"{settings.samples_per_question} at temperature {settings.temperature:g}.\n\n"
         "```text\navg@k = (1/Q) Σ_q (right answers to q) / k\n```",
         # Whatever else is set shapes no answer: how chance is measured, where the sets lie.
-        **declared(GROUP, profile.compute.student_inference, "4", settings.samples_per_question,
+        **declared(GROUP, profile.compute.student_inference, "5", settings.samples_per_question,
                    settings.temperature, settings.top_p,
                    {name: each.max_tokens for name, each in settings.benchmarks.items()},
                    profile.verification, profile.system_prompt, profile.seed,
-                   kinds={"huggingface"}, table="evaluation"),
+                   *shaping_graders(profile.domains), kinds={"huggingface"}, table="evaluation"),
     )  # fmt: skip
     def evaluation(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         lake: Lake = context.resources.lake
         benchmark = context.partition_key
         partition = {"checkpoint": checkpoint, "benchmark": benchmark}
         questions = lake.read("benchmark_questions", {"benchmark": benchmark})
-        require_sandbox(questions)
         journal = lake.journal("evaluation", partition)
         path = str(lake.current_checkpoint(checkpoint)) if trained else None
         runs_it: InferenceModel = getattr(context.resources, model)
-        with runs_it.open(path) as engine:
-            rows = evaluate_checkpoint(
-                questions, engine,
-                checkpoint=checkpoint,
-                settings=settings,
-                system_prompt=profile.system_prompt,
-                seed=profile.seed,
-                journal=journal,
-                on_progress=log_progress(context, "answers"),
-                verification=profile.verification,
-                earlier=lake.earlier("evaluation", partition, list(EARLIER)),
-                threads=max(1, int(profile.compute.student_inference.cpus)),
-            )  # fmt: skip
-            written = lake.write("evaluation", rows, partition)
+        judged = lake.journal("evaluation_verdicts", partition)
+        with Graders(profile.domains, profile.verification, judged) as graders:
+            graders.require(questions)
+            with runs_it.open(path) as engine:
+                rows = evaluate_checkpoint(
+                    questions, engine,
+                    checkpoint=checkpoint,
+                    settings=settings,
+                    system_prompt=profile.system_prompt,
+                    seed=profile.seed,
+                    journal=journal,
+                    on_progress=log_progress(context, "answers"),
+                    graders=graders,
+                    earlier=lake.earlier("evaluation", partition, list(EARLIER)),
+                    threads=max(1, int(profile.compute.student_inference.cpus)),
+                )  # fmt: skip
+                written = lake.write("evaluation", rows, partition)
         journal.unlink(missing_ok=True)
-        return materialized(lake, written, partition, **answer_summary(lake, partition))
+        return materialized(
+            lake, written, partition, **answer_summary(lake, partition), **graders.spent
+        )
 
     return evaluation
 
@@ -148,8 +154,8 @@ def _teacher_scores(profile: Profile, checkpoint: str) -> dg.AssetsDefinition:
         description=f"The teacher's logprob of every token of the answers of `{checkpoint}`, in "
         "the teacher's own format.\n\n```text\nlogprob_i = log p_T(y_i | question, y_<i)\n```",
         **declared(GROUP, profile.compute.teacher_inference, "1", settings.answers_per_question,
-                   profile.teacher.path, profile.system_prompt,
-                   profile.teacher_responses.reasoning_effort, *profile.teacher.pinned(),
+                   profile.teacher and profile.teacher.path, profile.system_prompt,
+                   profile.teacher_responses.reasoning_effort, *profile.template_date_pinned,
                    kinds={"huggingface"}, table="evaluation_teacher_scores"),
     )  # fmt: skip
     def teacher_scores(
@@ -163,7 +169,7 @@ def _teacher_scores(profile: Profile, checkpoint: str) -> dg.AssetsDefinition:
         with teacher.open() as engine:
             day = template_date(
                 lake, "evaluation_teacher_scores", partition, engine.tokenizer,
-                profile.teacher.template_date,
+                profile.template_date,
             )  # fmt: skip
             rows = score_answers(
                 answers, engine, base_student_model.written_format(),

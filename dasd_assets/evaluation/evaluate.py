@@ -14,9 +14,10 @@ import pyarrow as pa
 
 from dasd_assets.answering.earlier import SAMPLED, has_logprobs, row_id
 from dasd_assets.answering.requests import complete_all, request_seed
-from dasd_assets.profile import Evaluation, Verification
+from dasd_assets.profile import Evaluation
 from dasd_assets.reporting.metrics import NO_FINAL_ANSWER
-from dasd_assets.verification.graders import DEFAULT_SETTINGS, grade
+from dasd_assets.verification.grade import NotJudgedError
+from dasd_assets.verification.graders import PAPER_GRADERS, Graders
 from formats.answer_format import FormatError
 from formats.chat import chat
 from resources.engines.protocol import Completion, GenerationRequest, InferenceEngine, Progress
@@ -27,6 +28,8 @@ EARLIER: Final = ("answer_id", *SAMPLED)
 """Columns of an earlier evaluation of the partition that its answers are taken from."""
 
 UNUSABLE_REFERENCE: Final = "unusable_reference"
+NOT_JUDGED: Final = "not_judged"
+"""Verdicts on answers that nobody judged; the check `all_graded` stops what is below."""
 
 
 def evaluate_checkpoint(
@@ -39,7 +42,7 @@ def evaluate_checkpoint(
     seed: int,
     journal: Path,
     on_progress: Callable[[Progress], None] | None = None,
-    verification: Verification = DEFAULT_SETTINGS,
+    graders: Graders = PAPER_GRADERS,
     earlier: Iterable[pa.RecordBatch] = (),
     threads: int = 1,
 ) -> Iterator[pa.RecordBatch]:
@@ -52,7 +55,7 @@ def evaluate_checkpoint(
 
     Args:
         questions: rows with the schema BENCHMARK_QUESTIONS, all of one evaluation set.
-        verification: limits of the graders.
+        graders: of the profile's domains.
         earlier: the columns `EARLIER` of the partition as it was: answers to the same requests
             are graded again and not asked for.
         threads: answers that are graded at once.
@@ -93,7 +96,7 @@ def evaluate_checkpoint(
     def rows() -> Iterator[dict[str, Any]]:
         with ThreadPoolExecutor(threads) as pool:
             for question in _one_by_one(questions):
-                judge = partial(_judged, question, json.loads(question["answer"]), verification)
+                judge = partial(_judged, question, json.loads(question["answer"]), graders)
                 answers = [
                     _answer(engine, checkpoint, question, index, request, completion)
                     for index, (request, completion) in enumerate(
@@ -157,7 +160,7 @@ def _final(engine: InferenceEngine, completion: Completion) -> str | None:
 
 
 def _judged(
-    question: dict[str, Any], reference: Any, verification: Verification, answer: dict[str, Any]
+    question: dict[str, Any], reference: Any, graders: Graders, answer: dict[str, Any]
 ) -> dict[str, Any]:
     """The row with its verdict; a reference that fails its grader spoils no other answer."""
     final = answer.pop("final")
@@ -165,7 +168,9 @@ def _judged(
     if final is None:
         return row | {"verdict": NO_FINAL_ANSWER}
     try:
-        found = grade(question["domain"], final, reference, verification)
+        found = graders.grade(question["domain"], final, reference, question["prompt"])
+    except NotJudgedError as error:
+        return row | {"verdict": NOT_JUDGED, "detail": str(error)}
     except ValueError as error:
         return row | {"verdict": UNUSABLE_REFERENCE, "detail": str(error)}
     return row | {

@@ -13,6 +13,7 @@ from dasd_assets.mixed_policy_distillation.rollouts import chosen_questions, sam
 from dasd_assets.mixed_policy_distillation.write_sample import write_mixed_sample
 from dasd_assets.partitions import QUESTION_SHARD, question_shards
 from dasd_assets.profile import Profile
+from dasd_assets.profile.domains import shaping_graders
 from dasd_assets.reporting.funnel import render_funnel
 from dasd_assets.reporting.mixed_policy_funnel import (
     cut_counts,
@@ -22,6 +23,7 @@ from dasd_assets.reporting.mixed_policy_funnel import (
 from dasd_assets.reporting.pictures import rollout_pictures
 from dasd_assets.reporting.plots import funnel_bars
 from dasd_assets.temperature_scheduled_learning.stage import train_stage
+from dasd_assets.verification.graders import Graders
 from resources.compute.training_launcher import TrainingLauncher
 from resources.engines.inference import InferenceModel
 from resources.lake.lake import Lake
@@ -31,7 +33,9 @@ GROUP = "mixed_policy_distillation"
 
 
 def build(profile: Profile) -> list[dg.AssetsDefinition]:
-    """Assets of the box for one profile."""
+    """Assets of the box for one profile; none where there is no teacher."""
+    if profile.teacher is None:
+        return []
     settings = profile.mixed_policy_distillation
     rollout_settings = (settings.rollout_questions, settings.cap_ratio, settings.temperature)
     boundary = boundary_of(profile)
@@ -96,7 +100,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
                    settings.cut, *boundary_version, settings.temperature, profile.teacher.path,
                    profile.system_prompt, profile.seed, profile.teacher_responses.max_tokens,
                    profile.teacher_responses.reasoning_effort,
-                   *profile.teacher.pinned(), kinds={"huggingface"},
+                   *profile.template_date_pinned, kinds={"huggingface"},
                    table="teacher_continuations"),
     )  # fmt: skip
     def teacher_continuations(
@@ -122,7 +126,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         with teacher.open() as engine:
             day = template_date(
                 lake, "teacher_continuations", shard, engine.tokenizer,
-                profile.teacher.template_date,
+                profile.template_date,
             )  # fmt: skip
             rows = continue_rollouts(
                 read_to_continue(lake, shard, with_logprobs=boundary is not None),
@@ -156,8 +160,9 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         ],
         **declared(GROUP, profile.compute.data, "4", settings.off_policy_samples,
                    settings.distinct_questions, profile.response_filtering,
-                   profile.verification, profile.seed, kinds={"parquet"},
-                   table="mixed_policy_sample"),
+                   profile.verification, profile.seed,
+                   *shaping_graders(profile.domains, profile.response_filtering.verify_domains),
+                   kinds={"parquet"}, table="mixed_policy_sample"),
     )  # fmt: skip
     def mixed_policy_sample(
         lake: Lake, teacher: InferenceModel, base_student_model: InferenceModel
@@ -170,21 +175,24 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         sample = continuations that keep every rule + off_policy_samples of `divergence_sample`
         ```
         """
-        sample = write_mixed_sample(
-            lake, base_student_model.written_format(), teacher.written_format(),
-            profile.response_filtering, profile.system_prompt,
-            n_off_policy=settings.off_policy_samples,
-            distinct_questions=settings.distinct_questions,
-            seed=profile.seed,
-            verification=profile.verification,
-            threads=max(1, int(profile.compute.data.cpus)),
-        )  # fmt: skip
+        journal = lake.journal("mixed_policy_sample")
+        with Graders(profile.domains, profile.verification, journal) as graders:
+            sample = write_mixed_sample(
+                lake, base_student_model.written_format(), teacher.written_format(),
+                profile.response_filtering, profile.system_prompt,
+                n_off_policy=settings.off_policy_samples,
+                distinct_questions=settings.distinct_questions,
+                seed=profile.seed,
+                graders=graders,
+                threads=max(1, int(profile.compute.data.cpus)),
+            )  # fmt: skip
         steps = mixed_policy_steps(open_warehouse(Path(lake.root)))
         return materialized(
             lake, sample.written, None,
             mixed_policy=sample.n_mixed,
             off_policy=sample.written.n_rows - sample.n_mixed,
             rejected=sample.n_rejected,
+            **graders.spent,
             funnel=dg.MetadataValue.md(f"```\n{render_funnel(steps)}\n```"),
             **as_metadata({"funnel_plot": funnel_bars(steps)}),
         )  # fmt: skip
@@ -193,7 +201,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         deps=["high_temperature_checkpoint", mixed_policy_sample],
         **declared(GROUP, profile.compute.training, "3", settings.training.shaping(),
                    settings.mask_student_prefix, profile.system_prompt,
-                   kinds={"pytorch", "huggingface"}),
+                   kinds={"pytorch", "huggingface"}, stored="checkpoints/dasd"),
     )  # fmt: skip
     def dasd_checkpoint(
         context: dg.AssetExecutionContext,
@@ -213,7 +221,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             checkpoint="dasd",
             start=lake.current_checkpoint("high_temperature"),
             expected=base_student_model.inspect().path,
-            sample=lake.path("mixed_policy_sample"),
+            sample=lake.verified_path("mixed_policy_sample"),
             settings=settings.training,
             system_prompt=profile.system_prompt,
             format=profile.base_student.format,

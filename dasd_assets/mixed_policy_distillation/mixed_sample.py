@@ -76,10 +76,9 @@ def finish_continuations(
     ]
 
     def judged(each: _Answer) -> tuple[dict[str, str], ...]:
-        row = each.row
-        if judge is None or row["domain"] not in settings.verify_domains:
+        if judge is None or each.row["domain"] not in settings.verify_domains:
             return ()
-        return judge(row["question_id"], row["domain"], each.answer).broken
+        return judge(each.row, each.answer).broken
 
     kept, rejected = [], []
     with ThreadPoolExecutor(threads) as pool:

@@ -16,9 +16,9 @@ from dasd_assets.mixed_policy_distillation.mixed_sample import (
     off_policy_choice,
     off_policy_rows,
 )
-from dasd_assets.profile import ResponseFiltering, Verification
+from dasd_assets.profile import ResponseFiltering
 from dasd_assets.response_filtering.judging import Judge
-from dasd_assets.verification.graders import DEFAULT_SETTINGS
+from dasd_assets.verification.graders import PAPER_GRADERS, Graders
 from formats.model_format import ModelFormat
 from resources.lake.tables.divergence_sampling import DIVERGENCE_SAMPLE
 
@@ -55,7 +55,7 @@ def write_mixed_sample(
     n_off_policy: int,
     distinct_questions: bool,
     seed: int,
-    verification: Verification = DEFAULT_SETTINGS,
+    graders: Graders = PAPER_GRADERS,
     threads: int = 1,
     places: Places | None = None,
     references: Mapping[str, str] | None = None,
@@ -68,7 +68,7 @@ def write_mixed_sample(
 
     Args:
         settings: the rules that the teacher's responses keep.
-        verification, threads: for the domains whose answers are verified.
+        graders, threads: for the domains whose answers are verified.
         places: None: all partitions of the lake, into tables of one file.
         references: question_id -> reference answer as JSON; None: those of the lake's questions.
     """
@@ -78,7 +78,7 @@ def write_mixed_sample(
         )
     if references is None:
         references = _references(lake, settings)
-    judge = Judge(settings, references, verification)
+    judge = Judge(settings, references, graders)
     rejected: list[pa.RecordBatch] = []
     questions: list[pa.Array] = []
 

@@ -197,7 +197,7 @@ def training_bytes(shape: ModelShape, training: Training) -> float:
     unit = PARAMETER_BYTES[training.dtype] if training.deepspeed_zero_stage else MASTER_BYTES
     kept = unit * tokens * shape.hidden_size if training.gradient_checkpointing else layer
     logits = 0 if training.liger_kernel else LOGIT_BYTES * tokens * shape.vocab_size
-    mask = tokens * training.max_length if training.attention == "sdpa" else 0
+    mask = tokens * training.max_length if "flash" not in training.attention else 0
     return state + shape.layers * kept + layer + logits + mask
 
 

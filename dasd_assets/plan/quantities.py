@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
 
 from dasd_assets.plan.flops import FORWARD, TokenFlops, token_flops, training_passes
 from dasd_assets.plan.measured import Measured, Totals, ratio
 from dasd_assets.profile import ModelShape, PlanSettings, Profile
 from dasd_assets.profile.plan import Work
-from dasd_assets.profile.section import Domain
 from resources.engines.settings import OpenAiSettings
 from training.settings import Training
 
@@ -204,7 +202,8 @@ class Quantities:
         option, stated = (getattr(s, name) for s in (self._options, self._profile.plan))
         measured = self.totals(asset, part).tokens_per_second
         derived = None
-        if kind == "teacher" and isinstance(self._profile.teacher.engine, OpenAiSettings):
+        teacher = self._profile.teacher
+        if kind == "teacher" and teacher and isinstance(teacher.engine, OpenAiSettings):
             stated = None  # a profile's figures are of its GPUs; a server's are not ours to count
         elif not (option or measured or stated):
             derived = self._derived(kind, _work(asset, part), passes, context, student)
@@ -258,5 +257,5 @@ def _work(asset: str, part: str) -> str:
     return f"{asset} {part}".strip()
 
 
-def _of_domain(stated: float | Mapping[Domain, float] | None, domain: str) -> float | None:
-    return stated.get(cast(Domain, domain)) if isinstance(stated, Mapping) else stated
+def _of_domain(stated: float | Mapping[str, float] | None, domain: str) -> float | None:
+    return stated.get(domain) if isinstance(stated, Mapping) else stated

@@ -14,11 +14,13 @@ import json
 import os
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 
+from dasd_assets.profile.answers import ImportedAnswers
+from dasd_assets.profile.answers_agree import check_answers
 from dasd_assets.profile.check_settings import Checks
 from dasd_assets.profile.divergence_sampling import (
     ClassRule,
@@ -28,13 +30,25 @@ from dasd_assets.profile.divergence_sampling import (
     SampleWeights,
     SegmenterName,
 )
-from dasd_assets.profile.evaluation import Benchmark, Evaluation, EvaluationProvenance
+from dasd_assets.profile.domains import (
+    PAPER_DOMAINS,
+    Domains,
+    GraderSettings,
+    JudgeGrader,
+    check_named,
+)
+from dasd_assets.profile.evaluation import (
+    DOMAIN_OF_FORMAT,
+    Benchmark,
+    Evaluation,
+    EvaluationProvenance,
+)
 from dasd_assets.profile.mixed_policy import EntropyCut, MixedPolicyDistillation
 from dasd_assets.profile.plan import ModelShape, PlanSettings
 from dasd_assets.profile.questions import Layout, MappedField, Questions, Turns
 from dasd_assets.profile.release import Release
 from dasd_assets.profile.responses import ResponseFiltering, TeacherResponses, Verification
-from dasd_assets.profile.section import DOMAINS, PartitionName, StudentName
+from dasd_assets.profile.section import PartitionName, StudentName
 from formats.model_format import FormatSettings
 from resources.compute.declared import Compute, TrainingCompute
 from resources.engines.settings import (
@@ -51,11 +65,13 @@ if TYPE_CHECKING:
     from resources.engines.model_folder import ModelFolder
 
 __all__ = [
-    "DOMAINS", "Benchmark", "ClassRule", "ComputePlan", "DivergenceSampling", "EntropyCut",
-    "Evaluation", "EvaluationProvenance", "Layout", "MappedField", "MixedPolicyDistillation",
-    "Model", "ModelShape", "NoWeights", "PlanSettings", "PowerWeights", "Profile", "ProfileError",
-    "Questions", "Release", "ResponseFiltering", "SampleWeights", "SegmenterName", "Student",
-    "TeacherResponses", "Turns", "Verification", "load_profile", "resolve_path", "settings_version",
+    "PAPER_DOMAINS", "Benchmark", "ClassRule", "ComputePlan", "DivergenceSampling", "EntropyCut",
+    "Evaluation", "EvaluationProvenance", "GraderSettings", "ImportedAnswers",
+    "JudgeGrader", "Layout",
+    "MappedField", "MixedPolicyDistillation", "Model", "ModelShape", "NoWeights", "PlanSettings",
+    "PowerWeights", "Profile", "ProfileError", "Questions", "Release", "ResponseFiltering",
+    "SampleWeights", "SegmenterName", "Student", "Teacher", "TeacherResponses", "Turns",
+    "Verification", "load_profile", "resolve_path", "settings_version",
 ]  # fmt: skip
 
 PROJECT_ROOT = Path(__file__).parents[2]
@@ -154,12 +170,21 @@ class Profile(Section):
         description="folder or s3://bucket/prefix for what is made, see docs/object-store.md; "
         "by default a folder of the data folder",
     )
-    teacher: Teacher
+    teacher: Teacher | None = Field(
+        description="the model that answers; null: there is none, all answers come with the drops "
+        "(docs/bring-your-own-answers.md)"
+    )
     base_student: Model
     students: dict[StudentName, Student] = Field(
         default_factory=dict,
         description="name -> a further student, trained on the low-temperature sample that was "
         "chosen for base_student (the paper's Table 8), see docs/training.md",
+    )
+    domains: Domains = Field(
+        default_factory=lambda: dict(PAPER_DOMAINS),
+        min_length=1,
+        description="name of a domain -> its grader, docs/bring-your-own-domain.md; by default "
+        "the paper's four. Whoever sets it names all that there are",
     )
     questions: Questions
     teacher_responses: TeacherResponses
@@ -199,8 +224,78 @@ class Profile(Section):
         """Why the graph has no provenance of the checkpoints' own answers; None if it has."""
         if not self.evaluation.provenance.answers_per_question:
             return "evaluation.provenance.answers_per_question is 0"
+        return self._teacher_cannot_score
+
+    @property
+    def imports(self) -> dict[str, ImportedAnswers]:
+        """Name of a layout -> the answers that its drops bring along, where they do."""
+        layouts = self.questions.layouts.items()
+        return {name: layout.answers for name, layout in layouts if layout.answers is not None}
+
+    @property
+    def no_teacher_scores(self) -> str | None:
+        """Why the graph has no `teacher_scores` of imported answers; None if it has."""
+        if all(answers.tokens is not None for answers in self.imports.values()):
+            return "no layout of questions.layouts brings answers without logprobs"
+        return self._teacher_cannot_score
+
+    @property
+    def template_date(self) -> date | None:
+        """What the teacher's chat template is to print as today's date, if it is set."""
+        return self.teacher.template_date if self.teacher else None
+
+    @property
+    def template_date_pinned(self) -> list[str]:
+        """The date of the teacher's template as a setting that shapes data; none if not set."""
+        return self.teacher.pinned() if self.teacher else []
+
+    @property
+    def no_mixed_policy(self) -> str | None:
+        """Why the graph ends with stage 2, without a release; None if it does not."""
+        return None if self.teacher else "teacher: null, and nobody else can finish a rollout"
+
+    @property
+    def _teacher_cannot_score(self) -> str | None:
+        if self.teacher is None:
+            return "teacher: null"
         problem = cannot_score(self.teacher.engine)
         return problem and f"teacher.engine: {problem}"
+
+    @model_validator(mode="after")
+    def _answers_can_be_used(self) -> Profile:
+        check_answers(self)
+        return self
+
+    @model_validator(mode="after")
+    def _domains_are_known(self) -> Profile:
+        filtering, plan = self.response_filtering, self.plan
+        by_domain = {"plan.questions": plan.questions} | {
+            f"plan.mean_answer_tokens.{name}": each
+            for name, each in plan.mean_answer_tokens.items()
+        }
+        check_named(
+            self.domains,
+            {
+                f"questions.layouts.{name}.domain": each.domains
+                for name, each in self.questions.layouts.items()
+            }
+            | {
+                f"divergence_sampling.domain_shares.{name}": each
+                for name, each in self.divergence_sampling.domain_shares.items()
+            }
+            | {name: each for name, each in by_domain.items() if isinstance(each, dict)},
+            {
+                "response_filtering.verify_domains": filtering.verify_domains,
+                "response_filtering.judge_domains": filtering.judge_domains,
+            }
+            | {
+                f"evaluation.benchmarks.{name} (format {each.format})":
+                    [DOMAIN_OF_FORMAT[each.format]]
+                for name, each in self.evaluation.benchmarks.items()
+                if each.format in DOMAIN_OF_FORMAT
+            },
+        )  # fmt: skip
+        return self
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Profile:
@@ -326,15 +421,26 @@ def _at_home(profile: Profile, folder: Path) -> Profile:
         name: benchmark.model_copy(update={"path": beside(benchmark.path)})
         for name, benchmark in profile.evaluation.benchmarks.items()
     }
-    inbox = {"inbox": beside(profile.questions.inbox)}
+
+    def written_by(layout: Layout) -> Layout:
+        answers = layout.answers
+        if answers is None or answers.model is None or not (folder / answers.model).exists():
+            return layout
+        update = {"model": beside(answers.model)}
+        return layout.model_copy(update={"answers": answers.model_copy(update=update)})
+
+    questions = {
+        "inbox": beside(profile.questions.inbox),
+        "layouts": {name: written_by(each) for name, each in profile.questions.layouts.items()},
+    }
     licence = profile.release.license_file
     placed = profile.model_copy(
         update={
             "lake": beside(profile.lake) if profile.lake else None,
-            "teacher": model(profile.teacher),
+            "teacher": profile.teacher and model(profile.teacher),
             "base_student": model(profile.base_student),
             "students": {name: model(student) for name, student in profile.students.items()},
-            "questions": profile.questions.model_copy(update=inbox),
+            "questions": profile.questions.model_copy(update=questions),
             "evaluation": profile.evaluation.model_copy(update={"benchmarks": benchmarks}),
             "release": profile.release.model_copy(
                 update={"license_file": beside(licence) if licence else None}
@@ -368,8 +474,18 @@ def _allowed_keys(location: tuple[int | str, ...]) -> list[str]:
     section: Any = Profile
     for part in location:
         fields = getattr(section, "model_fields", {})
+        kinds = [one for one in get_args(section) if _kind(one) == part]
         # A key of a mapping such as evaluation.benchmarks: step to the mapping's values.
-        section = fields[part].annotation if part in fields else section.__args__[-1]
+        inside = kinds[0] if kinds else None
+        section = fields[part].annotation if part in fields else inside or get_args(section)[-1]
+        if get_origin(section) is Annotated:
+            section = get_args(section)[0]
         if type(None) in get_args(section):  # a section that may be left out
             section = get_args(section)[0]
     return sorted(section.model_fields)
+
+
+def _kind(section: Any) -> Any:
+    """The kind of a section that is one of several."""
+    field = getattr(section, "model_fields", {}).get("kind")
+    return field and field.default

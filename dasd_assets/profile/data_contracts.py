@@ -58,7 +58,7 @@ DRIFT = _warns(
 )
 TABLE: Final = (MATCHES_CONTRACT, NO_NULLS, UNIQUE_IDS, DRIFT)
 
-KNOWN_DOMAINS = _stops("known_domains", "Rows of a domain that no grader knows.")
+KNOWN_DOMAINS = _stops("known_domains", "Rows of a domain that the profile does not have.")
 KNOWN_QUESTIONS = _stops("known_questions", "Rows whose question_id is not upstream.")
 WITHIN_CONTEXT = _stops(
     "within_context", "Rows with more student tokens than response_filtering.max_student_tokens."
@@ -75,7 +75,9 @@ _PROBABILITIES_IN_RANGE = _stops(
     "probabilities_in_range", "Sentences with a probability outside 0 to 1."
 )
 _FEW_UNSCORED = _warns(
-    "few_unscored", "Share of the sentences with no token on one side.", maximum=0.2
+    "few_unscored",
+    "Share of the sentences with no token on one side, in answers whose probabilities are known.",
+    maximum=0.2,
 )
 _TRUNCATED = "Share of the answers that hit max_tokens."
 
@@ -146,8 +148,21 @@ CONTRACTS: Final[dict[str, tuple[Contract, ...]]] = {
         NO_NULLS,
         DRIFT,
     ),
+    "imported_answers": (
+        _warns(
+            "few_quarantined",
+            "Share of the drop's answers in quarantine; a row of tokens without an answer counts.",
+            maximum=0.05,
+        ),
+        *_logprobs(blocking=True, lowest_mean=-5.0),
+        *TABLE,
+    ),
     "teacher_responses": (
-        _stops("all_answered", "Answers more or fewer than the profile asks for."),
+        _stops(
+            "all_answered",
+            "Answers more or fewer than the profile asks for; of imported ones, the answers that "
+            "are no imported answer, or not to a question of the shard.",
+        ),
         _stops(
             "raw_logprobs",
             "Answers whose logprobs are not the teacher's own at temperature 1 (`raw_logprobs`).",
@@ -177,6 +192,16 @@ CONTRACTS: Final[dict[str, tuple[Contract, ...]]] = {
         _stops("one_student", "Revisions of the student that gave the scores.", 1),
         *TABLE,
     ),
+    "teacher_scores": (
+        _stops("every_response_scored", "Filtered responses without a row, or the other way."),
+        *_logprobs(blocking=True, lowest_mean=-10.0),
+        _warns(
+            "few_left_out",
+            "Share of the responses without logprobs that the teacher was not asked about.",
+            maximum=0.05,
+        ),
+        *TABLE,
+    ),
     "sentence_provenance": (
         _PROBABILITIES_IN_RANGE,
         _stops("every_response_classified", "Filtered responses without provenance, or the other."),
@@ -199,6 +224,11 @@ CONTRACTS: Final[dict[str, tuple[Contract, ...]]] = {
         ),
         _stops(
             "known_responses", "Samples that are no filtered response, or no selected candidate."
+        ),
+        _stops(
+            "no_shard_lost",
+            "Registered question_shards whose answers were scored at this temperature, but are "
+            "gone from the lake or were not chosen from.",
         ),
         KNOWN_QUESTIONS,
         WITHIN_CONTEXT,
@@ -269,7 +299,8 @@ CONTRACTS: Final[dict[str, tuple[Contract, ...]]] = {
     ),
     "evaluation": (
         _stops("all_answered", "Questions of the set without exactly k answers."),
-        _stops("all_graded", "Answers whose grader could not use the question's reference."),
+        _stops("all_graded", "Answers without a verdict: the grader could not use the question's "
+               "reference, or its judge gave none."),
         KNOWN_QUESTIONS,
         _warns("few_truncated", _TRUNCATED, maximum=0.2),
         _warns(

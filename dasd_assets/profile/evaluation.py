@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field, model_validator
 
 from dasd_assets.profile.section import PartitionName, Temperature
 from resources.section import Section
+
+DOMAIN_OF_FORMAT: Final = {
+    "aime": "math", "gpqa": "science", "gsm8k": "math", "livecodebench": "code",
+    "math_500": "math",
+}  # fmt: skip
+"""Format of an evaluation set -> domain of its questions; of `questions` each row says it."""
 
 
 class Benchmark(Section):

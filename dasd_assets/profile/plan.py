@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from dasd_assets.profile.section import Domain, PartitionName, StudentName
+from dasd_assets.profile.section import DomainName, PartitionName, StudentName
 from resources.section import Section
 
 Positive = Annotated[float, Field(gt=0.0)]
@@ -23,7 +23,8 @@ def _form(setting: Any) -> str:
 
 
 ByDomain = Annotated[
-    Annotated[T, Tag("number")] | Annotated[dict[Domain, T], Field(min_length=1), Tag("by_domain")],
+    Annotated[T, Tag("number")]
+    | Annotated[dict[DomainName, T], Field(min_length=1), Tag("by_domain")],
     Discriminator(_form),
 ]
 """One number for all domains, or domain -> number."""

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from dasd_assets.profile.section import DOMAINS
+from dasd_assets.profile.answers import COLUMN, ImportedAnswers
 from resources.section import Section
 
 Turns = Literal["all", "first_user", "until_last_user"]
@@ -20,7 +20,7 @@ class MappedField(Section):
 
     column: str | None = Field(
         None,
-        pattern=r"^[^.\[\]]+(\.[^.\[\]]+|\[\d+\])*$",
+        pattern=COLUMN,
         description="column of the file, or a path into one: `messages[0].content`",
     )
     value: str | int | None = Field(None, description="the same value for every row")
@@ -64,21 +64,24 @@ class Layout(Section):
         MappedField(value=None),
         description="a row's own system prompt, in place of the profile's; null: it has none",
     )
-    domain: MappedField = Field(description="math, code, science or instruction_following")
+    domain: MappedField = Field(description="one of the profile's `domains`")
     answer: MappedField = Field(
         description="reference answer; `{value: null}` for questions that have none"
     )
     difficulty: MappedField = Field(MappedField(value=None), description="a whole number")
     source: MappedField = Field(MappedField(value=None), description="where the question is from")
+    answers: ImportedAnswers | None = Field(
+        None,
+        description="answers that the drop brings along: its questions are not asked, see "
+        "docs/bring-your-own-answers.md",
+    )
 
-    @model_validator(mode="after")
-    def _domains_exist(self) -> Layout:
+    @property
+    def domains(self) -> list[str]:
+        """Domains that it names; a column may say others."""
         domain = self.domain
         named = [domain.value] if domain.column is None else [*(domain.values or {}).values()]
-        unknown = [name for name in named if name not in DOMAINS]
-        if unknown:
-            raise ValueError(f"domain {unknown[0]!r}; known: {', '.join(DOMAINS)}")
-        return self
+        return [str(name) for name in named]
 
 
 class Questions(Section):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from dasd_assets.profile.section import Domain, PartitionName, Temperature
+from dasd_assets.profile.section import DomainName, PartitionName, Temperature
 from resources.section import Section
 
 
@@ -88,11 +88,11 @@ class ResponseFiltering(Section):
         ge=64,
         description="a stretch without white space that repeats itself for longer is a loop",
     )
-    verify_domains: list[Domain] = Field(
+    verify_domains: list[DomainName] = Field(
         default_factory=list,
         description="domains whose answers must be correct (the paper has no such rule)",
     )
-    judge_domains: list[Domain] = Field(
+    judge_domains: list[DomainName] = Field(
         default_factory=list,
         description="domains whose answers are judged and kept, right or wrong: the column "
         "is_correct, and sentence classes of right and of wrong answers (the paper's Fig. 6). "

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-DOMAINS = ("math", "code", "science", "instruction_following")
-"""Domains of questions; each has its grader."""
+DomainName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+"""One of the profile's `domains`; that it is one is checked where the sections meet."""
 
-Domain = Literal["math", "code", "science", "instruction_following"]
 PartitionName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 
 StudentName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,63}$")]

@@ -11,11 +11,13 @@ from dasd_assets.declaring.declare import declared, materialized
 from dasd_assets.declaring.pools import CURATION_POOL
 from dasd_assets.partitions import QUESTION_SHARD, benchmarks, question_shards
 from dasd_assets.profile import Profile
+from dasd_assets.profile.domains import shaping_names
 from dasd_assets.questions.benchmarks.evaluation_sets import read_benchmark
 from dasd_assets.questions.curation.curate import curated
 from dasd_assets.questions.curation.stored_shards import shard_to_curate
 from dasd_assets.questions.inbox.listing import drop_of_shard, inbox_at, local_drop
 from dasd_assets.questions.reading.drops import layout_of, read_drop
+from dasd_assets.verification.graders import Graders
 from resources.lake.lake import Lake
 from resources.lake.tables.questions import QUARANTINED_ROWS
 
@@ -26,12 +28,18 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
     """Assets of the box for one profile."""
     settings = profile.questions
     inbox = inbox_at(settings.inbox)
+    # Answers that a drop brings along shape no question.
+    question_layouts = [
+        (name, layout.model_dump(mode="json", exclude={"answers"}))
+        for name, layout in settings.layouts.items()
+    ]
 
     @dg.asset(
         partitions_def=question_shards,
         deps=["question_drops"],
         **declared(GROUP, profile.compute.data, "2", settings.max_row_bytes,
-                   list(settings.layouts.items()), kinds={"parquet"}, table="raw_questions"),
+                   question_layouts, *shaping_names(profile.domains),
+                   kinds={"parquet"}, table="raw_questions"),
     )  # fmt: skip
     def raw_questions(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
         """One drop as delivered: every usable row, with its file and line.
@@ -50,7 +58,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
 
         def rows() -> Iterator[pa.RecordBatch]:
             with local_drop(drop, scratch) as here:
-                for part in read_drop(here, layout, settings.max_row_bytes):
+                for part in read_drop(here, layout, settings.max_row_bytes, profile.domains):
                     quarantined.append(part.quarantined)
                     yield from part.rows.to_batches()
             lake.write("quarantined_rows", pa.concat_tables(quarantined), shard)
@@ -66,7 +74,8 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
     @dg.asset(
         partitions_def=benchmarks(profile),
         **declared(GROUP, profile.compute.data, "4", profile.evaluation.benchmarks, profile.seed,
-                   kinds={"parquet"}, table="benchmark_questions"),
+                   *shaping_names(profile.domains), kinds={"parquet"},
+                   table="benchmark_questions"),
     )  # fmt: skip
     def benchmark_questions(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
         """One evaluation set: asked of every checkpoint, kept out of the training questions.
@@ -78,8 +87,10 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         """
         name = context.partition_key
         partition = {"benchmark": name}
-        rows = read_benchmark(profile.evaluation.benchmarks[name], name, profile.seed)
-        return materialized(lake, lake.write("benchmark_questions", rows, partition), partition)
+        with Graders(profile.domains, profile.verification) as graders:
+            rows = read_benchmark(profile.evaluation.benchmarks[name], name, graders, profile.seed)
+            written = lake.write("benchmark_questions", rows, partition)
+        return materialized(lake, written, partition)
 
     @dg.asset(
         partitions_def=question_shards,

@@ -12,7 +12,9 @@ GROUP = "release"
 
 
 def build(profile: Profile) -> list[dg.AssetsDefinition]:
-    """Assets of the box for one profile."""
+    """Assets of the box for one profile; none where the last stage is left out."""
+    if profile.no_mixed_policy:
+        return []
 
     def all_of(asset: str | list[str]) -> dg.AssetDep:
         return dg.AssetDep(dg.AssetKey(asset), partition_mapping=dg.AllPartitionMapping())
@@ -22,7 +24,14 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             "dasd_checkpoint",
             *(all_of(["evaluation", checkpoint]) for checkpoint in CHECKPOINT_ASSETS),
         ],
-        **declared(GROUP, profile.compute.data, "1", profile, kinds={"huggingface"}),
+        **declared(
+            GROUP,
+            profile.compute.data,
+            "1",
+            profile,
+            kinds={"huggingface"},
+            stored="releases/model",
+        ),
     )
     def model_release(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
         """The distilled model as a folder: weights, tokenizer, card, profile, lineage, checksums.
@@ -44,7 +53,14 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             all_of("divergence_sample"),
             "mixed_policy_sample",
         ],
-        **declared(GROUP, profile.compute.data, "2", profile, kinds={"huggingface", "parquet"}),
+        **declared(
+            GROUP,
+            profile.compute.data,
+            "2",
+            profile,
+            kinds={"huggingface", "parquet"},
+            stored="releases/dataset",
+        ),
     )
     def dataset_release(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
         """The training sets of the three stages as a folder that `datasets.load_dataset` reads.

@@ -23,7 +23,7 @@ CARD = "README.md"
 TEMPLATES = Path(__file__).parent / "templates"
 TAGS = ["distillation", "reasoning", "dasd"]
 QUESTION = "What is 12 + 30?"
-DOMAIN_NAMES: Final = {
+DOMAIN_NAMES: Final[dict[str, str]] = {
     "math": "mathematics", "code": "programming", "science": "science",
     "instruction_following": "following instructions",
 }  # fmt: skip
@@ -75,7 +75,9 @@ def model_card(facts: Facts, rows: Sequence[StageRow], context_tokens: int) -> s
         ),
         context_tokens=context_tokens,
         domains=[
-            DOMAIN_NAMES[d] for d in DOMAIN_NAMES if any(d in s.by_domain for s in facts.sets)
+            DOMAIN_NAMES.get(d, d.replace("_", " "))
+            for d in profile.domains
+            if any(d in s.by_domain for s in facts.sets)
         ],
     )
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}"))

@@ -26,6 +26,7 @@ from dasd_assets.release.weights import write_model
 from dasd_assets.reporting.code_version import code_version
 from dasd_assets.reporting.collect import stage_rows
 from resources.engines.model_folder import inspect_model
+from resources.lake.examination import set_aside_damaged
 from resources.lake.lake import Lake
 
 MODEL, DATASET = "model", "dataset"
@@ -112,7 +113,9 @@ def _write_common(folder: Path, facts: Facts, card: str) -> None:
 
 
 def _result(lake: Lake, name: str, released: Released, **counts: int) -> dg.MaterializeResult:
-    lake.publish_folder(released.folder.relative_to(lake.root).as_posix())
+    folder = released.folder.relative_to(lake.root).as_posix()
+    set_aside_damaged(lake, folder)  # in a bucket; here it has been replaced
+    lake.publish_folder(folder)
     card = (released.folder / CARD).read_text(encoding="utf-8")
     return dg.MaterializeResult(
         data_version=dg.DataVersion(released.version),

@@ -13,10 +13,12 @@ from dasd_assets.partitions import (
     same_shard,
 )
 from dasd_assets.profile import Profile
+from dasd_assets.profile.domains import shaping_graders
 from dasd_assets.reporting import plots
 from dasd_assets.response_filtering.filtering import filter_responses, write_filtered
 from dasd_assets.response_filtering.outcomes import outcomes, outcomes_table
-from dasd_assets.verification.graders import require_sandbox
+from dasd_assets.teacher_responses.imported.sources import answers_of_shard, writers_format
+from dasd_assets.verification.graders import Graders
 from resources.engines.inference import InferenceModel
 from resources.lake.lake import Lake
 
@@ -26,6 +28,7 @@ GROUP = "response_filtering"
 def build(profile: Profile) -> list[dg.AssetsDefinition]:
     """Assets of the box for one profile."""
     settings = profile.response_filtering
+    judged = [*settings.verify_domains, *settings.judge_domains]
 
     @dg.asset(
         partitions_def=responses(profile),
@@ -35,7 +38,8 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             "base_student",
         ],
         **declared(GROUP, profile.compute.data, "5", settings, profile.verification,
-                   profile.system_prompt, profile.base_student.path, kinds={"parquet"},
+                   profile.system_prompt, profile.base_student.path,
+                   *shaping_graders(profile.domains, judged), kinds={"parquet"},
                    table="filtered_responses"),
     )  # fmt: skip
     def filtered_responses(
@@ -59,27 +63,33 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         cell = response_partition(context.partition_key)
         shard = {QUESTION_SHARD: cell[QUESTION_SHARD]}
         questions = lake.read("questions", shard, ["question_id", "domain", "answer"])
-        judged = pa.array([*settings.verify_domains, *settings.judge_domains], pa.string())
-        require_sandbox(questions.filter(pc.is_in(questions["domain"], judged)))
-        filtered = filter_responses(
-            lake.batches("teacher_responses", cell),
-            teacher=teacher.written_format(),
-            student=base_student_model.written_format(),
-            settings=settings,
-            system_prompt=profile.system_prompt,
-            references=dict(
-                zip(questions["question_id"].to_pylist(), questions["answer"].to_pylist(),
-                    strict=True)
-            ),
-            verification=profile.verification,
-            threads=max(1, int(profile.compute.data.cpus)),
-        )  # fmt: skip
-        written, rejected = write_filtered(lake, cell, filtered)
+        journal = lake.journal("filtered_responses", cell)
+        with Graders(profile.domains, profile.verification, journal) as graders:
+            graders.require(
+                questions.filter(pc.is_in(questions["domain"], pa.array(judged, pa.string())))
+            )
+            filtered = filter_responses(
+                lake.batches("teacher_responses", cell),
+                teacher=writers_format(
+                    answers_of_shard(profile, cell[QUESTION_SHARD]), teacher
+                ),
+                student=base_student_model.written_format(),
+                settings=settings,
+                system_prompt=profile.system_prompt,
+                references=dict(
+                    zip(questions["question_id"].to_pylist(), questions["answer"].to_pylist(),
+                        strict=True)
+                ),
+                graders=graders,
+                threads=max(1, int(profile.compute.data.cpus)),
+            )  # fmt: skip
+            written, rejected = write_filtered(lake, cell, filtered)
         counted = outcomes(_temperatures(lake, profile, cell))
         return materialized(
             lake, written, cell,
             temperature=cell[TEMPERATURE],
             rejected=rejected.n_rows,
+            **graders.spent,
             funnel=dg.MetadataValue.md(outcomes_table(counted)),
             funnel_counts=counted,
             **as_metadata({"funnel_plot": plots.filter_funnel(counted)}),
@@ -91,7 +101,10 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
 def _temperatures(
     lake: Lake, profile: Profile, cell: dict[str, str]
 ) -> dict[str, tuple[pa.Table, pa.Table]]:
-    """Kept and rejected answers of this shard at every temperature that is there."""
+    """Kept and rejected answers of this shard at every temperature that is there.
+
+    One that is damaged is left out: it is made again after this, or was before.
+    """
     cells = ({**cell, TEMPERATURE: name} for name in profile.teacher_responses.temperatures)
     return {
         each[TEMPERATURE]: (
@@ -99,5 +112,5 @@ def _temperatures(
             lake.read("rejected_responses", each, ["domain", "broken_rules"]),
         )
         for each in cells
-        if lake.exists("filtered_responses", each)
+        if all(lake.is_whole(name, each) for name in ("filtered_responses", "rejected_responses"))
     }

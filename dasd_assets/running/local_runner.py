@@ -27,6 +27,7 @@ from dasd_assets.declaring.pools import CURATION_POOL
 from dasd_assets.running import run_process
 from dasd_assets.running.local_run_launcher import fail_if_unfinished
 from dasd_assets.running.run_errors import errors_of
+from resources.lake.lake import Lake
 
 DEFINITIONS_MODULE = "dasd_assets.definitions"
 ALL_ASSETS_JOB = "__ASSET_JOB"
@@ -76,12 +77,18 @@ class LocalRunner:
     """Finds what is out of date and runs it, partition by partition."""
 
     def __init__(
-        self, instance: dg.DagsterInstance, workers: int, log_file: Path, selection: str = ""
+        self,
+        instance: dg.DagsterInstance,
+        lake: Lake,
+        workers: int,
+        log_file: Path,
+        selection: str = "",
     ) -> None:
         """Prepare to bring everything, or a selection of it, up to date.
 
         Args:
             instance: persistent instance of the pipeline.
+            lake: what was made so far.
             workers: runs that go on at the same time.
             log_file: gets what the runs print; the steps' own logs are in the instance.
             selection: in Dagster's selection syntax, such as `+key:divergence_sample`; empty: all.
@@ -90,6 +97,7 @@ class LocalRunner:
             SelectionError: it selects nothing.
         """
         self._instance = instance
+        self._lake = lake
         self._workers = workers
         self._log_file = log_file
         self.invocation = uuid.uuid4().hex
@@ -126,7 +134,7 @@ class LocalRunner:
 
     def out_of_date(self, group: Sequence[dg.AssetKey]) -> list[Work]:
         """Runs that would bring a group up to date, given that everything above it is."""
-        found = Staleness(self._graph, self._instance).out_of_date(group)
+        found = Staleness(self._graph, self._instance, self._lake).out_of_date(group)
         stale = {asset: found.partitions(asset) for asset in group}
         partitions_def = self._graph.get(group[0]).partitions_def
         keys: Sequence[str | None] = [None]

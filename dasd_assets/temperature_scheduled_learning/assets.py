@@ -1,5 +1,7 @@
 """Temperature-scheduled learning: low-temperature answers first, then high (paper section 3)."""
 
+from typing import Any
+
 import dagster as dg
 
 from dasd_assets.declaring.declare import declared
@@ -17,14 +19,16 @@ GROUP = "temperature_scheduled_learning"
 def build(profile: Profile) -> list[dg.AssetsDefinition]:
     """Assets of the box for one profile."""
     settings = profile.temperature_scheduled_learning
-    declaration = declared(
-        GROUP, profile.compute.training, "3", settings.shaping(), profile.system_prompt,
-        kinds={"pytorch", "huggingface"},
-    )  # fmt: skip
+
+    def declaration(checkpoint: str) -> dict[str, Any]:
+        return declared(
+            GROUP, profile.compute.training, "3", settings.shaping(), profile.system_prompt,
+            kinds={"pytorch", "huggingface"}, stored=f"checkpoints/{checkpoint}",
+        )  # fmt: skip
 
     @dg.asset(
         deps=["base_student", dg.AssetDep("divergence_sample", partition_mapping=only("low"))],
-        **declaration,
+        **declaration("low_temperature"),
     )
     def low_temperature_checkpoint(
         context: dg.AssetExecutionContext,
@@ -46,7 +50,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             checkpoint="low_temperature",
             start=base_student_model.inspect().path,
             expected=base_student_model.inspect().path,
-            sample=lake.path("divergence_sample", {TEMPERATURE: "low"}),
+            sample=lake.verified_path("divergence_sample", {TEMPERATURE: "low"}),
             settings=settings,
             system_prompt=profile.system_prompt,
             format=profile.base_student.format,
@@ -57,7 +61,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             low_temperature_checkpoint,
             dg.AssetDep("divergence_sample", partition_mapping=only("high")),
         ],
-        **declaration,
+        **declaration("high_temperature"),
     )
     def high_temperature_checkpoint(
         context: dg.AssetExecutionContext,
@@ -78,7 +82,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             checkpoint="high_temperature",
             start=lake.current_checkpoint("low_temperature"),
             expected=base_student_model.inspect().path,
-            sample=lake.path("divergence_sample", {TEMPERATURE: "high"}),
+            sample=lake.verified_path("divergence_sample", {TEMPERATURE: "high"}),
             settings=settings,
             system_prompt=profile.system_prompt,
             format=profile.base_student.format,
@@ -108,7 +112,7 @@ def _student_checkpoint(profile: Profile, name: str) -> dg.AssetsDefinition:
         "```",
         **declared(
             GROUP, profile.compute.training, "1", settings.shaping(), profile.system_prompt,
-            kinds={"pytorch", "huggingface"},
+            kinds={"pytorch", "huggingface"}, stored=f"checkpoints/{name}",
         ),
     )  # fmt: skip
     def student_checkpoint(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
@@ -120,7 +124,7 @@ def _student_checkpoint(profile: Profile, name: str) -> dg.AssetsDefinition:
             checkpoint=name,
             start=start,
             expected=start,
-            sample=resources.lake.path("divergence_sample", {TEMPERATURE: "low"}),
+            sample=resources.lake.verified_path("divergence_sample", {TEMPERATURE: "low"}),
             settings=settings,
             system_prompt=profile.system_prompt,
             format=profile.students[name].format,

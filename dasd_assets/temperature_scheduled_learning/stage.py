@@ -16,6 +16,7 @@ from formats.model_format import AUTO, FormatSettings
 from formats.pages import markdown_table
 from resources.compute.training_launcher import TrainingLauncher
 from resources.engines.model_folder import inspect_model
+from resources.lake.examination import set_aside_damaged
 from resources.lake.lake import Lake
 from training.settings import Training
 
@@ -58,6 +59,9 @@ def train_stage(
         settings.shaping(), system_prompt, mask_student_prefix, PROGRAM_VERSION,
         *([format] if format != AUTO else []),
     )  # fmt: skip
+    name = f"checkpoints/{checkpoint}/{key}"
+    if problem := set_aside_damaged(lake, name):
+        context.log.warning(f"{name} {problem}: it is put aside, and trained again")
     folder = lake.checkpoint_folder(checkpoint, key)
     result = trainer.run(
         context,

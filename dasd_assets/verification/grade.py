@@ -1,8 +1,9 @@
-"""What a grader says."""
+"""What a grader says, and what every grader is asked."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
@@ -20,3 +21,24 @@ class Grade:
     reason: str
     extracted: str | None = None
     detail: str = ""
+
+
+class NotJudgedError(ValueError):
+    """There is no verdict, and neither answer nor reference is to blame; the message says why."""
+
+
+class Grader(Protocol):
+    """What judges the answers of a domain."""
+
+    def grade(self, question: str, answer: str, reference: Any) -> Grade:
+        """Judge an answer's final text by one reference.
+
+        Raises:
+            ValueError: the reference is malformed. Text in `answer` never raises.
+            NotJudgedError: a judge gave no verdict.
+        """
+        ...
+
+    def check_reference(self, reference: Any) -> None:
+        """Raise ValueError unless one reference can be used; runs no program, asks no judge."""
+        ...

@@ -18,14 +18,14 @@ def end_token_ids(configured: int | list[int] | None, tokenizer: Any) -> list[in
     Raises:
         ModelFolderError: neither names one.
     """
-    ends = set(configured) if isinstance(configured, list) else {configured}
-    ends = (ends | {tokenizer.eos_token_id}) - {None}
+    named = [*configured] if isinstance(configured, list) else [configured]
+    ends = {one for one in (*named, tokenizer.eos_token_id) if one is not None}
     if not ends:
         raise ModelFolderError(
             f"{tokenizer.name_or_path}: neither generation_config.json nor the tokenizer names an "
             "end token (eos_token_id), so no answer would ever end"
         )
-    return sorted(ends)  # type: ignore[type-var]
+    return sorted(ends)
 
 
 def name_end_token(generation_config: Any, tokenizer: Any) -> None:

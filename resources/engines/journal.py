@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import shutil
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -52,13 +53,17 @@ class FinishedRequests:
                 if completion is None:
                     raise JournalError(
                         f"{self.path}: the answer to request {key[:12]} was whole and is now "
-                        "damaged; run the step again to ask anew for it and all after it"
+                        "damaged; run the step again to ask for it anew"
                     )
                 yield completion
 
 
 class Journal:
-    """Append-only file of completions with one writer; opening it drops a torn tail."""
+    """Append-only file of completions with one writer.
+
+    A record that cannot be read is passed over when it is opened, and stays where it is; a tail
+    that cannot be read, as a kill leaves one, goes into a file beside it (see `damaged_file`).
+    """
 
     def __init__(self, path: Path) -> None:
         """Open or create the journal at `path`.
@@ -70,14 +75,16 @@ class Journal:
         self._file = path.open("a+b", buffering=0)
         try:
             self._lock()
-            self._offsets, self._end = scan(self._file, path)
-            self.n_dropped_bytes = os.fstat(self._file.fileno()).st_size - self._end
-            if self.n_dropped_bytes:
+            scanned = scan(self._file, path)
+            self._offsets, self._end = scanned.offsets, scanned.end
+            self.n_unreadable_bytes = sum(end - start for start, end in scanned.unreadable)
+            if scanned.unreadable:
                 _logger.warning(
-                    "%s: %d bytes after %d whole answers were torn or damaged and are cut off",
-                    path, self.n_dropped_bytes, len(self._offsets),
+                    "%s: %d answers are whole; %d bytes in %d place(s) are torn or damaged, their "
+                    "answers are asked for again",
+                    path, len(self._offsets), self.n_unreadable_bytes, len(scanned.unreadable),
                 )  # fmt: skip
-                self._file.truncate(self._end)
+                self._put_tail_aside()
             if not self._end:
                 self._write(HEADER)
                 sync(path.parent)
@@ -179,6 +186,19 @@ class Journal:
         # What lies here alone is copied anew, with all beside it: a second copy does no harm.
         path.copied = self._end if copied >= set(self._offsets) else len(HEADER)
 
+    def _put_tail_aside(self) -> None:
+        """Take what is behind the last whole record out of the file, but not from the disk."""
+        n_bytes = os.fstat(self._file.fileno()).st_size - self._end
+        if not n_bytes:
+            return
+        file = damaged_file(self._path)
+        with told_when_full(file), file.open("ab") as aside:
+            self._file.seek(self._end)
+            shutil.copyfileobj(self._file, aside)
+            aside.flush()
+            os.fsync(aside.fileno())
+        self._file.truncate(self._end)
+
     def _lock(self) -> None:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -198,6 +218,11 @@ class Journal:
             self._file.truncate(self._end)
             raise
         self._end += len(content)
+
+
+def damaged_file(journal: Path) -> Path:
+    """Where bytes of a journal are kept that could not be read at its end."""
+    return Path(f"{journal}.damaged")
 
 
 def finish_requests(

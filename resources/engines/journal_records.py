@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, get_args
 
 import numpy as np
+import numpy.typing as npt
 
 from resources.engines.protocol import Completion, FinishReason
 
@@ -21,6 +23,8 @@ _FRAME = struct.Struct("<II")
 _HEAD = struct.Struct("<32sBII")
 _REASONS: tuple[FinishReason, ...] = get_args(FinishReason)
 _CHUNK_BYTES = 1024**2
+_N_IDS_AT = _FRAME.size + 33
+"""Where, from a record's first byte on, its number of token ids stands, before that of logprobs."""
 
 
 class JournalError(RuntimeError):
@@ -63,12 +67,23 @@ def read_record(file: BinaryIO, offset: int) -> Completion | None:
     )
 
 
-def scan(file: BinaryIO, path: Path | str) -> tuple[dict[bytes, int], int]:
+@dataclass(frozen=True)
+class Scanned:
+    """What a journal's file holds."""
+
+    offsets: dict[bytes, int]
+    """SHA-256 of the request -> byte where its record starts; of two records the later one's."""
+    end: int
+    """Byte after the last whole record; 0 if there is not even a header."""
+    unreadable: list[tuple[int, int]]
+    """Ranges of bytes, first and after the last, in which there is no whole record."""
+
+
+def scan(file: BinaryIO, path: Path | str) -> Scanned:
     """Find the whole records of a journal without holding more than a piece of it in memory.
 
-    Returns:
-        Key -> byte where its record starts, and the byte after the last whole record; 0 if not
-        even the header is whole.
+    A record that is damaged is passed over, wherever the damage is: the next one is found by its
+    form (length and counts agree) and its checksum, not by the length of the damaged one alone.
 
     Raises:
         JournalError: the file is not a journal of this version.
@@ -78,30 +93,72 @@ def scan(file: BinaryIO, path: Path | str) -> tuple[dict[bytes, int], int]:
     reader = os.fdopen(file.fileno(), "rb", _CHUNK_BYTES, closefd=False)
     reader.seek(0)
     header = reader.read(len(HEADER))
-    if header != HEADER:
-        if HEADER.startswith(header):
-            return {}, 0
+    if header != HEADER and HEADER.startswith(header):
+        return Scanned({}, 0, [(0, size)] if size else [])
+    start, end = len(HEADER), len(HEADER) if header == HEADER else 0
+    offsets: dict[bytes, int] = {}
+    unreadable: list[tuple[int, int]] = []
+    while start < size:
+        found = _record_at(reader, start, size)
+        if found is None:
+            start = _next_record(reader, start + 1, size)
+            continue
+        if start > end:
+            unreadable.append((end, start))
+        key, length = found
+        offsets[key] = start
+        start = end = start + length
+    if header != HEADER and not offsets:
         raise JournalError(
             f"{path}: not a request journal of this version (expected it to start with "
             f"{HEADER!r}, found {header!r}). Finish the step with the version that began it, or "
             "delete the file: its requests are then asked again"
         )
-    offsets: dict[bytes, int] = {}
-    start = len(HEADER)
-    while size - start >= _FRAME.size + _HEAD.size:
-        length, checksum = _FRAME.unpack(reader.read(_FRAME.size))
-        end = start + _FRAME.size + length
-        if length < _HEAD.size or end > size:
-            break
-        head = reader.read(_HEAD.size)
-        key, _, n_token_ids, n_logprobs = _HEAD.unpack(head)
-        if length != _HEAD.size + 4 * (n_token_ids + n_logprobs):
-            break
-        if _checksum(reader, length - _HEAD.size, zlib.crc32(head)) != checksum:
-            break
-        offsets[key] = start
-        start = end
-    return offsets, start
+    return Scanned(offsets, end, [*unreadable, (end, size)] if end < size else unreadable)
+
+
+def _record_at(reader: BinaryIO, start: int, size: int) -> tuple[bytes, int] | None:
+    """Key and bytes of the whole record that starts at a byte; None if there is none."""
+    reader.seek(start)
+    begin = reader.read(_FRAME.size + _HEAD.size)
+    if len(begin) < _FRAME.size + _HEAD.size:
+        return None
+    length, checksum = _FRAME.unpack_from(begin)
+    key, reason, n_token_ids, n_logprobs = _HEAD.unpack_from(begin, _FRAME.size)
+    if (
+        length != _HEAD.size + 4 * (n_token_ids + n_logprobs)
+        or start + _FRAME.size + length > size
+        or reason >= len(_REASONS)
+        or _checksum(reader, length - _HEAD.size, zlib.crc32(begin[_FRAME.size :])) != checksum
+    ):
+        return None
+    return key, _FRAME.size + length
+
+
+def _next_record(reader: BinaryIO, start: int, size: int) -> int:
+    """First byte from `start` on at which something has the form of a record; `size` if none."""
+    begin_bytes = _FRAME.size + _HEAD.size
+    while size - start >= begin_bytes:
+        reader.seek(start)
+        piece = np.frombuffer(reader.read(_CHUNK_BYTES + begin_bytes - 1), np.uint8)
+        n_starts = len(piece) - begin_bytes + 1
+        length, n_token_ids, n_logprobs = (
+            _numbers(piece, offset, n_starts) for offset in (0, _N_IDS_AT, _N_IDS_AT + 4)
+        )
+        has_form = length == _HEAD.size + 4 * (n_token_ids + n_logprobs)
+        has_form &= start + np.arange(n_starts) + _FRAME.size + length <= size
+        if len(candidates := np.flatnonzero(has_form)):
+            return start + int(candidates[0])
+        start += n_starts
+    return size
+
+
+def _numbers(piece: npt.NDArray[np.uint8], offset: int, n: int) -> npt.NDArray[np.int64]:
+    """The 32-bit numbers that start at each of `n` successive bytes from an offset on."""
+    number = np.zeros(n, np.int64)
+    for byte in range(4):
+        number |= piece[offset + byte : offset + byte + n].astype(np.int64) << (8 * byte)
+    return number
 
 
 def _checksum(reader: BinaryIO, n_bytes: int, checksum: int) -> int:

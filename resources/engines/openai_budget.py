@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from resources.engines.settings import OpenAiSettings
+from resources.engines.settings import ServerSettings
 
 MOST_TOKENS = 10**9
 """Of one answer; a server that says more says nonsense."""
@@ -17,7 +17,7 @@ class BudgetExceededError(RuntimeError):
 class Budget:
     """Counts what the answers say they cost; what a failed try cost is known to the server only."""
 
-    def __init__(self, settings: OpenAiSettings) -> None:
+    def __init__(self, settings: ServerSettings) -> None:
         """Nothing is spent yet."""
         self._settings = settings
         self.prompt_tokens = 0

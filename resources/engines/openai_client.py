@@ -29,7 +29,7 @@ from resources.engines.openai_pauses import (
 )
 from resources.engines.openai_secrets import Redaction, api_key
 from resources.engines.protocol import EngineUnavailableError
-from resources.engines.settings import OpenAiSettings
+from resources.engines.settings import ServerSettings
 
 T = TypeVar("T")
 Read = Callable[[Any, Endpoint], T]
@@ -56,7 +56,7 @@ class RequestRefusedError(RequestFailedError):
 class ApiClient:
     """Sends requests from an event loop in its own thread, so that callers stay plain code."""
 
-    def __init__(self, settings: OpenAiSettings) -> None:
+    def __init__(self, settings: ServerSettings) -> None:
         """Nothing is sent yet.
 
         Raises:

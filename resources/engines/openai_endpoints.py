@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from resources.engines.openai_pauses import longest_backoff_seconds
-from resources.engines.settings import OpenAiSettings
+from resources.engines.settings import ServerSettings
 
 _logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Endpoints:
     """The servers that an engine may ask. Not for several threads."""
 
     def __init__(
-        self, settings: OpenAiSettings, clock: Callable[[], float] = time.monotonic
+        self, settings: ServerSettings, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """All of them are taken to answer."""
         self._settings, self._clock = settings, clock

@@ -99,8 +99,8 @@ class OpenAiEngine(LocalTokenizerEngine):
         """Ask for every request, many at once.
 
         Raises:
-            UnsupportedRequestError: the chat endpoint of a server that is not vLLM cannot continue a
-                prefix; nothing was sent.
+            UnsupportedRequestError: a chat server that is not vLLM cannot continue a prefix;
+                nothing was sent.
             WrongModelError: another model answered.
             RequestFailedError: a request was refused or failed at every attempt.
             BudgetExceededError: after the answers that were under way when the budget was spent.

@@ -70,13 +70,12 @@ def _plain_url(url: str) -> str:
 ApiUrl = Annotated[str, Field(pattern=r"^https?://"), AfterValidator(_plain_url)]
 
 
-class OpenAiSettings(Section):
-    """Any OpenAI-compatible server; the model's folder need only hold config and tokenizer."""
+class ServerSettings(Section):
+    """How an OpenAI-compatible server is asked, and what may be spent there."""
 
     # A bad value may hold a secret.
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    kind: Literal["openai"] = Field("openai", description="which engine")
     base_url: ApiUrl | None = Field(
         None,
         description="URL of the API, up to and with /v1; without user, password or query",
@@ -87,11 +86,6 @@ class OpenAiSettings(Section):
         "to the one with the fewest under way; one that dies is left out until it answers again",
     )
     served_model: str = Field(description="name under which the server has the model")
-    endpoint: Literal["completions", "chat"] = Field(
-        "completions",
-        description="completions sends exact prompt tokens; chat is for hosted APIs and cannot "
-        "score; only vLLM continues a prefix with it",
-    )
     api_key_env: str | None = Field(
         None,
         pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
@@ -123,7 +117,7 @@ class OpenAiSettings(Section):
         return self.base_urls or ((self.base_url,) if self.base_url else ())
 
     @model_validator(mode="after")
-    def _servers_are_named_once(self) -> OpenAiSettings:
+    def _servers_are_named_once(self) -> ServerSettings:
         if bool(self.base_url) == bool(self.base_urls):
             raise ValueError("one of base_url and base_urls is needed, and not both")
         if len(set(self.base_urls)) < len(self.base_urls):
@@ -131,13 +125,24 @@ class OpenAiSettings(Section):
         return self
 
     @model_validator(mode="after")
-    def _money_needs_prices(self) -> OpenAiSettings:
+    def _money_needs_prices(self) -> ServerSettings:
         prices = self.price_per_million_prompt_tokens + self.price_per_million_completion_tokens
         if self.max_cost is not None and not prices:
             raise ValueError(
                 "max_cost needs price_per_million_prompt_tokens or …_completion_tokens"
             )
         return self
+
+
+class OpenAiSettings(ServerSettings):
+    """Any OpenAI-compatible server; the model's folder need only hold config and tokenizer."""
+
+    kind: Literal["openai"] = Field("openai", description="which engine")
+    endpoint: Literal["completions", "chat"] = Field(
+        "completions",
+        description="completions sends exact prompt tokens; chat is for hosted APIs and cannot "
+        "score; only vLLM continues a prefix with it",
+    )
 
 
 class SyntheticSettings(Section):

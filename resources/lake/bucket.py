@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from resources.lake.bucket_errors import MISSING, TAKEN, ObjectStoreError, code_of, explaining
+from resources.lake.manifests import Entry
 
 if TYPE_CHECKING:
     from pyarrow.fs import S3FileSystem
@@ -28,6 +29,7 @@ ATTEMPTS = 6
 """Of one request; the pauses between them grow to 20 s."""
 
 KEYS_AT_ONCE = 1_000
+PIECE_BYTES = 1024**2
 
 
 @dataclass(frozen=True)
@@ -83,12 +85,33 @@ class Bucket:
 
     def keys(self, folder: str) -> list[str]:
         """All keys that begin with the given text, in the order of their parts."""
+        found = [entry["Key"].removeprefix(self._prefix) for entry in self._entries(folder)]
+        return sorted(found, key=lambda key: key.split("/"))
+
+    def _entries(self, folder: str) -> list[dict[str, Any]]:
         with explaining(f"listing {self.uri}/{folder}"):
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.name, Prefix=self._prefix + folder
             )
-            found = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
-        return sorted((key.removeprefix(self._prefix) for key in found), key=lambda k: k.split("/"))
+            return [entry for page in pages for entry in page.get("Contents", ())]
+
+    def listing(self, folder: str) -> dict[str, Entry]:
+        """All objects whose keys begin with the given text."""
+        return {
+            entry["Key"].removeprefix(self._prefix): Entry(
+                entry["Size"], int(entry["LastModified"].timestamp() * 1e9)
+            )
+            for entry in self._entries(folder)
+        }
+
+    def sha256(self, key: str) -> str:
+        """Hash of an object's content, as it is read."""
+        digest = hashlib.sha256()
+        with explaining(f"reading {self.uri}/{key}"):
+            answer = self._client.get_object(Bucket=self.name, Key=self._prefix + key)
+            for piece in answer["Body"].iter_chunks(PIECE_BYTES):
+                digest.update(piece)
+        return digest.hexdigest()
 
     def get(self, key: str) -> bytes | None:
         """A small object's content; None if there is none."""

@@ -63,8 +63,16 @@ class BucketJournal(CopiedJournal):
                     continue  # deleted since it was listed
                 self._bucket.download(key, stored, piece)
                 with piece.open("rb") as file:
-                    offsets, _ = scan(file, f"{self._bucket.uri}/{key}")
-                    for offset in offsets.values():
+                    scanned = scan(file, f"{self._bucket.uri}/{key}")
+                    for start, end in scanned.unreadable:
+                        _logger.warning(
+                            "%s/%s: bytes %d to %d cannot be read",
+                            self._bucket.uri,
+                            key,
+                            start,
+                            end,
+                        )
+                    for offset in scanned.offsets.values():
                         if (completion := read_record(file, offset)) is not None:
                             yield completion
 

@@ -24,12 +24,13 @@ from resources.lake.bucket_errors import ObjectStoreError
 from resources.lake.bucket_journal import BucketJournal
 from resources.lake.bucket_lease import Lease, leased
 from resources.lake.bucket_owner import require_owner
-from resources.lake.lake import Lake, Partition, Written
+from resources.lake.contract import Partition
+from resources.lake.lake import Lake, Written
+from resources.lake.lake_files import DAMAGE, FOLDER_MANIFEST
+from resources.lake.manifest import DamagedError, FileRecord, sha256_of
+from resources.lake.manifests import Entry
 from resources.lake.table import ContractError
 from resources.lake.tables import TABLES
-
-MANIFEST = ".manifest.json"
-"""Of a folder in the bucket, written last: it is there whole once this is."""
 
 SECONDS_IN_USE = 600.0
 """A copy that was asked for so lately is not deleted to make room."""
@@ -56,7 +57,7 @@ class BucketLake(Lake):
         Raises:
             ObjectStoreError: the store cannot be read, or the copy does not fit on the disk.
         """
-        key = _key(table, partition)
+        key = self.name(table, partition)
         stored = self.bucket.stored(key)
         if stored is None:
             return self._local(table, partition)
@@ -69,7 +70,7 @@ class BucketLake(Lake):
 
     def address(self, table: str, partition: Partition | None = None) -> str:
         """The partition's address in the bucket."""
-        return f"{self.uri}/{_key(table, partition)}"
+        return f"{self.uri}/{self.name(table, partition)}"
 
     def write(
         self,
@@ -90,12 +91,12 @@ class BucketLake(Lake):
             if error.errno != errno.ENOSPC:
                 raise
             raise ObjectStoreError(
-                f"{self.root}: the disk is full, where {_key(table, partition)} is written before "
-                "it is uploaded. Set DASD_HOME to a larger disk or delete what is below it but "
-                "dagster/; then run the step again"
+                f"{self.root}: the disk is full, where {self.name(table, partition)} is written "
+                "before it is uploaded. Set DASD_HOME to a larger disk or delete what is below it "
+                "but dagster/; then run the step again"
             ) from error
 
-    def _publish_partition(self, temporary: Path, target: Path) -> tuple[Path, str]:
+    def _publish_partition(self, temporary: Path, target: Path) -> Path:
         key = target.relative_to(self.root).as_posix()
         for lease in self._leases:
             lease.require()
@@ -103,18 +104,31 @@ class BucketLake(Lake):
         copy = target.with_name(f"{version}.parquet")
         temporary.replace(copy)
         _forget_others(copy)
-        return copy, version
+        return copy
+
+    def _damaged(self, table: str, partition: Partition | None, problem: str) -> DamagedError:
+        """As in a folder; but where the local copy alone is damaged, that is taken away."""
+        stored = self.bucket.stored(self.name(table, partition))
+        if stored is not None and stored.sha256 is not None:
+            copy = self._local(table, partition).with_name(f"{stored.version}.parquet")
+            if copy.is_file() and sha256_of(copy) != stored.sha256:
+                copy.unlink()
+                return DamagedError(
+                    f"{copy}: this copy of {self.address(table, partition)} {problem}, and was "
+                    "deleted. Run the step again: it is copied anew"
+                )
+        return super()._damaged(table, partition, problem)
 
     def version(self, table: str, partition: Partition | None = None) -> str:
         """The hash of the partition's content."""
-        stored = self.bucket.stored(_key(table, partition))
+        stored = self.bucket.stored(self.name(table, partition))
         if stored is None:
             raise FileNotFoundError(f"{self.address(table, partition)}: not in the lake")
         return stored.version
 
     def exists(self, table: str, partition: Partition | None = None) -> bool:
         """Whether the partition has been written."""
-        return self.bucket.stored(_key(table, partition)) is not None
+        return self.bucket.stored(self.name(table, partition)) is not None
 
     def partitions(self, table: str, **where: str) -> list[dict[str, str]]:
         """Partitions of a table that are in the bucket, sorted, optionally with given keys."""
@@ -153,17 +167,13 @@ class BucketLake(Lake):
     def publish_folder(self, name: str) -> None:
         """Upload a finished folder below the root; others see it once its last file is there."""
         require_owner(self.bucket, self.owner)
-        if self.bucket.get(f"{name}/{MANIFEST}") is not None:
+        if self.bucket.get(f"{name}/{FOLDER_MANIFEST}") is not None:
             return  # its name is the hash of what it holds, or of what shaped it
-        folder = Path(self.root, name)
-        files = sorted(file for file in folder.rglob("*") if file.is_file())
         sums = {
-            file.relative_to(folder).as_posix(): self.bucket.upload(
-                file, f"{name}/{file.relative_to(folder).as_posix()}"
-            )
-            for file in files
+            file: self.bucket.upload(Path(self.root, name, file), f"{name}/{file}")
+            for file in self._files(name)
         }
-        self.bucket.put(f"{name}/{MANIFEST}", json.dumps(sums, indent=1).encode())
+        self.bucket.put(f"{name}/{FOLDER_MANIFEST}", json.dumps(sums, indent=1).encode())
 
     def file(self, name: str) -> Path:
         """Local copy of a published file; it does not exist if nothing was published."""
@@ -177,6 +187,45 @@ class BucketLake(Lake):
         require_owner(self.bucket, self.owner)
         self.bucket.put(name, content)
         return super().publish_file(name, content)
+
+    def set_aside(self, folder: str) -> None:
+        """Take a damaged folder out of the way, here; in the bucket it is no folder any more."""
+        require_owner(self.bucket, self.owner)
+        sums = json.loads(self.bucket.get(f"{folder}/{FOLDER_MANIFEST}") or b"{}")
+        sums.pop(DAMAGE, None)
+        self.bucket.delete([f"{folder}/{FOLDER_MANIFEST}"])
+        here = Path(self.root, folder)
+        is_whole = all(
+            (here / file).is_file() and sha256_of(here / file) == sha256
+            for file, sha256 in sums.items()
+        )
+        if here.is_dir() and not is_whole:  # else what is here is what goes up again
+            super().set_aside(folder)
+
+    def content(self, name: str) -> bytes | None:
+        """A small object; None if there is none."""
+        return self.bucket.get(name)
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write a small object, and nothing here."""
+        self.bucket.put(name, content)
+
+    def listing(self, begin: str) -> dict[str, Entry]:
+        """All objects whose keys begin so."""
+        return self.bucket.listing(begin)
+
+    def is_touched(self, file: Entry, manifest: Entry) -> bool:
+        """As in a folder; a store's clock often shows but seconds, in which both were written."""
+        return file.changed > manifest.changed
+
+    def known_record(self, name: str) -> FileRecord | None:
+        """The record of an object as it is now; None if there is none, or no hash of it."""
+        stored = self.bucket.stored(name)
+        return FileRecord(stored.sha256, stored.n_bytes) if stored and stored.sha256 else None
+
+    def sha256(self, name: str) -> str:
+        """Hash of a whole object, as it is read."""
+        return self.bucket.sha256(name)
 
     @contextmanager
     def exclusively(self, work: str, waiting: Callable[[str], None]) -> Iterator[None]:
@@ -221,7 +270,7 @@ class BucketLake(Lake):
             )
 
     def _fetch_folder(self, name: str, folder: Path) -> None:
-        content = self.bucket.get(f"{name}/{MANIFEST}")
+        content = self.bucket.get(f"{name}/{FOLDER_MANIFEST}")
         if content is None:
             return
         partial = folder.with_name(f".{uuid.uuid4().hex}.tmp")
@@ -257,12 +306,6 @@ class BucketLake(Lake):
         for asked_for, file in sorted(copies):
             if not _is_in_use(asked_for):
                 yield file
-
-
-def _key(table: str, partition: Partition | None) -> str:
-    return "/".join(
-        [table, *(f"{name}={key}" for name, key in (partition or {}).items()), "data.parquet"]
-    )
 
 
 def _forget_others(copy: Path) -> None:

@@ -45,6 +45,7 @@ def writer_options(schema: pa.Schema) -> dict[str, Any]:
     }
     return {
         "compression": "zstd",
+        "write_page_checksum": True,
         "use_dictionary": [leaf.path for leaf in leaves if leaf.path not in split],
         "column_encoding": dict.fromkeys(sorted(split), "BYTE_STREAM_SPLIT"),
         "write_statistics": [

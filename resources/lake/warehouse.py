@@ -216,7 +216,9 @@ def _dataset(
     """
     import pyarrow.dataset as ds
 
-    layout = ds.ParquetFileFormat()
+    layout = ds.ParquetFileFormat(
+        default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+    )
     fragments = [layout.make_fragment(path, files, condition) for path, condition in partitions]
     # Nullable throughout: old files may lack a column, and nobody writes through a view.
     columns = [field.with_nullable(True) for field in TABLES[table].schema]

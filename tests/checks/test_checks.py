@@ -7,8 +7,10 @@ import math
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 from support.checked_lake import (
+    LOW,
     SHARD,
     Rows,
     Spoil,
@@ -21,6 +23,9 @@ from support.checked_lake import (
     spoilt,
 )
 
+from checks.checked_partition import CheckedPartition
+from checks.declare import shards_made
+from checks.divergence_sampling import no_shard_lost
 from dasd_assets.profile.data_contracts import CONTRACTS
 from resources.lake.lake import Lake
 
@@ -114,8 +119,10 @@ def repeating(table: str, source: str, n: int, id_column: str) -> Spoil:
 
 LOGPROBS = {
     "filtered_responses": "teacher_logprobs",
+    "imported_answers": "logprobs",
     "teacher_responses": "logprobs",
     "student_scores": "logprobs",
+    "teacher_scores": "logprobs",
     "student_rollouts": "logprobs",
     "teacher_continuations": "logprobs",
     "evaluation_teacher_scores": "logprobs",
@@ -124,6 +131,19 @@ LOGPROBS = {
 EMPTY = [{"rule": "empty_completion", "evidence": "finish_reason length"}]
 
 CASES: list[tuple[str, Spoil, set[str]]] = [
+    ("imported_answers",
+     lambda rows: rows["quarantined_answers"].extend({"line": 100 + n} for n in range(3)),
+     {"few_quarantined"}),
+    ("imported_answers", first("imported_answers", logprobs=[-0.1]), {"one_logprob_per_token"}),
+    ("imported_answers", first("imported_answers", response_id=""), {"no_nulls"}),
+    ("imported_answers", twice("imported_answers"), {"unique_ids"}),
+    ("teacher_scores", without("teacher_scores"), {"every_response_scored"}),
+    ("teacher_scores", first("teacher_scores", token_starts=[0]), {"one_logprob_per_token"}),
+    ("teacher_scores",
+     several("teacher_scores", 6, left_out="beyond_context"), {"few_left_out"}),
+    ("teacher_scores", first("teacher_scores", response_id=""),
+     {"no_nulls", "every_response_scored"}),
+    ("teacher_scores", twice("teacher_scores"), {"unique_ids", "every_response_scored"}),
     ("raw_questions", empty("raw_questions"), {"has_usable_rows", "few_quarantined"}),
     ("raw_questions",
      lambda rows: rows["quarantined_rows"].extend({"line": 100 + n} for n in range(3)),
@@ -286,6 +306,7 @@ CASES: list[tuple[str, Spoil, set[str]]] = [
      lambda rows: rows["evaluation"].append(rows["evaluation"][0] | {"sample_index": 9}),
      {"all_answered"}),
     ("evaluation", first("evaluation", verdict="unusable_reference"), {"all_graded"}),
+    ("evaluation", first("evaluation", verdict="not_judged"), {"all_graded"}),
     ("evaluation", several("evaluation", 30, finish_reason="length"), {"few_truncated"}),
     ("evaluation", several("evaluation", 30, verdict="no_final_answer"), {"few_without_answer"}),
     ("evaluation",
@@ -354,13 +375,45 @@ def test_there_is_a_failing_case_for_every_check() -> None:
         for asset, contracts in CONTRACTS.items()
         if asset in OF_THE_LAKE and not asset.endswith("_checkpoint")
         for contract in contracts
-        # test_schema.py and test_drift.py fail these for every asset that has them.
-        if contract.name not in {"matches_contract", "drift"}
+        # test_schema.py and test_drift.py fail these for every asset that has them; the last one
+        # looks at what Dagster remembers, too (below).
+        if contract.name not in {"matches_contract", "drift", "no_shard_lost"}
     }
     assert declared <= covered
     assert {c.name for c in CONTRACTS["dasd_checkpoint"]} == {
         check for *_, broken in CHECKPOINT_CASES for check in broken
     }
+
+
+def test_a_shard_that_was_there_and_is_gone_or_was_not_chosen_from_is_named(lake: Lake) -> None:
+    fill(lake, good_rows())
+    cell = {"temperature": "low", "question_shard": "new"}
+    instance = dg.DagsterInstance.ephemeral()
+    instance.add_dynamic_partitions("question_shard", ["s", "new", "not_yet"])
+    for shard in ("s", "new", "unregistered"):
+        instance.report_runless_asset_event(
+            dg.AssetMaterialization(
+                "sentence_provenance",
+                partition=dg.MultiPartitionKey({"temperature": "low", "question_shard": shard}),
+            )
+        )
+
+    def lost() -> tuple[str, ...]:
+        def made(asset: str) -> set[str]:
+            return shards_made(instance, asset, "low")
+
+        with CheckedPartition(lake, LOW, made) as data:
+            data.view("divergence_candidates", "temperature")
+            found = no_shard_lost(data)
+        assert found.values == {"low": len(found.examples)}
+        return found.examples
+
+    assert lost() == ("new: gone from the lake; `dasd run` makes it again",)
+    for table in ("filtered_responses", "response_provenance"):
+        put(lake, table, cell)
+    assert lost() == (), "it has no answers"
+    put(lake, "response_provenance", cell, {"response_id": "r77"})
+    assert lost() == ("new: not chosen from; materialize divergence_sample again",)
 
 
 def test_a_question_of_another_shard_is_found(lake: Lake) -> None:

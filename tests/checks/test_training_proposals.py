@@ -12,6 +12,7 @@ from checks import training_proposals
 from checks.training_proposals import APPROVE, CHECK, proposal
 from dasd_assets.dagster_internals import job_of_file
 from dasd_assets.profile import load_profile
+from resources.lake.lake import Lake
 
 pytestmark = pytest.mark.slow
 
@@ -55,6 +56,7 @@ defs = dg.Definitions(
         dg.define_asset_job("train", dg.AssetSelection.assets(low_temperature_checkpoint)),
         dg.define_asset_job("look", dg.AssetSelection.checks(low_check)),
     ],
+    resources={"lake": Lake(root="/nowhere")},  # these assets keep nothing in it
     executor=dg.in_process_executor,
 )
 

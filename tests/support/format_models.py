@@ -50,9 +50,6 @@ def relabelled(folder: Path, opening: str = "") -> Path:
     pairs = [[names[part] for part in merge] for merge in state["model"]["merges"]]
     merges = [pair for pair in pairs if "".join(pair) in known]
     vocabulary = {names[token]: index for token, index in state["model"]["vocab"].items()}
-    # Every byte needs a token: printable ones have two names, of which the model knows one.
-    for byte in range(256):
-        vocabulary.setdefault(f"<0x{byte:02X}>", vocabulary.get(_text(byte), 0))
     state["model"] |= {
         "vocab": vocabulary, "merges": merges, "byte_fallback": True, "unk_token": None,
         "ignore_merges": False,
@@ -86,10 +83,6 @@ def untrained(folder: Path, kind: str, opening: str = "") -> Path:
     template = CHAT.replace("$OPENING", opening)
     (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
     return folder
-
-
-def _text(byte: int) -> str:
-    return SPACE if byte == 0x20 else chr(byte)
 
 
 def _name(token: str, index: int) -> str:

@@ -15,6 +15,7 @@ from dasd_assets.mixed_policy_distillation.mixed_sample import off_policy_choice
 from dasd_assets.mixed_policy_distillation.rollouts import sample_rollout_questions, sample_rollouts
 from dasd_assets.mixed_policy_distillation.write_sample import Places, write_mixed_sample
 from dasd_assets.profile import Profile
+from dasd_assets.verification.graders import Graders
 from resources.lake.tables.mixed_policy_distillation import MIXED_POLICY_SAMPLE
 from tools.ablation.arms import ABLATION_SEED, MIXED_POLICY, OFF_POLICY
 from tools.ablation.samples import facts_of, judged, publish_facts, sample_place
@@ -77,28 +78,29 @@ def write_mixed_samples(
         )  # fmt: skip
         store.write("teacher_continuations", continuations, place)
     journal.unlink(missing_ok=True)
-    written = write_mixed_sample(
-        store, student.written_format(), teacher.written_format(), profile.response_filtering,
-        profile.system_prompt,
-        n_off_policy=settings.off_policy_samples,
-        distinct_questions=settings.distinct_questions,
-        seed=run_seed,
-        verification=profile.verification,
-        places=Places([place], drawn, rejected=place, sample=sample_place(seed, MIXED_POLICY)),
-        references=references,
-    )  # fmt: skip
-    mixed = store.read("mixed_policy_sample", sample_place(seed, MIXED_POLICY))
-    control = as_many_tokens(mixed, off_policy, run_seed)
-    store.write("mixed_policy_sample", control, sample_place(seed, OFF_POLICY))
-    counts = {
-        "n_rollouts": chosen.num_rows,
-        "n_truncated": written.n_mixed + written.n_rejected,
-        "n_continued": written.n_mixed,
-    }
-    for name, sample in {MIXED_POLICY: mixed, OFF_POLICY: control}.items():
-        verdicts = judged(sample, references, profile.verification)
-        own = counts if name == MIXED_POLICY else {}
-        publish_facts(store, seed, name, facts_of(sample, verdicts) | own)
+    with Graders(profile.domains, profile.verification) as graders:
+        written = write_mixed_sample(
+            store, student.written_format(), teacher.written_format(),
+            profile.response_filtering, profile.system_prompt,
+            n_off_policy=settings.off_policy_samples,
+            distinct_questions=settings.distinct_questions,
+            seed=run_seed,
+            graders=graders,
+            places=Places([place], drawn, rejected=place, sample=sample_place(seed, MIXED_POLICY)),
+            references=references,
+        )  # fmt: skip
+        mixed = store.read("mixed_policy_sample", sample_place(seed, MIXED_POLICY))
+        control = as_many_tokens(mixed, off_policy, run_seed)
+        store.write("mixed_policy_sample", control, sample_place(seed, OFF_POLICY))
+        counts = {
+            "n_rollouts": chosen.num_rows,
+            "n_truncated": written.n_mixed + written.n_rejected,
+            "n_continued": written.n_mixed,
+        }
+        for name, sample in {MIXED_POLICY: mixed, OFF_POLICY: control}.items():
+            verdicts = judged(sample, references, graders)
+            own = counts if name == MIXED_POLICY else {}
+            publish_facts(store, seed, name, facts_of(sample, verdicts) | own)
 
 
 def as_many_tokens(mixed: pa.Table, off_policy: pa.Table, seed: int) -> pa.Table:

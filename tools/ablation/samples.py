@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 
 from dasd_assets.divergence_sampling.sample import sample_of, scored_shards
 from dasd_assets.divergence_sampling.selection import select
-from dasd_assets.profile import DivergenceSampling, Profile, Verification
-from dasd_assets.verification.graders import grade
+from dasd_assets.profile import DivergenceSampling, Profile
+from dasd_assets.verification.graders import Graders
 from formats.student_text import response_parts
 from resources.lake.tables.divergence_sampling import DIVERGENCE_SAMPLE
 from tools.ablation.arms import ABLATION_SEED, Draw
@@ -49,7 +49,7 @@ class Pool:
 
 
 def read_pool(
-    lake: Lake, temperature: str, references: Mapping[str, str], verification: Verification
+    lake: Lake, temperature: str, references: Mapping[str, str], graders: Graders
 ) -> Pool:
     """The filtered and scored answers of a temperature, judged.
 
@@ -58,9 +58,9 @@ def read_pool(
     """
     shards = scored_shards(lake, temperature)
     responses = lake.read_partitions("response_provenance", temperature=temperature)
-    columns = ["response_id", "question_id", "domain", "response_text"]
+    columns = ["response_id", "question_id", "domain", "question", "response_text"]
     texts = lake.read_partitions("filtered_responses", columns, temperature=temperature)
-    verdicts = judged(texts, references, verification)
+    verdicts = judged(texts, references, graders)
     ids = texts["response_id"].to_pylist()
     is_right = {
         name: verdict for name, verdict in zip(ids, verdicts, strict=True) if verdict is not None
@@ -68,13 +68,11 @@ def read_pool(
     return Pool(responses.drop_columns("temperature"), shards, is_right)
 
 
-def judged(
-    rows: pa.Table, references: Mapping[str, str], verification: Verification
-) -> list[bool | None]:
+def judged(rows: pa.Table, references: Mapping[str, str], graders: Graders) -> list[bool | None]:
     """Whether each answer is right; None where its question has no reference to judge it by.
 
     Args:
-        rows: with the columns question_id, domain and response_text.
+        rows: with the columns question_id, domain, question and response_text.
         references: question_id -> reference answer as JSON.
     """
 
@@ -83,12 +81,14 @@ def judged(
         if reference is None:
             return None
         answer = response_parts(row["response_text"])[1]
-        with suppress(ValueError):  # of no use as a reference
-            return grade(row["domain"], answer, json.loads(reference), verification).is_correct
+        with suppress(ValueError):  # of no use as a reference, or no verdict
+            return graders.grade(
+                row["domain"], answer, json.loads(reference), row["question"]
+            ).is_correct
         return None
 
     with ThreadPoolExecutor(2) as threads:  # the slow ones wait for a process of their own
-        columns = ["question_id", "domain", "response_text"]
+        columns = ["question_id", "domain", "question", "response_text"]
         return list(threads.map(verdict, rows.select(columns).to_pylist()))
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from dasd_assets.evaluation.evaluate import EARLIER, evaluate_checkpoint
 from dasd_assets.profile import Profile
+from dasd_assets.verification.graders import Graders
 from formats.checkpoint_folder import LOG
 from tools.ablation.arms import MIXED_POLICY, OFF_POLICY, ROLLOUT_STUDENT, Arm
 from tools.ablation.mixed import write_mixed_samples
@@ -115,7 +116,10 @@ def _evaluated(
 ) -> tuple[int, int]:
     """Answer every evaluation set; returns right answers and answers."""
     n_correct = n_answers = 0
-    with student.open(str(folder)) as engine:
+    with (
+        Graders(profile.domains, profile.verification) as graders,
+        student.open(str(folder)) as engine,
+    ):
         for benchmark, rows in questions.items():
             place = evaluation_place(step, benchmark)
             journal = store.journal("evaluation", place)
@@ -126,7 +130,7 @@ def _evaluated(
                 system_prompt=profile.system_prompt,
                 seed=profile.seed + step.seed,
                 journal=journal,
-                verification=profile.verification,
+                graders=graders,
                 earlier=store.earlier("evaluation", place, list(EARLIER)),
             )  # fmt: skip
             store.write("evaluation", answers, place)

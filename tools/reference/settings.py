@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined, to_jsonable_python
@@ -119,6 +119,8 @@ def _sections(annotation: Any) -> Iterator[tuple[Setting, type[BaseModel]]]:
     elif get_origin(annotation) in (Union, UnionType):
         for choice in get_args(annotation):
             yield from _sections(choice)
+    elif get_origin(annotation) is Annotated:
+        yield from _sections(get_args(annotation)[0])
     elif get_origin(annotation) is dict:
         for key, section in _sections(get_args(annotation)[1]):
             yield (ENTRY, *key), section

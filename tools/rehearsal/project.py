@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from dasd_assets.profile import DOMAINS, PROFILE_FOLDER, PROJECT_ROOT
+from dasd_assets.profile import PAPER_DOMAINS, PROFILE_FOLDER, PROJECT_ROOT
 from resources.engines.settings import SyntheticSettings
 from resources.engines.synthetic_engine import WORDS
 
@@ -100,7 +100,8 @@ def _row(rng: random.Random, earlier: list[dict[str, str]]) -> dict[str, str]:
         return row if draw < AGAIN_SHARE else row | {"question": f"Well, {row['question']}"}
     words = rng.choices(WORDS, k=rng.randint(*WORDS_PER_QUESTION))
     row = {
-        "question": f"{' '.join(words)} {rng.randrange(10_000)}?", "domain": rng.choice(DOMAINS),
+        "question": f"{' '.join(words)} {rng.randrange(10_000)}?",
+        "domain": rng.choice(tuple(PAPER_DOMAINS)),
         "answer": str(rng.randrange(1_000)),
     }  # fmt: skip
     earlier.append(row)

@@ -15,13 +15,15 @@ from dasd_assets.questions.benchmarks.livecodebench import contest_day
 from dasd_assets.questions.curation.normalisation import normalise, question_id
 from dasd_assets.questions.reading.rows import DropError, standard_layout, usable
 from dasd_assets.questions.reading.unusable import UnusableRowError
-from dasd_assets.verification.graders import check_reference
+from dasd_assets.verification.graders import PAPER_GRADERS, Graders
 from resources.lake.row_batches import batches
 from resources.lake.table import ContractError
 from resources.lake.tables.questions import BENCHMARK_QUESTIONS
 
 
-def read_benchmark(benchmark: Benchmark, name: str, seed: int = 0) -> Iterator[pa.RecordBatch]:
+def read_benchmark(
+    benchmark: Benchmark, name: str, graders: Graders = PAPER_GRADERS, seed: int = 0
+) -> Iterator[pa.RecordBatch]:
     """Questions of one evaluation set, in the order of its files.
 
     An evaluation set with a bad row would give a wrong score, so nothing is quarantined. A
@@ -30,6 +32,7 @@ def read_benchmark(benchmark: Benchmark, name: str, seed: int = 0) -> Iterator[p
     Args:
         benchmark: where it lies and in which format.
         name: of the evaluation set.
+        graders: of the profile's domains; each reference has to be one that its grader can use.
         seed: gives the order of options, where a question has some.
 
     Returns:
@@ -40,12 +43,14 @@ def read_benchmark(benchmark: Benchmark, name: str, seed: int = 0) -> Iterator[p
         ContractError: nothing is there, or a row cannot be used; names the file and the row.
     """
     try:
-        yield from batches(_questions(benchmark, name, seed), BENCHMARK_QUESTIONS)
+        yield from batches(_questions(benchmark, name, graders, seed), BENCHMARK_QUESTIONS)
     except (DropError, OSError, pa.ArrowException) as error:
         raise ContractError(f"the evaluation set {name!r} cannot be read: {error}") from error
 
 
-def _questions(benchmark: Benchmark, name: str, seed: int) -> Iterator[dict[str, Any]]:
+def _questions(
+    benchmark: Benchmark, name: str, graders: Graders, seed: int
+) -> Iterator[dict[str, Any]]:
     bad: list[str] = []
     seen: dict[str, str] = {}
     for file, (number, content) in benchmark_rows(benchmark.path, benchmark.files):
@@ -55,7 +60,7 @@ def _questions(benchmark: Benchmark, name: str, seed: int) -> Iterator[dict[str,
                 raise content
             if not _is_in_window(content, benchmark):
                 continue
-            row = _row(content, benchmark, name, seed)
+            row = _row(content, benchmark, name, graders, seed)
             earlier = seen.setdefault(row["question_id"], place)
             if earlier != place:
                 raise UnusableRowError("duplicate_question", f"the question of {earlier}")
@@ -75,10 +80,12 @@ def _questions(benchmark: Benchmark, name: str, seed: int) -> Iterator[dict[str,
         )
 
 
-def _row(content: dict[str, Any], benchmark: Benchmark, name: str, seed: int) -> dict[str, Any]:
-    question = _question(content, benchmark, seed)
+def _row(
+    content: dict[str, Any], benchmark: Benchmark, name: str, graders: Graders, seed: int
+) -> dict[str, Any]:
+    question = _question(content, benchmark, graders, seed)
     try:
-        check_reference(question.domain, question.answer)
+        graders.check_reference(question.domain, question.answer)
     except ValueError as error:
         raise UnusableRowError("unusable_reference", str(error)) from None
     try:
@@ -95,10 +102,12 @@ def _row(content: dict[str, Any], benchmark: Benchmark, name: str, seed: int) ->
         raise UnusableRowError("invalid_utf8", "a lone surrogate") from None
 
 
-def _question(content: dict[str, Any], benchmark: Benchmark, seed: int) -> BenchmarkQuestion:
+def _question(
+    content: dict[str, Any], benchmark: Benchmark, graders: Graders, seed: int
+) -> BenchmarkQuestion:
     if benchmark.format != "questions":
         return FORMATS[benchmark.format](content, seed)
-    row = usable(content, standard_layout(), MAX_ROW_BYTES)
+    row = usable(content, standard_layout(), MAX_ROW_BYTES, graders.domains)
     if row["earlier_messages"]:
         raise UnusableRowError(
             "conversation", "a question of an evaluation set is one text, without a system prompt"

@@ -38,7 +38,9 @@ def conversation(content: Any, turns: Turns, system_prompt: str | None = None) -
         UnusableRowError: wrong_type, unknown_role, empty_turn, two_system_messages,
             system_message_inside, turns_do_not_alternate, ends_with_assistant, or empty_question.
     """
-    own = [{"role": SYSTEM, "content": system_prompt}] if (system_prompt or "").strip() else []
+    own: Messages = []
+    if system_prompt and system_prompt.strip():
+        own.append({"role": SYSTEM, "content": system_prompt})
     if isinstance(content, str):
         return Conversation(content, own or None)
     if not isinstance(content, list):
@@ -67,7 +69,8 @@ def conversation(content: Any, turns: Turns, system_prompt: str | None = None) -
             "ends_with_assistant",
             f"{len(said)} turns; `turns` of the layout says which of them are asked",
         )
-    earlier = [each for each in (*own, *systems) if normalise(each["content"])] + said[:-1]
+    said_before = [each for each in [*own, *systems] if normalise(each["content"])]
+    earlier = said_before + said[:-1]
     return Conversation(said[-1]["content"], earlier or None)
 
 

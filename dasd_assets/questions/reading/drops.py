@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -11,21 +11,13 @@ from typing import Any
 import pyarrow as pa
 
 from dasd_assets.profile import Layout
-from dasd_assets.questions.reading.arrow_rows import (
-    arrow_schema,
-    check_column,
-    parquet_schema,
-    read_arrow_stream,
-    read_parquet,
-)
+from dasd_assets.questions.reading.columns import column_names, column_rows
 from dasd_assets.questions.reading.data_files import DataFile, data_files
-from dasd_assets.questions.reading.json_lines import read_json_lines
 from dasd_assets.questions.reading.rows import (
     FIELDS,
     DropError,
     Row,
     standard_layout,
-    steps,
     usable,
 )
 from dasd_assets.questions.reading.unusable import UnusableRowError
@@ -48,7 +40,9 @@ def layout_of(shard: str, layouts: Mapping[str, Layout]) -> Layout | None:
     return next((layout for name, layout in layouts.items() if fnmatchcase(shard, name)), None)
 
 
-def read_drop(drop: Path, layout: Layout | None, max_row_bytes: int) -> Iterator[DropContents]:
+def read_drop(
+    drop: Path, layout: Layout | None, max_row_bytes: int, domains: Collection[str]
+) -> Iterator[DropContents]:
     """Read a drop in parts of at most CHUNK_ROWS rows: a JSONL or Parquet file, or a folder.
 
     No content of a row makes this fail: a row that cannot be used is quarantined under its file
@@ -62,6 +56,7 @@ def read_drop(drop: Path, layout: Layout | None, max_row_bytes: int) -> Iterator
         layout: which columns hold what; None: question, domain, answer and, optional, difficulty,
             source and system_prompt.
         max_row_bytes: a longer row is quarantined.
+        domains: those that the profile has; a row of another one is quarantined.
 
     Raises:
         DropError: a file cannot be read at all, a column that the layout names is not there, or
@@ -70,31 +65,25 @@ def read_drop(drop: Path, layout: Layout | None, max_row_bytes: int) -> Iterator
     files = data_files(drop, layout.files if layout else "*")
     opened = [(file, *_opened(file, layout, max_row_bytes)) for file in files]
     for file, fields, rows in opened:
-        yield from _chunks(file, fields, rows, max_row_bytes)
+        yield from _chunks(file, fields, rows, max_row_bytes, domains)
 
 
 def _opened(
     file: DataFile, layout: Layout | None, max_row_bytes: int
 ) -> tuple[Layout, Iterator[Row]]:
     """The layout of one file, checked against its schema if it has one, and its rows, unread."""
-    if ".jsonl" in file.path.suffixes:
-        return layout or standard_layout(), read_json_lines(file.path, max_row_bytes)
-    is_parquet = file.path.suffix == ".parquet"
-    schema = (parquet_schema if is_parquet else arrow_schema)(file.path)
-    try:  # names are decoded when they are first looked at
-        layout = layout or standard_layout(schema.names)
-        used = {name: getattr(layout, name).column for name in FIELDS}
-        for name, column in used.items():
-            if column is not None:
-                check_column(file.path, schema, column, name)
-    except UnicodeDecodeError as error:
-        raise DropError(f"{file.path}: damaged, a column's name is no text: {error}") from error
-    columns = sorted({str(steps(column)[0]) for column in used.values() if column is not None})
-    return layout, (read_parquet if is_parquet else read_arrow_stream)(file.path, columns)
+    names = column_names(file)
+    layout = layout or standard_layout(names)
+    used = {name: getattr(layout, name).column for name in FIELDS}
+    return layout, column_rows(file, used, max_row_bytes)
 
 
 def _chunks(
-    file: DataFile, layout: Layout, rows: Iterator[Row], max_row_bytes: int
+    file: DataFile,
+    layout: Layout,
+    rows: Iterator[Row],
+    max_row_bytes: int,
+    domains: Collection[str],
 ) -> Iterator[DropContents]:
     good: list[dict[str, Any]] = []
     bad: list[dict[str, Any]] = []
@@ -104,7 +93,7 @@ def _chunks(
             try:
                 if isinstance(content, UnusableRowError):
                     raise content
-                good.append(row | usable(content, layout, max_row_bytes))
+                good.append(row | usable(content, layout, max_row_bytes, domains))
             except UnusableRowError as error:
                 evidence = error.evidence[:MAX_EVIDENCE]
                 bad.append(row | {"reason": error.reason, "evidence": evidence})

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
-from dasd_assets.profile import DOMAINS, Layout, MappedField
+from dasd_assets.profile import Layout, MappedField
+from dasd_assets.profile.domains import unknown_domain
 from dasd_assets.questions.curation.normalisation import normalise
 from dasd_assets.questions.reading.conversations import conversation
 from dasd_assets.questions.reading.unusable import UnusableRowError
@@ -50,8 +52,13 @@ def standard_layout(columns: list[str] | None = None) -> Layout:
     )
 
 
-def usable(content: dict[str, Any], layout: Layout, max_row_bytes: int) -> dict[str, Any]:
+def usable(
+    content: dict[str, Any], layout: Layout, max_row_bytes: int, domains: Collection[str]
+) -> dict[str, Any]:
     """The fields of a question from a row's columns.
+
+    Args:
+        domains: those that the profile has.
 
     Returns:
         question, earlier_messages, domain, answer (as JSON), difficulty and source.
@@ -68,8 +75,8 @@ def usable(content: dict[str, Any], layout: Layout, max_row_bytes: int) -> dict[
     domain = _typed("domain", found["domain"], str)
     if not normalise(question):
         raise UnusableRowError("empty_question", repr(question))
-    if domain not in DOMAINS:
-        raise UnusableRowError("unknown_domain", f"{domain!r}; known: {', '.join(DOMAINS)}")
+    if domain not in domains:
+        raise UnusableRowError("unknown_domain", unknown_domain(domain, domains))
     row = {
         "question": _text("question", question),
         "earlier_messages": earlier,
@@ -127,6 +134,16 @@ def _follow(name: str, column: str, content: dict[str, Any]) -> Any:
             value = value.get(step, _ABSENT)  # type: ignore[union-attr]
             path += f".{step}" if path else step
     return value
+
+
+def value_at(column: str, content: dict[str, Any]) -> Any:
+    """What a row has at a column or a path into one; None if it has nothing there.
+
+    Raises:
+        UnusableRowError: a step of the path leads into something else than a list or an object.
+    """
+    value = _follow(column, column, content)
+    return None if value is _ABSENT else value
 
 
 def _typed(name: str, value: Any, kind: type) -> Any:

@@ -13,7 +13,7 @@ RAW_QUESTIONS = schema(
     ("line", pa.int64(), "1-based line (row) number in the file"),
     ("question", pa.string(), "the question as delivered; of a conversation the last user turn"),
     EARLIER_MESSAGES,
-    ("domain", pa.string(), "math, code, science or instruction_following"),
+    ("domain", pa.string(), "one of the profile's domains"),
     ("answer", pa.string(), "reference answer as JSON; how it is read depends on the domain"),
     ("difficulty", pa.int32(), "difficulty as delivered", True),
     ("source", pa.string(), "where the user has it from", True),
@@ -28,7 +28,7 @@ QUARANTINED_ROWS = schema(
 
 QUESTIONS = schema(
     ("question_id", pa.string(), "content hash of the normalised question and its domain"),
-    ("domain", pa.string(), "math, code, science or instruction_following"),
+    ("domain", pa.string(), "one of the profile's domains"),
     ("question", pa.string(), "the question, Unicode NFC, no invisible characters, trimmed"),
     EARLIER_MESSAGES,
     ("answer", pa.string(), "reference answer as JSON; null where the question has none"),

@@ -13,6 +13,7 @@ from support.stub_engine import StubEngine
 from dasd_assets.answering.earlier import SAMPLED
 from dasd_assets.teacher_responses.sampling import sample_responses
 from resources.lake.lake import Lake
+from resources.lake.manifest import SUFFIX
 from resources.lake.tables import TABLES
 from resources.lake.tables.questions import QUESTIONS
 
@@ -100,6 +101,7 @@ def test_answers_outlive_a_table_that_gains_or_loses_columns(tmp_path: Path) -> 
     ]
     assert columns == [wanted]
 
+    Path(f"{file}{SUFFIX}").unlink()  # as a table of before, which had none
     pq.write_table(first.append_column("more", pa.nulls(first.num_rows)).drop(["engine"]), file)
     (batch,) = lake.earlier("teacher_responses", CELL, wanted)
     assert_same(pa.Table.from_batches([batch]), first.select(wanted))
@@ -107,6 +109,7 @@ def test_answers_outlive_a_table_that_gains_or_loses_columns(tmp_path: Path) -> 
     materialize(lake, engine, "question")
     assert len(engine.asked) == n_not_whole(first)
 
+    Path(f"{file}{SUFFIX}").unlink()
     pq.write_table(first.drop(["finish_reason"]), file)  # what cannot be null and is not there
     assert list(lake.earlier("teacher_responses", CELL, wanted)) == []
     evaluated = {"checkpoint": "base", "benchmark": "math"}

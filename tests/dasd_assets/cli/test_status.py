@@ -14,10 +14,13 @@ from dasd_assets.cli.main import app
 from dasd_assets.cli.prepare import prepare
 from dasd_assets.cli.status import FAILED, FRESH, MISSING, RUNNING, STALE, AssetStatus, statuses
 from dasd_assets.partitions import QUESTION_SHARD
+from resources.lake.lake import Lake
 
 pytestmark = pytest.mark.slow
 
 SHARDS = ["example", "other"]
+LAKE = Lake(root="/nowhere")
+"""The assets here keep nothing in it."""
 
 
 def status(*arguments: str) -> Result:
@@ -77,7 +80,7 @@ def found(
     instance: dg.DagsterInstance, definitions: dg.Definitions, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, AssetStatus]:
     monkeypatch.setattr("dasd_assets.definitions.defs", definitions)
-    return {one.asset: one for one in statuses(instance)}
+    return {one.asset: one for one in statuses(instance, LAKE)}
 
 
 def test_missing_fresh_stale_and_failed(
@@ -138,7 +141,9 @@ def test_what_is_being_made(instance: dg.DagsterInstance, monkeypatch: pytest.Mo
 
     @dg.asset(partitions_def=dg.DynamicPartitionsDefinition(name=QUESTION_SHARD))
     def parts(context: dg.AssetExecutionContext) -> None:
-        seen.append({one.asset: one for one in statuses(context.instance)}["parts"].partitions)
+        seen.append(
+            {one.asset: one for one in statuses(context.instance, LAKE)}["parts"].partitions
+        )
 
     looking = dg.Definitions([parts], executor=dg.in_process_executor)
     monkeypatch.setattr("dasd_assets.definitions.defs", looking)
@@ -177,7 +182,7 @@ def test_one_asset_and_one_that_there_is_not(project: Path) -> None:
 def test_a_failed_partition_is_exit_code_1(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = AssetStatus("parts", {"a": FAILED, "b": STALE}, "run", "failure", 0.0, {"is_good": 2},
                       {"b": "has a new code version"})  # fmt: skip
-    monkeypatch.setattr(module, "statuses", lambda instance, only: [one])
+    monkeypatch.setattr(module, "statuses", lambda instance, lake, only: [one])
     result = status()
     assert result.exit_code == 1
     assert "is_good (2)" in result.stdout
@@ -185,3 +190,9 @@ def test_a_failed_partition_is_exit_code_1(project: Path, monkeypatch: pytest.Mo
     assert "has a new code version" in detail.stdout
     assert "check is_good fails in 2 partition(s)" in detail.stdout
     assert os.environ["DAGSTER_HOME"].startswith(str(project))
+    assert "parts" not in result.stderr
+    one = AssetStatus("parts", {"a": FRESH, "b": STALE}, "run", "success", 0.0, {},
+                      damage={"b": ["parts/data.parquet is gone"]})  # fmt: skip
+    result = status()
+    assert result.exit_code == 1
+    assert "parts [b]: parts/data.parquet is gone" in result.stderr

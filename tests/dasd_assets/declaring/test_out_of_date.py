@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import dagster as dg
 import pytest
+from support.checked_lake import put
 
 from dasd_assets.dagster_internals import keys_of
 from dasd_assets.declaring.out_of_date import MANY, Cause, OutOfDate, Staleness, State
+from dasd_assets.declaring.stored_data import STORED, TABLE, StoredData
+from dasd_assets.graph import build_definitions
 from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE, question_shards
+from dasd_assets.profile import load_profile
+from resources.lake.lake import Lake
+from resources.lake.tables import TABLES
 
 temperatures = dg.StaticPartitionsDefinition(["low", "high"])
 grid = dg.MultiPartitionsDefinition({TEMPERATURE: temperatures, QUESTION_SHARD: question_shards})
@@ -20,7 +29,11 @@ def questions() -> None:
     """As the pipeline's."""
 
 
-@dg.asset(partitions_def=grid, deps=[dg.AssetDep(questions, partition_mapping=same_shard)])
+@dg.asset(
+    partitions_def=grid,
+    deps=[dg.AssetDep(questions, partition_mapping=same_shard)],
+    metadata={TABLE: "filtered_responses"},
+)
 def responses() -> None:
     """As the pipeline's."""
 
@@ -36,7 +49,8 @@ def sample() -> None:
     deps=[
         dg.AssetDep(sample, partition_mapping=dg.SpecificPartitionsPartitionMapping(["low"])),
         dg.AssetDep(questions, partition_mapping=dg.AllPartitionMapping()),
-    ]
+    ],
+    metadata={STORED: "checkpoints/low_temperature"},
 )
 def checkpoint() -> None:
     """Has no partitions."""
@@ -50,7 +64,8 @@ GRAPH = dg.Definitions(ASSETS).resolve_asset_graph()
 class Pipeline:
     """The four assets over an instance."""
 
-    def __init__(self, shards: list[str]) -> None:
+    def __init__(self, shards: list[str], lake: Path = Path("/nowhere")) -> None:
+        self.lake = Lake(root=str(lake))
         self.instance = dg.DagsterInstance.ephemeral()
         self.instance.add_dynamic_partitions(QUESTION_SHARD, shards)
         self._job = dg.Definitions(
@@ -78,8 +93,20 @@ class Pipeline:
         self.make(S, "low", "high")
         self.make(C)
 
+    def store(self, shards: list[str]) -> None:
+        """What the assets would have written."""
+        for shard in shards:
+            for temperature in ("low", "high"):
+                for table in ("rejected_responses", "filtered_responses"):
+                    cell = {TEMPERATURE: temperature, QUESTION_SHARD: shard}
+                    put(self.lake, table, cell, {"response_id": "r1"})
+        folder = self.lake.checkpoint_folder("low_temperature", "abc")
+        folder.mkdir(exist_ok=True)
+        (folder / "config.json").write_text("{}", encoding="utf-8")
+        self.lake.publish_checkpoint("low_temperature", "abc")
+
     def look(self) -> Staleness:
-        return Staleness(GRAPH, self.instance)
+        return Staleness(GRAPH, self.instance, self.lake)
 
 
 def parts(found: OutOfDate) -> tuple[dict, dict, dict]:
@@ -90,8 +117,10 @@ def parts(found: OutOfDate) -> tuple[dict, dict, dict]:
 
 
 @pytest.fixture
-def pipeline() -> Pipeline:
-    return Pipeline(["a", "b"])
+def pipeline(tmp_path: Path) -> Pipeline:
+    pipeline = Pipeline(["a", "b"], tmp_path)
+    pipeline.store(["a", "b", "c"])
+    return pipeline
 
 
 def test_states_and_causes(pipeline: Pipeline) -> None:
@@ -186,3 +215,55 @@ def test_a_sample_over_many_shards_is_stale_when_one_of_them_changed() -> None:
     assert pipeline.look().state(S, "high") == State.FRESH, "not made yet"
     pipeline.report(R, "new|high", "1")
     assert pipeline.look().state(S, "high") == State.STALE
+
+
+def test_what_is_gone_from_the_lake_or_damaged_there_is_out_of_date(pipeline: Pipeline) -> None:
+    assert pipeline.look().damage(R, "a|low") == [], "never made, so nothing is missed"
+    pipeline.make_all(["a", "b"])
+    assert pipeline.look().out_of_date({Q, R, S, C}) == OutOfDate()
+    place = Path(pipeline.lake.root, "rejected_responses/temperature=low/question_shard=b")
+    (place / "data.parquet").write_bytes(b"PAR1")
+    name = "rejected_responses/temperature=low/question_shard=b/data.parquet"
+    now = pipeline.look()
+    (problem,) = now.damage(R, "b|low")
+    assert problem.startswith(f"{name} has 4 bytes where ")
+    assert now.state(R, "b|low") == State.STALE and now.state(R, "a|low") == State.FRESH
+    assert [cause.reason for cause in now.causes(R, "b|low")] == [problem]
+    found = now.out_of_date({Q, R, S, C})
+    assert (found.partitions(Q), found.partitions(R)) == (set(), {"b|low"})
+    assert (found.partitions(S), found.partitions(C)) == ({"low"}, {None})
+
+    pipeline.store(["b"])
+    assert pipeline.look().out_of_date({Q, R, S, C}) == OutOfDate()
+    for table in ("rejected_responses", "filtered_responses"):  # manifests and all
+        shutil.rmtree(Path(pipeline.lake.root, table, "temperature=high/question_shard=a"))
+    Path(pipeline.lake.root, "checkpoints/low_temperature/current.json").unlink()
+    now = pipeline.look()
+    assert len(now.damage(R, "a|high")) == 2
+    assert now.out_of_date({R}).partitions(R) == {"a|high"}
+    assert now.damage(C) == ["checkpoints/low_temperature is gone"]
+
+
+def test_every_table_of_the_lake_and_what_lies_beside_is_looked_at(tmp_path: Path) -> None:
+    graph = build_definitions(load_profile("tiny"), tmp_path).resolve_asset_graph()
+    stored = StoredData(graph, Lake(root=str(tmp_path)))
+    cell = dg.MultiPartitionKey({TEMPERATURE: "low", QUESTION_SHARD: "s"})
+    names = [
+        name
+        for key in graph.materializable_asset_keys
+        for name in stored.names(
+            key,
+            cell
+            if isinstance(graph.get(key).partitions_def, dg.MultiPartitionsDefinition)
+            else "s",
+        )
+    ]
+    assert {name.split("/")[0] for name in names if name.endswith("/data.parquet")} == set(TABLES)
+    assert "filtered_responses/temperature=low/question_shard=s/data.parquet" in names
+    assert "divergence_candidates/temperature=s/data.parquet" in names
+    assert "evaluation/checkpoint=base/benchmark=s/data.parquet" in names
+    assert "mixed_policy_sample/data.parquet" in names
+    assert {name for name in names if not name.endswith("/data.parquet")} == {
+        "checkpoints/low_temperature", "checkpoints/high_temperature", "checkpoints/dasd",
+        "provenance_viewer/s.html", "releases/model", "releases/dataset", "stage_report.html",
+    }  # fmt: skip

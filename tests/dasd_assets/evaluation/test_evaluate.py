@@ -11,9 +11,10 @@ import pyarrow as pa
 import pytest
 from support.writing_engine import Writes
 
-from dasd_assets.evaluation import evaluate
 from dasd_assets.evaluation.evaluate import EARLIER, evaluate_checkpoint
 from dasd_assets.profile import Benchmark, Evaluation, Verification
+from dasd_assets.verification.grade import NotJudgedError
+from dasd_assets.verification.graders import Graders
 from resources.engines.protocol import Completion, FinishReason
 from resources.lake.tables.evaluation import EVALUATION
 from resources.lake.tables.questions import BENCHMARK_QUESTIONS
@@ -98,9 +99,28 @@ def test_the_profiles_limits_are_those_of_the_graders(tmp_path: Path) -> None:
     hang = "<think>\nHm.\n</think>\n\n\\boxed{9^{9^{9^{9}}}}"
     limits = Verification(math_seconds=0.3)
     rows = evaluated(
-        questions("a"), Writes(hang), tmp_path / "j", settings=settings(1), verification=limits
+        questions("a"),
+        Writes(hang),
+        tmp_path / "j",
+        settings=settings(1),
+        graders=Graders(limits=limits),
     )
     assert rows["verdict"].to_pylist() == ["timeout"]
+
+
+class Silent(Graders):
+    """Its judge is down."""
+
+    def grade(self, *arguments: Any) -> Any:
+        raise NotJudgedError("the judge of math cannot be asked")
+
+
+def test_an_answer_without_a_verdict_is_none_that_is_wrong_by_rule(tmp_path: Path) -> None:
+    (row,) = evaluated(
+        questions("a"), Writes(RIGHT), tmp_path / "j", settings=settings(1), graders=Silent()
+    ).to_pylist()
+    assert (row["verdict"], row["is_correct"]) == ("not_judged", False)
+    assert row["detail"] == "the judge of math cannot be asked"
 
 
 def test_a_reference_that_fails_spoils_no_other_answer(tmp_path: Path) -> None:
@@ -165,18 +185,17 @@ def test_answers_are_read_and_graded_no_faster_than_rows_are_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int
 ) -> None:
     graded: list[str] = []
-    plain = evaluate.grade
 
-    def count(*arguments: Any) -> Any:
-        graded.append(arguments[1])
-        return plain(*arguments)
+    class Counting(Graders):
+        def grade(self, domain: str, answer: str, *arguments: Any) -> Any:
+            graded.append(answer)
+            return super().grade(domain, answer, *arguments)
 
-    monkeypatch.setattr(evaluate, "grade", count)
     monkeypatch.setattr("resources.lake.row_batches.ROWS_PER_BATCH", 4)
     names = [f"{n}" for n in range(20)]
     rows = evaluate_checkpoint(
         questions(*names), Writes(RIGHT), checkpoint="base", settings=settings(),
-        system_prompt="s", seed=0, journal=tmp_path / "j", threads=threads,
+        system_prompt="s", seed=0, journal=tmp_path / "j", threads=threads, graders=Counting(),
     )  # fmt: skip
     assert graded == []
     next(rows)

@@ -11,6 +11,8 @@ import yaml
 from dasd_assets.profile import PROFILE_FOLDER, ProfileError, load_profile, settings_version
 from resources.engines.settings import OpenAiSettings
 
+JUDGE = {"kind": "judge", "base_url": "http://127.0.0.1:9/v1", "served_model": "m"}
+
 
 def changed(tmp_path: Path, **changes: Any) -> str:
     """A copy of the tiny profile with dotted keys set; None removes a key."""
@@ -116,7 +118,30 @@ SHAPE = {
         ({"teacher_responses__samples_per_question": {"low": 1}}, "must name the same partitions"),
         ({"divergence_sampling__budget_samples": {"low": 1}}, "must name the same partitions"),
         ({"plan": {"mean_answer_tokens": {"low": {"maths": 9}}}},
-         r"plan\.mean_answer_tokens\.low\.by_domain\.maths.*'math', 'code'.*found 'maths'"),
+         r"plan\.mean_answer_tokens\.low: no domain 'maths'; known: math, code, science"),
+        ({"plan": {"questions": {"maths": 9}}}, r"plan\.questions: no domain 'maths'; known: math"),
+        ({"divergence_sampling__domain_shares": {"low": {"poetry": 1.0}}},
+         r"divergence_sampling\.domain_shares\.low: no domain 'poetry'; known: math, code"),
+        ({"response_filtering__verify_domains": ["poetry"]},
+         r"response_filtering\.verify_domains: no domain 'poetry'; known: math, code"),
+        ({"domains": {"math": "sums"}},
+         r"domains\.math: .*'sums'.*'math', 'multiple_choice', 'code_tests'"),
+        ({"domains": {"Law": "exact"}}, r"domains\.Law\.\[key\]: .*found 'Law'"),
+        ({"domains": {"math": "none"}, "response_filtering__judge_domains": ["math"]},
+         r"response_filtering\.judge_domains: answers of math cannot be judged, domains\.math has"),
+        ({"domains": {"law": "exact"}, "response_filtering__judge_domains": [],
+          "evaluation__benchmarks": {"aime": {"path": "x", "format": "aime", "max_tokens": 9}}},
+         r"evaluation\.benchmarks\.aime \(format aime\): no domain 'math'; known: law"),
+        ({"domains": {"law": JUDGE | {"prompt": "{{question}}"}}},
+         r"domains\.law\.judge\.prompt: .*it needs \{\{answer\}\}"),
+        ({"domains": {"law": JUDGE | {"prompt": "{{anwser}}"}}},
+         r"the prompt has \{\{anwser\}\}; known: \{\{question\}\}, \{\{reference\}\}"),
+        ({"domains": {"law": JUDGE | {"verdict": "(?P<right>yes)|no"}}},
+         r"domains\.law\.judge\.verdict: .*no group named wrong"),
+        ({"domains": {"law": JUDGE | {"k": 1}}},
+         r"domains\.law\.judge\.k: unknown key\. Allowed here: .*prompt, served_model"),
+        ({"domains": {"law": {"kind": "regex", "pattern": "(?P<answer>"}}},
+         r"domains\.law\.regex\.pattern: .*no regular expression"),
         ({"plan": {"mean_answer_tokens": {"warm": 9}}},
          r"mean_answer_tokens names warm, which is none of .*temperatures: high, low"),
         ({"plan": {"questions": {"math": 0}}}, r"plan\.questions\.by_domain\.math: .*; found 0"),

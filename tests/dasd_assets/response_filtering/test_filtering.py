@@ -24,6 +24,7 @@ from dasd_assets.response_filtering.filtering import (
     write_filtered,
 )
 from dasd_assets.response_filtering.outcomes import outcomes
+from dasd_assets.verification.graders import Graders
 from dasd_assets.verification.sandbox import SandboxError
 from formats.model_format import ModelFormat, student_format
 from resources.lake.lake import Lake
@@ -77,7 +78,7 @@ def run(
     references: dict[str, str] | None = None,
     columns: dict[str, Any] | None = None,
     threads: int = 1,
-    verification: Verification | None = None,
+    limits: Verification | None = None,
     **settings: Any,
 ) -> Tables:
     rows = teacher_rows(tokenizers[0], wires, **(columns or {}))
@@ -88,7 +89,7 @@ def run(
         settings=load_profile("tiny").response_filtering.model_copy(update=settings),
         system_prompt="You are a helpful assistant.",
         references={"q": json.dumps("3")} if references is None else references,
-        verification=verification or Verification(),
+        graders=Graders(limits=limits or Verification()),
     )
     assert filtered.kept.schema.equals(FILTERED_RESPONSES)
     assert filtered.rejected.schema.equals(REJECTED_RESPONSES)
@@ -318,7 +319,7 @@ def test_an_answer_that_hangs_its_verifier_is_wrong_and_the_next_is_judged(
 ) -> None:
     hang = GOOD.replace("{3}", "{9^{9^{9^{9}}}}")
     filtered = run(tokenizers, hang, GOOD, verify_domains=["math"],
-                   verification=Verification(math_seconds=0.5))  # fmt: skip
+                   limits=Verification(math_seconds=0.5))  # fmt: skip
     assert filtered.kept["response_id"].to_pylist() == ["r1"]
     ((broken,),) = filtered.rejected["broken_rules"].to_pylist()
     assert broken["evidence"] == "timeout: found '9^{9^{9^{9}}}', expected '3'"

@@ -14,6 +14,7 @@ from dasd_assets.dagster_internals import job_of_file
 from dasd_assets.running import local_run, local_runner, run_process
 from dasd_assets.running.local_runner import ALL_ASSETS_JOB, LocalRunner, Outcome, Work
 from dasd_assets.running.run_errors import cause_of
+from resources.lake.lake import Lake
 
 pytestmark = pytest.mark.slow
 
@@ -69,7 +70,7 @@ def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalRunner:
     monkeypatch.setattr(local_runner, "all_assets_job", lambda: job)
     instance = dg.DagsterInstance.ephemeral()
     instance.add_dynamic_partitions("question_shard", ["c", "a", "b"])
-    return LocalRunner(instance, 1, tmp_path / "log")
+    return LocalRunner(instance, Lake(root=str(tmp_path)), 1, tmp_path / "log")
 
 
 def make(runner: LocalRunner, work: Work) -> None:
@@ -146,7 +147,7 @@ def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.Dag
 def test_a_killed_process_fails_its_partition_by_name_and_the_others_go_on(
     instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
-    runner = LocalRunner(instance, workers=2, log_file=tmp_path / "workers.log")
+    runner = LocalRunner(instance, Lake(root=str(tmp_path)), 2, tmp_path / "workers.log")
     ended: list[Outcome] = []
     failures = runner.run(lambda todo: None, ended.append)
     killed = (
@@ -169,7 +170,8 @@ def test_without_the_process_that_they_are_forked_from_runs_end_and_the_next_get
     instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KILLING_LOCATION_VICTIM", "server")
-    failures = LocalRunner(instance, 2, tmp_path / "workers.log").run(lambda todo: None, print)
+    runner = LocalRunner(instance, Lake(root=str(tmp_path)), 2, tmp_path / "workers.log")
+    failures = runner.run(lambda todo: None, print)
     causes = {str(outcome.work): outcome.errors[0] for outcome in failures}
     assert causes.pop("made [step]").startswith("made: its process was killed by signal 9")
     lost = "its process ended with the one that it was forked from; what it had finished is kept"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dasd_assets.verification.graders import GRADERS, grade
+from dasd_assets.verification.graders import PAPER_GRADERS, grade
 
 DOUBLE = {"function": "f", "tests": [[[0], 2], [[3], 8]]}
 GREET = {"function": "g", "tests": [[["a"], "hiahia"]]}
@@ -156,7 +156,9 @@ def test_instruction_following(answer: str, reference: object, reason: str) -> N
     [
         ("poetry", "x"),
         ("math", ""),
-        ("math", ["1"]),
+        ("math", []),
+        ("math", [["1"]]),
+        ("math", ["?", None]),
         ("math", True),
         ("science", "AB"),
         ("code", {"function": "f"}),
@@ -207,7 +209,7 @@ ANSWERS = {
 
 
 @settings(max_examples=300, deadline=None)
-@given(domain=st.sampled_from(sorted(GRADERS)), reference=JSON)
+@given(domain=st.sampled_from(sorted(PAPER_GRADERS.domains)), reference=JSON)
 def test_whatever_the_reference_there_is_a_verdict_or_a_value_error(
     domain: str, reference: object
 ) -> None:
@@ -225,7 +227,7 @@ SNIPPETS = st.sampled_from(["\\boxed{", "}", "```python\n", "def f(x):\n    retu
 
 @settings(max_examples=200, deadline=None)
 @given(
-    domain=st.sampled_from(sorted(GRADERS)),
+    domain=st.sampled_from(sorted(PAPER_GRADERS.domains)),
     pieces=st.lists(st.one_of(st.text(max_size=12), SNIPPETS), max_size=12),
 )
 def test_no_text_raises(domain: str, pieces: list[str]) -> None:

@@ -17,7 +17,7 @@ from support.journaled import generate_with_journal
 from support.stub_engine import IDENTITY, StubEngine, answer
 
 from resources.engines import journal as journal_module
-from resources.engines.journal import Journal
+from resources.engines.journal import Journal, damaged_file
 from resources.engines.journal_records import HEADER, JournalError
 from resources.engines.protocol import Completion, GenerationRequest, Progress, Prompt
 
@@ -81,33 +81,63 @@ def test_only_offsets_are_held_in_memory(path: Path) -> None:
         assert not [v for v in vars(journal).values() if isinstance(v, Completion | list)]
 
 
-def test_a_tail_torn_at_any_byte_is_dropped(path: Path) -> None:
+def test_a_tail_torn_at_any_byte_is_put_aside(path: Path) -> None:
     _, whole, end = write(path, [3, 4, 5])
     content = path.read_bytes()
+    aside = b""
     for size in range(whole, end):
         path.write_bytes(content[:size])
+        aside += content[whole:size]
         with Journal(path) as journal:
             assert kept(journal) == KEYS[3:5]
             assert path.stat().st_size == whole
-            assert journal.n_dropped_bytes == size - whole
+            assert journal.n_unreadable_bytes == size - whole
             journal.append(answer(REQUESTS[5]))
         assert path.read_bytes() == content
+    assert damaged_file(path).read_bytes() == aside
 
 
-def test_a_corrupt_record_ends_the_journal_and_is_reported(
+def test_of_a_damaged_record_only_its_own_answer_is_lost(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    first, second, third = write(path, [3, 4, 5])
+    ends = [len(HEADER), *write(path, [3, 4, 5])]
     content = path.read_bytes()
-    for position in range(first, second):
-        broken = bytearray(content)
-        broken[position] ^= 0x40
-        path.write_bytes(broken)
+    for position in range(len(content)):
+        damaged = bytearray(content)
+        damaged[position] ^= 0x40
+        path.write_bytes(damaged)
+        damaged_file(path).unlink(missing_ok=True)
         caplog.clear()
         with Journal(path) as journal:
-            assert kept(journal) == [KEYS[3]]
-        assert path.stat().st_size == first
-        assert f"{third - first} bytes after 1 whole answers" in caplog.text
+            lost = next((n for n in range(3) if ends[n] <= position < ends[n + 1]), None)
+            assert kept(journal) == [KEYS[3 + n] for n in range(3) if n != lost]
+            found = list(journal.finished.read(kept(journal)))
+            assert_answers(found, [REQUESTS[3 + n] for n in range(3) if n != lost])
+            n_bytes = ends[0] if lost is None else ends[lost + 1] - ends[lost]
+            assert journal.n_unreadable_bytes == n_bytes
+            assert f"{n_bytes} bytes in 1 place(s)" in caplog.text
+        aside = damaged_file(path).read_bytes() if damaged_file(path).exists() else b""
+        assert path.read_bytes() + aside == damaged, "nothing is cut from the disk"
+
+
+def test_a_gap_or_other_bytes_between_records_lose_what_they_hold(path: Path) -> None:
+    first, second, _ = write(path, [3, 4, 5])
+    content = path.read_bytes()
+    between = {
+        "part of a record is gone": content[:first] + content[second - 9 :],
+        "zeros": content[:first] + bytes(second - first) + content[second:],
+        "bytes too many": content[:second] + bytes(range(256)) * 5_000 + content[second:],
+        "a length beyond the end": content[:first] + b"\xff\xff\xff\x7f" + content[first + 4 :],
+    }
+    for what, damaged in between.items():
+        path.write_bytes(damaged)
+        with Journal(path) as journal:
+            expected = KEYS[3:6] if what == "bytes too many" else [KEYS[3], KEYS[5]]
+            assert kept(journal) == expected, what
+            journal.append(answer(REQUESTS[6]))
+        assert path.read_bytes()[: len(damaged)] == damaged
+        with Journal(path) as journal:
+            assert kept(journal) == [*expected, KEYS[6]]
 
 
 def test_a_record_larger_than_the_pieces_it_is_scanned_in(path: Path) -> None:

@@ -73,7 +73,7 @@ class Runs:
         if self.journal.exists():
             shutil.copyfile(self.journal, copy)
         with Journal(copy) as journal:
-            return {key.hex() for key in journal.finished.offsets}, journal.n_dropped_bytes
+            return {key.hex() for key in journal.finished.offsets}, journal.n_unreadable_bytes
 
     def journaled(self) -> set[str]:
         """Keys whose append had returned, as the children noted."""

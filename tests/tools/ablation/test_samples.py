@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 from support.candidates import candidate_rows, put_into_lake
 
-from dasd_assets.profile import Profile, Verification, load_profile
+from dasd_assets.profile import Profile, load_profile
+from dasd_assets.verification.graders import PAPER_GRADERS
 from resources.lake.lake import Lake
 from tools.ablation.arms import DRAWS
 from tools.ablation.samples import Pool, judged, read_facts, read_pool, sample_place, write_draws
@@ -40,7 +41,7 @@ def pools(lakes: tuple[Lake, Lake]) -> dict[str, Pool]:
     """Every third answer is right."""
     found = {}
     for temperature in ("low", "high"):
-        pool = read_pool(lakes[0], temperature, {}, Verification())
+        pool = read_pool(lakes[0], temperature, {}, PAPER_GRADERS)
         assert pool.is_right == {}  # no references
         ids = pool.responses["response_id"].to_pylist()
         verdicts = {name: int(name[1:]) % 3 == 0 for name in ids}
@@ -115,6 +116,7 @@ def test_an_answer_is_judged_by_its_final_part() -> None:
         {
             "question_id": ["q1", "q1", "q1", "no reference", "no letter"],
             "domain": ["science"] * 5,
+            "question": ["A or B?"] * 5,
             "response_text": [
                 "<think>\nA or B.\n</think>\n\nThe answer is B.",
                 "<think>\nThe answer is B.\n</think>\n\nThe answer is A.",
@@ -124,5 +126,5 @@ def test_an_answer_is_judged_by_its_final_part() -> None:
             ],
         }
     )
-    verdicts = judged(rows, {"q1": '"B"', "no letter": "5"}, Verification())
+    verdicts = judged(rows, {"q1": '"B"', "no letter": "5"}, PAPER_GRADERS)
     assert verdicts == [True, False, False, None, None]

@@ -17,7 +17,7 @@ from dasd_assets.questions.benchmarks import livecodebench
 from dasd_assets.questions.benchmarks.benchmark_formats import BOXED, FORMATS
 from dasd_assets.questions.benchmarks.livecodebench import contest_day, pickled_text
 from dasd_assets.questions.reading.unusable import UnusableRowError
-from dasd_assets.verification.graders import check_reference, grade
+from dasd_assets.verification.graders import PAPER_GRADERS, grade
 
 GPQA = {
     "Record ID": "rec0", "Question": "Which planet is red?\n", "Correct Answer": "Mars",
@@ -65,7 +65,7 @@ def test_mathematics_is_asked_for_in_a_box(kind: str, row: dict[str, Any], answe
     found = FORMATS[kind](row, 0)
     assert (found.domain, found.question, found.answer) == ("math", "P", answer)
     assert found.prompt == f"P\n\n{BOXED}"
-    check_reference(found.domain, found.answer)
+    PAPER_GRADERS.check_reference(found.domain, found.answer)
     assert grade("math", rf"So \boxed{{{answer}}}.", found.answer).is_correct
     assert not grade("math", r"So \boxed{77}.", found.answer).is_correct
 
@@ -137,7 +137,7 @@ def test_programs_that_read_standard_input_meet_public_and_hidden_tests() -> Non
     assert [test["input"] for test in found.answer["tests"]] == ["1 2\n", "4 5\n"]
     assert "standard input" in found.prompt
     assert "standard input" not in found.question
-    check_reference("code", found.answer)
+    PAPER_GRADERS.check_reference("code", found.answer)
     right = grade("code", program("print(sum(map(int, input().split())))"), found.answer)
     assert right.is_correct, right
     wrong = grade("code", program("input()\nprint(3)"), found.answer)
@@ -147,7 +147,7 @@ def test_programs_that_read_standard_input_meet_public_and_hidden_tests() -> Non
 def test_functions_are_called_with_the_names_that_the_benchmark_gives() -> None:
     found = FORMATS["livecodebench"](LEETCODE, 0)
     assert "class Solution" in found.prompt
-    check_reference("code", found.answer)
+    PAPER_GRADERS.check_reference("code", found.answer)
     body = "        return tuple(x + by for x in xs)"  # a tuple is as good as a list
     right = grade("code", program(LEETCODE["starter_code"] + body), found.answer)
     assert right.is_correct, right

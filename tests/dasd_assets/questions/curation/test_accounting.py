@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.whole_drops import read_whole_drop
 
-from dasd_assets.profile import DOMAINS
+from dasd_assets.profile import PAPER_DOMAINS
 from resources.lake.tables.questions import BENCHMARK_QUESTIONS
 from tests.support.curation import curate, settings_of
 
@@ -31,7 +31,7 @@ HELD_OUT = pa.Table.from_pylist(
 WORD = st.sampled_from(["red", "blue", "green", "grey", "RED", "re\u0301d", "3", "\u200b", "?"])
 TEXT = st.lists(WORD, max_size=9).map(" ".join)
 ROW = st.fixed_dictionaries(
-    {"question": st.none() | TEXT, "domain": st.sampled_from([*DOMAINS, "poetry", None])},
+    {"question": st.none() | TEXT, "domain": st.sampled_from([*PAPER_DOMAINS, "poetry", None])},
     optional={
         "answer": st.none() | st.text(max_size=3),
         "difficulty": st.none() | st.integers(-(2**40), 2**40),

@@ -148,7 +148,7 @@ GOOD: dict[str, Any] = {"question": "q", "domain": {"value": "math"}, "answer": 
     [
         (
             {"qestion": "q"},
-            r"layouts\.mine\*\.qestion: unknown key\. Allowed here: answer, difficulty",
+            r"layouts\.mine\*\.qestion: unknown key\. Allowed here: answer, answers, difficulty",
         ),
         ({"answer": ...}, r"layouts\.mine\*\.answer: required, but missing"),
         (
@@ -160,8 +160,11 @@ GOOD: dict[str, Any] = {"question": "q", "domain": {"value": "math"}, "answer": 
         ({"source": {"value": "x", "optional": True}}, "values and optional belong to a column"),
         ({"question": "messages[x]"}, r"question\.column: .*found 'messages\[x\]'"),
         ({"question": "a..b"}, r"question\.column: "),
-        ({"domain": {"value": "poetry"}}, "domain 'poetry'; known: math, code, science"),
-        ({"domain": {"column": "d", "values": {"x": "maths"}}}, "domain 'maths'; known: math"),
+        (
+            {"domain": {"value": "poetry"}},
+            r"layouts\.mine\*\.domain: no domain 'poetry'; known: math, code",
+        ),
+        ({"domain": {"column": "d", "values": {"x": "maths"}}}, "no domain 'maths'; known: math"),
     ],
 )
 def test_a_layout_that_cannot_be_used_is_refused(

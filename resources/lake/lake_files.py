@@ -1,0 +1,203 @@
+"""What a lake keeps beside its tables: checkpoints, releases, pages, journals, small files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import dagster as dg
+from pydantic import Field
+
+from resources.durable import sync
+from resources.lake.contract import Partition
+from resources.lake.lock_file import locked
+from resources.lake.manifest import DamagedError, FileRecord, plain_record, record_of, sha256_of
+from resources.lake.manifests import Entry, recorded
+from resources.lake.table import ContractError
+
+FOLDER_MANIFEST = ".manifest.json"
+"""Of a checkpoint's folder, written last: the SHA-256 of each of its files."""
+
+
+DAMAGE = ""
+"""Beside the files in it: what is wrong with them."""
+
+
+class LakeFiles(dg.ConfigurableResource):
+    """Files below one root folder; names are paths relative to it."""
+
+    root: str = Field(description="folder below which everything is stored")
+
+    def journal(self, asset: str, partition: Partition | None = None) -> Path:
+        """File for the finished requests of a partition that is being generated."""
+        name = "__".join([asset, *(partition or {}).values()])
+        file = Path(self.root, "_journals", f"{name}.journal")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return file
+
+    def checkpoint_folder(self, checkpoint: str, key: str) -> Path:
+        """Folder of one trained checkpoint; `key` is the content hash of what shaped it."""
+        folder = Path(self.root, "checkpoints", checkpoint, key)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def publish_checkpoint(self, checkpoint: str, key: str) -> None:
+        """Make a finished checkpoint folder the current one, atomically."""
+        self.publish_folder(f"checkpoints/{checkpoint}/{key}")
+        content = json.dumps({"key": key}).encode()
+        self.publish_file(f"checkpoints/{checkpoint}/current.json", content)
+
+    def current_checkpoint(self, checkpoint: str) -> Path:
+        """Folder of the current checkpoint.
+
+        Raises:
+            ContractError: no such checkpoint has been trained, or its folder is gone.
+        """
+        key = self._current_key(checkpoint)
+        folder = self.checkpoint_folder(checkpoint, key)
+        if not folder.is_dir():
+            raise ContractError(f"{checkpoint}: its current.json names {folder}, which is gone")
+        self._require_whole(f"checkpoints/{checkpoint}/{key}", folder)
+        return folder
+
+    def _require_whole(self, name: str, folder: Path) -> None:
+        """Compare every byte of a folder, where it has checksums.
+
+        Raises:
+            DamagedError: naming the first file that is gone or altered.
+        """
+        sums = json.loads(self.content(f"{name}/{FOLDER_MANIFEST}") or b"{}")
+        for file, sha256 in sums.items():  # one that is marked has a file `` that is none
+            there = folder / file
+            if not there.is_file() or sha256_of(there) != sha256:
+                what = "is altered" if there.is_file() else "is gone"
+                self.mark_folder(name, f"has a file {file} that {what}")
+                raise DamagedError(f"{there} {what}. `dasd run` makes {name} again")
+
+    def mark_folder(self, name: str, problem: str) -> None:
+        """Remember that a folder with checksums is damaged, so that it is made again."""
+        sums = json.loads(self.content(f"{name}/{FOLDER_MANIFEST}") or b"{}")
+        self.put(f"{name}/{FOLDER_MANIFEST}", json.dumps({DAMAGE: problem, **sums}).encode())
+
+    def checkpoint_file(self, checkpoint: str, name: str) -> Path:
+        """One file of the current checkpoint.
+
+        Raises:
+            ContractError: no such checkpoint has been trained, or its folder is gone.
+        """
+        return self.current_checkpoint(checkpoint) / name
+
+    def _current_key(self, checkpoint: str) -> str:
+        pointer = self.file(f"checkpoints/{checkpoint}/current.json")
+        if not pointer.is_file():
+            raise ContractError(f"{checkpoint}: not trained yet ({pointer} is missing)")
+        key: str = json.loads(pointer.read_text(encoding="utf-8"))["key"]
+        return key
+
+    def publish_folder(self, name: str) -> None:
+        """Keep a finished folder below the root: here it stays where it is, with its checksums."""
+        if Path(self.root, name).is_dir() and not self.content(f"{name}/{FOLDER_MANIFEST}"):
+            sums = {file: sha256_of(Path(self.root, name, file)) for file in self._files(name)}
+            self.put(f"{name}/{FOLDER_MANIFEST}", json.dumps(sums, indent=1).encode())
+
+    def _files(self, folder: str) -> list[str]:
+        """Files of a local folder that is published, relative to it."""
+        root = Path(self.root, folder)
+        files = sorted(file for file in root.rglob("*") if file.is_file())
+        names = (file.relative_to(root).as_posix() for file in files)
+        return [name for name in names if name != FOLDER_MANIFEST]
+
+    def set_aside(self, folder: str) -> None:
+        """Take a damaged folder out of the way of the one that is made in its place."""
+        there = Path(self.root, folder)
+        aside = there.with_name(f".{there.name}.damaged")
+        shutil.rmtree(aside, ignore_errors=True)
+        there.rename(aside)
+
+    def file(self, name: str) -> Path:
+        """A file below the root that was published; it need not exist."""
+        return Path(self.root, name)
+
+    def publish_file(self, name: str, content: bytes) -> Path:
+        """Write one file (a pointer, a summary) below the root atomically."""
+        target = Path(self.root, name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
+        temporary.write_bytes(content)
+        publish(temporary, target)
+        return target
+
+    def publish_page(self, name: str, content: bytes) -> Path:
+        """Write one file that an asset stands for (a report), with a manifest."""
+        with recorded(self, name, record_of(content)):
+            return self.publish_file(name, content)
+
+    def content(self, name: str) -> bytes | None:
+        """A small file below the root; None if there is none."""
+        try:
+            return Path(self.root, name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write a small file below the root atomically."""
+        LakeFiles.publish_file(self, name, content)
+
+    def listing(self, begin: str) -> dict[str, Entry]:
+        """All files whose names begin so, in order; a folder's where it ends with a slash."""
+        folder, _, first = begin.rpartition("/")
+        place = Path(self.root, folder)
+        found = {}
+        for file in sorted(place.glob(f"{first}*") if first else place.rglob("*")):
+            try:
+                stat = file.stat()
+            except FileNotFoundError:
+                continue  # it went away since, or what a link shows did
+            if not file.is_dir():
+                name = file.relative_to(self.root).as_posix()
+                found[name] = Entry(stat.st_size, stat.st_ctime_ns)
+        return found
+
+    def is_touched(self, file: Entry, manifest: Entry) -> bool:
+        """Whether a file was changed after its manifest was written, or may have been."""
+        return file.changed >= manifest.changed
+
+    def known_record(self, name: str) -> FileRecord | None:
+        """The record of a file as it is now; None if there is none."""
+        file = Path(self.root, name)
+        return plain_record(file) if file.is_file() else None
+
+    def sha256(self, name: str) -> str:
+        """Hash of a whole file below the root, as it is read."""
+        return sha256_of(Path(self.root, name))
+
+    def exclusively(
+        self, work: str, waiting: Callable[[str], None]
+    ) -> AbstractContextManager[None]:
+        """A block that one process at a time is in, of all that share the lake, wherever they are.
+
+        Args:
+            work: what the block does, one word; blocks of another do not wait for it.
+            waiting: is told once if another process is in it.
+
+        Raises:
+            OSError: this cannot be held here. In a bucket also when a partition is written, or at
+                the end, where this process was held up for so long that another one went on.
+        """
+        return locked(Path(self.root, "_locks", f"{work}.lock"), work, waiting)
+
+    def free_bytes(self) -> int:
+        """Free space on the lake's disk."""
+        Path(self.root).mkdir(parents=True, exist_ok=True)
+        return shutil.disk_usage(self.root).free
+
+
+def publish(temporary: Path, target: Path) -> None:
+    """Make a written file durable, then visible."""
+    sync(temporary)
+    temporary.replace(target)
+    sync(target.parent)
