@@ -16,6 +16,7 @@ from dasd_assets.questions.benchmarks.evaluation_sets import read_benchmark
 from dasd_assets.questions.curation.curate import curated
 from dasd_assets.questions.curation.stored_shards import shard_to_curate
 from dasd_assets.questions.inbox.listing import drop_of_shard, inbox_at, local_drop
+from dasd_assets.questions.reading.data_files import passed_over
 from dasd_assets.questions.reading.drops import layout_of, read_drop
 from dasd_assets.verification.graders import Graders
 from resources.lake.lake import Lake
@@ -58,6 +59,8 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
 
         def rows() -> Iterator[pa.RecordBatch]:
             with local_drop(drop, scratch) as here:
+                for name in passed_over(here):
+                    context.log.warning(f"{name}: passed over, its name is no data file's")
                 for part in read_drop(here, layout, settings.max_row_bytes, profile.domains):
                     quarantined.append(part.quarantined)
                     yield from part.rows.to_batches()

@@ -32,6 +32,7 @@ import numpy.typing as npt
 
 from dasd_assets.profile import Questions
 from dasd_assets.questions.curation.normalisation import told_apart
+from dasd_assets.questions.curation.window_hashes import multipliers, window_hashes
 from resources.splitmix import spread_bits
 
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
@@ -52,10 +53,10 @@ _LSH_WEIGHTS = (0.1, 0.9)
 """Of false candidates and missed pairs: the former only cost a comparison."""
 
 
-def _multipliers(name: str, n: int) -> npt.NDArray[np.uint64]:
-    """Odd 64-bit numbers that are the same everywhere and always."""
-    digests = (hashlib.blake2b(f"{name} {i}".encode(), digest_size=8).digest() for i in range(n))
-    return np.array([int.from_bytes(digest, "little") | 1 for digest in digests], np.uint64)
+MINHASHED_AT_ONCE = 4_096
+"""MinHash makes a table of shingles x permutations; a long question has a million shingles."""
+COMPARED_AT_ONCE = 1 << 20
+"""Shingles of candidates that are compared with a question at a time."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,7 @@ def comparables(questions: list[str], domains: list[str], shingle_words: int) ->
     for tokens in token_lists:
         padded += [*map(_crc, tokens), *pad]
     hashes = np.array(padded, np.uint64)
-    n_windows = max(len(hashes) - shingle_words + 1, 0)
-    windows = np.zeros(n_windows, np.uint64)
-    for offset, multiplier in enumerate(_multipliers("shingle", shingle_words)):
-        windows += (hashes[offset : offset + n_windows] + np.uint64(1)) * multiplier
+    windows = window_hashes(hashes, shingle_words)
     shingles = (windows >> np.uint64(32)).astype(np.uint32)
     result = []
     start = 0
@@ -130,11 +128,13 @@ class Banding:
         signatures = np.empty((len(questions), self._bands * self._rows), np.uint64)
         for index, question in enumerate(questions):
             self._minhash.clear()
-            self._minhash.update_batch(question.shingles.tolist())
+            for start in range(0, len(question.shingles), MINHASHED_AT_ONCE):
+                some = question.shingles[start : start + MINHASHED_AT_ONCE]
+                self._minhash.update_batch(some.tolist())
             signatures[index] = self._minhash.hashvalues[: signatures.shape[1]]
         bands = signatures.reshape(len(questions), self._bands, self._rows)
-        keys = ((bands + np.uint64(1)) * _multipliers("row", self._rows)).sum(2, np.uint64)
-        keys += _multipliers("band", self._bands)
+        keys = ((bands + np.uint64(1)) * multipliers("row", self._rows)).sum(2, np.uint64)
+        keys += multipliers("band", self._bands)
         keys ^= np.array([question.formal for question in questions], np.uint64)[:, None]
         return spread_bits(keys)
 
