@@ -59,7 +59,7 @@ def parse_yaml(text: str) -> Any:
             can be read; the message says where.
     """
     try:
-        return yaml.load(text, _StrictLoader)  # noqa: S506 - a SafeLoader
+        return yaml.load(text, _StrictLoader)
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
     except RecursionError:
