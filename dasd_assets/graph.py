@@ -63,7 +63,10 @@ def build_definitions(profile: Profile, folder: Path) -> dg.Definitions:
         sensors=[sensors.build(profile)],
         resources={
             "lake": open_lake(profile, folder),
-            "teacher": inference_model(profile.teacher, profile.compute.teacher_inference),
+            # Where there is none, no asset opens it.
+            "teacher": inference_model(profile.teacher, profile.compute.teacher_inference)
+            if profile.teacher
+            else InferenceModel(path="teacher: null", revision=None, engine={}, threads=1, gpus=0),
             "base_student_model": inference_model(
                 profile.base_student, profile.compute.student_inference
             ),

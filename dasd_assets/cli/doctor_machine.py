@@ -110,7 +110,7 @@ def _engines(profile: Profile) -> Iterator[Result]:
         **{f"students.{n}": (s, compute.student_inference) for n, s in profile.students.items()},
     }
     for name, (model, declared) in models.items():
-        engine = model.engine
+        engine = model.engine if model else None
         if isinstance(engine, VllmSettings) and declared.gpus and engine.gpus > declared.gpus:
             yield Result(
                 PROBLEM,

@@ -32,7 +32,21 @@ def models(profile: Profile) -> Iterator[Result]:
     students = {f"students.{name}": student for name, student in profile.students.items()}
     models = {"teacher": profile.teacher, "base_student": profile.base_student, **students}
     for name, model in models.items():
-        yield from _model(name, model, profile.response_filtering.require_reasoning)
+        if model is not None:
+            yield from _model(name, model, profile.response_filtering.require_reasoning)
+    for name, answers in profile.imports.items():
+        if answers.tokens is not None and answers.model is not None:
+            yield _writer(f"questions.layouts.{name}.answers.model", Model(path=answers.model))
+
+
+def _writer(name: str, model: Model) -> Result:
+    """Whoever wrote imported answers: of that model the tokenizer alone is read."""
+    from resources.engines.model_folder import ModelFolderError, inspect_model
+
+    try:
+        return Result(OK, f"{name}: {inspect_model(model.location, None, weights=False).path}")
+    except ModelFolderError as error:
+        return Result(PROBLEM, f"{name}: {error}", "its weights are not needed")
 
 
 def _model(name: str, model: Model, has_reasoning: bool) -> Iterator[Result]:

@@ -142,7 +142,7 @@ def _run(profile: Profile, folder: Path, workers: int, select: str) -> list[Outc
 
     for name, model in (("teacher", profile.teacher), ("base_student", profile.base_student)):
         try:
-            model.inspect()
+            model and model.inspect()
         except ModelFolderError as error:
             raise BadInputError(f"{name}: {error}") from error
 

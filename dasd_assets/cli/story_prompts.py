@@ -24,10 +24,13 @@ def prompts(profile: Profile, story: Story, lake: Path) -> dict[str, str]:
     asked = story.answers[0].settings
     sample = story.answers[0].sample
     cell = {name: sample[name] for name in ("temperature", "question_shard")}
-    day = profile.teacher.template_date or recorded_day(lake, "teacher_responses", cell)
+    # An imported answer came with the drop: the teacher was not asked.
+    teacher = profile.teacher if asked["system_prompt"] is not None else None
+    day = teacher and (teacher.template_date or recorded_day(lake, "teacher_responses", cell))
     settings = {"reasoning_effort": asked["reasoning_effort"], "template_date": day}
+    asked = {**asked, "system_prompt": asked["system_prompt"] or profile.system_prompt}
     return {
-        f"teacher, {profile.teacher.path}": _rendered(profile.teacher, asked, settings),
+        **({f"teacher, {teacher.path}": _rendered(teacher, asked, settings)} if teacher else {}),
         f"student, {profile.base_student.path}": _rendered(profile.base_student, asked, {}),
     }
 

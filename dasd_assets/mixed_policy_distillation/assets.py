@@ -33,7 +33,9 @@ GROUP = "mixed_policy_distillation"
 
 
 def build(profile: Profile) -> list[dg.AssetsDefinition]:
-    """Assets of the box for one profile."""
+    """Assets of the box for one profile; none where there is no teacher."""
+    if profile.teacher is None:
+        return []
     settings = profile.mixed_policy_distillation
     rollout_settings = (settings.rollout_questions, settings.cap_ratio, settings.temperature)
     boundary = boundary_of(profile)
@@ -98,7 +100,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
                    settings.cut, *boundary_version, settings.temperature, profile.teacher.path,
                    profile.system_prompt, profile.seed, profile.teacher_responses.max_tokens,
                    profile.teacher_responses.reasoning_effort,
-                   *profile.teacher.pinned(), kinds={"huggingface"},
+                   *profile.template_date_pinned, kinds={"huggingface"},
                    table="teacher_continuations"),
     )  # fmt: skip
     def teacher_continuations(
@@ -124,7 +126,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         with teacher.open() as engine:
             day = template_date(
                 lake, "teacher_continuations", shard, engine.tokenizer,
-                profile.teacher.template_date,
+                profile.template_date,
             )  # fmt: skip
             rows = continue_rollouts(
                 read_to_continue(lake, shard, with_logprobs=boundary is not None),

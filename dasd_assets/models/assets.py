@@ -6,7 +6,7 @@ from dasd_assets.declaring.cost import took
 from dasd_assets.declaring.declare import declared
 from dasd_assets.models.formats_of_models import check_student, check_teacher, rendered_example
 from dasd_assets.models.students import resource_of
-from dasd_assets.profile import Profile, Student, settings_version
+from dasd_assets.profile import Profile, Student, Teacher, settings_version
 from formats.model_format import AUTO, FormatSettings, ModelFormat
 from resources.engines.inference import InferenceModel
 
@@ -16,28 +16,6 @@ GROUP = "models"
 def build(profile: Profile) -> list[dg.AssetsDefinition]:
     """Assets of the box for one profile."""
     has_reasoning = profile.response_filtering.require_reasoning
-
-    @dg.asset(
-        **declared(
-            GROUP, profile.compute.data, "2", profile.teacher, has_reasoning, kinds={"huggingface"}
-        ),
-    )
-    def teacher_model(teacher: InferenceModel) -> dg.MaterializeResult:
-        """The teacher's folder: complete, consistent, with a chat template and a known format.
-
-        Reads no weights. A teacher whose answers the filters could not read, or whose tokenizer
-        loses text, is refused here, before anything is asked of it. Another model under the same
-        path makes everything below stale.
-
-        ```text
-        data version = SHA-256 of every *.json, *.jinja and *.safetensors of the folder
-        (of a large file its size and header)
-        ```
-        """
-        found = check_teacher(
-            teacher.tokenizer(), profile.teacher.format, has_reasoning=has_reasoning
-        )
-        return _inspected(teacher, profile.teacher.format, found)
 
     @dg.asset(
         **declared(
@@ -64,7 +42,34 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         return _inspected(base_student_model, profile.base_student.format, found)
 
     others = [_student_model(profile, *student) for student in profile.students.items()]
-    return [teacher_model, base_student, *others]
+    teachers = [_teacher_model(profile, profile.teacher)] if profile.teacher else []
+    return [*teachers, base_student, *others]
+
+
+def _teacher_model(profile: Profile, settings: Teacher) -> dg.AssetsDefinition:
+    has_reasoning = profile.response_filtering.require_reasoning
+
+    @dg.asset(
+        **declared(
+            GROUP, profile.compute.data, "2", profile.teacher, has_reasoning, kinds={"huggingface"}
+        ),
+    )
+    def teacher_model(teacher: InferenceModel) -> dg.MaterializeResult:
+        """The teacher's folder: complete, consistent, with a chat template and a known format.
+
+        Reads no weights. A teacher whose answers the filters could not read, or whose tokenizer
+        loses text, is refused here, before anything is asked of it. Another model under the same
+        path makes everything below stale.
+
+        ```text
+        data version = SHA-256 of every *.json, *.jinja and *.safetensors of the folder
+        (of a large file its size and header)
+        ```
+        """
+        found = check_teacher(teacher.tokenizer(), settings.format, has_reasoning=has_reasoning)
+        return _inspected(teacher, settings.format, found)
+
+    return teacher_model
 
 
 def _student_model(profile: Profile, name: str, student: Student) -> dg.AssetsDefinition:

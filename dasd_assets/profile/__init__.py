@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 
+from dasd_assets.profile.answers import ImportedAnswers
+from dasd_assets.profile.answers_agree import check_answers
 from dasd_assets.profile.check_settings import Checks
 from dasd_assets.profile.divergence_sampling import (
     ClassRule,
@@ -64,11 +66,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PAPER_DOMAINS", "Benchmark", "ClassRule", "ComputePlan", "DivergenceSampling", "EntropyCut",
-    "Evaluation", "EvaluationProvenance", "GraderSettings", "JudgeGrader", "Layout",
+    "Evaluation", "EvaluationProvenance", "GraderSettings", "ImportedAnswers",
+    "JudgeGrader", "Layout",
     "MappedField", "MixedPolicyDistillation", "Model", "ModelShape", "NoWeights", "PlanSettings",
     "PowerWeights", "Profile", "ProfileError", "Questions", "Release", "ResponseFiltering",
-    "SampleWeights", "SegmenterName", "Student", "TeacherResponses", "Turns", "Verification",
-    "load_profile", "resolve_path", "settings_version",
+    "SampleWeights", "SegmenterName", "Student", "Teacher", "TeacherResponses", "Turns",
+    "Verification", "load_profile", "resolve_path", "settings_version",
 ]  # fmt: skip
 
 PROJECT_ROOT = Path(__file__).parents[2]
@@ -167,7 +170,10 @@ class Profile(Section):
         description="folder or s3://bucket/prefix for what is made, see docs/object-store.md; "
         "by default a folder of the data folder",
     )
-    teacher: Teacher
+    teacher: Teacher | None = Field(
+        description="the model that answers; null: there is none, all answers come with the drops "
+        "(docs/bring-your-own-answers.md)"
+    )
     base_student: Model
     students: dict[StudentName, Student] = Field(
         default_factory=dict,
@@ -218,8 +224,47 @@ class Profile(Section):
         """Why the graph has no provenance of the checkpoints' own answers; None if it has."""
         if not self.evaluation.provenance.answers_per_question:
             return "evaluation.provenance.answers_per_question is 0"
+        return self._teacher_cannot_score
+
+    @property
+    def imports(self) -> dict[str, ImportedAnswers]:
+        """Name of a layout -> the answers that its drops bring along, where they do."""
+        layouts = self.questions.layouts.items()
+        return {name: layout.answers for name, layout in layouts if layout.answers is not None}
+
+    @property
+    def no_teacher_scores(self) -> str | None:
+        """Why the graph has no `teacher_scores` of imported answers; None if it has."""
+        if all(answers.tokens is not None for answers in self.imports.values()):
+            return "no layout of questions.layouts brings answers without logprobs"
+        return self._teacher_cannot_score
+
+    @property
+    def template_date(self) -> date | None:
+        """What the teacher's chat template is to print as today's date, if it is set."""
+        return self.teacher.template_date if self.teacher else None
+
+    @property
+    def template_date_pinned(self) -> list[str]:
+        """The date of the teacher's template as a setting that shapes data; none if not set."""
+        return self.teacher.pinned() if self.teacher else []
+
+    @property
+    def no_mixed_policy(self) -> str | None:
+        """Why the graph ends with stage 2, without a release; None if it does not."""
+        return None if self.teacher else "teacher: null, and nobody else can finish a rollout"
+
+    @property
+    def _teacher_cannot_score(self) -> str | None:
+        if self.teacher is None:
+            return "teacher: null"
         problem = cannot_score(self.teacher.engine)
         return problem and f"teacher.engine: {problem}"
+
+    @model_validator(mode="after")
+    def _answers_can_be_used(self) -> Profile:
+        check_answers(self)
+        return self
 
     @model_validator(mode="after")
     def _domains_are_known(self) -> Profile:
@@ -376,15 +421,26 @@ def _at_home(profile: Profile, folder: Path) -> Profile:
         name: benchmark.model_copy(update={"path": beside(benchmark.path)})
         for name, benchmark in profile.evaluation.benchmarks.items()
     }
-    inbox = {"inbox": beside(profile.questions.inbox)}
+
+    def written_by(layout: Layout) -> Layout:
+        answers = layout.answers
+        if answers is None or answers.model is None or not (folder / answers.model).exists():
+            return layout
+        update = {"model": beside(answers.model)}
+        return layout.model_copy(update={"answers": answers.model_copy(update=update)})
+
+    questions = {
+        "inbox": beside(profile.questions.inbox),
+        "layouts": {name: written_by(each) for name, each in profile.questions.layouts.items()},
+    }
     licence = profile.release.license_file
     placed = profile.model_copy(
         update={
             "lake": beside(profile.lake) if profile.lake else None,
-            "teacher": model(profile.teacher),
+            "teacher": profile.teacher and model(profile.teacher),
             "base_student": model(profile.base_student),
             "students": {name: model(student) for name, student in profile.students.items()},
-            "questions": profile.questions.model_copy(update=inbox),
+            "questions": profile.questions.model_copy(update=questions),
             "evaluation": profile.evaluation.model_copy(update={"benchmarks": benchmarks}),
             "release": profile.release.model_copy(
                 update={"license_file": beside(licence) if licence else None}

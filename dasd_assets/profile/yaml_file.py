@@ -18,8 +18,8 @@ class _StrictLoader(yaml.SafeLoader):
         self._sizes: dict[int, int] = {}
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        is_alias = self.check_event(yaml.AliasEvent)  # type: ignore[no-untyped-call]
-        node = super().compose_node(parent, index)
+        is_alias = self.check_event(yaml.AliasEvent)
+        node: Any = super().compose_node(parent, index)
         if is_alias and id(node) not in self._sizes:
             raise yaml.MarkedYAMLError(
                 problem="an alias of what it stands in", problem_mark=node.start_mark

@@ -29,12 +29,17 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
     """Assets of the box for one profile."""
     settings = profile.questions
     inbox = inbox_at(settings.inbox)
+    # Answers that a drop brings along shape no question.
+    question_layouts = [
+        (name, layout.model_dump(mode="json", exclude={"answers"}))
+        for name, layout in settings.layouts.items()
+    ]
 
     @dg.asset(
         partitions_def=question_shards,
         deps=["question_drops"],
         **declared(GROUP, profile.compute.data, "2", settings.max_row_bytes,
-                   list(settings.layouts.items()), *shaping_names(profile.domains),
+                   question_layouts, *shaping_names(profile.domains),
                    kinds={"parquet"}, table="raw_questions"),
     )  # fmt: skip
     def raw_questions(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
@@ -71,7 +76,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
 
     @dg.asset(
         partitions_def=benchmarks(profile),
-        **declared(GROUP, profile.compute.data, "3", profile.evaluation.benchmarks, profile.seed,
+        **declared(GROUP, profile.compute.data, "4", profile.evaluation.benchmarks, profile.seed,
                    *shaping_names(profile.domains), kinds={"parquet"},
                    table="benchmark_questions"),
     )  # fmt: skip
@@ -95,7 +100,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         deps=[raw_questions, dg.AssetDep(benchmark_questions,
                                          partition_mapping=dg.AllPartitionMapping())],
         **declared(GROUP, profile.compute.data.model_copy(update={"pool": CURATION_POOL}),
-                   "2", settings.decontamination_ngram_words, settings.near_duplicate_jaccard,
+                   "3", settings.decontamination_ngram_words, settings.near_duplicate_jaccard,
                    settings.near_duplicate_shingle_words, settings.near_duplicate_permutations,
                    kinds={"duckdb"}, table="questions"),
     )  # fmt: skip

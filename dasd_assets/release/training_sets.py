@@ -57,7 +57,7 @@ def training_sets(lake: Lake, profile: Profile) -> list[TrainingSet]:
             name,
             f"divergence-aware sample of the teacher's answers at T = {temperatures[key]:g}",
             RELEASED_SAMPLE,
-            lambda key=key: sample_rows(lake, key, temperatures[key]),  # type: ignore[misc]
+            lambda key=key: sample_rows(lake, key),  # type: ignore[misc]
         )
         for name, key in STAGES.items()
     ]
@@ -82,12 +82,19 @@ def training_sets(lake: Lake, profile: Profile) -> list[TrainingSet]:
     return sets
 
 
-def sample_rows(lake: Lake, key: str, temperature: float) -> Iterator[pa.RecordBatch]:
-    """The divergence sample of one temperature, in the order it is trained on."""
+def sample_rows(lake: Lake, key: str) -> Iterator[pa.RecordBatch]:
+    """The divergence sample of one temperature, in the order it is trained on.
+
+    Its answers need not have been sampled with the profile's: imported ones say what is known.
+    """
+    sampled = lake.read_partitions(
+        "teacher_responses", ["response_id", "temperature"], temperature=key
+    )
+    ids = sampled["response_id"].combine_chunks()
     for batch in lake.batches("divergence_sample", {"temperature": key}):
-        values = pa.array([temperature] * batch.num_rows, pa.float32())
+        values = sampled["temperature"].take(pc.index_in(batch["response_id"], ids))
         yield (
-            batch.append_column(RELEASED_SAMPLE.field("temperature"), values)
+            batch.append_column(RELEASED_SAMPLE.field("temperature"), values.combine_chunks())
             .select(RELEASED_SAMPLE.names)
             .cast(RELEASED_SAMPLE)
         )

@@ -17,6 +17,7 @@ from dasd_assets.profile.domains import shaping_graders
 from dasd_assets.reporting import plots
 from dasd_assets.response_filtering.filtering import filter_responses, write_filtered
 from dasd_assets.response_filtering.outcomes import outcomes, outcomes_table
+from dasd_assets.teacher_responses.imported.sources import answers_of_shard, writers_format
 from dasd_assets.verification.graders import Graders
 from resources.engines.inference import InferenceModel
 from resources.lake.lake import Lake
@@ -36,7 +37,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             dg.AssetDep("questions", partition_mapping=same_shard()),
             "base_student",
         ],
-        **declared(GROUP, profile.compute.data, "4", settings, profile.verification,
+        **declared(GROUP, profile.compute.data, "5", settings, profile.verification,
                    profile.system_prompt, profile.base_student.path,
                    *shaping_graders(profile.domains, judged), kinds={"parquet"},
                    table="filtered_responses"),
@@ -69,7 +70,9 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             )
             filtered = filter_responses(
                 lake.batches("teacher_responses", cell),
-                teacher=teacher.written_format(),
+                teacher=writers_format(
+                    answers_of_shard(profile, cell[QUESTION_SHARD]), teacher
+                ),
                 student=base_student_model.written_format(),
                 settings=settings,
                 system_prompt=profile.system_prompt,

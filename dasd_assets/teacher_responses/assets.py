@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import dagster as dg
+import pyarrow as pa
 from pydantic import Field
 
 from dasd_assets.answering.earlier import SAMPLED
@@ -18,11 +19,24 @@ from dasd_assets.partitions import (
     same_temperature,
     temperatures,
 )
-from dasd_assets.profile import Profile, settings_version
+from dasd_assets.profile import ImportedAnswers, Profile, settings_version
+from dasd_assets.profile.domains import shaping_names
+from dasd_assets.questions.inbox.listing import inbox_at
+from dasd_assets.questions.reading.drops import layout_of
 from dasd_assets.reporting.pictures import response_pictures
+from dasd_assets.teacher_responses.imported.partition import write_imported
+from dasd_assets.teacher_responses.imported.responses import ImportedResponses
+from dasd_assets.teacher_responses.imported.sources import (
+    answers_of_shard,
+    model_of,
+    no_one_answers,
+    writers_format,
+)
 from dasd_assets.teacher_responses.sampling import sample_responses
 from resources.engines.inference import InferenceModel
 from resources.lake.lake import Lake
+from resources.lake.table import ContractError
+from resources.lake.tables.teacher_responses import IMPORTED
 
 GROUP = "teacher_responses"
 
@@ -41,6 +55,13 @@ class Sampling(dg.Config):
 def build(profile: Profile) -> list[dg.AssetsDefinition]:
     """Assets of the box for one profile."""
     settings = profile.teacher_responses
+    # Only where drops bring answers: without, the graph and its versions are what they were.
+    imports = [_imported_answers(profile)] if profile.imports else []
+    writers = {
+        name: (answers.model, answers.temperatures) for name, answers in profile.imports.items()
+    }
+    compute = profile.compute.teacher_inference if profile.teacher else profile.compute.data
+    brought = [dg.AssetDep("imported_answers", partition_mapping=dg.IdentityPartitionMapping())]
 
     @dg.asset(
         partitions_def=temperatures(profile),
@@ -70,11 +91,13 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             dg.AssetDep("questions", partition_mapping=same_shard()),
             dg.AssetDep(sampling_temperature, partition_mapping=same_temperature()),
             # The student is checked before the teacher is paid for.
-            "teacher_model", "base_student",
+            *(["teacher_model"] if profile.teacher else []), "base_student",
+            *(brought if imports else []),
         ],
-        **declared(GROUP, profile.compute.teacher_inference, "1", profile.teacher.path,
+        **declared(GROUP, compute, "1", profile.teacher and profile.teacher.path,
                    profile.system_prompt, profile.seed, settings.top_p, settings.max_tokens,
-                   settings.reasoning_effort, *profile.teacher.pinned(),
+                   settings.reasoning_effort, *profile.template_date_pinned,
+                   *([writers] if imports else []),
                    kinds={"huggingface"}, table="teacher_responses"),
     )  # fmt: skip
     def teacher_responses(
@@ -90,10 +113,16 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         y_k ~ p_T( · | system prompt, question; T),   k = 1 … samples_per_question
         likelihood(y) = exp( (1/n) Σ_i log p_T(y_i | question, y_<i) )
         ```
+
+        Where the drop brought its answers along, these are taken, and nothing is asked.
         """
         cell = response_partition(context.partition_key)
         temperature = cell[TEMPERATURE]
         questions = lake.read("questions", {QUESTION_SHARD: cell[QUESTION_SHARD]})
+        if answers := answers_of_shard(profile, cell[QUESTION_SHARD]):
+            return _take_over(lake, cell, questions, answers, profile)
+        if profile.teacher is None:
+            raise ContractError(no_one_answers(cell[QUESTION_SHARD]))
         journal = lake.journal("teacher_responses", cell)
         earlier = lake.earlier("teacher_responses", cell, ["response_id", *SAMPLED])
         if config.ask_again:
@@ -101,7 +130,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             earlier = iter(())
         with teacher.open() as engine:
             day = template_date(
-                lake, "teacher_responses", cell, engine.tokenizer, profile.teacher.template_date
+                lake, "teacher_responses", cell, engine.tokenizer, profile.template_date
             )
             rows = sample_responses(
                 questions, engine,
@@ -126,7 +155,76 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             **sampling_summary(lake, cell), **date_shown(day), **as_metadata(pictures),
         )  # fmt: skip
 
-    return [sampling_temperature, teacher_responses]
+    return [*imports, sampling_temperature, teacher_responses]
+
+
+def _imported_answers(profile: Profile) -> dg.AssetsDefinition:
+    settings = profile.questions
+    reads_by_teacher = profile.teacher is not None and any(
+        answers.tokens is not None and answers.model is None for answers in profile.imports.values()
+    )
+
+    @dg.asset(
+        partitions_def=responses(profile),
+        deps=[
+            dg.AssetDep("question_drops", partition_mapping=same_shard()),
+            *(["teacher_model"] if reads_by_teacher else []),
+        ],
+        **declared(GROUP, profile.compute.data, "1", list(settings.layouts.items()),
+                   settings.max_row_bytes, *shaping_names(profile.domains), kinds={"parquet"},
+                   table="imported_answers"),
+    )  # fmt: skip
+    def imported_answers(
+        context: dg.AssetExecutionContext, lake: Lake, teacher: InferenceModel
+    ) -> dg.MaterializeResult:
+        """The answers that a drop brought along for one temperature, each checked by itself.
+
+        Rows that cannot be used go to `quarantined_answers` with file, line and reason. Of a drop
+        without answers, and at a temperature that it has none for, there are no rows.
+
+        ```text
+        token ids spell the text;  logprobs: one per token, finite, ≤ 0, exp(mean) ≤ max_p_teacher
+        rows of the drop = imported answers + quarantined answers
+        ```
+        """
+        cell = response_partition(context.partition_key)
+        answers = answers_of_shard(profile, cell[QUESTION_SHARD])
+        written, facts = write_imported(
+            lake, cell,
+            inbox=inbox_at(settings.inbox),
+            layout=layout_of(cell[QUESTION_SHARD], settings.layouts),
+            max_row_bytes=settings.max_row_bytes,
+            domains=profile.domains,
+            writer=writers_format(answers, teacher) if answers else None,
+        )  # fmt: skip
+        return materialized(lake, written, cell, **facts)
+
+    return imported_answers
+
+
+def _take_over(
+    lake: Lake,
+    cell: dict[str, str],
+    questions: pa.Table,
+    answers: ImportedAnswers,
+    profile: Profile,
+) -> dg.MaterializeResult:
+    """The imported answers to the questions that curation kept."""
+    at = answers.temperatures.get(cell[TEMPERATURE])
+    taken = ImportedResponses(
+        questions,
+        model=model_of(answers, profile),
+        temperature=at.temperature if at else None,
+    )
+    rows = taken.rows(lake.batches("imported_answers", cell))
+    written = lake.write("teacher_responses", rows, cell)
+    return materialized(
+        lake, written, cell,
+        engine=IMPORTED,
+        without_question=taken.n_without_question,
+        **sampling_summary(lake, cell),
+        **as_metadata(response_pictures(Path(lake.root), cell)),
+    )  # fmt: skip
 
 
 def sampling_summary(lake: Lake, cell: dict[str, str]) -> dict[str, dg.MetadataValue]:

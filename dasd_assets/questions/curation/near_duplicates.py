@@ -3,8 +3,9 @@ r"""Near-duplicates: the same question in nearly the same words.
 A question is a near-duplicate of another of its domain if
 
 1. both have the same **formal tokens** in the same order: numbers, mathematical symbols and single
-   letters. "What is 345 + 128?" and "What is 345 + 129?" are two questions however alike they
-   look, and so are two multiple-choice questions with other letters or values;
+   letters; and the same code and units (`told_apart`). "What is 345 + 128?" and "What is 345 +
+   129?" are two questions however alike they look, and so are two multiple-choice questions with
+   other letters or values;
 2. the Jaccard similarity of their **word shingles** (k words in a row, case folded, without
    punctuation, brackets and LaTeX's dollars and backslashes) is at least the threshold. Before the
    first and behind the last word stand k - 1 blanks, so that each word is in k shingles.
@@ -30,6 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dasd_assets.profile import Questions
+from dasd_assets.questions.curation.normalisation import told_apart
 from dasd_assets.questions.curation.window_hashes import multipliers, window_hashes
 from resources.splitmix import spread_bits
 
@@ -82,10 +84,11 @@ def comparables(questions: list[str], domains: list[str], shingle_words: int) ->
     shingles = (windows >> np.uint64(32)).astype(np.uint32)
     result = []
     start = 0
-    for tokens, domain in zip(token_lists, domains, strict=True):
+    for question, tokens, domain in zip(questions, token_lists, domains, strict=True):
         end = start + len(tokens) + len(pad)
         own = np.unique(shingles[start:end]) if tokens else np.empty(0, np.uint32)
-        formal = "\0".join([domain, *filter(_is_formal, tokens)]).encode()
+        parts = [domain, *filter(_is_formal, tokens), *told_apart(question)]
+        formal = "\0".join(parts).encode()
         digest = hashlib.blake2b(formal, digest_size=8).digest()
         result.append(Comparable(own, int.from_bytes(digest, "little")))
         start += len(tokens) + len(pad)

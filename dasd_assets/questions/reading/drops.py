@@ -11,20 +11,12 @@ from typing import Any
 import pyarrow as pa
 
 from dasd_assets.profile import Layout
-from dasd_assets.questions.reading.arrow_rows import (
-    arrow_schema,
-    check_column,
-    parquet_schema,
-    read_arrow_stream,
-    read_parquet,
-)
+from dasd_assets.questions.reading.columns import column_names, column_rows
 from dasd_assets.questions.reading.data_files import DataFile, data_files, refuse_links
-from dasd_assets.questions.reading.json_lines import read_json_lines
 from dasd_assets.questions.reading.rows import (
     FIELDS,
     DropError,
     Row,
-    first_step,
     standard_layout,
     usable,
 )
@@ -84,22 +76,10 @@ def _opened(
     file: DataFile, layout: Layout | None, max_row_bytes: int
 ) -> tuple[Layout, Iterator[Row]]:
     """The layout of one file, checked against its schema if it has one, and its rows, unread."""
-    if ".jsonl" in file.path.suffixes:
-        return layout or standard_layout(), read_json_lines(file.path, max_row_bytes)
-    is_parquet = file.path.suffix == ".parquet"
-    schema = (parquet_schema if is_parquet else arrow_schema)(file.path)
-    try:  # names are decoded when they are first looked at
-        layout = layout or standard_layout(schema.names)
-        used = {name: getattr(layout, name).column for name in FIELDS}
-        for name, column in used.items():
-            if column is not None:
-                check_column(file.path, schema, column, name)
-    except UnicodeDecodeError as error:
-        raise DropError(f"{file.path}: damaged, a column's name is no text: {error}") from error
-    columns = sorted(
-        {first_step(column, schema.names) for column in used.values() if column is not None}
-    )
-    return layout, (read_parquet if is_parquet else read_arrow_stream)(file.path, columns)
+    names = column_names(file)
+    layout = layout or standard_layout(names)
+    used = {name: getattr(layout, name).column for name in FIELDS}
+    return layout, column_rows(file, used, max_row_bytes)
 
 
 def _chunks(

@@ -143,6 +143,16 @@ def _follow(name: str, column: str, content: dict[str, Any]) -> Any:
     return value
 
 
+def value_at(column: str, content: dict[str, Any]) -> Any:
+    """What a row has at a column or a path into one; None if it has nothing there.
+
+    Raises:
+        UnusableRowError: a step of the path leads into something else than a list or an object.
+    """
+    value = _follow(column, column, content)
+    return None if value is _ABSENT else value
+
+
 def _typed(name: str, value: Any, kind: type) -> Any:
     if not isinstance(value, kind) or isinstance(value, bool):
         raise UnusableRowError(
