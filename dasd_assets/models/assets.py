@@ -6,8 +6,8 @@ import dagster as dg
 
 from dasd_assets.declaring.cost import took
 from dasd_assets.declaring.declare import declared
-from dasd_assets.models.formats_of_models import check_student, check_teacher, rendered_example
 from dasd_assets.models import students, teachers
+from dasd_assets.models.formats_of_models import check_student, check_teacher, rendered_example
 from dasd_assets.profile import Profile, Student, Teacher, settings_version
 from formats.model_format import AUTO, FormatSettings, ModelFormat
 from resources.engines.inference import InferenceModel

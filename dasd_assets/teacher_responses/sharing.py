@@ -16,7 +16,9 @@ def asked_of(
 ) -> pa.Table:
     """The questions that a teacher answers, in the order of `questions` (schema QUESTIONS)."""
     ids = questions["question_id"].to_pylist()
-    return questions.filter(pa.array([teacher in teachers_of(i, shares, seed) for i in ids], "bool"))
+    return questions.filter(
+        pa.array([teacher in teachers_of(i, shares, seed) for i in ids], "bool")
+    )
 
 
 def sharing(profile: Profile) -> list[list[str | float | None]]:
