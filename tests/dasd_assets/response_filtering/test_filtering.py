@@ -249,6 +249,16 @@ def test_length_counts_prompt_and_response_under_the_students_tokenizer(
     assert rules(run(tokenizers, GOOD, max_student_tokens=n)) == [["too_long"]]
 
 
+def test_an_answer_by_none_of_several_teachers_is_an_error(tokenizers: tuple[Any, Any]) -> None:
+    teacher = student_format(tokenizers[0])
+    known = run(tokenizers, GOOD, teacher={("other", "1"): teacher, ("m", "1"): teacher})
+    assert known.kept.num_rows == 1
+    with pytest.raises(
+        ContractError, match=r"r0 is by m \(1\), the profile's teachers are m \(2\)"
+    ):
+        run(tokenizers, GOOD, teacher={("m", "2"): teacher})
+
+
 def test_no_answers_at_all(tokenizers: tuple[Any, Any]) -> None:
     assert run(tokenizers).kept.num_rows == 0
 
