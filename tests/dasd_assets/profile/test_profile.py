@@ -177,8 +177,8 @@ SHAPE = {
         ({"teachers": {"b": {"path": "x", "questions": 0.4}}, "teacher__questions": 0.7},
          r"teacher\.questions 0\.7, teachers\.b\.questions 0\.4: add up to 1\.1, there is only 1"),
         ({"teachers": {"b": {"path": "x", "questions": 0.1}}, "teacher__questions": 0.7},
-         r"teacher\.questions 0\.7, teachers\.b\.questions 0\.1: add up to 0\.8, and nobody answers "
-         r"the other questions\. Raise a share"),
+         r"teacher\.questions 0\.7, teachers\.b\.questions 0\.1: add up to 0\.8, and nobody "
+         r"answers the other questions\. Raise a share"),
         ({"teacher__questions": 0.5}, r"teacher\.questions 0\.5: add up to 0\.5, and nobody"),
         ({"teachers": {"b": {"path": "x", "questions": 0}}},
          r"teachers\.b\.questions\..*greater than 0; found 0"),
