@@ -104,7 +104,7 @@ def _evaluation(
         f"{settings.samples_per_question} at temperature {settings.temperature:g}.\n\n"
         "```text\navg@k = (1/Q) Σ_q (right answers to q) / k\n```",
         # Whatever else is set shapes no answer: how chance is measured, where the sets lie.
-        **declared(GROUP, profile.compute.student_inference, "4", settings.samples_per_question,
+        **declared(GROUP, profile.compute.student_inference, "5", settings.samples_per_question,
                    settings.temperature, settings.top_p,
                    {name: each.max_tokens for name, each in settings.benchmarks.items()},
                    profile.verification, profile.system_prompt, profile.seed,

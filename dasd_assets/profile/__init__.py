@@ -17,7 +17,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 
 from dasd_assets.profile.answers import ImportedAnswers
@@ -51,6 +50,7 @@ from dasd_assets.profile.release import Release
 from dasd_assets.profile.responses import ResponseFiltering, TeacherResponses, Verification
 from dasd_assets.profile.section import PartitionName, StudentName, TeacherName
 from dasd_assets.profile.teachers import ALL, FIRST, QuestionShare, check_teachers
+from dasd_assets.profile.yaml_file import parse_yaml
 from formats.model_format import FormatSettings
 from resources.compute.declared import Compute, TrainingCompute
 from resources.engines.settings import (
@@ -412,8 +412,8 @@ def load_profile(name_or_path: str) -> Profile:
             "your own is named by the path of its YAML file."
         )
     try:
-        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        settings = parse_yaml(file.read_text(encoding="utf-8"))
+    except ValueError as error:  # also of text that is no UTF-8
         raise ProfileError(f"{file}: no valid YAML: {error}") from error
     if not isinstance(settings, dict):
         raise ProfileError(
@@ -484,8 +484,11 @@ def _explain(file: Path, error: ValidationError) -> str:
     for problem in error.errors():
         key = ".".join(str(part) for part in problem["loc"]) or "(whole profile)"
         if problem["type"] == "extra_forbidden":
-            allowed = ", ".join(_allowed_keys(problem["loc"][:-1]))
+            allowed = ", ".join(sorted(_section_at(problem["loc"][:-1]).model_fields))
             problems.append(f"{key}: unknown key. Allowed here: {allowed}")
+        elif problem["type"] == "union_tag_not_found":
+            kinds = ", ".join(map(_kind, get_args(_section_at(problem["loc"]))))
+            problems.append(f"{key}.kind: required, but missing. One of: {kinds}")
         elif problem["type"] == "missing":
             problems.append(f"{key}: required, but missing")
         elif isinstance(problem["input"], dict) or SECRET_KEYS.intersection(problem["loc"]):
@@ -497,8 +500,8 @@ def _explain(file: Path, error: ValidationError) -> str:
     )
 
 
-def _allowed_keys(location: tuple[int | str, ...]) -> list[str]:
-    """Keys of the section at a location of the profile, for the message about an unknown one."""
+def _section_at(location: tuple[int | str, ...]) -> Any:
+    """The section at a location of the profile, of several kinds their union."""
     section: Any = Profile
     for part in location:
         fields = getattr(section, "model_fields", {})
@@ -510,7 +513,7 @@ def _allowed_keys(location: tuple[int | str, ...]) -> list[str]:
             section = get_args(section)[0]
         if type(None) in get_args(section):  # a section that may be left out
             section = get_args(section)[0]
-    return sorted(section.model_fields)
+    return section
 
 
 def _kind(section: Any) -> Any:

@@ -41,7 +41,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             "base_student",
         ],
         required_resource_keys={"lake", "teacher", "base_student_model", *further},
-        **declared(GROUP, profile.compute.data, "4", settings, profile.verification,
+        **declared(GROUP, profile.compute.data, "5", settings, profile.verification,
                    profile.system_prompt, profile.base_student.path,
                    *shaping_graders(profile.domains, judged), kinds={"parquet"},
                    table="filtered_responses"),

@@ -15,7 +15,7 @@ from dasd_assets.questions.reading.arrow_rows import (
 )
 from dasd_assets.questions.reading.data_files import DataFile
 from dasd_assets.questions.reading.json_lines import read_json_lines
-from dasd_assets.questions.reading.rows import DropError, Row, steps
+from dasd_assets.questions.reading.rows import DropError, Row, first_step
 
 
 def column_names(file: DataFile) -> list[str] | None:
@@ -51,7 +51,9 @@ def column_rows(
     for name, column in used.items():
         if column is not None:
             check_column(file.path, schema, column, name)
-    columns = sorted({str(steps(column)[0]) for column in used.values() if column is not None})
+    columns = sorted(
+        {first_step(column, schema.names) for column in used.values() if column is not None}
+    )
     return (read_parquet if _is_parquet(file) else read_arrow_stream)(file.path, columns)
 
 
