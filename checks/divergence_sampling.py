@@ -15,6 +15,7 @@ from checks.provenance import probability_checks
 from checks.questions import domain_shares
 from checks.response_filtering import within_context
 from checks.teacher_responses import known_questions, mean_tokens
+from dasd_assets.divergence_sampling.teacher_scoring import HAS_LOGPROBS
 from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE, responses, temperatures
 from dasd_assets.profile import Profile
 from resources.lake.tables.divergence_sampling import CONTROLS
@@ -35,8 +36,10 @@ _ALLOWED = "(from divergence_candidates where decision <> 'over_answers_per_ques
 def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
     """Checks of the box for one profile."""
     grid = responses(profile)
+    by_teacher = [asset_checks(profile, "teacher_scores", _teacher_scores, partitions_def=grid)]
     return [
         asset_checks(profile, "student_scores", _scores, partitions_def=grid),
+        *([] if profile.no_teacher_scores else by_teacher),
         asset_checks(profile, "sentence_provenance", _provenance, partitions_def=grid),
         asset_checks(
             profile, "divergence_sample", _sample(profile),
@@ -67,6 +70,28 @@ def _scores(data: CheckedPartition) -> Iterator[Measurement | Summary]:
     yield Summary(n_rows, mean_tokens(data))
 
 
+def _teacher_scores(data: CheckedPartition) -> Iterator[Measurement | Summary]:
+    data.view("filtered_responses", TEMPERATURE, QUESTION_SHARD)
+    unequal, ids = data.broken(_SYMMETRIC.format(other="teacher_scores"))
+    yield Measurement("every_response_scored", {data.name(): unequal}, ids)
+    yield from logprob_checks(
+        data, "teacher_scores", "response_id", "len(token_ids)", "logprobs",
+        also="len(token_starts) <> len(token_ids)",
+    )  # fmt: skip
+    rows = data.row(
+        """select count(*) as n, avg((left_out is not null)::int) as left_out
+           from teacher_scores where left_out is distinct from $own""",
+        own=HAS_LOGPROBS,
+    )
+    _, ids = data.broken(
+        """select response_id || ': ' || left_out from teacher_scores
+           where left_out <> $own""",
+        own=HAS_LOGPROBS,
+    )
+    yield Measurement("few_left_out", {data.name(): rows["left_out"]} if rows["n"] else {}, ids)
+    yield Summary(rows["n"], mean_tokens(data))
+
+
 def _provenance(data: CheckedPartition) -> Iterator[Measurement | Summary]:
     data.view("filtered_responses", TEMPERATURE, QUESTION_SHARD)
     for check, sql in {
@@ -92,8 +117,10 @@ def _provenance(data: CheckedPartition) -> Iterator[Measurement | Summary]:
         n_broken, ids = data.broken(sql)
         yield Measurement(check, {data.name(): n_broken}, ids)
     classes = yield from probability_checks(
-        data, "sentence_provenance", "response_id", ("p_teacher", "p_student")
-    )
+        data, "sentence_provenance", "response_id", ("p_teacher", "p_student"),
+        known="response_id in (select response_id from response_provenance "
+        "where p_teacher is not null)",
+    )  # fmt: skip
     found = data.row(
         f"""select count(*) filter (sentence_class = 'teacher') as n,
                    quantile_cont(p_teacher - p_student, {[*QUANTILES]}) as differences
@@ -110,7 +137,8 @@ def _provenance(data: CheckedPartition) -> Iterator[Measurement | Summary]:
                   avg(n_sentences) as sentences from response_provenance"""
     )
     n_rows = rows.pop("n")
-    yield Summary(n_rows, rows if n_rows else {}, classes)
+    means = {name: value for name, value in rows.items() if value is not None}
+    yield Summary(n_rows, means if n_rows else {}, classes)
 
 
 def positive_weights(data: CheckedPartition, table: str, id_column: str) -> Measurement:

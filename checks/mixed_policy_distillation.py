@@ -24,6 +24,8 @@ _BROKEN = "(coalesce(len(broken_rules), 0) > 0)"
 
 def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
     """Checks of the box for one profile."""
+    if profile.no_mixed_policy:
+        return []
     settings = profile.mixed_policy_distillation
     return [
         asset_checks(

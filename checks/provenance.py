@@ -9,13 +9,18 @@ from checks.expectations import Measurement
 
 
 def probability_checks(
-    data: CheckedPartition, table: str, id_column: str, probabilities: Sequence[str]
+    data: CheckedPartition,
+    table: str,
+    id_column: str,
+    probabilities: Sequence[str],
+    known: str = "true",
 ) -> Generator[Measurement, None, dict[str, float]]:
     """Every probability in range, few sentences unscored.
 
     Args:
         id_column: the answer that a sentence belongs to.
         probabilities: columns of the table.
+        known: SQL that holds for the sentences of answers that both models have looked at.
 
     Returns:
         Class -> its share of the sentences.
@@ -29,7 +34,9 @@ def probability_checks(
     )
     yield Measurement("probabilities_in_range", {data.name(): n_broken}, ids)
     classes = shares(
-        data.pairs(f"select sentence_class, count(*) from {table} group by 1 order by 1")
+        data.pairs(
+            f"select sentence_class, count(*) from {table} where {known} group by 1 order by 1"
+        )
     )
     unscored = {data.name(): classes.get("unscored", 0.0)} if classes else {}
     yield Measurement("few_unscored", unscored, details=classes)

@@ -117,7 +117,7 @@ def _contaminated(data: CheckedPartition, ngram_words: int) -> list[str]:
     from dasd_assets.questions.curation.shards import user_turns
 
     held_out = data.lake.read_partitions("benchmark_questions", ["question", "benchmark"])
-    grams = EvaluationGrams(data.connection.cursor(), held_out, ngram_words)
+    grams = EvaluationGrams(held_out, ngram_words)
     columns = ["question_id", "question", "earlier_messages"]
     found = []
     for batch in data.lake.batches("questions", data.partition, columns):

@@ -31,6 +31,8 @@ from dasd_assets.release.weights import loading_problems
 
 def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
     """Checks of the box for one profile."""
+    if profile.no_mixed_policy:
+        return []
     ngram_words = profile.questions.decontamination_ngram_words
     return [
         asset_checks(profile, "model_release", _model),

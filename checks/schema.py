@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from checks.checked_partition import CheckedPartition, texts
 from checks.expectations import Measurement
 from dasd_assets.profile.data_contracts import MATCHES_CONTRACT, NO_NULLS, UNIQUE_IDS
+from resources.lake.table import fits
 from resources.lake.tables import TABLES
 
 NEVER_BLANK = {
@@ -42,7 +43,7 @@ def _differences(data: CheckedPartition, table: str) -> list[str]:
         f"{field.name}: expected {_type(field)}, found "
         + (_type(found.field(field.name)) if field.name in found.names else "no such column")
         for field in expected
-        if field.name not in found.names or not found.field(field.name).equals(field)
+        if field.name not in found.names or not fits(found.field(field.name), field)
     ]
     extra = [name for name in found.names if name not in expected.names]
     return differing + [f"{name}: not in the contract" for name in extra]

@@ -5,24 +5,53 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import dagster as dg
+import pyarrow as pa
 
 from checks.checked_partition import CheckedPartition, share
 from checks.declare import Measure, asset_checks
 from checks.drift import Summary
 from checks.expectations import Measurement
 from checks.logprobs import logprob_checks
+from dasd_assets.answering.sharing import teachers_of
 from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE, responses
 from dasd_assets.profile import Profile
+from dasd_assets.teacher_responses.imported.sources import answers_of_shard
 
 
 def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
     """Checks of the box for one profile."""
+    grid = responses(profile)
+    imported = [asset_checks(profile, "imported_answers", _imported, partitions_def=grid)]
     return [
-        asset_checks(
-            profile, "teacher_responses", _answers(profile),
-            partitions_def=responses(profile),
-        )
-    ]  # fmt: skip
+        *(imported if profile.imports else []),
+        asset_checks(profile, "teacher_responses", _answers(profile), partitions_def=grid),
+    ]
+
+
+def _imported(data: CheckedPartition) -> Iterator[Measurement | Summary]:
+    quarantined, _ = data.broken("select line from quarantined_answers")
+    rows = data.row("select count(*) as n from imported_answers")["n"]
+    examples = data.connection.sql(
+        """select drop || ':' || line || ': ' || reason || ' (' || evidence || ')'
+           from quarantined_answers order by drop, line limit 5"""
+    ).fetchall()
+    part = share(quarantined, rows + quarantined)
+    shares = {data.name(): part} if rows + quarantined else {}
+    yield Measurement("few_quarantined", shares, tuple(text for (text,) in examples))
+    yield from logprob_checks(data, "imported_answers", "response_id", "len(token_ids)", "logprobs")
+    yield Summary(rows, mean_tokens(data), {"quarantined": part})
+
+
+def _of_drop(data: CheckedPartition) -> Measurement:
+    """Whether imported responses are just the imported answers to the shard's questions."""
+    data.view("imported_answers", TEMPERATURE, QUESTION_SHARD)
+    off, ids = data.broken(
+        """select coalesce(t.response_id, i.response_id) from teacher_responses as t full join (
+               select response_id from imported_answers semi join questions using (question_id)
+           ) as i using (response_id) where t.response_id is null or i.response_id is null"""
+    )
+    rows = data.row("select count(*) as n from teacher_responses")["n"]
+    return Measurement("all_answered", {data.name(): off}, ids, {"answers": rows})
 
 
 def _answers(profile: Profile) -> Measure:
@@ -30,23 +59,10 @@ def _answers(profile: Profile) -> Measure:
 
     def measure(data: CheckedPartition) -> Iterator[Measurement | Summary]:
         data.view("questions", QUESTION_SHARD)
-        wanted = samples[data.partition[TEMPERATURE]]
-        off, ids = data.broken(
-            """select question_id from (
-                   select question_id from questions
-               ) as q left join (
-                   select question_id, count(*) as n from teacher_responses group by question_id
-               ) using (question_id) where coalesce(n, 0) <> $wanted""",
-            wanted=wanted,
-        )
-        rows = data.row("select count(*) as n from teacher_responses")["n"]
-        expected = wanted * data.row("select count(*) as n from questions")["n"]
-        yield Measurement(
-            "all_answered",
-            {data.name(): max(off, abs(rows - expected))},
-            ids,
-            {"answers": rows, "expected": expected},
-        )
+        if answers_of_shard(profile, data.partition[QUESTION_SHARD]):
+            yield _of_drop(data)
+        else:
+            yield _sampled_all(data, profile, samples[data.partition[TEMPERATURE]])
         other, ids = data.broken(
             "select response_id from teacher_responses where logprobs_mode <> 'raw_logprobs'"
         )
@@ -54,11 +70,34 @@ def _answers(profile: Profile) -> Measure:
         yield Measurement("raw_logprobs", {data.name(): other}, ids, data.pairs(modes))
         yield known_questions(data, "teacher_responses", "response_id")
         known = "logprobs"
-        if profile.teacher.format.name == "split":  # a server may tell those of the content only
+        if any(teacher.format.name == "split" for teacher in profile.answerers.values()):
+            # A server may tell those of the content only.
             known = "list_filter(logprobs, x -> not isnan(x))"
         yield from sampled(data, "teacher_responses", "response_id", logprobs=known)
 
     return measure
+
+
+def _sampled_all(data: CheckedPartition, profile: Profile, samples: int) -> Measurement:
+    """Whether every question has as many answers as the profile asks its teachers for."""
+    shares = {name: teacher.questions for name, teacher in profile.answerers.items()}
+    ids = [name for (name,) in data.connection.sql("select question_id from questions").fetchall()]
+    wanted = [samples * len(teachers_of(name, shares, profile.seed)) for name in ids]
+    data.connection.register(
+        "wanted_answers", pa.table({"question_id": pa.array(ids, "string"), "wanted": wanted})
+    )
+    off, examples = data.broken(
+        """select question_id from wanted_answers left join (
+               select question_id, count(*) as n from teacher_responses group by question_id
+           ) using (question_id) where coalesce(n, 0) <> wanted"""
+    )
+    rows = data.row("select count(*) as n from teacher_responses")["n"]
+    return Measurement(
+        "all_answered",
+        {data.name(): max(off, abs(rows - sum(wanted)))},
+        examples,
+        {"answers": rows, "expected": sum(wanted)},
+    )
 
 
 def known_questions(data: CheckedPartition, table: str, id_column: str) -> Measurement:

@@ -10,6 +10,6 @@ Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class Section(BaseModel):
-    """Base of all settings: unknown keys are errors, values cannot change after loading."""
+    """Base of all settings: unknown keys and infinite numbers are errors, values cannot change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

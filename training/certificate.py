@@ -213,7 +213,7 @@ def _isolated(measured: Sequence[Isolation]) -> Check:
             f"changes (allowed: {worst.tolerance:.2g} and {worst.leak_tolerance:.2g}; attention "
             f"{worst.attention}, {worst.dtype}). This model's attention does not tell packed "
             "samples apart by their positions; flash attention does so only with micro_batch_size "
-            "1"
+            "1. Where no attention does, set packing: false: a sequence then holds one sample"
         )
     return Check(
         name, worst.holds,

@@ -10,7 +10,10 @@ import numpy.typing as npt
 
 
 def pack(
-    lengths: Sequence[int] | npt.NDArray[np.int64], max_length: int, multiple_of: int = 1
+    lengths: Sequence[int] | npt.NDArray[np.int64],
+    max_length: int,
+    multiple_of: int = 1,
+    one_each: bool = False,
 ) -> list[npt.NDArray[np.int64]]:
     """Put samples into sequences of at most `max_length` tokens, each sample whole.
 
@@ -22,6 +25,7 @@ def pack(
         max_length: tokens of one packed sequence.
         multiple_of: their number is a multiple of this; sequences of several samples are split
             for that, so that no sequence has to be seen twice to fill a batch.
+        one_each: every sample in a sequence of its own.
 
     Returns:
         For each packed sequence the indices of its samples; every index is in exactly one.
@@ -42,7 +46,7 @@ def pack(
     for sample in np.argsort(-sizes, kind="stable").tolist():
         size = int(sizes[sample])
         place = bisect.bisect_left(rooms, (size, -1))
-        if place == len(rooms):
+        if one_each or place == len(rooms):
             room, sequence = max_length, len(sequences)
             sequences.append([])
         else:

@@ -47,6 +47,11 @@ class Training(Section):
         "(gpt-oss); the others need a GPU, the package `flash-attn` (3: `flash-attn-3`), bfloat16 "
         "and micro_batch_size 1",
     )
+    packing: bool = Field(
+        True,
+        description="several samples in one sequence; false for a model whose attention cannot "
+        "tell them apart (gpt-oss with `eager`; the batch certificate finds it)",
+    )
     gradient_checkpointing: bool = Field(True, description="recompute activations")
     liger_kernel: bool = Field(False, description="fused Triton kernels (GPU only)")
     deepspeed_zero_stage: Literal[0, 2, 3] = Field(0, description="0: no DeepSpeed")
@@ -75,7 +80,10 @@ class Training(Section):
 
     def shaping(self) -> dict[str, Any]:
         """The settings that shape the weights: what a checkpoint is known by."""
-        return self.model_dump(mode="json", exclude=set(self.SHAPES_NO_WEIGHTS))
+        shaping = self.model_dump(mode="json", exclude=set(self.SHAPES_NO_WEIGHTS))
+        if self.packing:  # as when there was nothing else
+            del shaping["packing"]
+        return shaping
 
 
 class OneEpoch(Training):

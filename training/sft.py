@@ -155,7 +155,7 @@ def _train(config: SftConfig, run: dict[str, Any], report: Report, is_main: bool
     )
     # Between processes the data loader repeats sequences to even them out: leave it none to repeat.
     multiple_of = config.processes * config.micro_batch_size if config.processes > 1 else 1
-    sequences = pack(samples.lengths, config.max_length, multiple_of)
+    sequences = pack(samples.lengths, config.max_length, multiple_of, one_each=not config.packing)
     restart = RestartPoints(config.restart, output_dir)
     log = StepLog(
         report if is_main else None, folder / LOG if is_main else None, len(samples.token_ids)

@@ -88,6 +88,11 @@ def _existing(file: Path) -> Path:
     drop = file.resolve()
     if not drop.exists():
         raise RefusedDropError(f"{file}: no such file or folder")
+    if not (drop.is_file() or drop.is_dir()):
+        raise RefusedDropError(
+            f"{file}: neither a file nor a folder (a pipe or a device?). Write what it gives into "
+            "a file and add that."
+        )
     return drop
 
 
@@ -181,6 +186,8 @@ def _print(shard: str, found: DropCheck) -> None:
         typer.echo(f"    {example}")
     if found.repeated:
         typer.echo(f"  asked more than once in this drop: {found.repeated:,}")
+    for path in found.passed_over:
+        typer.echo(f"  passed over, as its name is no data file's: {path}")
     for other, n in found.known.items():
         typer.echo(f"  already in question_shard {other}: {n:,}")
 

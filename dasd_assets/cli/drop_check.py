@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from dasd_assets.profile import Layout, Profile
 from dasd_assets.questions.curation.normalisation import question_id
-from dasd_assets.questions.reading.data_files import data_files
+from dasd_assets.questions.reading.data_files import data_files, passed_over
 from dasd_assets.questions.reading.drops import layout_of, read_drop
 
 MAX_EXAMPLES = 5
@@ -28,6 +28,7 @@ class DropCheck:
         examples: the first of these, as file, line, reason and evidence.
         repeated: usable rows whose question an earlier row of the drop has.
         known: question_shard -> usable questions that it has already.
+        passed_over: files of a folder that are not read.
         same_as: drop of the inbox with the very same content.
     """
 
@@ -36,6 +37,7 @@ class DropCheck:
     examples: list[str]
     repeated: int
     known: dict[str, int]
+    passed_over: list[str]
     same_as: str | None
 
     @property
@@ -82,7 +84,9 @@ def check_drop(
             known[shard] = len(found)
             left -= found
     same = (shard for shard in known if content_hash(others[shard]) == content_hash(drop))
-    return DropCheck(usable, dict(reasons), examples, repeated, known, next(same, None))
+    return DropCheck(
+        usable, dict(reasons), examples, repeated, known, passed_over(drop), next(same, None)
+    )
 
 
 def _ids(shard: str, drop: Path, profile: Profile) -> Iterator[str]:

@@ -52,6 +52,7 @@ class Base(StrEnum):
     TINY = "tiny"
     DASD_4B = "dasd-4b"
     DASD_4B_API = "dasd-4b-api"
+    DASD_4B_RELEASED = "dasd-4b-released"
 
 
 class InitError(ValueError):

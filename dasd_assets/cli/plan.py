@@ -101,7 +101,7 @@ def make_plan(profile: Profile, options: PlanSettings) -> Plan:
     folder = home(profile)
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     return plan_pipeline(
-        profile, sizes, options, _measured(folder), shapes.pop("teacher"),
+        profile, sizes, options, _measured(folder), shapes.pop("teacher", None),
         shapes.pop("base_student"), shutil.disk_usage(existing).free, shapes,
     )  # fmt: skip
 

@@ -136,7 +136,8 @@ class Page:
         self._line(
             f"Sentences: {sample['n_teacher_sentences']} Teacher, "
             f"{sample['n_student_sentences']} Student, {sample['n_common_sentences']} Common; "
-            f"p_T {sample['p_teacher']:.3f}, p_S {sample['p_student']:.3f} over the answer"
+            f"p_T {_probability(sample['p_teacher'])}, "
+            f"p_S {_probability(sample['p_student'])} over the answer"
         )
         table = table_of("#", "part", "class", "p_T", "p_S", "sentence")
         for row in answer.sentences:

@@ -7,7 +7,7 @@ from typing import Any
 
 from dasd_assets.answering.template_date import recorded_day
 from dasd_assets.cli.story import Story
-from dasd_assets.profile import Model, Profile
+from dasd_assets.profile import Model, Profile, Teacher
 
 
 def prompts(profile: Profile, story: Story, lake: Path) -> dict[str, str]:
@@ -24,12 +24,40 @@ def prompts(profile: Profile, story: Story, lake: Path) -> dict[str, str]:
     asked = story.answers[0].settings
     sample = story.answers[0].sample
     cell = {name: sample[name] for name in ("temperature", "question_shard")}
-    day = profile.teacher.template_date or recorded_day(lake, "teacher_responses", cell)
-    settings = {"reasoning_effort": asked["reasoning_effort"], "template_date": day}
+    # An imported answer came with the drop: the teacher was not asked.
+    teachers = _writers(profile, story) if asked["system_prompt"] is not None else []
+    begun = recorded_day(lake, "teacher_responses", cell)
+    effort = {"reasoning_effort": asked["reasoning_effort"]}
+    asked = {**asked, "system_prompt": asked["system_prompt"] or profile.system_prompt}
     return {
-        f"teacher, {profile.teacher.path}": _rendered(profile.teacher, asked, settings),
+        **{
+            f"teacher, {teacher.path}": _rendered(
+                teacher, asked, {**effort, "template_date": teacher.template_date or begun}
+            )
+            for teacher in teachers
+        },
         f"student, {profile.base_student.path}": _rendered(profile.base_student, asked, {}),
     }
+
+
+def _writers(profile: Profile, story: Story) -> list[Teacher]:
+    """The teachers that wrote the answers; of several, those that are still what they were."""
+    if not profile.teachers:
+        return [profile.teacher] if profile.teacher else []
+    from dasd_assets.graph import inference_model
+    from resources.engines.model_folder import ModelFolderError
+
+    wrote = {
+        (answer.settings["model"], answer.settings["model_revision"]) for answer in story.answers
+    }
+    found = []
+    for teacher in profile.answerers.values():
+        try:
+            signature = inference_model(teacher, profile.compute.teacher_inference).signature()
+        except ModelFolderError:  # not on this machine
+            continue
+        found += [teacher] if signature in wrote else []
+    return found
 
 
 def _rendered(model: Model, asked: dict[str, Any], template_settings: dict[str, Any]) -> str:

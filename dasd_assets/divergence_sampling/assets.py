@@ -4,12 +4,15 @@ from pathlib import Path
 
 import dagster as dg
 
+from dasd_assets.answering.template_date import date_shown, template_date
 from dasd_assets.declaring.declare import as_metadata, declared, log_progress, materialized
+from dasd_assets.divergence_sampling.policies import rankable
 from dasd_assets.divergence_sampling.provenance_run import write_provenance
 from dasd_assets.divergence_sampling.sample import sample_of, scored_shards, summary
 from dasd_assets.divergence_sampling.selection import select
 from dasd_assets.divergence_sampling.sentences import segmenter_named
 from dasd_assets.divergence_sampling.student_scoring import TEXT_COLUMNS, score_responses
+from dasd_assets.divergence_sampling.teacher_scoring import SCORED_BY_TEACHER, score_with_teacher
 from dasd_assets.partitions import (
     QUESTION_SHARD,
     TEMPERATURE,
@@ -61,9 +64,11 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             written = lake.write("student_scores", rows, cell)
         return materialized(lake, written, cell)
 
+    scored_by_teacher = [] if profile.no_teacher_scores else [_teacher_scores(profile)]
+
     @dg.asset(
         partitions_def=responses(profile),
-        deps=["filtered_responses", student_scores],
+        deps=["filtered_responses", student_scores, *scored_by_teacher],
         **declared(GROUP, profile.compute.data, "4", settings.rule,
                    segmenter.name, segmenter.version, kinds={"parquet"},
                    table="sentence_provenance"),
@@ -82,7 +87,9 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         ```
         """
         cell = response_partition(context.partition_key)
-        written, facts = write_provenance(lake, cell, settings.rule, segmenter)
+        written, facts = write_provenance(
+            lake, cell, settings.rule, segmenter, with_teacher_scores=bool(scored_by_teacher)
+        )
         return materialized(
             lake, written, cell, **facts,
             **as_metadata(provenance_pictures(Path(lake.root), cell)),
@@ -109,8 +116,10 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         """
         temperature = {TEMPERATURE: context.partition_key}
         shards = scored_shards(lake, context.partition_key)
+        found = lake.read_partitions("response_provenance", **temperature)
+        known = rankable(found.drop_columns(TEMPERATURE), settings.policy)
         candidates = select(
-            lake.read_partitions("response_provenance", **temperature).drop_columns(TEMPERATURE),
+            known,
             settings,
             context.partition_key,
             profile.seed,
@@ -125,9 +134,53 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         return materialized(
             lake, written, temperature,
             **summary(candidates, settings, context.partition_key),
+            without_teacher_probability=found.num_rows - known.num_rows,
             shards_not_ready=sorted(registered - {shard[QUESTION_SHARD] for shard in shards}),
             provenance_viewer=dg.MetadataValue.path(str(viewer)),
             **as_metadata(sample_pictures(Path(lake.root), context.partition_key)),
         )  # fmt: skip
 
-    return [student_scores, sentence_provenance, divergence_sample]
+    return [student_scores, *scored_by_teacher, sentence_provenance, divergence_sample]
+
+
+def _teacher_scores(profile: Profile) -> dg.AssetsDefinition:
+    @dg.asset(
+        partitions_def=responses(profile),
+        deps=["filtered_responses", "teacher_model"],
+        **declared(GROUP, profile.compute.teacher_inference, "1",
+                   profile.teacher and profile.teacher.path, profile.system_prompt,
+                   profile.teacher_responses.reasoning_effort, *profile.template_date_pinned,
+                   kinds={"huggingface"}, table="teacher_scores"),
+    )  # fmt: skip
+    def teacher_scores(
+        context: dg.AssetExecutionContext, lake: Lake, teacher: InferenceModel
+    ) -> dg.MaterializeResult:
+        """The teacher's logprob of every token of the answers that came without logprobs.
+
+        One forward pass per response, in the teacher's own format. A response that has the logprobs
+        of its sampling keeps these; one that does not fit into the teacher's context is left out.
+
+        ```text
+        logprob_i = log p_T(y_i | question, y_<i)
+        ```
+        """
+        cell = response_partition(context.partition_key)
+        filtered = lake.batches("filtered_responses", cell, SCORED_BY_TEACHER)
+        n_responses = lake.read("filtered_responses", cell, ["response_id"]).num_rows
+        with teacher.open() as engine:
+            day = template_date(
+                lake, "teacher_scores", cell, engine.tokenizer, profile.template_date
+            )
+            rows = score_with_teacher(
+                filtered, n_responses, engine,
+                system_prompt=profile.system_prompt,
+                reasoning_effort=profile.teacher_responses.reasoning_effort,
+                template_date=day,
+                on_progress=log_progress(context, "responses"),
+            )  # fmt: skip
+            written = lake.write("teacher_scores", rows, cell)
+        reasons = lake.read("teacher_scores", cell, ["left_out"])["left_out"].drop_null()
+        left_out = {row["values"]: row["counts"] for row in reasons.value_counts().to_pylist()}
+        return materialized(lake, written, cell, left_out=left_out, **date_shown(day))
+
+    return teacher_scores

@@ -9,9 +9,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dasd_assets.divergence_sampling.policies import POLICIES
+from dasd_assets.divergence_sampling.policies import POLICIES, rankable
 from dasd_assets.divergence_sampling.selection import select
 from dasd_assets.profile import DivergenceSampling
+from dasd_assets.profile.divergence_sampling import WITHOUT_TEACHER
 from dasd_assets.reporting.figures import SENTENCE_CLASSES
 from resources.lake.tables.divergence_sampling import CONTROLS
 
@@ -55,7 +56,8 @@ class Comparison:
     Attributes:
         candidates: all that could be chosen.
         controls: those of the profile's own policy, of its token count.
-        choices: one per policy, in the order of POLICIES.
+        choices: one per policy, in the order of POLICIES; where nobody knows the teacher's
+            probabilities of some answers, of those policies that do without.
         overlap: Jaccard index of every two choices, shape (policies, policies), 0 to 1.
     """
 
@@ -84,11 +86,13 @@ def compare_policies(
     Raises:
         ContractError: as `select` does.
     """
-    domains = sorted(pc.unique(responses["domain"]).to_pylist())
+    responses = rankable(responses, settings.policy)
+    is_known = not responses["p_teacher"].null_count
     selected = {
         policy: select(responses, settings.model_copy(update={"policy": policy}), temperature, seed)
-        for policy in POLICIES
+        for policy in (POLICIES if is_known else WITHOUT_TEACHER)
     }
+    domains = sorted(pc.unique(responses["domain"]).to_pylist())
     own = selected[settings.policy]
     chosen = {policy: table["is_selected"] for policy, table in selected.items()}
     return Comparison(

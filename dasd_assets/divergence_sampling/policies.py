@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dasd_assets.profile.divergence_sampling import WITHOUT_TEACHER
 from resources.lake.table import ContractError
 
 Scores = npt.NDArray[np.float64]
@@ -92,6 +93,30 @@ POLICIES: dict[str, Policy] = {
     "rank_surprisal_ratio": rank_surprisal_ratio,
 }
 """Policy by its name in the profile."""
+
+
+def rankable(responses: pa.Table, policy: str) -> pa.Table:
+    """The responses that a policy can rank.
+
+    Those whose teacher probabilities nobody knows are left out where the policy needs them: an
+    imported answer that does not fit into the teacher's context, for example.
+
+    Args:
+        responses: rows with the schema RESPONSE_PROVENANCE.
+
+    Raises:
+        ContractError: the policy needs them, and there is no response of which they are known.
+    """
+    if policy in WITHOUT_TEACHER:
+        return responses
+    known = responses.filter(pc.is_valid(responses["p_teacher"]))
+    if responses.num_rows and not known.num_rows:
+        raise ContractError(
+            f"divergence_sample: {policy} needs the teacher's probabilities, and nobody knows them "
+            f"for any of {responses.num_rows} responses; left_out in teacher_scores says why. "
+            f"Policies that do without: {', '.join(WITHOUT_TEACHER)}."
+        )
+    return known
 
 
 def scored(responses: pa.Table, policy: str, seed: int) -> Scores:

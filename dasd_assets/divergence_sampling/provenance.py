@@ -79,7 +79,8 @@ def sentence_provenance(
 
     Teacher Sentence: p_T is far above p_S by the rule; Student Sentence: p_S is far above p_T;
     otherwise Common (arXiv 2512.20908; the caption of the report's Fig. 5). A sentence in which one
-    side has no token is unscored, and counts for nothing.
+    side has no token is unscored, and counts for nothing: so are all of an imported answer of which
+    nobody knows the teacher's probabilities.
 
     Args:
         filtered: FILTERED_COLUMNS of rows with the schema FILTERED_RESPONSES.
@@ -230,7 +231,10 @@ def _responses(
                 pa.array(totals(student.tokens.count * members).astype(np.int32))
                 for members in is_class
             ),
-            probabilities(mean(teacher.log_sum, teacher)),
+            probabilities(
+                mean(teacher.log_sum, teacher),
+                filtered["teacher_logprobs"].is_null().to_numpy(zero_copy_only=False),
+            ),
             probabilities(mean(student.log_sum, student)),
             pa.array(mean(student.tokens.sums(ranks), student), pa.float32()),
             pa.array(

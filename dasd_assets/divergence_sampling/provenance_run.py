@@ -16,6 +16,7 @@ from dasd_assets.divergence_sampling.provenance import (
 )
 from dasd_assets.divergence_sampling.read_ahead import read_ahead
 from dasd_assets.divergence_sampling.sentences import Segmenter
+from dasd_assets.divergence_sampling.teacher_scoring import TEACHER_COLUMNS, with_scores
 from dasd_assets.profile import ClassRule
 from resources.lake.table import ContractError
 from resources.lake.tables.divergence_sampling import RESPONSE_PROVENANCE
@@ -25,12 +26,20 @@ if TYPE_CHECKING:
 
 
 def write_provenance(
-    lake: Lake, cell: Partition, rule: ClassRule, segmenter: Segmenter
+    lake: Lake,
+    cell: Partition,
+    rule: ClassRule,
+    segmenter: Segmenter,
+    *,
+    with_teacher_scores: bool = False,
 ) -> tuple[Written, dict[str, Any]]:
     """Classify the sentences of one partition and write both tables of it.
 
     Of the responses one short row each stays in memory (about 100 bytes) until they are written;
     everything else is there for a few row groups at a time.
+
+    Args:
+        with_teacher_scores: responses without the teacher's logprobs have them in `teacher_scores`.
 
     Returns:
         What was written as `sentence_provenance`, and counts for its metadata.
@@ -42,8 +51,12 @@ def write_provenance(
     counts: Counter[str] = Counter()
 
     def sentences() -> Iterator[pa.RecordBatch]:
+        filtered = lake.batches("filtered_responses", cell, FILTERED_COLUMNS)
+        if with_teacher_scores:
+            found = lake.batches("teacher_scores", cell, TEACHER_COLUMNS)
+            filtered = with_scores(filtered, found)
         blocks = sentence_provenance(
-            read_ahead(lake.batches("filtered_responses", cell, FILTERED_COLUMNS)),
+            read_ahead(filtered),
             read_ahead(lake.batches("student_scores", cell, SCORE_COLUMNS)),
             rule,
             segmenter,

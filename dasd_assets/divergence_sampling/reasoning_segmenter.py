@@ -5,18 +5,22 @@ from __future__ import annotations
 import re
 
 _CJK = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3"
-_START = r"""
+_EMOJI = r"\u2600-\u27bf\u2b50\u2b55\U0001f000-\U0001faff"
+_JOINED = r"\ufe0f\u200d"  # what joins and colours them
+_START = rf"""
     (?: [^\Wa-z_]                        # a capital, a digit, a letter of another script
       | [\"'“‘«(\[]+(?![a-z\s])          # an opening quote or bracket
-      | [*_]{1,3}(?=\S) | \$(?=\S) | ` | \\(?![)\]])   # emphasis, a formula, code
+      | [*_]{{1,3}}(?=\S) | \$(?=\S) | ` | \\(?![)\]])   # emphasis, a formula, code
       | [-−](?=\d)                       # a negative number
       | [b-z](?=[ ^_(=<>+'])             # a variable: "p divides n", "f(2) is 8"
+      | [¿¡]                             # Spanish says at the start that it asks
+      | [{_EMOJI}][{_EMOJI}{_JOINED}]*+[ \t\xa0]*(?=\S)   # an emoji, unless it is the last
     )
 """
 _SCAN = re.compile(
     rf"""
-    [.!?…\n`~\\$。！？．｡]  # one set of characters first: the search skips to it
-    (?: (?<=[.!?…])[.!?…]*+[\"'”’»)\]}}*_]*+
+    [.!?…\n`~\\$。！？．｡।॥؟۔]  # one set of characters first: the search skips to it
+    (?: (?<=[.!?…])[.!?…]*+[\"'”’»)\]}}*_]*+[{_EMOJI}{_JOINED}]*+
         (?: [ \t\xa0]+(?={_START}) | (?<=[!?])(?=[{_CJK}]) )
       | (?<=\n)\s*                                          # a line is its own
       | (?<=\$)(?: \$[^$]*+\$\$ | (?=\S)[^$\n]*+(?<=\S)\$(?!\d) )        # formulas
@@ -25,6 +29,7 @@ _SCAN = re.compile(
       | (?<=[`~])(?P<fence>``+|~~+)[\s\S]*?(?:[`~](?P=fence)|\Z)   # code; left open: to the end
       | (?<=`)[^`\n]+`
       | (?<=[。！？．｡])[。！？．｡]*[\"'」』”’）)】》]*\s*          # CJK needs no space
+      | (?<=[।॥؟۔])[।॥؟۔!?]*[\"'”’»)\]*_]*\s*                 # nor do Hindi, Arabic and Urdu
     )
     """,
     re.VERBOSE,
@@ -43,13 +48,18 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_ABBREVIATIONS = _words("e.g i.e cf vs viz Dr Mr Mrs Ms Prof Messrs resp approx ca")
+_ABBREVIATIONS = _words("e.g i.e cf vs viz Dr Mr Mrs Ms Prof Messrs resp approx ca Sra Srta Dra")
 _ABBREVIATIONS_THAT_MAY_END = _words(
     "Fig Figs Eq Eqs Eqn Sec Sect Ch Chap Ex Def Thm Lem Prop Cor Ref Refs App Tab Vol vol p pp ed "
     "eds al a.m p.m Inc Ltd Co Corp Jr Sr Ph.D St Mt Gen Gov Sen Rep Rev Hon Jan Feb Mar Apr Jun "
     "Jul Aug Sep Sept Oct Nov Dec Nos"
 )
 """They end a sentence if a word follows that opens one."""
+_ABBREVIATIONS_BEFORE_NUMBERS = _words(
+    "fig figs eq eqs eqn eqns sec sect ch chap ex def thm lem prop cor ref refs tab pg pág núm art"
+)
+"""They end a sentence unless a number or a bracket follows: "by eq. (3)"."""
+_NUMBER = re.compile(r"[(\[*_$]*(?:\d|\\ref|\\eqref|[A-Z]\.?\d|[IVX]+\b)")
 _OPENERS = _words(
     "A After Again All Also Although An And Another Answer Are As At Because Both But By Can Check "
     "Choice Compute Consider Do Does Each Finally First For From Given He Hence Her Here His How "
@@ -65,7 +75,7 @@ _LABELS = _words(
 _ENDS_OF_SHORT_WORDS = frozenset(
     word[-2:]
     for word in (
-        *_ABBREVIATIONS, *_ABBREVIATIONS_THAT_MAY_END, "No", "no",
+        *_ABBREVIATIONS, *_ABBREVIATIONS_THAT_MAY_END, *_ABBREVIATIONS_BEFORE_NUMBERS, "No", "no",
         *(a + b for a in "ivx" for b in "ivx"),
     )
 )  # fmt: skip
@@ -85,7 +95,7 @@ class ReasoningSegmenter:
     """
 
     name = "reasoning-rules"
-    version = "3"
+    version = "4"
 
     def ends(self, text: str) -> list[int]:
         """See `Segmenter`."""
@@ -163,6 +173,9 @@ def _is_abbreviated(text: str, dot: int, next_start: int, is_closed: bool) -> bo
         return False
     if word in _ABBREVIATIONS:
         return True
+    if word in _ABBREVIATIONS_BEFORE_NUMBERS:
+        is_unit = len(words) > 1 and words[-2][-1].isdigit()  # "5 sec."
+        return not is_unit and _NUMBER.match(text, next_start) is not None
     if word in ("No", "no"):
         return text[next_start].isdigit() and word == "No"
     is_initial = _INITIALS.fullmatch(word) is not None

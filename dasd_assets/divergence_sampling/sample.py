@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dasd_assets.divergence_sampling.ordered_texts import OrderedTexts
 from dasd_assets.divergence_sampling.weights import sample_weights
 from dasd_assets.profile import DivergenceSampling, SampleWeights
+from resources.lake.ordered_rows import OrderedRows
 from resources.lake.table import ContractError
 from resources.lake.tables.divergence_sampling import CONTROLS, DIVERGENCE_SAMPLE
 
@@ -79,7 +79,7 @@ def sample_of(
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:
-        texts = OrderedTexts(selected["response_id"].combine_chunks(), scratch)
+        texts = OrderedRows(selected["response_id"].combine_chunks(), scratch)
         texts.read(
             batch
             for shard in shards
@@ -96,7 +96,7 @@ def sample_of(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _require_one_text_each(selected: pa.Table, texts: OrderedTexts) -> None:
+def _require_one_text_each(selected: pa.Table, texts: OrderedRows) -> None:
     unequal = np.flatnonzero(texts.n_found != 1)
     if len(unequal):
         first = int(unequal[0])
@@ -107,7 +107,7 @@ def _require_one_text_each(selected: pa.Table, texts: OrderedTexts) -> None:
         )
 
 
-def _rows(selected: pa.Table, texts: OrderedTexts) -> Iterator[pa.RecordBatch]:
+def _rows(selected: pa.Table, texts: OrderedRows) -> Iterator[pa.RecordBatch]:
     first = 0
     for part in texts.in_order():
         rows = selected.slice(first, part.num_rows)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dasd_assets.divergence_sampling.sentences import Integers, SentenceSpans
 from formats.student_text import TEMPLATE
@@ -47,7 +48,8 @@ def tokens_by_sentence(rows: pa.RecordBatch, column: str, spans: SentenceSpans) 
     """Find the tokens of every sentence.
 
     Args:
-        rows: response_id and the token starts, one row per response.
+        rows: response_id and the token starts, one row per response; a null list is of a model
+            whose tokens nobody knows, and places none.
         column: name of the token starts; -1 is a template token.
         spans: sentences of the same responses.
 
@@ -70,8 +72,9 @@ def tokens_by_sentence(rows: pa.RecordBatch, column: str, spans: SentenceSpans) 
     first = np.searchsorted(place, spans.response * width + spans.start)
     end = np.searchsorted(place, spans.response * width + spans.end)
     count = end - first
+    is_known = rows[column].is_valid().to_numpy(zero_copy_only=False)
     require(
-        np.bincount(spans.response, count, minlength=len(lengths)) > 0,
+        (np.bincount(spans.response, count, minlength=len(lengths)) > 0) | ~is_known,
         rows,
         f"{column} places no token in the text",
     )
@@ -121,8 +124,8 @@ def flat(rows: pa.RecordBatch, column: str) -> npt.NDArray[np.generic]:
 
 
 def list_lengths(rows: pa.RecordBatch, column: str) -> Integers:
-    """Values per row of a list column."""
-    lengths = rows[column].value_lengths().to_numpy(zero_copy_only=False)
+    """Values per row of a list column; 0 of a null."""
+    lengths = pc.fill_null(rows[column].value_lengths(), 0).to_numpy(zero_copy_only=False)
     return np.asarray(lengths, np.int64)
 
 

@@ -11,17 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from dasd_assets.answering.teacher_tokens import NoAnswerTextError, tokens_in_format
 from formats.answer_format import AnswerFormat, FormatError, Pieces
 from formats.model_format import ModelFormat
-from formats.student_text import TEMPLATE, part_spans
-from formats.token_bytes import TokenizerError
-from resources.engines.prompts import encode_pieces
+from formats.student_text import TEMPLATE
 
 Integers = npt.NDArray[np.int32]
-
-
-class NoAnswerTextError(ValueError):
-    """Tokens that cannot be placed in a text; the message is the reason."""
 
 
 @dataclass(frozen=True)
@@ -72,25 +67,4 @@ def teacher_tokens(answer: AnswerText, teacher: ModelFormat) -> tuple[Integers, 
     Raises:
         NoAnswerTextError: the tokenizer rewrites the text so that no token can be placed in it.
     """
-    token_ids: list[int] = []
-    starts: list[Integers] = []
-    token_bytes = teacher.token_bytes
-    places = [first for first, _ in part_spans(answer.reasoning, answer.answer)]
-    if not answer.reasoning and len(answer.wire) == 1:
-        del places[0]
-    pieces = zip(encode_pieces(teacher.tokenizer, answer.wire), answer.wire, places, strict=False)
-    for (of_mark, of_text), (_, text), first in pieces:
-        token_ids += of_mark + of_text
-        ids = np.asarray(of_text, np.int32)
-        try:
-            original = token_bytes.normalised(text).original_starts
-        except TokenizerError as error:
-            raise NoAnswerTextError(str(error)) from error
-        if int(token_bytes.n_bytes[ids].sum()) != len(original):
-            raise NoAnswerTextError("the teacher's tokens do not spell the text")
-        place = token_bytes.token_starts(ids) + token_bytes.first_nonspace[ids]
-        starts += [
-            np.full(len(of_mark), TEMPLATE, np.int32),
-            (original[place] + first).astype(np.int32) if len(ids) else np.empty(0, np.int32),
-        ]
-    return np.asarray(token_ids, np.int32), np.concatenate(starts)
+    return tokens_in_format(answer.reasoning, answer.answer, answer.wire, teacher)

@@ -36,6 +36,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
     evaluations = [
         _evaluation(profile, checkpoint, asset, trained=checkpoint != "base")
         for checkpoint, asset in CHECKPOINT_ASSETS.items()
+        if checkpoint != CHECKPOINTS[-1] or not profile.no_mixed_policy
     ]
     others = [each for name in profile.students for each in _before_and_after(profile, name)]
     provenances: list[dg.AssetsDefinition] = []
@@ -103,7 +104,7 @@ def _evaluation(
         f"{settings.samples_per_question} at temperature {settings.temperature:g}.\n\n"
         "```text\navg@k = (1/Q) Σ_q (right answers to q) / k\n```",
         # Whatever else is set shapes no answer: how chance is measured, where the sets lie.
-        **declared(GROUP, profile.compute.student_inference, "4", settings.samples_per_question,
+        **declared(GROUP, profile.compute.student_inference, "5", settings.samples_per_question,
                    settings.temperature, settings.top_p,
                    {name: each.max_tokens for name, each in settings.benchmarks.items()},
                    profile.verification, profile.system_prompt, profile.seed,
@@ -153,8 +154,8 @@ def _teacher_scores(profile: Profile, checkpoint: str) -> dg.AssetsDefinition:
         description=f"The teacher's logprob of every token of the answers of `{checkpoint}`, in "
         "the teacher's own format.\n\n```text\nlogprob_i = log p_T(y_i | question, y_<i)\n```",
         **declared(GROUP, profile.compute.teacher_inference, "1", settings.answers_per_question,
-                   profile.teacher.path, profile.system_prompt,
-                   profile.teacher_responses.reasoning_effort, *profile.teacher.pinned(),
+                   profile.teacher and profile.teacher.path, profile.system_prompt,
+                   profile.teacher_responses.reasoning_effort, *profile.template_date_pinned,
                    kinds={"huggingface"}, table="evaluation_teacher_scores"),
     )  # fmt: skip
     def teacher_scores(
@@ -168,7 +169,7 @@ def _teacher_scores(profile: Profile, checkpoint: str) -> dg.AssetsDefinition:
         with teacher.open() as engine:
             day = template_date(
                 lake, "evaluation_teacher_scores", partition, engine.tokenizer,
-                profile.teacher.template_date,
+                profile.template_date,
             )  # fmt: skip
             rows = score_answers(
                 answers, engine, base_student_model.written_format(),

@@ -65,13 +65,18 @@ def write_stage_report(
             title=f"DASD stage report: {profile.name}",
             summary={
                 "profile": f"{profile.name} – {profile.description}",
-                "teacher": profile.teacher.path,
+                "teacher": profile.teacher.path if profile.teacher else "none",
                 "base student": profile.base_student.path,
                 "questions": f"{steps[2].n:,}",
                 "answers per evaluation question": str(profile.evaluation.samples_per_question),
                 **(
                     {"no provenance of the checkpoints' answers": no_provenance}
                     if no_provenance
+                    else {}
+                ),
+                **(
+                    {"no mixed-policy distillation": profile.no_mixed_policy}
+                    if profile.no_mixed_policy
                     else {}
                 ),
             },

@@ -33,7 +33,9 @@ GROUP = "mixed_policy_distillation"
 
 
 def build(profile: Profile) -> list[dg.AssetsDefinition]:
-    """Assets of the box for one profile."""
+    """Assets of the box for one profile; none where there is no teacher."""
+    if profile.teacher is None:
+        return []
     settings = profile.mixed_policy_distillation
     rollout_settings = (settings.rollout_questions, settings.cap_ratio, settings.temperature)
     boundary = boundary_of(profile)
@@ -98,7 +100,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
                    settings.cut, *boundary_version, settings.temperature, profile.teacher.path,
                    profile.system_prompt, profile.seed, profile.teacher_responses.max_tokens,
                    profile.teacher_responses.reasoning_effort,
-                   *profile.teacher.pinned(), kinds={"huggingface"},
+                   *profile.template_date_pinned, kinds={"huggingface"},
                    table="teacher_continuations"),
     )  # fmt: skip
     def teacher_continuations(
@@ -124,11 +126,11 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         with teacher.open() as engine:
             day = template_date(
                 lake, "teacher_continuations", shard, engine.tokenizer,
-                profile.teacher.template_date,
+                profile.template_date,
             )  # fmt: skip
+            truncated = read_to_continue(lake, shard, with_logprobs=boundary is not None)
             rows = continue_rollouts(
-                read_to_continue(lake, shard, with_logprobs=boundary is not None),
-                engine, base_student_model.written_format(),
+                truncated, engine, base_student_model.written_format(),
                 min_cut_fraction=settings.min_cut_fraction,
                 temperature=settings.temperature,
                 max_tokens=profile.teacher_responses.max_tokens,
@@ -147,8 +149,11 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         journal.unlink(missing_ok=True)
         warehouse = open_warehouse(Path(lake.root))
         return materialized(
-            lake, written, shard, cuts=cut_counts(warehouse, shard), **date_shown(day)
-        )
+            lake, written, shard,
+            cuts=cut_counts(warehouse, shard),
+            no_place_in_teacher_format=truncated.num_rows - written.n_rows,
+            **date_shown(day),
+        )  # fmt: skip
 
     @dg.asset(
         deps=[

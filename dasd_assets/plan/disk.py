@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from resources.lake.table import GAINED
 from resources.lake.tables import TABLES
 from training.settings import Training
 
@@ -27,6 +28,8 @@ def row_bytes(table: str, prompt_tokens: float, answer_tokens: float) -> float:
     """
     total = 0.0
     for field in TABLES[table].schema:
+        if field.name in GAINED:  # null, but in conversations
+            continue
         if field.type in TOKEN_LISTS:
             total += 4 * answer_tokens
         elif field.name in TEXTS:

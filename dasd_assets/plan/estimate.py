@@ -75,7 +75,8 @@ class Estimate:
                 f"student_checkpoint/{name}", self._profile.student_training(name),
                 self._selected["low"], name,
             )  # fmt: skip
-        yield from self._mixed_policy()
+        if not self._profile.no_mixed_policy:
+            yield from self._mixed_policy()
         yield from self._evaluation()
         if self._profile.no_evaluation_provenance is None:
             for checkpoint in CHECKPOINTS[1:]:
@@ -90,9 +91,15 @@ class Estimate:
     def _responses(self, temperature: str, answers: Candidates) -> Iterator[AssetPlan]:
         quantities, n_shards = self._quantities, self._n_shards
         prompt, kept = quantities.prompt_tokens(), answers.kept
-        yield self._model(
-            "teacher_responses", "teacher", temperature, n_shards, answers.asked, prompt
-        )
+        if self._profile.teacher:
+            yield self._model(
+                "teacher_responses", "teacher", temperature, n_shards, answers.asked, prompt
+            )
+        else:  # all are brought along
+            asked = answers.asked
+            yield self._data(
+                "teacher_responses", asked.n_rows, n_shards, temperature, asked.mean_tokens
+            )
         mean = kept.mean_tokens
         yield self._data("filtered_responses", kept.n_rows, n_shards, temperature, mean)
         yield self._model("student_scores", "scoring", temperature, n_shards, kept, prompt)
@@ -134,7 +141,8 @@ class Estimate:
 
     def _evaluation(self) -> Iterator[AssetPlan]:
         settings = self._profile.evaluation
-        evaluated = dict.fromkeys(CHECKPOINTS, BASE_STUDENT)
+        made = CHECKPOINTS[:-1] if self._profile.no_mixed_policy else CHECKPOINTS
+        evaluated = dict.fromkeys(made, BASE_STUDENT)
         for name in self._profile.students:
             evaluated |= {f"{name}_base": name, name: name}
         for checkpoint, student in evaluated.items():
@@ -258,7 +266,7 @@ class Estimate:
         self, declared: Compute, hours: float | None, prompts: float, tokens: float
     ) -> float | None:
         """Money of asking the teacher: a server's by its prices, else that of the GPUs."""
-        engine = self._profile.teacher.engine
+        engine = self._profile.teacher and self._profile.teacher.engine
         if not isinstance(engine, OpenAiSettings):
             return self._money(declared, hours)
         price = (

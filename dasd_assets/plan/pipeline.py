@@ -110,7 +110,7 @@ def plan_pipeline(
     n_shards = len(sizes.shards) or math.ceil(sizes.questions / (fitting or sizes.questions))
     walk = Estimate(profile, sizes, quantities, candidates, student, n_shards, others)
     assets = list(walk.assets())
-    dimensions = [table.dimensions for table in TABLES.values()]
+    dimensions = [table.dimensions for name, table in TABLES.items() if name not in absent(profile)]
     per_cell = dimensions.count(CELL) + SUMMARIES_PER_CELL
     n_temperatures = len(profile.teacher_responses.temperatures)
     n_files = n_shards * (dimensions.count(SHARD) + per_cell * n_temperatures)
@@ -143,6 +143,12 @@ def plan_pipeline(
     return plan
 
 
+def absent(profile: Profile) -> set[str]:
+    """Tables that the graph of a profile does not make."""
+    tables = set() if profile.imports else {"imported_answers", "quarantined_answers"}
+    return tables | ({"teacher_scores"} if profile.no_teacher_scores else set())
+
+
 def _memory(
     profile: Profile,
     quantities: Quantities,
@@ -154,10 +160,11 @@ def _memory(
     prompt = quantities.prompt_tokens()
     answers = {t: answers.asked.mean_tokens for t, answers in candidates.items()}
     compute = profile.compute
-    yield from inference_findings(
-        "teacher.engine", profile.teacher.engine, teacher, compute.teacher_inference,
-        int(prompt) + profile.teacher_responses.max_tokens, prompt + max(answers.values()),
-    )  # fmt: skip
+    if profile.teacher:
+        yield from inference_findings(
+            "teacher.engine", profile.teacher.engine, teacher, compute.teacher_inference,
+            int(prompt) + profile.teacher_responses.max_tokens, prompt + max(answers.values()),
+        )  # fmt: skip
     longest = max(benchmark.max_tokens for benchmark in profile.evaluation.benchmarks.values())
     engines = {
         "base_student.engine": (profile.base_student.engine, student),
@@ -180,7 +187,7 @@ def _memory(
 def models(profile: Profile) -> dict[str, tuple[Model, ModelShape | None]]:
     """The models with the sizes that the profile states, further students by their names."""
     return {
-        "teacher": (profile.teacher, profile.plan.teacher),
+        **({"teacher": (profile.teacher, profile.plan.teacher)} if profile.teacher else {}),
         "base_student": (profile.base_student, profile.plan.base_student),
         **{
             name: (student, profile.plan.students.get(name))

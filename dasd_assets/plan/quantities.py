@@ -202,7 +202,8 @@ class Quantities:
         option, stated = (getattr(s, name) for s in (self._options, self._profile.plan))
         measured = self.totals(asset, part).tokens_per_second
         derived = None
-        if kind == "teacher" and isinstance(self._profile.teacher.engine, OpenAiSettings):
+        teacher = self._profile.teacher
+        if kind == "teacher" and teacher and isinstance(teacher.engine, OpenAiSettings):
             stated = None  # a profile's figures are of its GPUs; a server's are not ours to count
         elif not (option or measured or stated):
             derived = self._derived(kind, _work(asset, part), passes, context, student)

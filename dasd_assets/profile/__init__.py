@@ -13,12 +13,14 @@ import hashlib
 import json
 import os
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 
+from dasd_assets.profile.answers import ImportedAnswers
+from dasd_assets.profile.answers_agree import check_answers
 from dasd_assets.profile.check_settings import Checks
 from dasd_assets.profile.divergence_sampling import (
     ClassRule,
@@ -46,7 +48,9 @@ from dasd_assets.profile.plan import ModelShape, PlanSettings
 from dasd_assets.profile.questions import Layout, MappedField, Questions, Turns
 from dasd_assets.profile.release import Release
 from dasd_assets.profile.responses import ResponseFiltering, TeacherResponses, Verification
-from dasd_assets.profile.section import PartitionName, StudentName
+from dasd_assets.profile.section import PartitionName, StudentName, TeacherName
+from dasd_assets.profile.teachers import ALL, FIRST, QuestionShare, check_teachers
+from dasd_assets.profile.yaml_file import parse_yaml
 from formats.model_format import FormatSettings
 from resources.compute.declared import Compute, TrainingCompute
 from resources.engines.settings import (
@@ -64,11 +68,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PAPER_DOMAINS", "Benchmark", "ClassRule", "ComputePlan", "DivergenceSampling", "EntropyCut",
-    "Evaluation", "EvaluationProvenance", "GraderSettings", "JudgeGrader", "Layout",
+    "Evaluation", "EvaluationProvenance", "GraderSettings", "ImportedAnswers",
+    "JudgeGrader", "Layout",
     "MappedField", "MixedPolicyDistillation", "Model", "ModelShape", "NoWeights", "PlanSettings",
     "PowerWeights", "Profile", "ProfileError", "Questions", "Release", "ResponseFiltering",
-    "SampleWeights", "SegmenterName", "Student", "TeacherResponses", "Turns", "Verification",
-    "load_profile", "resolve_path", "settings_version",
+    "SampleWeights", "SegmenterName", "Student", "Teacher", "TeacherResponses", "Turns",
+    "Verification", "load_profile", "resolve_path", "settings_version",
 ]  # fmt: skip
 
 PROJECT_ROOT = Path(__file__).parents[2]
@@ -119,8 +124,15 @@ class Model(Section):
 
 
 class Teacher(Model):
-    """The model that is asked for answers."""
+    """A model that is asked for answers."""
 
+    questions: QuestionShare = Field(
+        "all",
+        # So that a profile which says nothing of it has the versions that it always had.
+        exclude_if=lambda questions: questions == ALL,
+        description="which questions it answers: all, or its share of them, above 0 and at most 1; "
+        "see docs/bring-your-own-teacher.md",
+    )
     template_date: date | None = Field(
         None,
         description="what its chat template prints as today's date, where it prints one (gpt-oss); "
@@ -167,7 +179,16 @@ class Profile(Section):
         description="folder or s3://bucket/prefix for what is made, see docs/object-store.md; "
         "by default a folder of the data folder",
     )
-    teacher: Teacher
+    teacher: Teacher | None = Field(
+        description="the model that answers; null: there is none, all answers come with the drops "
+        "(docs/bring-your-own-answers.md)"
+    )
+    teachers: dict[TeacherName, Teacher] = Field(
+        default_factory=dict,
+        exclude_if=lambda teachers: not teachers,
+        description="name -> a further teacher that is asked beside `teacher`, see "
+        "docs/bring-your-own-teacher.md",
+    )
     base_student: Model
     students: dict[StudentName, Student] = Field(
         default_factory=dict,
@@ -214,12 +235,63 @@ class Profile(Section):
         return self.students[name].training or self.temperature_scheduled_learning
 
     @property
+    def answerers(self) -> dict[str, Teacher]:
+        """All teachers by name, the first one (`teacher`) first; none if there is none."""
+        return {FIRST: self.teacher, **self.teachers} if self.teacher else {}
+
+    @property
+    def answerers_per_question(self) -> float:
+        """How many teachers answer a question, on average; 1 where drops bring all answers."""
+        shares = [teacher.questions for teacher in self.answerers.values()]
+        return float(sum(Decimal(1 if share == ALL else str(share)) for share in shares)) or 1.0
+
+    @property
     def no_evaluation_provenance(self) -> str | None:
         """Why the graph has no provenance of the checkpoints' own answers; None if it has."""
         if not self.evaluation.provenance.answers_per_question:
             return "evaluation.provenance.answers_per_question is 0"
+        return self._teacher_cannot_score
+
+    @property
+    def imports(self) -> dict[str, ImportedAnswers]:
+        """Name of a layout -> the answers that its drops bring along, where they do."""
+        layouts = self.questions.layouts.items()
+        return {name: layout.answers for name, layout in layouts if layout.answers is not None}
+
+    @property
+    def no_teacher_scores(self) -> str | None:
+        """Why the graph has no `teacher_scores` of imported answers; None if it has."""
+        if all(answers.tokens is not None for answers in self.imports.values()):
+            return "no layout of questions.layouts brings answers without logprobs"
+        return self._teacher_cannot_score
+
+    @property
+    def template_date(self) -> date | None:
+        """What the teacher's chat template is to print as today's date, if it is set."""
+        return self.teacher.template_date if self.teacher else None
+
+    @property
+    def template_date_pinned(self) -> list[str]:
+        """The date of the teacher's template as a setting that shapes data; none if not set."""
+        return self.teacher.pinned() if self.teacher else []
+
+    @property
+    def no_mixed_policy(self) -> str | None:
+        """Why the graph ends with stage 2, without a release; None if it does not."""
+        return None if self.teacher else "teacher: null, and nobody else can finish a rollout"
+
+    @property
+    def _teacher_cannot_score(self) -> str | None:
+        if self.teacher is None:
+            return "teacher: null"
         problem = cannot_score(self.teacher.engine)
         return problem and f"teacher.engine: {problem}"
+
+    @model_validator(mode="after")
+    def _answers_can_be_used(self) -> Profile:
+        check_answers(self)
+        check_teachers(self)
+        return self
 
     @model_validator(mode="after")
     def _domains_are_known(self) -> Profile:
@@ -340,8 +412,8 @@ def load_profile(name_or_path: str) -> Profile:
             "your own is named by the path of its YAML file."
         )
     try:
-        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        settings = parse_yaml(file.read_text(encoding="utf-8"))
+    except ValueError as error:  # also of text that is no UTF-8
         raise ProfileError(f"{file}: no valid YAML: {error}") from error
     if not isinstance(settings, dict):
         raise ProfileError(
@@ -376,15 +448,27 @@ def _at_home(profile: Profile, folder: Path) -> Profile:
         name: benchmark.model_copy(update={"path": beside(benchmark.path)})
         for name, benchmark in profile.evaluation.benchmarks.items()
     }
-    inbox = {"inbox": beside(profile.questions.inbox)}
+
+    def written_by(layout: Layout) -> Layout:
+        answers = layout.answers
+        if answers is None or answers.model is None or not (folder / answers.model).exists():
+            return layout
+        update = {"model": beside(answers.model)}
+        return layout.model_copy(update={"answers": answers.model_copy(update=update)})
+
+    questions = {
+        "inbox": beside(profile.questions.inbox),
+        "layouts": {name: written_by(each) for name, each in profile.questions.layouts.items()},
+    }
     licence = profile.release.license_file
     placed = profile.model_copy(
         update={
             "lake": beside(profile.lake) if profile.lake else None,
-            "teacher": model(profile.teacher),
+            "teacher": profile.teacher and model(profile.teacher),
+            "teachers": {name: model(teacher) for name, teacher in profile.teachers.items()},
             "base_student": model(profile.base_student),
             "students": {name: model(student) for name, student in profile.students.items()},
-            "questions": profile.questions.model_copy(update=inbox),
+            "questions": profile.questions.model_copy(update=questions),
             "evaluation": profile.evaluation.model_copy(update={"benchmarks": benchmarks}),
             "release": profile.release.model_copy(
                 update={"license_file": beside(licence) if licence else None}
@@ -400,8 +484,11 @@ def _explain(file: Path, error: ValidationError) -> str:
     for problem in error.errors():
         key = ".".join(str(part) for part in problem["loc"]) or "(whole profile)"
         if problem["type"] == "extra_forbidden":
-            allowed = ", ".join(_allowed_keys(problem["loc"][:-1]))
+            allowed = ", ".join(sorted(_section_at(problem["loc"][:-1]).model_fields))
             problems.append(f"{key}: unknown key. Allowed here: {allowed}")
+        elif problem["type"] == "union_tag_not_found":
+            kinds = ", ".join(map(_kind, get_args(_section_at(problem["loc"]))))
+            problems.append(f"{key}.kind: required, but missing. One of: {kinds}")
         elif problem["type"] == "missing":
             problems.append(f"{key}: required, but missing")
         elif isinstance(problem["input"], dict) or SECRET_KEYS.intersection(problem["loc"]):
@@ -413,8 +500,8 @@ def _explain(file: Path, error: ValidationError) -> str:
     )
 
 
-def _allowed_keys(location: tuple[int | str, ...]) -> list[str]:
-    """Keys of the section at a location of the profile, for the message about an unknown one."""
+def _section_at(location: tuple[int | str, ...]) -> Any:
+    """The section at a location of the profile, of several kinds their union."""
     section: Any = Profile
     for part in location:
         fields = getattr(section, "model_fields", {})
@@ -426,7 +513,7 @@ def _allowed_keys(location: tuple[int | str, ...]) -> list[str]:
             section = get_args(section)[0]
         if type(None) in get_args(section):  # a section that may be left out
             section = get_args(section)[0]
-    return sorted(section.model_fields)
+    return section
 
 
 def _kind(section: Any) -> Any:

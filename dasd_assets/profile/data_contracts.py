@@ -75,7 +75,9 @@ _PROBABILITIES_IN_RANGE = _stops(
     "probabilities_in_range", "Sentences with a probability outside 0 to 1."
 )
 _FEW_UNSCORED = _warns(
-    "few_unscored", "Share of the sentences with no token on one side.", maximum=0.2
+    "few_unscored",
+    "Share of the sentences with no token on one side, in answers whose probabilities are known.",
+    maximum=0.2,
 )
 _TRUNCATED = "Share of the answers that hit max_tokens."
 
@@ -146,8 +148,21 @@ CONTRACTS: Final[dict[str, tuple[Contract, ...]]] = {
         NO_NULLS,
         DRIFT,
     ),
+    "imported_answers": (
+        _warns(
+            "few_quarantined",
+            "Share of the drop's answers in quarantine; a row of tokens without an answer counts.",
+            maximum=0.05,
+        ),
+        *_logprobs(blocking=True, lowest_mean=-5.0),
+        *TABLE,
+    ),
     "teacher_responses": (
-        _stops("all_answered", "Answers more or fewer than the profile asks for."),
+        _stops(
+            "all_answered",
+            "Answers more or fewer than the profile asks for; of imported ones, the answers that "
+            "are no imported answer, or not to a question of the shard.",
+        ),
         _stops(
             "raw_logprobs",
             "Answers whose logprobs are not the teacher's own at temperature 1 (`raw_logprobs`).",
@@ -175,6 +190,16 @@ CONTRACTS: Final[dict[str, tuple[Contract, ...]]] = {
         *_logprobs(blocking=True, lowest_mean=-10.0),
         _stops("ranks_from_one", "Smallest rank of a token under the student.", None, minimum=1),
         _stops("one_student", "Revisions of the student that gave the scores.", 1),
+        *TABLE,
+    ),
+    "teacher_scores": (
+        _stops("every_response_scored", "Filtered responses without a row, or the other way."),
+        *_logprobs(blocking=True, lowest_mean=-10.0),
+        _warns(
+            "few_left_out",
+            "Share of the responses without logprobs that the teacher was not asked about.",
+            maximum=0.05,
+        ),
         *TABLE,
     ),
     "sentence_provenance": (

@@ -12,6 +12,9 @@ from resources.section import Probability, Section
 SHARES_TOLERANCE = 0.001
 """Of the sum of the domains' shares, which are written with few digits."""
 
+WITHOUT_TEACHER = ("random", "longest", "student_surprisal", "rank_surprisal_ratio")
+"""Selection policies that need no probability of the teacher."""
+
 SegmenterName = Literal["reasoning-rules", "sentencex"]
 
 

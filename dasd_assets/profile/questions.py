@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from dasd_assets.profile.answers import COLUMN, ImportedAnswers
 from resources.section import Section
 
 Turns = Literal["all", "first_user", "until_last_user"]
@@ -19,7 +20,7 @@ class MappedField(Section):
 
     column: str | None = Field(
         None,
-        pattern=r"^[^.\[\]]+(\.[^.\[\]]+|\[\d+\])*$",
+        pattern=COLUMN,
         description="column of the file, or a path into one: `messages[0].content`",
     )
     value: str | int | None = Field(None, description="the same value for every row")
@@ -69,6 +70,11 @@ class Layout(Section):
     )
     difficulty: MappedField = Field(MappedField(value=None), description="a whole number")
     source: MappedField = Field(MappedField(value=None), description="where the question is from")
+    answers: ImportedAnswers | None = Field(
+        None,
+        description="answers that the drop brings along: its questions are not asked, see "
+        "docs/bring-your-own-answers.md",
+    )
 
     @property
     def domains(self) -> list[str]:

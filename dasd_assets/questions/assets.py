@@ -16,6 +16,7 @@ from dasd_assets.questions.benchmarks.evaluation_sets import read_benchmark
 from dasd_assets.questions.curation.curate import curated
 from dasd_assets.questions.curation.stored_shards import shard_to_curate
 from dasd_assets.questions.inbox.listing import drop_of_shard, inbox_at, local_drop
+from dasd_assets.questions.reading.data_files import passed_over
 from dasd_assets.questions.reading.drops import layout_of, read_drop
 from dasd_assets.verification.graders import Graders
 from resources.lake.lake import Lake
@@ -28,12 +29,17 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
     """Assets of the box for one profile."""
     settings = profile.questions
     inbox = inbox_at(settings.inbox)
+    # Answers that a drop brings along shape no question.
+    question_layouts = [
+        (name, layout.model_dump(mode="json", exclude={"answers"}))
+        for name, layout in settings.layouts.items()
+    ]
 
     @dg.asset(
         partitions_def=question_shards,
         deps=["question_drops"],
         **declared(GROUP, profile.compute.data, "2", settings.max_row_bytes,
-                   list(settings.layouts.items()), *shaping_names(profile.domains),
+                   question_layouts, *shaping_names(profile.domains),
                    kinds={"parquet"}, table="raw_questions"),
     )  # fmt: skip
     def raw_questions(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
@@ -53,6 +59,8 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
 
         def rows() -> Iterator[pa.RecordBatch]:
             with local_drop(drop, scratch) as here:
+                for name in passed_over(here):
+                    context.log.warning(f"{name}: passed over, its name is no data file's")
                 for part in read_drop(here, layout, settings.max_row_bytes, profile.domains):
                     quarantined.append(part.quarantined)
                     yield from part.rows.to_batches()
@@ -68,7 +76,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
 
     @dg.asset(
         partitions_def=benchmarks(profile),
-        **declared(GROUP, profile.compute.data, "3", profile.evaluation.benchmarks, profile.seed,
+        **declared(GROUP, profile.compute.data, "4", profile.evaluation.benchmarks, profile.seed,
                    *shaping_names(profile.domains), kinds={"parquet"},
                    table="benchmark_questions"),
     )  # fmt: skip
@@ -82,17 +90,21 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         """
         name = context.partition_key
         partition = {"benchmark": name}
+        left_out: list[str] = []
         with Graders(profile.domains, profile.verification) as graders:
-            rows = read_benchmark(profile.evaluation.benchmarks[name], name, graders, profile.seed)
+            benchmark = profile.evaluation.benchmarks[name]
+            rows = read_benchmark(benchmark, name, graders, profile.seed, left_out)
             written = lake.write("benchmark_questions", rows, partition)
-        return materialized(lake, written, partition)
+        for each in left_out:
+            context.log.warning(f"left out of the evaluation set: {each}")
+        return materialized(lake, written, partition, left_out=left_out)
 
     @dg.asset(
         partitions_def=question_shards,
         deps=[raw_questions, dg.AssetDep(benchmark_questions,
                                          partition_mapping=dg.AllPartitionMapping())],
         **declared(GROUP, profile.compute.data.model_copy(update={"pool": CURATION_POOL}),
-                   "2", settings.decontamination_ngram_words, settings.near_duplicate_jaccard,
+                   "3", settings.decontamination_ngram_words, settings.near_duplicate_jaccard,
                    settings.near_duplicate_shingle_words, settings.near_duplicate_permutations,
                    kinds={"duckdb"}, table="questions"),
     )  # fmt: skip

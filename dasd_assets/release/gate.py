@@ -107,13 +107,10 @@ def contaminated(
         batches: ASKED.
         held_out: columns question and benchmark.
     """
-    import duckdb
-
     found = {}
-    with duckdb.connect() as connection:
-        grams = EvaluationGrams(connection, held_out, ngram_words)
-        for batch in batches:
-            turns = map(user_turns, *(batch[name].to_pylist() for name in ASKED[1:]))
-            for index, evidence in grams.matches_of_turns(list(turns)).items():
-                found[batch["question_id"][index].as_py()] = evidence
+    grams = EvaluationGrams(held_out, ngram_words)
+    for batch in batches:
+        turns = map(user_turns, *(batch[name].to_pylist() for name in ASKED[1:]))
+        for index, evidence in grams.matches_of_turns(list(turns)).items():
+            found[batch["question_id"][index].as_py()] = evidence
     return found

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dasd_assets.profile import ResponseFiltering
+from dasd_assets.response_filtering.imported_parts import imported_parts
 from dasd_assets.response_filtering.judging import Judge, Judgement
 from dasd_assets.response_filtering.rules import Response, broken_rules
 from dasd_assets.verification.graders import PAPER_GRADERS, Graders
@@ -20,15 +21,18 @@ from formats.answer_format import MISMATCH, AnswerParts, FormatError
 from formats.chat import chat_of, prompt_tokens
 from formats.model_format import ModelFormat
 from formats.student_text import student_text
-from resources.lake.table import ContractError
+from resources.lake.table import GAINED, ContractError
 from resources.lake.tables.response_filtering import FILTERED_RESPONSES, REJECTED_RESPONSES
-from resources.lake.tables.teacher_responses import TEACHER_RESPONSES
+from resources.lake.tables.teacher_responses import IMPORTED, TEACHER_RESPONSES
 
 if TYPE_CHECKING:
     from resources.lake.lake import Lake, Partition, Written
 
 ROWS_PER_BATCH = 64
 """Answers that are taken apart together; each can have tens of thousands of tokens."""
+
+Writers = Mapping[tuple[str, str], ModelFormat]
+"""`model` and `model_revision` of a row -> how that teacher writes."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +51,14 @@ class _Candidate:
     parts: AnswerParts
     text: str
     n_student_tokens: int
-    logprobs: npt.NDArray[np.float32]
+    logprobs: npt.NDArray[np.float32] | None
     broken: list[dict[str, str]]
 
 
 def filter_responses(
     responses: Iterable[pa.RecordBatch],
     *,
-    teacher: ModelFormat,
+    teacher: ModelFormat | Writers | None,
     student: ModelFormat,
     settings: ResponseFiltering,
     system_prompt: str,
@@ -66,6 +70,7 @@ def filter_responses(
 
     Args:
         responses: batches with the schema TEACHER_RESPONSES.
+        teacher: how whoever wrote the answers writes; of several, each by its name and revision.
         references: question_id -> reference answer as JSON, for the domains that are judged or
             verified. Where the answer is verified and its reference missing or unusable, the
             answer is rejected as `unverifiable_answer`.
@@ -76,7 +81,7 @@ def filter_responses(
         Small batches in the order of `responses`; every answer is in exactly one of both parts.
 
     Raises:
-        ContractError: the rows do not have the schema.
+        ContractError: the rows do not have the schema, or one is by none of the teachers.
         SandboxError: programs are to be judged, and this machine has no sandbox.
     """
     reader = _Reader(teacher, student, settings, system_prompt)
@@ -130,7 +135,7 @@ class _Reader:
 
     def __init__(
         self,
-        teacher: ModelFormat,
+        teacher: ModelFormat | Writers | None,
         student: ModelFormat,
         settings: ResponseFiltering,
         system_prompt: str,
@@ -143,16 +148,25 @@ class _Reader:
         self._n_prompt_tokens: dict[str, int] = {}
 
     def read(
-        self, row: dict[str, Any], token_ids: pa.Array, logprobs: npt.NDArray[np.float32]
+        self,
+        row: dict[str, Any],
+        token_ids: pa.Array | None,
+        logprobs: npt.NDArray[np.float32] | None,
     ) -> _Candidate:
         broken = []
+        teacher = self._writer(row)
         try:
-            if token_ids.null_count:
+            if row["engine"] == IMPORTED:
+                parts = imported_parts(row["text"], token_ids, teacher)
+            elif token_ids is None or teacher is None or logprobs is None:
+                raise FormatError(MISMATCH, "there are no tokens")
+            elif token_ids.null_count:
                 raise FormatError(MISMATCH, f"{token_ids.null_count} ids are missing")
-            ids = token_ids.to_numpy(zero_copy_only=False)
-            parts = self._teacher.format.parse(ids, self._teacher.token_bytes, row["text"])
-            if self._teacher.format.name == "split":
-                parts, logprobs = _from_first_known(parts, logprobs)
+            else:
+                ids = token_ids.to_numpy(zero_copy_only=False)
+                parts = teacher.format.parse(ids, teacher.token_bytes, row["text"])
+                if teacher.format.name == "split":
+                    parts, logprobs = _from_first_known(parts, logprobs)
             student_ids = self._student.encode(parts.reasoning, parts.answer)
             n_student_tokens = len(student_ids)
             self._student.check_spelled(np.asarray(student_ids), parts.reasoning, parts.answer)
@@ -167,7 +181,8 @@ class _Reader:
                 answer=parts.answer,
                 n_student_tokens=self._prompt_tokens(row) + n_student_tokens,
                 finish_reason=row["finish_reason"],
-                n_tokens=len(parts.token_starts) or len(token_ids),
+                # Of an imported answer without tokens it is known that there is one.
+                n_tokens=1 if token_ids is None else len(parts.token_starts) or len(token_ids),
                 logprobs=logprobs,
                 tool_call=parts.tool_call,
                 template_marks=self._marks,
@@ -177,6 +192,19 @@ class _Reader:
         # An answer that could not be read has no parts; that they are missing says no more.
         broken += [rule for rule in found if not (broken and rule["rule"].startswith("no_"))]
         return _Candidate(row, parts, text, n_student_tokens, logprobs, broken)
+
+    def _writer(self, row: dict[str, Any]) -> ModelFormat | None:
+        if not isinstance(self._teacher, Mapping):
+            return self._teacher
+        name = (row["model"], row["model_revision"])
+        if name not in self._teacher:
+            known = ", ".join(f"{model} ({revision})" for model, revision in self._teacher)
+            raise ContractError(
+                f"teacher_responses: {row['response_id']} is by {name[0]} ({name[1]}), the "
+                f"profile's teachers are {known}. Materialize this partition of teacher_responses "
+                "again"
+            )
+        return self._teacher[name]
 
     def _prompt_tokens(self, row: dict[str, Any]) -> int:
         if row["question_id"] not in self._n_prompt_tokens:
@@ -194,15 +222,20 @@ def _check_schema(responses: pa.RecordBatch, n_before: int) -> None:
             if found.get(field.name) != str(field.type)
         ]
         raise ContractError(f"teacher_responses: {'; '.join(wrong) or 'other columns'}")
-    for name in responses.schema.names:
-        if responses[name].null_count and not TEACHER_RESPONSES.field(name).nullable:
-            row = n_before + pc.index(responses[name].is_null(), True).as_py()
-            raise ContractError(f"teacher_responses: row {row} has no {name}")
+    is_asked = pc.not_equal(responses["engine"], IMPORTED)
+    for field in responses.schema:
+        if field.name in GAINED:
+            continue
+        # What is unknown of an imported answer is null; one that was asked for has it all.
+        is_null = responses[field.name].is_null()
+        if pc.any(pc.and_kleene(is_null, is_asked) if field.nullable else is_null).as_py():
+            row = n_before + pc.index(is_null, True).as_py()
+            raise ContractError(f"teacher_responses: row {row} has no {field.name}")
 
 
 def _rows(
     batch: pa.RecordBatch,
-) -> Iterator[tuple[dict[str, Any], pa.Array, npt.NDArray[np.float32]]]:
+) -> Iterator[tuple[dict[str, Any], pa.Array | None, npt.NDArray[np.float32] | None]]:
     """Rows with their token ids and logprobs; those of tens of thousands of tokens stay arrays."""
     plain = batch.drop_columns(["token_ids", "logprobs"]).to_pylist()
     token_ids, logprobs = batch.column("token_ids"), batch.column("logprobs")
@@ -210,7 +243,9 @@ def _rows(
         yield (
             row,
             token_ids[index].values,
-            logprobs[index].values.to_numpy(zero_copy_only=False),
+            logprobs[index].values.to_numpy(zero_copy_only=False)
+            if logprobs[index].is_valid
+            else None,
         )
 
 
@@ -221,10 +256,12 @@ def _kept(candidate: _Candidate, is_correct: bool | None) -> dict[str, Any]:
         "reasoning": candidate.parts.reasoning,
         "answer": candidate.parts.answer,
         "response_text": candidate.text,
-        "n_teacher_tokens": len(candidate.logprobs),
+        "n_teacher_tokens": None if candidate.logprobs is None else len(candidate.logprobs),
         "n_student_tokens": candidate.n_student_tokens,
         "teacher_logprobs": candidate.logprobs,
-        "teacher_token_starts": candidate.parts.token_starts,
+        "teacher_token_starts": None
+        if candidate.logprobs is None
+        else candidate.parts.token_starts,
         "is_correct": is_correct,
     }
 

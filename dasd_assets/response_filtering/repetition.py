@@ -7,6 +7,8 @@ however it repeats. Chinese and Japanese have no spaces: there each character is
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Final
@@ -88,6 +90,10 @@ class Words:
         is_stop = (codes == ord(".")) | (codes == ord("!")) | (codes == ord("?"))
         return ends | (is_stop & is_followed_by_space)
 
+    def line_ends(self) -> npt.NDArray[np.bool_]:
+        """Whether each word is the last of its line."""
+        return self._breaks_after > 0
+
     def paragraph_ends(self) -> npt.NDArray[np.bool_]:
         """Whether each word is the last before an empty line."""
         return self._breaks_after > 1
@@ -98,6 +104,14 @@ class Words:
         breaks = np.flatnonzero(self._kinds == _LINE_END)
         words_before = np.searchsorted(self.ends, breaks, side="right")
         return np.bincount(words_before, minlength=len(self) + 1)[1:]
+
+    def only(self, is_kept: npt.NDArray[np.bool_]) -> Words:
+        """The same text with some of its words, as if the others were not there."""
+        kept = copy(self)
+        kept.starts, kept.ends = self.starts[is_kept], self.ends[is_kept]
+        kept.hashes = self.hashes[is_kept]
+        kept.__dict__.pop("_breaks_after", None)
+        return kept
 
     def slice(self, first: int, end: int) -> str:
         """The text of the words from `first` up to `end`."""
@@ -132,22 +146,38 @@ def repeated_span(
 
 def repeated_phrase(words: Words, n_words: int, most_allowed: int) -> Repeated | None:
     """The phrase of `n_words` words that comes most often without overlap, if above the limit."""
+    best: tuple[int, int] | None = None
+    for places in phrases_above(words, n_words, most_allowed):
+        count = len(places)
+        if best is None or (-count, places[0]) < (-best[0], best[1]):
+            best = count, int(places[0])
+    return None if best is None else Repeated(words.slice(best[1], best[1] + n_words), best[0])
+
+
+def phrases_above(words: Words, n_words: int, most_allowed: int) -> Iterator[Ints]:
+    """For each phrase that comes more often than allowed, without overlap: its first words."""
     n_phrases = len(words) - n_words + 1
     if n_phrases <= most_allowed:
-        return None
+        return
     first = np.arange(n_phrases)
     hashes = _span_hashes(words.hashes, first, first + n_words)
     if not _any_above(hashes, most_allowed):
-        return None
+        return
     order = np.argsort(hashes, kind="stable")
     bounds = np.append(np.flatnonzero(np.diff(hashes[order], prepend=~hashes[order[0]])), n_phrases)
-    best: tuple[int, int] | None = None
     for group in np.flatnonzero(np.diff(bounds) > most_allowed):
-        places = order[bounds[group] : bounds[group + 1]]
-        count = _without_overlap(places, n_words)
-        if count > most_allowed and (best is None or (-count, places[0]) < (-best[0], best[1])):
-            best = count, int(places[0])
-    return None if best is None else Repeated(words.slice(best[1], best[1] + n_words), best[0])
+        places = _without_overlap(order[bounds[group] : bounds[group + 1]], n_words)
+        if len(places) > most_allowed:
+            yield places
+
+
+def row_hashes(words: Words) -> tuple[UInts, Ints]:
+    """A hash of each line that has words, shape (lines,), and the line of each word."""
+    ends = np.flatnonzero(words.line_ends()) + 1
+    if not len(ends) or ends[-1] < len(words):
+        ends = np.append(ends, len(words))
+    first = np.concatenate([[0], ends[:-1]]).astype(np.int64)
+    return _span_hashes(words.hashes, first, ends), np.repeat(np.arange(len(ends)), ends - first)
 
 
 def unbroken_loop(words: Words, most_characters: int) -> Repeated | None:
@@ -226,12 +256,14 @@ def _any_above(hashes: UInts, most_allowed: int) -> bool:
     return bool((ordered[most_allowed:] == ordered[: len(ordered) - most_allowed]).any())
 
 
-def _without_overlap(places: Ints, length: int) -> int:
-    """How many of the sorted places follow each other at least `length` apart, from the first."""
+def _without_overlap(places: Ints, length: int) -> Ints:
+    """Those of the sorted places that follow each other at least `length` apart."""
     if (np.diff(places) >= length).all():
-        return len(places)
-    count, free = 0, -1
+        return places
+    kept: list[int] = []
+    free = 0
     for place in places.tolist():
         if place >= free:
-            count, free = count + 1, place + length
-    return count
+            kept.append(place)
+            free = place + length
+    return np.array(kept, np.int64)

@@ -6,7 +6,7 @@ rule is a function and a line in RULES.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,6 +21,7 @@ from dasd_assets.response_filtering.repetition import (
     repeated_span,
     unbroken_loop,
 )
+from dasd_assets.response_filtering.structure import structural, structural_loop
 
 MAX_EVIDENCE = 120
 
@@ -49,6 +50,11 @@ class Response:
     def words(self) -> Words:
         """The text cut into words, once for all rules."""
         return Words(self.text)
+
+    @cached_property
+    def structural(self) -> npt.NDArray[np.bool_]:
+        """Whether each word lies in a table, a matrix, code or an enumeration."""
+        return structural(self.words)
 
 
 Rule = Callable[[Response, ResponseFiltering], str | None]
@@ -109,32 +115,47 @@ def template_mark_in_text(response: Response, settings: ResponseFiltering) -> st
 
 
 def repeated_paragraph(response: Response, settings: ResponseFiltering) -> str | None:
-    """One paragraph comes again and again."""
-    words = response.words
-    return _evidence(
-        repeated_span(
+    """One paragraph comes again and again; structure (tables, code ...) is not counted."""
+    for words in _with_and_without_structure(response):
+        found = repeated_span(
             words, words.paragraph_ends(), settings.max_paragraph_repeats,
             settings.min_repeated_words,
-        )
-    )  # fmt: skip
+        )  # fmt: skip
+        if found is None:
+            return None
+    return _evidence(found)
 
 
 def repeated_sentence(response: Response, settings: ResponseFiltering) -> str | None:
-    """One sentence or line comes again and again."""
-    words = response.words
-    return _evidence(
-        repeated_span(
+    """One sentence or line comes again and again; structure is not counted."""
+    for words in _with_and_without_structure(response):
+        found = repeated_span(
             words, words.sentence_ends(), settings.max_sentence_repeats,
             settings.min_repeated_words,
-        )
-    )  # fmt: skip
+        )  # fmt: skip
+        if found is None:
+            return None
+    return _evidence(found)
 
 
 def repeated_ngram(response: Response, settings: ResponseFiltering) -> str | None:
-    """One phrase of several words comes again and again."""
-    return _evidence(
-        repeated_phrase(response.words, settings.repeated_ngram_words, settings.max_ngram_repeats)
-    )
+    """One phrase of several words comes again and again; in structure, in the same rows."""
+    n_words, most = settings.repeated_ngram_words, settings.max_ngram_repeats
+    for words in _with_and_without_structure(response):
+        found = repeated_phrase(words, n_words, most)
+        if found is None and words is response.words:
+            return None
+    rows = response.words.only(response.structural)
+    return _evidence(found or structural_loop(rows, n_words, most))
+
+
+def _with_and_without_structure(response: Response) -> Iterator[Words]:
+    """All words, and, if something was found in them, those that are not in structure.
+
+    Nearly all answers break no rule: only for the others structure is looked for.
+    """
+    yield response.words
+    yield response.words.only(~response.structural)
 
 
 def repeated_characters(response: Response, settings: ResponseFiltering) -> str | None:

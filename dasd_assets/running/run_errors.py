@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -16,6 +17,10 @@ STEP_KILLED = "ChildProcessCrashException"
 """Dagster's error for a step whose process ended without a word; an event before it says how."""
 SIGNAL = re.compile(r"terminated by signal (\d+)")
 """What that event says."""
+CONTAINER_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)  # fmt: skip
+"""Of the kernel's second and first version of control groups."""
 
 
 def errors_of(instance: dg.DagsterInstance, run_id: str) -> tuple[str, ...]:
@@ -50,8 +55,23 @@ def killed_by(number: int) -> str:
     """How a process ended that a signal killed."""
     how = f"was killed by signal {number}"
     if number == signal.SIGKILL:
-        how += " (out of memory? the kernel then says so in `dmesg`)"
+        how += (
+            f", probably out of memory; it had {memory_bytes() / 1024**3:.1f} GiB, all that this "
+            "machine or container has, with whatever ran beside it (the kernel then says so in "
+            "`dmesg`)"
+        )
     return how
+
+
+def memory_bytes() -> int:
+    """Main memory of this machine, or what its container may use of it if that is less."""
+    import psutil
+
+    found = [int(psutil.virtual_memory().total)]
+    for file in CONTAINER_LIMITS:
+        if file.is_file() and (limit := file.read_text(encoding="ascii").strip()).isdigit():
+            found.append(int(limit))  # "max" is no limit
+    return min(found)
 
 
 def cause_of(event: dg.DagsterEvent) -> str:

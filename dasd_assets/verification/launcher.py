@@ -3,35 +3,52 @@
 It is started by `sandbox.py` with nothing but the standard library, and speaks over its own stdin
 and stdout, which the untrusted program never sees: one JSON job in; out, one JSON line when it is
 ready and one per test. Every test is a fork with its own limits, after which whatever it left
-running is killed.
+running is killed. A program may put its own functions in place of Python's: what runs after it is
+taken hold of before it. This process is the first of the sandbox, which no signal from inside ends,
+and nobody can take its pipes, see `_keep_out`.
 """
 
 from __future__ import annotations
 
+import _sitebuiltins
+import atexit
 import base64
+import builtins
 import contextlib
+import ctypes
 import json
 import os
 import resource
 import selectors
 import signal
 import sys
+import threading
 import time
 import traceback
+from types import ModuleType
 from typing import Any
 
 KEPT_ERROR_BYTES = 2_000
 CHUNK_BYTES = 65_536
 MIB = 1 << 20
+TOKEN_BYTES = 16
+PR_SET_DUMPABLE = 4
 
 
 def main() -> None:
     """Answer the job on stdin."""
+    _keep_out()
     replies = os.dup(1)  # not inherited by programs that are executed; closed in forks
     job = json.loads(sys.stdin.buffer.read())
     _reply(replies, {"ready": True})
     for test in job["tests"]:
         _reply(replies, _run(job, test, replies))
+
+
+def _keep_out() -> None:
+    """Let no other process read this one's memory or take its pipes (pidfd_getfd, ptrace)."""
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_DUMPABLE)")
 
 
 def _reply(replies: int, message: dict[str, Any]) -> None:
@@ -45,22 +62,27 @@ def _run(job: dict[str, Any], test: dict[str, Any], replies: int) -> dict[str, A
     os.write(given, test["input"].encode())
     os.lseek(given, 0, os.SEEK_SET)
     (out, out_write), (error, error_write) = os.pipe(), os.pipe()
+    held, held_write = os.pipe()
+    token = os.urandom(TOKEN_BYTES)
     program = os.fork()
     if not program:
         for target, source in enumerate((given, out_write, error_write)):
             os.dup2(source, target)
-        for descriptor in (replies, given, out, out_write, error, error_write):
+        for descriptor in (replies, given, out, out_write, error, error_write, held):
             os.close(descriptor)
-        _become_the_program(job, test)
-    for descriptor in (given, out_write, error_write):
+        _become_the_program(job, test, held_write, token)
+    for descriptor in (given, out_write, error_write, held_write):
         os.close(descriptor)
     printed, errors, ended = _watch(program, out, error, job)
-    for descriptor in (out, error):
+    # Everything that could write has ended; more than the token is not from us.
+    is_held = os.read(held, TOKEN_BYTES + 1) == token
+    for descriptor in (out, error, held):
         os.close(descriptor)
     return {
         "ended": ended,
         "printed": base64.b64encode(printed).decode(),
         "errors": errors.decode(errors="replace"),
+        "held": is_held,
     }
 
 
@@ -95,6 +117,9 @@ def _watch(program: int, out: int, error: int, job: dict[str, Any]) -> tuple[byt
                     printed += chunk
         os.close(exit_event)
     status = os.waitstatus_to_exitcode(os.waitpid(program, 0)[1])
+    with contextlib.suppress(ChildProcessError):
+        while True:  # all of them were killed
+            os.waitpid(-1, 0)
     return bytes(printed), bytes(errors), ended or _how_it_ended(status, bytes(errors))
 
 
@@ -109,47 +134,67 @@ def _how_it_ended(status: int, errors: bytes) -> str:
 
 
 def _kill_all() -> None:
-    """End every process of the sandbox but this one and its first, which cannot be killed."""
+    """End every process of the sandbox but this one."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(-1, signal.SIGKILL)
 
 
-def _become_the_program(job: dict[str, Any], test: dict[str, Any]) -> None:
+def _become_the_program(job: dict[str, Any], test: dict[str, Any], held: int, token: bytes) -> None:
+    run, leave, write = exec, os._exit, os.write
+    show, finish = traceback.print_exception, _finish
     status = 1
     try:
         os.setsid()
         _limit(job)
-        sys.argv = ["program.py"]
-        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
-        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+        module = _as_in_a_plain_python("program" if "assertions" in test else "__main__")
+        names = vars(module)
+        assertions = [compile(each, "assertion", "exec") for each in test.get("assertions", ())]
         program = compile(job["source"], "program.py", "exec")
-        names: dict[str, Any] = {"__name__": "program" if "assertions" in test else "__main__"}
-        exec(compile(job["preamble"], "preamble", "exec"), names)
-        exec(program, names)
+        run(compile(job["preamble"], "preamble", "exec"), names)
+        run(program, names)
         if "assertions" in test:
-            _assert(names, test)
+            names["candidate"] = names[test["entry_point"]]
+            for assertion in assertions:
+                run(assertion, names)
+            write(held, token)
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            write(2, end.code.encode(errors="replace") + b"\n")
         if "assertions" in test:
-            status = 1  # it left before it was asked anything
-    except BaseException:
-        traceback.print_exc(limit=-2)
+            status = 1  # it left before it was asked everything
+    except BaseException as error:
+        show(error, limit=-2)
     finally:
         try:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            finish()
         finally:
-            os._exit(status & 0xFF)
+            leave(status & 0xFF)
 
 
-def _assert(names: dict[str, Any], test: dict[str, Any]) -> None:
-    """Run the assertions; only after all of them the token is printed, on a line of its own."""
-    names["candidate"] = names[test["entry_point"]]
-    for assertion in test["assertions"]:
-        exec(compile(assertion, "assertion", "exec"), names)
-    print("\n" + test["token"])
+def _as_in_a_plain_python(name: str) -> ModuleType:
+    """Files, names and the module that a program finds when it is started by itself."""
+    sys.argv = ["program.py"]
+    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)  # type: ignore[misc]  # noqa: SIM115
+    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", closefd=False)  # type: ignore[misc]  # noqa: SIM115
+    sys.stderr = sys.__stderr__ = open(2, "w", encoding="utf-8", closefd=False)  # type: ignore[misc]  # noqa: SIM115
+    for word in ("exit", "quit"):  # the module site, which is left out, would make them
+        setattr(builtins, word, _sitebuiltins.Quitter(word, "Ctrl-D (i.e. EOF)"))
+    module = sys.modules[name] = sys.modules["__main__"] = ModuleType(name)
+    return module
+
+
+def _finish(
+    wait_for_threads: Any = threading._shutdown,  # type: ignore[attr-defined]
+    run_exit_functions: Any = atexit._run_exitfuncs,
+) -> None:
+    """What Python does before it leaves."""
+    wait_for_threads()
+    run_exit_functions()
+    for name in ("stdout", "stderr", "__stdout__", "__stderr__"):
+        with contextlib.suppress(AttributeError, ValueError):
+            getattr(sys, name).flush()
 
 
 def _limit(job: dict[str, Any]) -> None:

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-import secrets
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
 from dasd_assets.verification.expressions import check_function, check_reference
 from dasd_assets.verification.grade import Grade
 from dasd_assets.verification.sandbox import Limits, run_tests
 
 MAX_PROGRAM_CHARACTERS: Final = 100_000
-LANGUAGES: Final = {"", "python", "python3", "py"}
+LANGUAGES: Final = {"python", "python3", "py", "py3"}
+NO_PROGRAMS: Final = {
+    "", "text", "txt", "plaintext", "plain", "output", "out", "stdout", "input", "stdin", "console",
+    "terminal", "bash", "sh", "shell", "json", "markdown", "md", "diff", "pycon", "none",
+}  # fmt: skip
+"""Tags of what stands beside a program: what it reads and prints, how it is started."""
+
 NUMBER_TOLERANCE: Final = 1e-6
 SHOWN: Final = 40
+_TAG: Final = re.compile(r"\{?\s*\.?([\w+#-]+)")
+_MARKDOWN: Final = MarkdownIt("commonmark").disable(["inline", "reference", "html_block"])
+"""Blocks alone; HTML is no block, as models put `<answer>` above a fence."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +67,35 @@ def grade_code(answer: str, reference: Any, limits: Limits) -> Grade:
 
 
 def last_code_block(text: str) -> str | None:
-    """The last closed block between fences, stripped; None if it is not Python or not there."""
-    pieces = text.split("```")
-    blocks = pieces[1:-1:2]
-    if not blocks or "\n" not in blocks[-1]:
-        return None
-    language, _, code = blocks[-1].partition("\n")
-    return code.strip() if language.strip().lower() in LANGUAGES else None
+    """The program of an answer: the last closed block of code that is tagged as Python.
+
+    Blocks are those of CommonMark, also in lists and quotations. Where no block is tagged with a
+    programming language, it is the last one without a tag.
+
+    Returns:
+        Its text; None if there is none, or the last tagged block is in another language.
+    """
+    lines = text.splitlines()
+    plain = None
+    for token in reversed(_MARKDOWN.parse(text)):
+        if token.type != "fence" or not token.map or not _is_closed(token, lines):
+            continue
+        tag = _TAG.match(token.info.lower())
+        language = tag[1] if tag else ""
+        if language in LANGUAGES:
+            return token.content.strip("\n").rstrip()
+        if language not in NO_PROGRAMS:
+            return None
+        if not language and plain is None:
+            plain = token.content.strip("\n").rstrip()
+    return plain
+
+
+def _is_closed(token: Token, lines: list[str]) -> bool:
+    assert token.map
+    first, end = token.map
+    last = lines[end - 1].lstrip(" \t>").rstrip() if end <= len(lines) else ""
+    return end - first > 1 and len(last) >= len(token.markup) and set(last) == {token.markup[0]}
 
 
 def _read_tests(reference: Any) -> _Tests:
@@ -104,8 +138,7 @@ def _read_tests(reference: Any) -> _Tests:
 def _run(code: str, tests: _Tests, limits: Limits) -> tuple[str, str]:
     """Reason code and detail; the first test that fails decides. What is expected stays here."""
     jobs: list[dict[str, Any]] = [{"input": text} for text in tests.inputs]
-    token = secrets.token_hex(16)
-    jobs += [{"input": "", "entry_point": tests.entry_point, "assertions": group, "token": token}
+    jobs += [{"input": "", "entry_point": tests.entry_point, "assertions": group}
              for group in tests.assertions]  # fmt: skip
     runs = run_tests(code, jobs, limits, tests.preamble)
     try:
@@ -118,7 +151,7 @@ def _run(code: str, tests: _Tests, limits: Limits) -> tuple[str, str]:
                 failed = is_assertions and run.ended == "runtime_error"
                 return "failed_test" if failed else run.ended, f"{name}: {last_line[:200]}"
             if is_assertions:
-                if run.printed.splitlines()[-1:] != [token]:
+                if not run.held:
                     return "failed_test", f"{name}: not all were reached"
             elif not same_output(run.printed, tests.outputs[number]):
                 printed, expected = run.printed.strip(), tests.outputs[number].strip()

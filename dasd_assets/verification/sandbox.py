@@ -29,8 +29,9 @@ START_SECONDS: Final = 30.0
 """A sandbox that is not up after this is given up: the machine is at fault, not the program."""
 GRACE_SECONDS: Final = 5.0
 WALL_PER_CPU_SECOND: Final = 3
-OWN_PROCESSES: Final = 2
-"""The sandbox's first process and the launcher."""
+OWN_PROCESSES: Final = 1
+"""The launcher, which is the sandbox's first process: one of bubblewrap's could be robbed of its
+pipes."""
 NOBODY: Final = 65_534
 SYSTEM_PYTHON: Final = Path("/usr/bin/python3")
 
@@ -63,7 +64,8 @@ class TestRun:
     """How a program did on one test.
 
     `ended` is finished, runtime_error, timeout, memory_limit, output_limit or sandbox_died (the
-    program attacked what runs it); `errors` is the end of its standard error.
+    program attacked what runs it); `errors` is the end of its standard error; `held`, whether all
+    assertions were reached and held.
     """
 
     __test__ = False  # pytest would collect it
@@ -71,6 +73,7 @@ class TestRun:
     ended: str
     printed: str = ""
     errors: str = ""
+    held: bool = False
 
 
 def run_tests(
@@ -81,8 +84,7 @@ def run_tests(
     Args:
         source: the untrusted program.
         tests: `{"input": text}`, for standard input, or `{"input": "", "entry_point": name,
-            "assertions": [...], "token": text}`: the token is the last line that is printed when
-            every assertion held.
+            "assertions": [...]}`.
         limits: of each test.
         preamble: runs before the program; the program sees its names.
 
@@ -154,8 +156,9 @@ def _command(limits: Limits) -> list[str]:
     binds = [part for path in visible for part in ("--ro-bind-try", path, path)]
     return [
         program,
-        "--unshare-user", "--unshare-all", "--disable-userns", "--uid", "65534", "--gid", "65534",
-        "--cap-drop", "ALL", "--new-session", "--die-with-parent", "--hostname", "sandbox",
+        "--unshare-user", "--unshare-all", "--as-pid-1", "--disable-userns",
+        "--uid", "65534", "--gid", "65534", "--cap-drop", "ALL",
+        "--new-session", "--die-with-parent", "--hostname", "sandbox",
         "--clearenv", "--setenv", "HOME", "/tmp", "--setenv", "LANG", "C.UTF-8",
         "--setenv", "PYTHONHASHSEED", "0",
         *binds,
@@ -204,6 +207,6 @@ def _read(reply: Any) -> TestRun:
     """A reply of the launcher; whatever else stands there, the program has tampered with it."""
     try:
         printed = base64.b64decode(reply["printed"]).decode(errors="replace")
-        return TestRun(str(reply["ended"]), printed, str(reply["errors"]))
+        return TestRun(str(reply["ended"]), printed, str(reply["errors"]), reply["held"] is True)
     except (KeyError, TypeError, ValueError):
         return TestRun("sandbox_died")

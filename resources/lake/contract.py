@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import pyarrow as pa
 
-from resources.lake.table import ContractError
+from resources.lake.table import ContractError, fits
 
 Partition = Mapping[str, str]
 
@@ -31,14 +31,24 @@ def checked(
 
 
 def check_contract(
-    table: str, partition: Partition | None, found: pa.Schema, expected: pa.Schema
+    table: str,
+    partition: Partition | None,
+    found: pa.Schema,
+    expected: pa.Schema,
+    *,
+    is_stored: bool = False,
 ) -> None:
     """Compare schemas.
+
+    Args:
+        is_stored: found in the lake: a column may be required there that now may be null.
 
     Raises:
         ContractError: they differ; the message names table, partition and columns.
     """
     if found.equals(expected):
+        return
+    if is_stored and found.names == expected.names and all(map(fits, found, expected)):
         return
     problems = [
         f"column {field.name}: expected {field.type}"

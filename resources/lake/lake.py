@@ -22,7 +22,7 @@ from resources.lake.lake_files import LakeFiles, publish
 from resources.lake.manifest import DamagedError, ManifestError, parquet_record, sha256_of
 from resources.lake.manifests import manifest_of, mark, recorded
 from resources.lake.parquet_layout import row_groups, writer_options
-from resources.lake.table import GAINED, ContractError
+from resources.lake.table import GAINED, ContractError, fits
 from resources.lake.tables import TABLES
 from resources.lake.verified_parquet import AlteredError, VerifiedParquet
 
@@ -138,7 +138,7 @@ class Lake(LakeFiles):
         with self._verified(table, partition) as parquet:
             lacking = GAINED - set(parquet.schema.names)
             had = pa.schema([field for field in schema if field.name not in lacking])
-            check_contract(table, partition, parquet.schema, had)
+            check_contract(table, partition, parquet.schema, had, is_stored=True)
             known = [name for name in names if name not in lacking]
             for number in range(parquet.n_groups):
                 try:
@@ -165,7 +165,7 @@ class Lake(LakeFiles):
             found = parquet.schema
             known = [name for name in columns if name in found.names]
             if not all(
-                found.field(name).equals(schema.field(name))
+                fits(found.field(name), schema.field(name))
                 if name in known
                 else schema.field(name).nullable
                 for name in columns

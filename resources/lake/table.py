@@ -103,6 +103,15 @@ def schema(
     )
 
 
+def fits(found: pa.Field, expected: pa.Field) -> bool:
+    """Whether a stored column can be read as one of the contract.
+
+    A column that had to be there when it was written, and now may be null, can.
+    """
+    same = found.name == expected.name and found.type == expected.type
+    return bool(same and (expected.nullable or not found.nullable))
+
+
 def columns(of: pa.Schema, names: Iterable[str]) -> list[tuple[str, pa.DataType, str, bool]]:
     """Columns of another table, taken over with their types and descriptions."""
     return [

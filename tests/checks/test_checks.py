@@ -119,8 +119,10 @@ def repeating(table: str, source: str, n: int, id_column: str) -> Spoil:
 
 LOGPROBS = {
     "filtered_responses": "teacher_logprobs",
+    "imported_answers": "logprobs",
     "teacher_responses": "logprobs",
     "student_scores": "logprobs",
+    "teacher_scores": "logprobs",
     "student_rollouts": "logprobs",
     "teacher_continuations": "logprobs",
     "evaluation_teacher_scores": "logprobs",
@@ -129,6 +131,19 @@ LOGPROBS = {
 EMPTY = [{"rule": "empty_completion", "evidence": "finish_reason length"}]
 
 CASES: list[tuple[str, Spoil, set[str]]] = [
+    ("imported_answers",
+     lambda rows: rows["quarantined_answers"].extend({"line": 100 + n} for n in range(3)),
+     {"few_quarantined"}),
+    ("imported_answers", first("imported_answers", logprobs=[-0.1]), {"one_logprob_per_token"}),
+    ("imported_answers", first("imported_answers", response_id=""), {"no_nulls"}),
+    ("imported_answers", twice("imported_answers"), {"unique_ids"}),
+    ("teacher_scores", without("teacher_scores"), {"every_response_scored"}),
+    ("teacher_scores", first("teacher_scores", token_starts=[0]), {"one_logprob_per_token"}),
+    ("teacher_scores",
+     several("teacher_scores", 6, left_out="beyond_context"), {"few_left_out"}),
+    ("teacher_scores", first("teacher_scores", response_id=""),
+     {"no_nulls", "every_response_scored"}),
+    ("teacher_scores", twice("teacher_scores"), {"unique_ids", "every_response_scored"}),
     ("raw_questions", empty("raw_questions"), {"has_usable_rows", "few_quarantined"}),
     ("raw_questions",
      lambda rows: rows["quarantined_rows"].extend({"line": 100 + n} for n in range(3)),

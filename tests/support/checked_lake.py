@@ -10,7 +10,7 @@ import dagster as dg
 import pyarrow as pa
 
 import checks
-from dasd_assets.profile import PAPER_DOMAINS, Profile, Student, load_profile
+from dasd_assets.profile import PAPER_DOMAINS, Layout, Profile, Student, load_profile
 from resources.lake.lake import Lake
 from resources.lake.tables import TABLES
 
@@ -46,8 +46,15 @@ def small_profile() -> Profile:
     )
     mixed = tiny.mixed_policy_distillation.model_copy(update={"off_policy_samples": 10})
     evaluation = tiny.evaluation.model_copy(update={"samples_per_question": K})
+    # Some other drop brings answers without logprobs along, so that there are checks on these.
+    brought = Layout.model_validate({
+        "question": "question", "domain": "domain", "answer": "answer",
+        "answers": {"text": "text", "temperatures": {"low": {}}},
+    })  # fmt: skip
+    questions = tiny.questions.model_copy(update={"layouts": {"brought-*": brought}})
     return tiny.model_copy(
         update={
+            "questions": questions,
             "students": {"student": Student(path=tiny.base_student.path)},
             "divergence_sampling": sampling,
             "mixed_policy_distillation": mixed,
@@ -103,6 +110,8 @@ def good_rows() -> Rows:
             {"question_id": f"b{i}", "domain": "math", "question": f"What is {i} and {i}?"}
             for i in every
         ],
+        "imported_answers": [{"response_id": f"r{i}", "line": i, **sampled} for i in every],
+        "quarantined_answers": [{"line": 99}],
         "teacher_responses": [
             {"response_id": f"r{i}", **about(i), "logprobs_mode": "raw_logprobs",
              **(sampled if i in kept else cut)}
@@ -116,6 +125,10 @@ def good_rows() -> Rows:
         "rejected_responses": [{"response_id": f"r{N - 1}", **about(N - 1), **too_long}],
         "student_scores": [
             {"response_id": f"r{i}", **sampled, "ranks": [1, 2, 1], "token_starts": [0, 4, 8]}
+            for i in kept
+        ],
+        "teacher_scores": [
+            {"response_id": f"r{i}", **sampled, "token_starts": [0, 4, 8], "left_out": None}
             for i in kept
         ],
         "sentence_provenance": [
@@ -172,8 +185,9 @@ def good_rows() -> Rows:
 def partition_of(table: str) -> dict[str, str]:
     """Where the rows of a table lie in the small lake."""
     grid = {
-        "teacher_responses", "filtered_responses", "rejected_responses", "student_scores",
-        "sentence_provenance", "response_provenance",
+        "imported_answers", "quarantined_answers", "teacher_responses", "filtered_responses",
+        "rejected_responses", "student_scores", "teacher_scores", "sentence_provenance",
+        "response_provenance",
     }  # fmt: skip
     if table in grid:
         return CELL
@@ -207,9 +221,11 @@ PARTITION_KEYS: dict[str, Any] = {
     "raw_questions": "s",
     "benchmark_questions": "math",
     "questions": "s",
+    "imported_answers": dg.MultiPartitionKey(CELL),
     "teacher_responses": dg.MultiPartitionKey(CELL),
     "filtered_responses": dg.MultiPartitionKey(CELL),
     "student_scores": dg.MultiPartitionKey(CELL),
+    "teacher_scores": dg.MultiPartitionKey(CELL),
     "sentence_provenance": dg.MultiPartitionKey(CELL),
     "divergence_sample": "low",
     "student_rollouts": "s",

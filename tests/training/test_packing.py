@@ -57,3 +57,9 @@ def test_sequences_are_evened_out_without_losing_a_sample(
 def test_a_sample_that_cannot_be_packed_is_named(lengths: list[int], index: int) -> None:
     with pytest.raises(ValueError, match=f"sample {index} has"):
         pack(lengths, 64)
+
+
+def test_one_each_is_the_longest_first_and_cannot_be_evened_out() -> None:
+    assert [one.tolist() for one in pack([3, 5, 4], 100, one_each=True)] == [[1], [2], [0]]
+    with pytest.raises(ValueError, match="3 samples in 3 packed sequences cannot be"):
+        pack([3, 5, 4], 100, multiple_of=2, one_each=True)

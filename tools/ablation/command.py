@@ -12,7 +12,7 @@ import pyarrow as pa
 import typer
 
 from dasd_assets.cli.exits import EXIT_FAILED, refusing
-from dasd_assets.profile import Profile, ProfileError, settings_version
+from dasd_assets.profile import Model, Profile, ProfileError, settings_version
 from dasd_assets.profile.home import active_profile, home
 from tools.ablation.arms import ARMS, DRAWS, Arm
 from tools.ablation.steps import Step, record, steps_of
@@ -114,7 +114,7 @@ def run_ablation(
     typer.echo(f"judging the teacher's answers at the temperatures {', '.join(temperatures)} …")
     with Graders(profile.domains, profile.verification) as graders:
         pools = {name: read_pool(lake, name, references, graders) for name in temperatures}
-    teacher = inference_model(profile.teacher, profile.compute.teacher_inference)
+    teacher = inference_model(_teacher(profile), profile.compute.teacher_inference)
     student = inference_model(profile.base_student, profile.compute.student_inference)
     steps: list[Step] = []
     for seed in seeds:
@@ -158,7 +158,7 @@ def _do(inputs: Inputs, step: Step) -> None:
         store=Lake(root=inputs.store),
         profile=profile,
         student=inference_model(profile.base_student, profile.compute.student_inference),
-        teacher=inference_model(profile.teacher, profile.compute.teacher_inference),
+        teacher=inference_model(_teacher(profile), profile.compute.teacher_inference),
         questions=inputs.questions,
         references=inputs.references,
         commit=inputs.commit,
@@ -173,3 +173,9 @@ def _references(lake: Lake) -> dict[str, str]:
 
 def _version(questions: Mapping[str, pa.Table]) -> str:
     return settings_version({name: rows.to_pylist() for name, rows in questions.items()})
+
+
+def _teacher(profile: Profile) -> Model:
+    if profile.teacher is None:
+        raise typer.BadParameter(f"the profile {profile.name} has no teacher to finish rollouts")
+    return profile.teacher

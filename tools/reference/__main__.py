@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dasd_assets.profile import PROJECT_ROOT, Profile, Student, load_profile
+from dasd_assets.profile import PROJECT_ROOT, Layout, Profile, Student, load_profile
 from tools.reference.assets import assets_page
 from tools.reference.checks import checks_page
 from tools.reference.commands import write_commands
@@ -15,7 +15,7 @@ FOLDER = PROJECT_ROOT / "docs" / "reference"
 
 def pages() -> dict[str, str]:
     """File name -> text of every page."""
-    profile = _with_student(load_profile("tiny"))
+    profile = _with_answers(_with_student(load_profile("tiny")))
     shaped = shaped_by(profile, setting_paths())
     return {
         "assets.md": assets_page(profile, shaped),
@@ -30,6 +30,18 @@ def _with_student(profile: Profile) -> Profile:
     training = profile.temperature_scheduled_learning
     other = Student(path=profile.base_student.path, training=training)
     return profile.model_copy(update={"students": {"other": other}})
+
+
+def _with_answers(profile: Profile) -> Profile:
+    """With drops that bring answers along, so that the assets that take them are on the page."""
+    layout = Layout.model_validate(
+        {
+            "question": "question", "domain": "domain", "answer": "answer",
+            "answers": {"text": "text", "temperatures": {"low": {}}},
+        }
+    )  # fmt: skip
+    questions = profile.questions.model_copy(update={"layouts": {"brought": layout}})
+    return profile.model_copy(update={"questions": questions})
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from tools.reference.settings import Setting
 
 
 def shaped_by(profile: Profile, settings: Iterable[Setting]) -> dict[Setting, frozenset[str]]:
-    """Setting -> assets that another value of it makes stale by itself.
+    """Setting -> assets that another value of it makes stale by itself, or takes away.
 
     Where a mapping has no entry, or an optional section is not set, the whole of it is changed.
     """
@@ -25,7 +25,7 @@ def shaped_by(profile: Profile, settings: Iterable[Setting]) -> dict[Setting, fr
             # Another value need not be of the setting's type.
             warnings.filterwarnings("ignore", "Pydantic serializer warnings", UserWarning)
             after = _versions(_with_another(profile, setting))
-        shaped[setting] = frozenset(name for name in before if before[name] != after[name])
+        shaped[setting] = frozenset(name for name in before if before[name] != after.get(name))
     return shaped
 
 

@@ -90,6 +90,8 @@ def _csv(file: Path) -> Iterator[Row]:
         reader = csv.reader(stream, strict=True)
         try:
             header = next(reader, [])
+            if twice := [name for name in header if header.count(name) > 1]:
+                raise DropError(f"{file}: has the column {twice[0]!r} more than once")
             for number, cells in enumerate(reader, start=1):
                 if len(cells) == len(header):
                     yield Row(number, dict(zip(header, cells, strict=True)))

@@ -16,7 +16,7 @@ from typing import Any, Final
 from dasd_assets.questions.benchmarks.livecodebench import program_prompt, program_reference
 from dasd_assets.questions.reading.row_fields import integer_or_text, text_of
 from dasd_assets.questions.reading.unusable import UnusableRowError
-from dasd_assets.verification.math_answers import plain_number
+from dasd_assets.verification.exact_numbers import read_number
 
 BOXED: Final = r"Please reason step by step, and put your final answer within \boxed{}."
 BOXED_LETTER: Final = (
@@ -62,10 +62,10 @@ def gsm8k(row: Mapping[str, Any], seed: int) -> BenchmarkQuestion:
     """A word problem of GSM8K; the answer stands behind the last `####` of its solution."""
     solution = text_of(row, "answer")
     _, mark, answer = solution.rpartition("####")
-    number = plain_number(answer.strip())
-    if not mark or number is None:
+    number = answer.strip().replace(",", "").removeprefix("$").removesuffix(".")
+    if not mark or read_number(number) is None:
         raise UnusableRowError("no_gsm8k_answer", f"no number behind ####: {solution[-80:]!r}")
-    return _mathematics(text_of(row, "question"), str(number))
+    return _mathematics(text_of(row, "question"), number)
 
 
 def gpqa(row: Mapping[str, Any], seed: int) -> BenchmarkQuestion:

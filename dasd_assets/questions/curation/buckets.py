@@ -13,13 +13,13 @@ there by now, gives what it gave the first time.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from dasd_assets.questions.curation.near_duplicates import jaccard
+from dasd_assets.questions.curation.near_duplicates import COMPARED_AT_ONCE, jaccard
 
 MAX_COMPARED = 50
 
@@ -72,9 +72,22 @@ class Buckets:
         if not found:
             return None
         candidates = sorted(found)
-        similarities = jaccard(shingles, [self._shingles[question] for question in candidates])
-        enough = np.flatnonzero(similarities >= self._min_jaccard)
-        if not len(enough):
-            return None
-        first = int(enough[0])
-        return Match(candidates[first], float(similarities[first]))
+        for some in self._portions(candidates):
+            similarities = jaccard(shingles, [self._shingles[question] for question in some])
+            enough = np.flatnonzero(similarities >= self._min_jaccard)
+            if len(enough):
+                first = int(enough[0])
+                return Match(some[first], float(similarities[first]))
+        return None
+
+    def _portions(self, questions: list[Question]) -> Iterator[list[Question]]:
+        """The questions in their order, so many together as have COMPARED_AT_ONCE shingles."""
+        portion, n_shingles = list[Question](), 0
+        for question in questions:
+            portion.append(question)
+            n_shingles += len(self._shingles[question])
+            if n_shingles >= COMPARED_AT_ONCE:
+                yield portion
+                portion, n_shingles = [], 0
+        if portion:
+            yield portion

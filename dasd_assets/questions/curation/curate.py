@@ -167,7 +167,7 @@ def _reject_exact(
 ) -> None:
     """Fill `rejected` with duplicates and contaminated questions."""
     connection.execute(_ROWS_SQL)
-    grams = EvaluationGrams(connection, benchmark_questions, settings.decontamination_ngram_words)
+    grams = EvaluationGrams(benchmark_questions, settings.decontamination_ngram_words)
     for part in in_parts(shard.rows):
         indices = range(part.raw.num_rows)
         contamination = grams.matches_of_turns(part.user_turns(indices))

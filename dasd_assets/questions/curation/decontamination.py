@@ -1,75 +1,74 @@
-"""Decontamination: which questions share words with an evaluation set (paper section 6.1)."""
+"""Decontamination: which questions share words with an evaluation set (paper section 6.1).
+
+The n-grams of a question are never written out: their hashes are looked up, and what is found is
+compared word by word. So memory is linear in the text, however long a question is.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from dasd_assets.questions.curation.normalisation import normalise, words, words_and_symbols
-
-if TYPE_CHECKING:
-    import duckdb
-
-# The whole of a short question is never n words: it equals no gram of a long one.
-_GRAMS_SQL = """
-create or replace macro grams(words, whole, n) as
-    case when len(words) < n then case when whole = '' then [] else [whole] end
-    else list_transform(range(1, len(words) - n + 2),
-                        lambda i : array_to_string(words[i : i + n - 1], ' '))
-    end
-"""
-
-_BENCHMARK_SQL = """
-create table benchmark_grams as
-select gram, min(benchmark) as benchmark
-from (select benchmark, unnest(grams(words, whole, $n)) as gram from held_out)
-group by gram
-"""
-
-_MATCH_SQL = """
-with question_grams as not materialized (
-    select row, unnest(grams(words, whole, $n)) as gram from questions
-)
-select row, min(gram || ' (' || benchmark || ')') as evidence
-from question_grams join benchmark_grams using (gram)
-group by row
-"""
+from dasd_assets.questions.curation.window_hashes import window_hashes
 
 
 class EvaluationGrams:
-    """The word n-grams of all evaluation sets, to be looked up by batches of questions.
+    """The word n-grams of all evaluation sets, to be looked up by questions.
 
     A question that shares `ngram_words` consecutive words with an evaluation question is
-    contaminated; one with fewer words is compared whole, symbols included.
+    contaminated; one with fewer words is compared whole, symbols included. The whole of a short
+    question is never n words: it equals no gram of a long one.
     """
 
-    def __init__(
-        self, connection: duckdb.DuckDBPyConnection, benchmark_questions: pa.Table, ngram_words: int
-    ) -> None:
-        self._connection = connection
-        self._n = {"n": ngram_words}
-        self._is_empty = not benchmark_questions.num_rows
-        connection.execute(_GRAMS_SQL)
-        held_out = list(map(normalise, benchmark_questions["question"].to_pylist()))
-        connection.register(
-            "held_out", _comparable(held_out, benchmark=benchmark_questions["benchmark"])
-        )
-        connection.execute(_BENCHMARK_SQL, self._n)
-        connection.unregister("held_out")
+    def __init__(self, benchmark_questions: pa.Table, ngram_words: int) -> None:
+        self._n = ngram_words
+        self._wholes: dict[str, str] = {}
+        self._words: list[list[str]] = []
+        self._benchmarks: list[str] = []
+        hashes, owners, starts = [], [], []
+        # In the order of the sets' names, so that of a gram in several sets the first is told.
+        for row in benchmark_questions.sort_by("benchmark").to_pylist():
+            question = normalise(row["question"])
+            own = words(question)
+            if len(own) < ngram_words:
+                self._wholes.setdefault(words_and_symbols(question), row["benchmark"])
+                continue
+            found = window_hashes(_hashes(own), ngram_words)
+            hashes.append(found)
+            owners.append(np.full(len(found), len(self._words), np.int32))
+            starts.append(np.arange(len(found), dtype=np.int32))
+            self._words.append(own)
+            self._benchmarks.append(row["benchmark"])
+        self._wholes.pop("", None)
+        empty = np.empty(0, np.uint64)
+        self._hashes, first = np.unique(np.concatenate([empty, *hashes]), return_index=True)
+        self._owners = np.concatenate([empty.astype(np.int32), *owners])[first]
+        self._starts = np.concatenate([empty.astype(np.int32), *starts])[first]
 
-    def matches(self, questions: list[str]) -> dict[int, str]:
-        """Index of each contaminated question -> the shared n-gram and the set that has it.
+    def match(self, question: str) -> str | None:
+        """The shared n-gram and the set that has it; None of a question that is clean.
 
         Args:
-            questions: normalised questions.
+            question: normalised.
         """
-        if not questions or self._is_empty:
-            return {}
-        self._connection.register("questions", _comparable(questions, row=[*range(len(questions))]))
-        found = self._connection.execute(_MATCH_SQL, self._n).fetchall()
-        self._connection.unregister("questions")
-        return dict(found)
+        own = words(question)
+        if len(own) < self._n:
+            whole = words_and_symbols(question)
+            return f"{whole} ({self._wholes[whole]})" if whole in self._wholes else None
+        if not len(self._hashes):
+            return None
+        hashes = window_hashes(_hashes(own), self._n)
+        places = np.minimum(np.searchsorted(self._hashes, hashes), len(self._hashes) - 1)
+        starts = np.flatnonzero(self._hashes[places] == hashes)
+        hits, first = np.unique(places[starts], return_index=True)
+        shared = (
+            self._said(hit)
+            for hit, start in zip(hits, starts[first], strict=True)
+            if own[start : start + self._n] == self._gram(hit)
+        )
+        return min(shared, default=None)
 
     def matches_of_turns(self, conversations: list[list[str]]) -> dict[int, str]:
         """Index of each contaminated conversation -> what its first such turn shares.
@@ -77,16 +76,17 @@ class EvaluationGrams:
         Args:
             conversations: the user's normalised turns of each.
         """
-        owner = [index for index, turns in enumerate(conversations) for _ in turns]
-        found = self.matches([turn for turns in conversations for turn in turns])
-        return {owner[turn]: found[turn] for turn in sorted(found, reverse=True)}
+        firsts = (next(filter(None, map(self.match, turns)), None) for turns in conversations)
+        return {index: found for index, found in enumerate(firsts) if found is not None}
+
+    def _gram(self, place: int) -> list[str]:
+        start = self._starts[place]
+        return self._words[self._owners[place]][start : start + self._n]
+
+    def _said(self, place: int) -> str:
+        return f"{' '.join(self._gram(place))} ({self._benchmarks[self._owners[place]]})"
 
 
-def _comparable(questions: list[str], **key: Any) -> pa.Table:
-    return pa.table(
-        {
-            **key,
-            "words": pa.array([words(question) for question in questions], pa.list_(pa.string())),
-            "whole": [words_and_symbols(question) for question in questions],
-        }
-    )
+def _hashes(tokens: list[str]) -> npt.NDArray[np.uint64]:
+    # Python's own, which differ from process to process: these are never stored.
+    return np.fromiter(map(hash, tokens), np.int64, len(tokens)).view(np.uint64)

@@ -3,8 +3,9 @@ r"""Near-duplicates: the same question in nearly the same words.
 A question is a near-duplicate of another of its domain if
 
 1. both have the same **formal tokens** in the same order: numbers, mathematical symbols and single
-   letters. "What is 345 + 128?" and "What is 345 + 129?" are two questions however alike they
-   look, and so are two multiple-choice questions with other letters or values;
+   letters; and the same code and units (`told_apart`). "What is 345 + 128?" and "What is 345 +
+   129?" are two questions however alike they look, and so are two multiple-choice questions with
+   other letters or values;
 2. the Jaccard similarity of their **word shingles** (k words in a row, case folded, without
    punctuation, brackets and LaTeX's dollars and backslashes) is at least the threshold. Before the
    first and behind the last word stand k - 1 blanks, so that each word is in k shingles.
@@ -30,6 +31,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dasd_assets.profile import Questions
+from dasd_assets.questions.curation.normalisation import told_apart
+from dasd_assets.questions.curation.window_hashes import multipliers, window_hashes
 from resources.splitmix import spread_bits
 
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
@@ -50,10 +53,10 @@ _LSH_WEIGHTS = (0.1, 0.9)
 """Of false candidates and missed pairs: the former only cost a comparison."""
 
 
-def _multipliers(name: str, n: int) -> npt.NDArray[np.uint64]:
-    """Odd 64-bit numbers that are the same everywhere and always."""
-    digests = (hashlib.blake2b(f"{name} {i}".encode(), digest_size=8).digest() for i in range(n))
-    return np.array([int.from_bytes(digest, "little") | 1 for digest in digests], np.uint64)
+MINHASHED_AT_ONCE = 4_096
+"""MinHash makes a table of shingles x permutations; a long question has a million shingles."""
+COMPARED_AT_ONCE = 1 << 20
+"""Shingles of candidates that are compared with a question at a time."""
 
 
 @dataclass(frozen=True)
@@ -77,17 +80,15 @@ def comparables(questions: list[str], domains: list[str], shingle_words: int) ->
     for tokens in token_lists:
         padded += [*map(_crc, tokens), *pad]
     hashes = np.array(padded, np.uint64)
-    n_windows = max(len(hashes) - shingle_words + 1, 0)
-    windows = np.zeros(n_windows, np.uint64)
-    for offset, multiplier in enumerate(_multipliers("shingle", shingle_words)):
-        windows += (hashes[offset : offset + n_windows] + np.uint64(1)) * multiplier
+    windows = window_hashes(hashes, shingle_words)
     shingles = (windows >> np.uint64(32)).astype(np.uint32)
     result = []
     start = 0
-    for tokens, domain in zip(token_lists, domains, strict=True):
+    for question, tokens, domain in zip(questions, token_lists, domains, strict=True):
         end = start + len(tokens) + len(pad)
         own = np.unique(shingles[start:end]) if tokens else np.empty(0, np.uint32)
-        formal = "\0".join([domain, *filter(_is_formal, tokens)]).encode()
+        parts = [domain, *filter(_is_formal, tokens), *told_apart(question)]
+        formal = "\0".join(parts).encode()
         digest = hashlib.blake2b(formal, digest_size=8).digest()
         result.append(Comparable(own, int.from_bytes(digest, "little")))
         start += len(tokens) + len(pad)
@@ -127,11 +128,13 @@ class Banding:
         signatures = np.empty((len(questions), self._bands * self._rows), np.uint64)
         for index, question in enumerate(questions):
             self._minhash.clear()
-            self._minhash.update_batch(question.shingles.tolist())
+            for start in range(0, len(question.shingles), MINHASHED_AT_ONCE):
+                some = question.shingles[start : start + MINHASHED_AT_ONCE]
+                self._minhash.update_batch(some.tolist())
             signatures[index] = self._minhash.hashvalues[: signatures.shape[1]]
         bands = signatures.reshape(len(questions), self._bands, self._rows)
-        keys = ((bands + np.uint64(1)) * _multipliers("row", self._rows)).sum(2, np.uint64)
-        keys += _multipliers("band", self._bands)
+        keys = ((bands + np.uint64(1)) * multipliers("row", self._rows)).sum(2, np.uint64)
+        keys += multipliers("band", self._bands)
         keys ^= np.array([question.formal for question in questions], np.uint64)[:, None]
         return spread_bits(keys)
 

@@ -5,6 +5,9 @@ another question. Characters that nobody sees are removed: control characters (l
 kinds become `\n`, tabs stay), zero-width spaces, byte order marks, soft hyphens, and marks of
 writing direction. Joiners (U+200C, U+200D) stay in the text, as Persian, Indic scripts and emoji
 are written with them, but do not make another question.
+
+Letter case and white space make no other question, except where they are content (`told_apart`):
+code with its indentation, and units (mW is not MW).
 """
 
 from __future__ import annotations
@@ -26,6 +29,20 @@ _ROLE_END, _TURN_END = "\x00", "\x01"
 _WORD = re.compile(r"\w+")
 _WORD_OR_SYMBOL = re.compile(r"""\w+|[^\w\s.,;:!?'"]""")
 
+_FENCED = re.compile(r"^[ \t>]*(```+|~~~+)[^\n]*\n(.*?)(?:^[ \t>]*\1|\Z)", re.DOTALL | re.MULTILINE)
+_PYTHON = re.compile(
+    r"^[ \t]*(?:def|class|for|while|if|elif|else|try|except|with|async)\b[^\n]*:[ \t]*(?:#.*)?$",
+    re.MULTILINE,
+)
+_NUMBERED_UNIT = re.compile(
+    r"(?<=\d)(?:[\s~]|\\[,;: ])*(?:\\(?:text|mathrm)\{\s*)?"
+    r"(?![ap]m\b|[AP]M\b)"  # o'clock
+    r"((?:[yzafpnuµμmcdhkMGTPEZY]|da)?(?:Hz|Pa|Wb|Bq|Gy|Sv|eV|mol|bar|cal|[WVAJNFHTSKCLlgmsBbMΩ]))"
+    r"(?![A-Za-z])"
+)
+_UNIT = re.compile(
+    r"(?<![A-Za-z\\])([nuµμmkMG](?:Hz|Pa|Wb|Bq|Gy|Sv|eV|[WVAJNFHTSKCLB]))(?![A-Za-z])"
+)
 
 Messages = Sequence[dict[str, str]]
 
@@ -44,7 +61,8 @@ def normalised_messages(messages: Messages | None) -> Messages:
 
 
 def question_id(domain: str, question: str, earlier_messages: Messages | None = None) -> str:
-    """Content hash of a question, the same for spellings that differ in case or white space.
+    """Content hash of a question, the same for spellings that differ in case or white space,
+    unless these are content.
 
     Of a conversation it covers what was said before, a system prompt of its own included.
     """
@@ -56,7 +74,25 @@ def normalised_question_id(domain: str, question: str, earlier_messages: Message
     """The same of a question, and of messages before it, that have been normalised."""
     said = [f"{each['role']}{_ROLE_END}{each['content']}{_TURN_END}" for each in earlier_messages]
     folded = " ".join(_JOINER.sub("", "".join([*said, question])).split()).casefold()
+    if content := told_apart(question):
+        folded = "\0".join([folded, *content])
     return "q-" + hashlib.sha256(f"{domain}\0{folded}".encode()).hexdigest()[:16]
+
+
+def told_apart(normalised: str) -> list[str]:
+    """Where letter case or white space is content: blocks of code, indented Python, units.
+
+    Most questions have nothing of it. White space at the ends of lines counts nowhere.
+    """
+    found = []
+    if "```" in normalised or "~~~" in normalised:
+        for block in _FENCED.finditer(normalised):
+            found += [line.rstrip() for line in block[2].rstrip().split("\n")]
+    elif (header := _PYTHON.search(normalised)) is not None:
+        lines = normalised[header.start() :].split("\n")
+        found += [line.rstrip() for line in lines if line[:1] in " \t" and line.strip()]
+    found += _NUMBERED_UNIT.findall(normalised)
+    return found + _UNIT.findall(normalised)
 
 
 def words(normalised: str) -> list[str]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Batches = Callable[[], Iterable[pa.RecordBatch]]
 
 BATCH_ROWS = 8_192
+PART_BYTES = 8 * 1024**2
+"""Its words as Python's strings take some twenty times as much."""
 
 OTHER_COLUMNS = ["question_id", "domain", "question", "earlier_messages"]
 """What is read of the shards that a shard is compared with."""
@@ -105,13 +107,22 @@ def user_turns(question: str, earlier_messages: Messages | None) -> list[str]:
 
 
 def in_parts(rows: Batches) -> Iterator[Rows]:
-    """The rows of a shard, at most BATCH_ROWS at a time."""
+    """The rows of a shard, at most BATCH_ROWS and, of long ones, about PART_BYTES at a time."""
     first = 0
     for batch in rows():
         for start in range(0, batch.num_rows, BATCH_ROWS):
-            part = batch.slice(start, BATCH_ROWS)
-            yield Rows(part, first)
-            first += part.num_rows
+            for part in _halved(batch.slice(start, BATCH_ROWS)):
+                yield Rows(part, first)
+                first += part.num_rows
+
+
+def _halved(rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    if rows.num_rows < 2 or rows.nbytes <= PART_BYTES:
+        yield rows
+        return
+    middle = rows.num_rows // 2
+    yield from _halved(rows.slice(0, middle))
+    yield from _halved(rows.slice(middle))
 
 
 def insert(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> None:

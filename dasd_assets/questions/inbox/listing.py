@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dasd_assets.profile import resolve_path
+from dasd_assets.questions.inbox.links import leads_out
 from dasd_assets.questions.inbox.partition_keys import (
     DROP_SUFFIXES,
     InvalidPartitionKeyError,
@@ -47,6 +48,7 @@ def inbox_at(inbox: str) -> Path:
 def list_inbox(inbox: Path) -> InboxListing:
     """Drops in the inbox, sorted by shard: files with a suffix of a drop, and folders.
 
+    Whatever else lies there is refused with a reason, so that nothing is passed over silently.
     Names that begin with a dot are left out: that is how to copy a large drop in before it is
     complete.
 
@@ -61,8 +63,16 @@ def list_inbox(inbox: Path) -> InboxListing:
     found: defaultdict[str, list[Path]] = defaultdict(list)
     refused = {}
     for path in sorted(inbox.iterdir(), key=str):
-        is_drop = path.is_dir() or (path.is_file() and path.name.endswith(DROP_SUFFIXES))
-        if path.name.startswith(".") or not is_drop:
+        if path.name.startswith("."):
+            continue
+        if leads_out(path, inbox):
+            refused[path] = _leads_out(path)
+            continue
+        if not (path.is_dir() or (path.is_file() and path.name.endswith(DROP_SUFFIXES))):
+            refused[path] = (
+                f"{path.name} is passed over: it is no folder and no file whose name ends in "
+                f"{', '.join(DROP_SUFFIXES)}. Rename or convert it, or take it out of the inbox."
+            )
             continue
         try:
             found[question_shard_of(path.name)].append(path)
@@ -79,7 +89,8 @@ def drop_of_shard(inbox: Path, question_shard: str) -> Path:
     """The drop that a shard was registered from.
 
     Raises:
-        InboxError: the drop is no longer in the inbox, or there is a second one of that name.
+        InboxError: the drop is no longer in the inbox, there is a second one of that name, or it
+            is a link to somewhere else.
     """
     named = [inbox / question_shard, *(inbox / f"{question_shard}{end}" for end in DROP_SUFFIXES)]
     drops = [
@@ -92,6 +103,8 @@ def drop_of_shard(inbox: Path, question_shard: str) -> Path:
         )
     if len(drops) > 1:
         raise InboxError(_ambiguous(question_shard, drops))
+    if leads_out(drops[0], inbox):
+        raise InboxError(_leads_out(drops[0]))
     return drops[0]
 
 
@@ -111,6 +124,13 @@ def local_drop(drop: Path, scratch: Path) -> Iterator[Path]:
         yield copy
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _leads_out(drop: Path) -> str:
+    return (
+        f"{drop}: is a symbolic link to {drop.resolve()}, outside of the inbox, and is not "
+        "followed. Put the file or folder itself there."
+    )
 
 
 def _ambiguous(shard: str, paths: list[Path]) -> str:

@@ -11,21 +11,13 @@ from typing import Any
 import pyarrow as pa
 
 from dasd_assets.profile import Layout
-from dasd_assets.questions.reading.arrow_rows import (
-    arrow_schema,
-    check_column,
-    parquet_schema,
-    read_arrow_stream,
-    read_parquet,
-)
-from dasd_assets.questions.reading.data_files import DataFile, data_files
-from dasd_assets.questions.reading.json_lines import read_json_lines
+from dasd_assets.questions.reading.columns import column_names, column_rows
+from dasd_assets.questions.reading.data_files import DataFile, data_files, refuse_links
 from dasd_assets.questions.reading.rows import (
     FIELDS,
     DropError,
     Row,
     standard_layout,
-    steps,
     usable,
 )
 from dasd_assets.questions.reading.unusable import UnusableRowError
@@ -33,6 +25,7 @@ from resources.lake.tables.questions import QUARANTINED_ROWS, RAW_QUESTIONS
 
 MAX_EVIDENCE = 200
 CHUNK_ROWS = 1_000
+CHUNK_CHARACTERS = 16 * 1024**2
 
 
 @dataclass(frozen=True)
@@ -53,10 +46,12 @@ def read_drop(
 ) -> Iterator[DropContents]:
     """Read a drop in parts of at most CHUNK_ROWS rows: a JSONL or Parquet file, or a folder.
 
+    A part of long rows has fewer, about CHUNK_CHARACTERS.
+
     No content of a row makes this fail: a row that cannot be used is quarantined under its file
     and line, with one of the reasons missing_field, wrong_type, empty_question, unknown_domain,
     unmapped_value, row_too_long, invalid_utf8, or one of `conversation`; of JSONL also
-    invalid_json, not_an_object, line_too_long; of Parquet also
+    invalid_json, not_an_object, duplicate_key, line_too_long; of Parquet also
     corrupt_row_group. One row group of Parquet at most is held.
 
     Args:
@@ -67,9 +62,10 @@ def read_drop(
         domains: those that the profile has; a row of another one is quarantined.
 
     Raises:
-        DropError: a file cannot be read at all, a column that the layout names is not there, or
-            the folder has no data.
+        DropError: a file cannot be read at all or unpacks to more than it may, a column that the
+            layout names is not there, a link leads out of the drop, or the folder has no data.
     """
+    refuse_links(drop)
     files = data_files(drop, layout.files if layout else "*")
     opened = [(file, *_opened(file, layout, max_row_bytes)) for file in files]
     for file, fields, rows in opened:
@@ -80,20 +76,10 @@ def _opened(
     file: DataFile, layout: Layout | None, max_row_bytes: int
 ) -> tuple[Layout, Iterator[Row]]:
     """The layout of one file, checked against its schema if it has one, and its rows, unread."""
-    if ".jsonl" in file.path.suffixes:
-        return layout or standard_layout(), read_json_lines(file.path, max_row_bytes)
-    is_parquet = file.path.suffix == ".parquet"
-    schema = (parquet_schema if is_parquet else arrow_schema)(file.path)
-    try:  # names are decoded when they are first looked at
-        layout = layout or standard_layout(schema.names)
-        used = {name: getattr(layout, name).column for name in FIELDS}
-        for name, column in used.items():
-            if column is not None:
-                check_column(file.path, schema, column, name)
-    except UnicodeDecodeError as error:
-        raise DropError(f"{file.path}: damaged, a column's name is no text: {error}") from error
-    columns = sorted({str(steps(column)[0]) for column in used.values() if column is not None})
-    return layout, (read_parquet if is_parquet else read_arrow_stream)(file.path, columns)
+    names = column_names(file)
+    layout = layout or standard_layout(names)
+    used = {name: getattr(layout, name).column for name in FIELDS}
+    return layout, column_rows(file, used, max_row_bytes)
 
 
 def _chunks(
@@ -105,6 +91,7 @@ def _chunks(
 ) -> Iterator[DropContents]:
     good: list[dict[str, Any]] = []
     bad: list[dict[str, Any]] = []
+    n_characters = 0
     try:
         for line, content in rows:
             row = {"drop": file.name, "line": line}
@@ -112,16 +99,22 @@ def _chunks(
                 if isinstance(content, UnusableRowError):
                     raise content
                 good.append(row | usable(content, layout, max_row_bytes, domains))
+                n_characters += _n_characters(good[-1])
             except UnusableRowError as error:
                 evidence = error.evidence[:MAX_EVIDENCE]
                 bad.append(row | {"reason": error.reason, "evidence": evidence})
-            if len(good) + len(bad) == CHUNK_ROWS:
+            if len(good) + len(bad) == CHUNK_ROWS or n_characters >= CHUNK_CHARACTERS:
                 yield _tables(good, bad)
-                good, bad = [], []
+                good, bad, n_characters = [], [], 0
     except (pa.ArrowException, OSError) as error:
         raise DropError(f"{file.path}: damaged, cannot be read to its end: {error}") from error
     if good or bad:
         yield _tables(good, bad)
+
+
+def _n_characters(row: dict[str, Any]) -> int:
+    earlier = row["earlier_messages"] or ()
+    return sum(map(len, [row["question"], row["answer"], *(each["content"] for each in earlier)]))
 
 
 def _tables(good: list[dict[str, Any]], bad: list[dict[str, Any]]) -> DropContents:

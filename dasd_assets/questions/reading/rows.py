@@ -35,6 +35,11 @@ def steps(column: str) -> list[str | int]:
     return [int(index) if index else name for index, name in _STEP.findall(column)]
 
 
+def first_step(column: str, names: list[str]) -> str:
+    """The column of a file that a path begins with: itself, if the file has one of that name."""
+    return column if column in names else str(steps(column)[0])
+
+
 def standard_layout(columns: list[str] | None = None) -> Layout:
     """The layout of a drop for which the profile has none.
 
@@ -115,6 +120,8 @@ def _mapped(name: str, field: MappedField, content: dict[str, Any]) -> Any:
 
 
 def _follow(name: str, column: str, content: dict[str, Any]) -> Any:
+    if column in content:  # a flat column whose name looks like a path
+        return content[column]
     value: Any = content
     path = ""
     for step in steps(column):
@@ -134,6 +141,16 @@ def _follow(name: str, column: str, content: dict[str, Any]) -> Any:
             value = value.get(step, _ABSENT)  # type: ignore[union-attr]
             path += f".{step}" if path else step
     return value
+
+
+def value_at(column: str, content: dict[str, Any]) -> Any:
+    """What a row has at a column or a path into one; None if it has nothing there.
+
+    Raises:
+        UnusableRowError: a step of the path leads into something else than a list or an object.
+    """
+    value = _follow(column, column, content)
+    return None if value is _ABSENT else value
 
 
 def _typed(name: str, value: Any, kind: type) -> Any:
@@ -161,6 +178,8 @@ def _reference(answer: Any) -> str:
         raise UnusableRowError("wrong_type", "answer: a number that is not finite") from None
     except TypeError as error:  # bytes, dates and decimals, which only Arrow files hold
         raise UnusableRowError("wrong_type", f"answer: {error}") from None
+    except RecursionError:
+        raise UnusableRowError("wrong_type", "answer: nested too deeply") from None
 
 
 def _text(name: str, value: str) -> str:

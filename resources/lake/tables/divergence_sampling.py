@@ -23,6 +23,26 @@ STUDENT_SCORES = schema(
     ),
 )
 
+TEACHER_SCORES = schema(
+    ("response_id", pa.string(), "filtered response"),
+    ("model", pa.string(), "the teacher"),
+    ("model_revision", pa.string(), "content hash or hub revision of the teacher"),
+    ("token_ids", TOKEN_IDS, "the answer in the teacher's own format, under its tokenizer"),
+    ("logprobs", LOGPROBS, "natural-log probability of each token under the teacher"),
+    (
+        "token_starts",
+        TOKEN_IDS,
+        "byte of response_text where the token's first non-space byte lies; -1: template token",
+    ),
+    (
+        "left_out",
+        pa.string(),
+        "why the response was not scored: it has_logprobs of its own, or what is wrong; then the "
+        "lists are empty",
+        True,
+    ),
+)
+
 SENTENCE_PROVENANCE = schema(
     ("response_id", pa.string(), "response the sentence belongs to"),
     ("sentence_index", pa.int32(), "0-based position of the sentence in the response"),
@@ -57,7 +77,12 @@ RESPONSE_PROVENANCE = schema(
     ("n_teacher_sentence_tokens", pa.int32(), "student tokens in Teacher Sentences"),
     ("n_student_sentence_tokens", pa.int32(), "student tokens in Student Sentences"),
     ("n_common_sentence_tokens", pa.int32(), "student tokens in Common Sentences"),
-    ("p_teacher", pa.float32(), "geometric mean of the teacher's token probabilities"),
+    (
+        "p_teacher",
+        pa.float32(),
+        "geometric mean of the teacher's token probabilities; null: nobody knows them",
+        True,
+    ),
     ("p_student", pa.float32(), "geometric mean of the student's token probabilities"),
     ("mean_student_rank", pa.float32(), "mean rank of the tokens under the base student"),
     (
@@ -123,6 +148,28 @@ TABLES: Final[dict[str, Table]] = {
                 "filtered_responses.reasoning",
                 "filtered_responses.answer",
             ),
+        },
+    ),
+    "teacher_scores": Table(
+        TEACHER_SCORES,
+        dimensions=CELL,
+        ids=("response_id",),
+        token_column="token_ids",
+        is_by_a_model=True,
+        lineage={
+            **same("filtered_responses", "response_id"),
+            **made(
+                "token_ids token_starts",
+                "filtered_responses.reasoning",
+                "filtered_responses.answer",
+            ),
+            **made(
+                "logprobs",
+                "filtered_responses.question",
+                "filtered_responses.reasoning",
+                "filtered_responses.answer",
+            ),
+            **made("left_out", "filtered_responses.teacher_logprobs"),
         },
     ),
     "sentence_provenance": Table(

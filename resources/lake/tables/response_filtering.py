@@ -17,7 +17,7 @@ from resources.lake.table import (
     same,
     schema,
 )
-from resources.lake.tables.teacher_responses import TEACHER_RESPONSES
+from resources.lake.tables.teacher_responses import TEACHER_RESPONSES, UNKNOWN
 
 FILTERED_RESPONSES = schema(
     *columns(
@@ -39,13 +39,15 @@ FILTERED_RESPONSES = schema(
         pa.string(),
         "canonical text in the student's format: <think>…</think> answer",
     ),
-    ("n_teacher_tokens", pa.int32(), "tokens the teacher emitted"),
+    ("n_teacher_tokens", pa.int32(), f"tokens the teacher emitted{UNKNOWN}", True),
     ("n_student_tokens", pa.int32(), "length under the student's tokenizer, end token included"),
-    ("teacher_logprobs", LOGPROBS, "the teacher's logprobs, as sampled"),
+    ("teacher_logprobs", LOGPROBS, f"the teacher's logprobs, as sampled{UNKNOWN}", True),
     (
         "teacher_token_starts",
         TOKEN_IDS,
-        "byte of response_text where the token's first non-space byte lies; -1: template token",
+        "byte of response_text where the token's first non-space byte lies; -1: template token"
+        + UNKNOWN,
+        True,
     ),
     ("is_correct", pa.bool_(), "whether the final answer is right; null: not judged", True),
 )

@@ -16,6 +16,7 @@ from resources.lake.table import (
     same,
     schema,
 )
+from resources.lake.tables.questions import QUARANTINED_ROWS
 
 SAMPLING = [
     ("model", pa.string(), "model that answered, as configured"),
@@ -37,6 +38,11 @@ SAMPLING = [
 ]
 """Columns of every table of answers that a model sampled."""
 
+IMPORTED: Final = "imported"
+"""Engine of answers that a drop brought along."""
+
+UNKNOWN = "; null: nobody knows, or, of an imported answer, none came along"
+
 TEACHER_RESPONSES = schema(
     ("response_id", pa.string(), "content hash of the request (what shapes the answer)"),
     ("question_id", pa.string(), "question that was asked"),
@@ -44,13 +50,54 @@ TEACHER_RESPONSES = schema(
     ("question", pa.string(), "the question as asked"),
     EARLIER_MESSAGES,
     ("sample_index", pa.int32(), "0-based index of this answer among the question's answers"),
-    ("system_prompt", pa.string(), "system prompt that was sent"),
-    ("reasoning_effort", pa.string(), "reasoning effort that was asked for"),
-    *SAMPLING,
+    ("system_prompt", pa.string(), f"system prompt that was sent{UNKNOWN}", True),
+    ("reasoning_effort", pa.string(), f"reasoning effort that was asked for{UNKNOWN}", True),
+    # The engine is always known: of answers that a drop brought along it is `imported`.
+    *(
+        column if column[0] == "engine" else (*column[:2], f"{column[2]}{UNKNOWN}", True)
+        for column in SAMPLING
+    ),
     ("text", pa.string(), "decoded wire text with special tokens (Harmony for gpt-oss)"),
 )
 
+IMPORTED_ANSWERS = schema(
+    ("drop", pa.string(), "file the row came from: the drop, with the path inside if a folder"),
+    ("line", pa.int64(), "1-based line (row) number in the file"),
+    ("answer_id", pa.string(), "name of the row as delivered", True),
+    ("response_id", pa.string(), "content hash of question and answer"),
+    ("question_id", pa.string(), "question that it answers"),
+    ("text", pa.string(), "the answer as delivered"),
+    ("token_ids", TOKEN_IDS, "as delivered; they spell the text; null: none came along", True),
+    (
+        "logprobs",
+        LOGPROBS,
+        "natural-log probability of each token as delivered; null: none came along",
+        True,
+    ),
+    (
+        "has_answer_tokens",
+        pa.bool_(),
+        "whether the tokens spell the final answer, too, and not the reasoning alone",
+        True,
+    ),
+    ("has_end_token", pa.bool_(), "whether the last token is the one that ends an answer", True),
+)
+
+QUARANTINED_ANSWERS = QUARANTINED_ROWS
+
 TABLES: Final[dict[str, Table]] = {
+    "imported_answers": Table(
+        IMPORTED_ANSWERS,
+        dimensions=CELL,
+        ids=("response_id",),
+        token_column="token_ids",
+    ),
+    "quarantined_answers": Table(
+        QUARANTINED_ANSWERS,
+        dimensions=CELL,
+        ids=("drop", "line"),
+        written_with="imported_answers",
+    ),
     "teacher_responses": Table(
         TEACHER_RESPONSES,
         dimensions=CELL,

@@ -55,6 +55,23 @@ def test_what_is_in_a_drop_is_said_and_it_is_copied(project: Path, drop: Path) -
     assert (project / "inbox" / "new.jsonl").read_bytes() == drop.read_bytes()
 
 
+def test_a_pipe_is_refused_and_not_waited_for(project: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.jsonl"
+    os.mkfifo(pipe)
+    result = add(pipe)
+    assert result.exit_code != 0
+    assert "pipe.jsonl: neither a file nor a folder" in result.output
+
+
+def test_files_of_a_folder_that_are_not_read_are_said(project: Path, drop: Path) -> None:
+    folder = project.parent / "folder"
+    folder.mkdir()
+    drop.rename(folder / "a.jsonl")
+    (folder / "B.JSONL").touch()
+    result = add(folder, "--dry-run")
+    assert "passed over, as its name is no data file's: B.JSONL" in result.output
+
+
 def test_a_dry_run_adds_nothing(project: Path, drop: Path) -> None:
     result = add(drop, "--dry-run")
     assert result.exit_code == 0, result.output

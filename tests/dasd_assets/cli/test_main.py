@@ -116,7 +116,8 @@ def test_a_profile_that_cannot_be_used_is_bad_input(
     assert result.exit_code == 2
     assert result.stderr == (
         "error: no/such.yaml: no such profile. Shipped profiles: dasd-30b-a3b, dasd-4b, "
-        "dasd-4b-api, dasd-4b-qwen3-next, tiny; your own is named by the path of its YAML file.\n"
+        "dasd-4b-api, dasd-4b-qwen3-next, dasd-4b-released, tiny; "
+        "your own is named by the path of its YAML file.\n"
     )
 
 
@@ -160,9 +161,9 @@ def completed(line: str) -> list[str]:
     ("line", "offered"),
     [
         ("dasd st", ["status"]),
-        ("dasd init --from da", ["dasd-4b", "dasd-4b-api"]),
+        ("dasd init --from da", ["dasd-4b", "dasd-4b-api", "dasd-4b-released"]),
         ("dasd plan --profile ti", ["tiny"]),
-        ("dasd status teacher_", ["teacher_responses", "teacher_continuations"]),
+        ("dasd status teacher_", ["teacher_responses", "teacher_scores", "teacher_continuations"]),
         ("dasd trace r", ["r1"]),
         ("dasd trace q", ["q1"]),
     ],

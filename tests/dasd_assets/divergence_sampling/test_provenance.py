@@ -201,7 +201,7 @@ def oracle(
                     "end_byte": end_byte, "n_teacher_tokens": len(teacher),
                     "n_student_tokens": len(student), "p_teacher": p_teacher,
                     "p_student": p_student, "sentence_class": kind,
-                    "segmenter": "reasoning-rules 3",
+                    "segmenter": "reasoning-rules 4",
                 }
             )  # fmt: skip
         n_scored = len(classes) - classes.count("unscored")

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from dasd_assets.profile import PROFILE_FOLDER, ProfileError, load_profile, settings_version
+from dasd_assets.profile.yaml_file import parse_yaml
 from resources.engines.settings import OpenAiSettings
 
 JUDGE = {"kind": "judge", "base_url": "http://127.0.0.1:9/v1", "served_model": "m"}
@@ -155,6 +156,19 @@ SHAPE = {
          "compute.training: .*hosts have 12 processes for gpus 16"),
         ({"compute__training": {"hosts": {"a": 2, "b": 2}}},
          r"compute.training.hosts have 4 processes, temperature_.*processes is 1"),
+        ({"temperature_scheduled_learning__learning_rate": float("inf")},
+         r"learning_rate: Input should be a finite number; found inf"),
+        ({"compute__data": {"memory_gib": float("nan")}}, "memory_gib: .*finite number"),
+        ({"teacher__engine": {**OPENAI, "batch_size": 1}},
+         r"batch_size: unknown key\. Allowed here: api_key_env"),
+        ({"teacher__engine": {"kind": "vllm", "batch_size": 1}},
+         r"batch_size: unknown key\. Allowed here: data_parallel_size"),
+        ({"domains": {"math": {**JUDGE, "foo": 1}}},
+         r"domains\.math\.judge\.foo: unknown key\. Allowed here: api_key_env"),
+        ({"teacher__engine": {"batch_size": 1}},
+         r"teacher\.engine\.kind: required, but missing\. One of: transformers, vllm, openai"),
+        ({"domains": {"math": {"pattern": "x"}}},
+         r"domains\.math\.kind: required, but missing\. One of: .*judge"),
         ({"teacher__engine": {**OPENAI, "base_url": "localhost:8000"}}, r"base_url: .*pattern"),
         ({"teacher__engine": {**OPENAI, "base_url": "http://a:secret@b/v1"}},
          r"neither user nor password(?s:(?!secret).)*$"),
@@ -174,6 +188,19 @@ SHAPE = {
          r"above students\.big\.training\.max_length \(64\): such answers would not fit"),
         ({"plan": {"students": {"big": SHAPE}}},
          "plan.students names big, which is none of students: there are none"),
+        ({"teachers": {"b": {"path": "x", "questions": 0.4}}, "teacher__questions": 0.7},
+         r"teacher\.questions 0\.7, teachers\.b\.questions 0\.4: add up to 1\.1, there is only 1"),
+        ({"teachers": {"b": {"path": "x", "questions": 0.1}}, "teacher__questions": 0.7},
+         r"teacher\.questions 0\.7, teachers\.b\.questions 0\.1: add up to 0\.8, and nobody "
+         r"answers the other questions\. Raise a share"),
+        ({"teacher__questions": 0.5}, r"teacher\.questions 0\.5: add up to 0\.5, and nobody"),
+        ({"teachers": {"b": {"path": "x", "questions": 0}}},
+         r"teachers\.b\.questions\..*greater than 0; found 0"),
+        ({"teachers": {"b": {"path": "x", "share": 0}}},
+         r"teachers\.b\.share: unknown key\. Allowed here: engine, format, path, questions"),
+        ({"teachers": {"b": {"path": "tiny_world/models/teacher"}}},
+         r"teachers\.b and teacher are the same model \(tiny_world/models/teacher\)"),
+        ({"teachers": {"teacher": {"path": "x"}}}, "teachers cannot be called teacher"),
     ],
 )  # fmt: skip
 def test_a_bad_setting_is_named_with_file_key_value_and_what_is_allowed(
@@ -196,6 +223,39 @@ def test_a_file_that_is_no_mapping_is_an_error(tmp_path: Path, text: str) -> Non
     file.write_text(text)
     with pytest.raises(ProfileError, match=r"broken\.yaml"):
         load_profile(str(file))
+
+
+ALIASES = "\n".join(
+    ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    + [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)]
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: a\nseed: 1\nname: b", r"the key 'name' is there a second time(?s:.)*line 3"),
+        ("plan: {size: 1, size: 1}", "the key 'size' is there a second time"),
+        (ALIASES, "more than 100,000 values"),
+        ("a: &a [*a]", "an alias of what it stands in"),
+        ("[" * 5_000, "nested too deeply"),
+        ("seed: " + "9" * 5_000, "4300 digits"),
+        ("date: 2026-13-45", r"month must be in 1\.\.12"),
+    ],
+)
+def test_yaml_that_says_a_thing_twice_or_without_end_is_refused(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    file = tmp_path / "hostile.yaml"
+    file.write_text(text)
+    with pytest.raises(ProfileError, match=message) as raised:
+        load_profile(str(file))
+    assert "hostile.yaml" in str(raised.value)
+    assert len(str(raised.value)) < 1_000
+
+
+def test_keys_that_are_merged_in_may_be_set_again() -> None:
+    assert parse_yaml("x: &x {p: 1, q: 1}\ny: {<<: *x, p: 2}")["y"] == {"p": 2, "q": 1}
 
 
 def test_settings_version_changes_with_a_setting_and_only_then() -> None:

@@ -38,10 +38,25 @@ def test_the_configurations(lake: Lake) -> None:
 
 
 def test_a_stage_is_its_divergence_sample_with_the_temperature(lake: Lake) -> None:
-    rows = pa.Table.from_batches(sample_rows(lake, "low", 0.6), RELEASED_SAMPLE)
+    rows = pa.Table.from_batches(sample_rows(lake, "low"), RELEASED_SAMPLE)
     expected = lake.read("divergence_sample", LOW)
     assert rows.drop_columns("temperature").equals(expected.select(RELEASED_SAMPLE.names[:-1]))
     assert rows["temperature"].to_pylist() == pytest.approx([0.6])
+
+
+def test_of_several_teachers_a_row_says_which_answered(lake: Lake) -> None:
+    teacher = PROFILE.teacher.model_copy(update={"path": "other"})
+    several = PROFILE.model_copy(update={"teachers": {"other": teacher}})
+    stage = training_sets(lake, several)[0]
+    rows = pa.Table.from_batches(stage.rows(), stage.schema)
+    known = lake.read("teacher_responses", CELL, ["response_id", "model", "model_revision"])
+    who = {row.pop("response_id"): row for row in known.to_pylist()}
+    assert rows.select(["model", "model_revision"]).to_pylist() == [
+        who[name] for name in rows["response_id"].to_pylist()
+    ]
+    assert rows.drop_columns(["model", "model_revision"]).equals(
+        pa.Table.from_batches(sample_rows(lake, "low"), RELEASED_SAMPLE)
+    )
 
 
 def test_the_companion_has_tokens_logprobs_and_sentences_of_what_was_chosen(lake: Lake) -> None:

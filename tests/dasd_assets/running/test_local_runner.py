@@ -1,6 +1,7 @@
 """What `dasd run` tells of a failed step, and what goes on when a process is killed."""
 
 import re
+import signal
 import sys
 from collections.abc import Iterator
 from multiprocessing.forkserver import _forkserver
@@ -11,9 +12,9 @@ import pytest
 from support import killing_location
 
 from dasd_assets.dagster_internals import job_of_file
-from dasd_assets.running import local_run, local_runner, run_process
+from dasd_assets.running import local_run, local_runner, run_errors, run_process
 from dasd_assets.running.local_runner import ALL_ASSETS_JOB, LocalRunner, Outcome, Work
-from dasd_assets.running.run_errors import cause_of
+from dasd_assets.running.run_errors import cause_of, killed_by
 from resources.lake.lake import Lake
 
 pytestmark = pytest.mark.slow
@@ -126,6 +127,17 @@ def test_a_failure_is_told_in_the_words_of_the_error_that_the_asset_raised(
     assert re.match(cause, cause_of(failed))
 
 
+def test_of_a_killed_process_is_told_what_its_container_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = tmp_path / "none", tmp_path / "max", tmp_path / "limit"
+    limits[1].write_text("max\n")
+    limits[2].write_text(f"{3 << 29}\n")
+    monkeypatch.setattr(run_errors, "CONTAINER_LIMITS", limits)
+    assert "; it had 1.5 GiB" in killed_by(signal.SIGKILL)
+    assert killed_by(signal.SIGTERM) == "was killed by signal 15"
+
+
 @pytest.fixture
 def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
     """An instance on disk, over the location whose partitions are killed."""
@@ -150,14 +162,13 @@ def test_a_killed_process_fails_its_partition_by_name_and_the_others_go_on(
     runner = LocalRunner(instance, Lake(root=str(tmp_path)), 2, tmp_path / "workers.log")
     ended: list[Outcome] = []
     failures = runner.run(lambda todo: None, ended.append)
-    killed = (
-        "its process was killed by signal 9 (out of memory? the kernel then says so in `dmesg`)"
-    )
+    killed = f"its process {killed_by(signal.SIGKILL)}"
     assert {str(outcome.work): outcome.errors for outcome in failures} == {
         "made [run]": (f"{killed}; what it had finished is kept",),
         "made [step]": (f"made: {killed}",),
     }
     assert instance.get_materialized_partitions(killing_location.made.key) == {"beside", "later"}
+    assert "killed by signal 9, probably out of memory; it had " in killed
     assert len(ended) == 4
     runs = {run.tags["dagster/partition"]: run.status for run in instance.get_runs()}
     failed, succeeded = dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS

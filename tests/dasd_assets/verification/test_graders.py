@@ -41,7 +41,7 @@ def code(body: str, name: str = "f") -> str:
         (r"\boxed{٣}", "3", "not_an_expression"),
         (r"\boxed{}", "3", "not_an_expression"),
         (r"\boxed{3", "3", "no_boxed_answer"),
-        (r"\boxed{1 2}", "3", "wrong_number"),
+        (r"\boxed{1 2}", "3", "not_an_expression"),
         (r"\boxed{\frac{1}{2}}", "0.5", "correct"),
         (r"\boxed{\dfrac{\sqrt{2}}{2}}", r"\frac{1}{\sqrt{2}}", "correct"),
         (r"\boxed{204^\circ}", "204", "correct"),

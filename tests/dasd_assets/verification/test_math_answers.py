@@ -16,7 +16,7 @@ import pytest
 from dasd_assets.profile import Verification
 from dasd_assets.verification import math_workers
 from dasd_assets.verification.graders import grade
-from dasd_assets.verification.math_answers import grade_math, last_boxed, plain_number
+from dasd_assets.verification.math_answers import grade_math, last_boxed
 from dasd_assets.verification.math_workers import compare_expressions
 
 pytestmark = pytest.mark.slow
@@ -84,15 +84,6 @@ def test_an_unusable_reference_is_an_error_that_shows_it(reference: object) -> N
 def test_a_reference_that_math_verify_cannot_read_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"found .*no idea"):
         grade_math(r"\boxed{1}", r"\text{no idea", seconds=60)
-
-
-@pytest.mark.parametrize(
-    ("text", "number"),
-    [("1,632", "1632"), ("$5$", "5"), ("1,63", None), ("1e3", None), ("٣", None), ("", None)],
-)
-def test_plain_numbers(text: str, number: str | None) -> None:
-    found = plain_number(text)
-    assert (None if found is None else str(found)) == number
 
 
 def workers() -> set[int]:

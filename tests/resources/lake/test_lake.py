@@ -16,6 +16,7 @@ import pytest
 from resources.lake.lake import Lake
 from resources.lake.table import ContractError
 from resources.lake.tables.questions import QUESTIONS
+from resources.lake.tables.teacher_responses import TEACHER_RESPONSES
 
 pytestmark = pytest.mark.slow
 
@@ -151,3 +152,29 @@ def test_checkpoints_are_found_by_their_pointer(lake: Lake) -> None:
         lake.current_checkpoint("dasd")
     folder.mkdir()
     assert lake.current_checkpoint("dasd") == folder
+
+
+def test_a_partition_whose_column_had_to_be_there_is_read_where_it_now_may_be_null(
+    lake: Lake,
+) -> None:
+    cell = {"temperature": "low", "question_shard": "s"}
+    row = {"response_id": "r", "question_id": "q", "domain": "math", "question": "1?",
+           "sample_index": 0, "engine": "e", "text": "t", "token_ids": [1], "logprobs": [-1.0],
+           }  # fmt: skip
+    table = pa.Table.from_pylist([row], schema=TEACHER_RESPONSES)
+    lake.path("teacher_responses", cell).parent.mkdir(parents=True)
+    strict = pa.schema(
+        [
+            field.with_nullable(False) if field.name in ("token_ids", "logprobs") else field
+            for field in TEACHER_RESPONSES
+        ]
+    )
+    pq.write_table(table.cast(strict), lake.path("teacher_responses", cell))
+    assert lake.read("teacher_responses", cell).equals(table)
+    earlier = lake.earlier("teacher_responses", cell, ["response_id", "token_ids"])
+    assert pa.Table.from_batches(earlier)["token_ids"].to_pylist() == [[1]]
+    # The other way round a null could be in it.
+    loose = pa.schema([field.with_nullable(True) for field in TEACHER_RESPONSES])
+    pq.write_table(table.cast(loose), lake.path("teacher_responses", cell))
+    with pytest.raises(ContractError, match="response_id: expected string not null"):
+        lake.read("teacher_responses", cell)

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dasd_assets.questions.curation.normalisation import normalise, question_id, words_and_symbols
+from dasd_assets.questions.curation.near_duplicates import comparables
+from dasd_assets.questions.curation.normalisation import (
+    normalise,
+    question_id,
+    told_apart,
+    words_and_symbols,
+)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +52,47 @@ def test_invisible_characters_and_joiners_make_no_other_question() -> None:
 
 def test_the_id_of_a_question_is_the_same_in_every_version() -> None:
     assert question_id("math", "What is 1 + 1?") == "q-1a7f364bf05c5c90"
+
+
+FENCED = "What is printed?\n```python\nfor i in a:\n    b(i)\n{}c(i)\n```"
+BARE = "Complete it.\n\ndef f(a):\n    for i in a:\n        b(i)\n{}return i"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (FENCED.format("    "), FENCED.format("")),
+        (FENCED.format("    ").replace("```", "~~~"), FENCED.format("").replace("```", "~~~")),
+        (FENCED.format(""), FENCED.format("").replace("c(i)", "C(i)")),
+        (BARE.format("        "), BARE.format("    ")),
+        ("A plant of 5 mW runs.", "A plant of 5 MW runs."),
+        ("A plant of $5\\,\\mathrm{mW}$ runs.", "A plant of $5\\,\\mathrm{MW}$ runs."),
+        ("Give the power in mW.", "Give the power in MW."),
+        ("It takes 3 s.", "It takes 3 S."),
+        ("A file of 8 Mb", "A file of 8 MB"),
+        ("It is 2 pA", "It is 2 Pa"),
+        ("7 g of salt", "7 G of salt"),
+    ],
+)
+def test_indentation_of_code_and_case_of_units_make_another_question(one: str, other: str) -> None:
+    assert question_id("math", one) != question_id("math", other)
+    if told_apart(one):
+        alike = comparables([one, other], ["math", "math"], 5)
+        assert alike[0].formal != alike[1].formal
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("  What is\n  the sum?", "what is the SUM?"),
+        (FENCED.format("    "), FENCED.format("    ").replace("What is", "what  is")),
+        (FENCED.format("    "), FENCED.format("    ").replace("a:", "a:  ")),
+        ("A cat in 3 Hours", "a cat in 3 hours"),
+        ("The TV is on at 5 pm", "the tv is on at 5 PM"),
+    ],
+)
+def test_case_and_white_space_make_no_other_question(one: str, other: str) -> None:
+    assert question_id("math", one) == question_id("math", other)
 
 
 def test_symbols_are_told_apart_and_punctuation_is_not() -> None:

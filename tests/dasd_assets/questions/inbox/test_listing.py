@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,9 @@ def test_drops_are_sorted_and_bad_names_refused_with_the_reason(tmp_path: Path) 
         ("c", tmp_path / "c"),
         ("d", tmp_path / "d.jsonl.zst"),
     ]
-    assert list(listing.refused) == [tmp_path / "a|b.jsonl", tmp_path / "bad name"]
+    assert [path.name for path in listing.refused] == [
+        "a|b.jsonl", "bad name", "c.jsonl.part", "e.arrow", "notes.txt",
+    ]  # fmt: skip
     assert "'|'" in listing.refused[tmp_path / "a|b.jsonl"]
 
 
@@ -37,6 +40,32 @@ def test_two_drops_for_one_shard_are_both_refused_and_both_named(tmp_path: Path)
     }
     with pytest.raises(InboxError, match=r"a and a\.jsonl would all be question_shard 'a'"):
         drop_of_shard(tmp_path, "a")
+
+
+def test_what_is_no_drop_is_named_as_passed_over(tmp_path: Path) -> None:
+    names = ["B.JSONL", "a.json", "c.jsonl.bz2", "g.csv", "pipe.jsonl"]
+    for name in names[:-1]:
+        (tmp_path / name).touch()
+    os.mkfifo(tmp_path / names[-1])
+    listing = list_inbox(tmp_path)
+    assert not listing.drops
+    assert [path.name for path in listing.refused] == names
+    for path, reason in listing.refused.items():
+        assert reason.startswith(f"{path.name} is passed over: ")
+
+
+def test_a_link_out_of_the_inbox_is_not_followed(tmp_path: Path) -> None:
+    inbox, outside = tmp_path / "inbox", tmp_path / "passwd"
+    inbox.mkdir()
+    outside.touch()
+    (inbox / "a.jsonl").symlink_to(outside)
+    (inbox / "b.jsonl").touch()
+    (inbox / "c.jsonl").symlink_to("b.jsonl")
+    listing = list_inbox(inbox)
+    assert list(listing.drops) == ["b", "c"]
+    assert "outside of the inbox" in listing.refused[inbox / "a.jsonl"]
+    with pytest.raises(InboxError, match=r"a\.jsonl: is a symbolic link to .*passwd"):
+        drop_of_shard(inbox, "a")
 
 
 def test_an_empty_inbox_has_no_drops(tmp_path: Path) -> None:

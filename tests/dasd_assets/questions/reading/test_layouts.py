@@ -148,7 +148,7 @@ GOOD: dict[str, Any] = {"question": "q", "domain": {"value": "math"}, "answer": 
     [
         (
             {"qestion": "q"},
-            r"layouts\.mine\*\.qestion: unknown key\. Allowed here: answer, difficulty",
+            r"layouts\.mine\*\.qestion: unknown key\. Allowed here: answer, answers, difficulty",
         ),
         ({"answer": ...}, r"layouts\.mine\*\.answer: required, but missing"),
         (

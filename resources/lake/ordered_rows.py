@@ -1,4 +1,4 @@
-"""Texts brought into another order than they are read in, in bounded memory.
+"""Rows brought into another order than they are read in, in bounded memory.
 
 Each row goes to the file of its part of the wanted order; the parts are then read one after the
 other, and each is sorted in memory. What is held at once is one batch, or one part.
@@ -22,23 +22,25 @@ ROWS_PER_PART = 1_024
 PLACE = "place"
 
 
-class OrderedTexts:
-    """Rows with a response_id, given back in the order of a list of ids.
+class OrderedRows:
+    """Rows with an id, given back in the order of a list of ids.
 
     Rows of other ids are left out.
     """
 
-    def __init__(self, response_ids: pa.Array, folder: Path) -> None:
+    def __init__(self, ids: pa.Array, folder: Path, id_column: str = "response_id") -> None:
         """Prepare for rows in any order.
 
         Args:
-            response_ids: the wanted ids in the wanted order, no one twice.
+            ids: the wanted ids in the wanted order, no one twice.
             folder: an empty folder for the parts.
+            id_column: column of the rows that has theirs.
         """
-        self._places = {name: place for place, name in enumerate(response_ids.to_pylist())}
+        self._places = {name: place for place, name in enumerate(ids.to_pylist())}
         self._folder = folder
-        self._rows_per_part = max(ROWS_PER_PART, -(-len(response_ids) // MAX_PARTS))
-        self.n_found = np.zeros(len(response_ids), np.int64)
+        self._id_column = id_column
+        self._rows_per_part = max(ROWS_PER_PART, -(-len(ids) // MAX_PARTS))
+        self.n_found = np.zeros(len(ids), np.int64)
         """Rows that were found of each wanted id."""
 
     def read(self, batches: Iterable[pa.RecordBatch]) -> None:
@@ -46,7 +48,7 @@ class OrderedTexts:
         writers: dict[int, pa.ipc.RecordBatchStreamWriter] = {}
         with ExitStack() as stack:
             for batch in batches:
-                found = [self._places.get(name) for name in batch["response_id"].to_pylist()]
+                found = [self._places.get(name) for name in batch[self._id_column].to_pylist()]
                 place = pa.array(found, pa.int64())
                 rows = batch.append_column(PLACE, place).filter(place.is_valid())
                 places = rows[PLACE].to_numpy()
@@ -62,6 +64,8 @@ class OrderedTexts:
     def in_order(self) -> Iterator[pa.Table]:
         """The rows in the order of the ids, part by part; the file of a part is then deleted."""
         for part in range(-(-len(self._places) // self._rows_per_part)):
+            if not self._file(part).is_file():
+                continue  # no row was found of any of its ids
             with pa.ipc.open_stream(self._file(part)) as stream:
                 rows = stream.read_all()
             self._file(part).unlink()

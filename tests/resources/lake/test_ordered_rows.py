@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dasd_assets.divergence_sampling import ordered_texts as module
-from dasd_assets.divergence_sampling.ordered_texts import OrderedTexts
+from resources.lake import ordered_rows as module
+from resources.lake.ordered_rows import OrderedRows
 
 
 def in_order(
@@ -17,7 +17,7 @@ def in_order(
 ) -> tuple[list[pa.Table], list[int]]:
     folder.mkdir()
     rows = pa.table({"response_id": read, "text": [f"text of {name}" for name in read]})
-    texts = OrderedTexts(pa.array(wanted, pa.string()), folder)
+    texts = OrderedRows(pa.array(wanted, pa.string()), folder)
     texts.read(rows.to_batches(max_chunksize=batch))
     return list(texts.in_order()), texts.n_found.tolist()
 
