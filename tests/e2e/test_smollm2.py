@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("smollm2")]
 
 N_QUESTIONS, N_SAMPLES, N_BENCHMARK = 40, 3, 2
 MAX_TOKENS = 104
-"""Of an answer that is kept: with two cores the student scores and learns some 100 a second."""
+"""Of an answer that is kept: on two cores the student scores and learns about 100 a second."""
 
 SWITCHED_OFF = "<think>\n\n</think>\n\n"
 
@@ -99,12 +99,12 @@ def measured(lake: Lake, seconds: float) -> dict[str, str]:
         "rejected, by rule": ", ".join(f"{n} {rule}" for rule, n in rejected.most_common()),
         "mean p_T": f"{mean_probability(lake, 'p_teacher'):.3f}",
         "mean p_S": f"{mean_probability(lake, 'p_student'):.3f}",
-        "loss, first and last step": f"{losses[0]:.2f}, {losses[-1]:.2f}",
+        "loss, first step of stage 1 and last of stage 3": f"{losses[0]:.2f}, {losses[-1]:.2f}",
         "right before and after": ", ".join(
             f"{sum(correct[name])}/{len(correct[name])}" for name in ("base", "dasd")
         ),
         "seconds": f"{seconds:.0f}",
-        "peak memory, GiB": f"{peak:.1f}",
+        "peak memory of the process until now, GiB": f"{peak:.1f}",
     }
 
 
