@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 LOCKED = (
     "{home}: another process keeps Dagster's SQLite database locked, longer than Dagster waits for "
@@ -20,6 +24,20 @@ UNSET = (
     "{home}/dagster.yaml reads environment variables that are not set: {names}. Set them in this "
     "shell, for the daemon and for the webserver alike (docs/postgres.md)."
 )
+FULL = (
+    "{home}: the disk is full under Dagster's SQLite databases. Make room (`df -h {home}`) and "
+    "give the command again; what was finished is kept."
+)
+READ_ONLY = (
+    "{path}: cannot be used ({cause}). Make it yours to read and write, or, if it is of the data "
+    "folder, set DASD_HOME to another one; what was finished is kept."
+)
+CORRUPT = (
+    "{path}: Dagster's SQLite database is damaged ({cause}). Put it back from a backup, or move it "
+    "away: Dagster then begins a new one, without the runs that were in it. The lake and the "
+    "answers in it are not touched."
+)
+NOT_WRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 VARIABLE = re.compile(r'environment variable "(\w+)" which is not set')
 
 
@@ -29,11 +47,38 @@ def instance_problem(error: BaseException) -> str | None:
     name, text = type(error).__name__, str(error)
     if name == "OperationalError" and "database is locked" in text:
         return LOCKED.format(home=home)
+    if type(getattr(error, "orig", error)).__module__ == "sqlite3":
+        return _of_sqlite(Path(home), str(getattr(error, "orig", error)))
+    if isinstance(error, OSError) and error.errno in NOT_WRITABLE and error.filename:
+        return READ_ONLY.format(path=error.filename, cause=error.strerror)
     if name == "DagsterPostgresException" or _is_of_postgres(error):
         cause = str(getattr(error.__cause__, "orig", None) or getattr(error, "orig", error))
         return AWAY.format(home=home, cause=cause.strip().splitlines()[0])
     if name == "DagsterInvalidConfigError" and (names := VARIABLE.findall(text)):
         return UNSET.format(home=home, names=", ".join(sorted(set(names))))
+    return None
+
+
+def _of_sqlite(home: Path, cause: str) -> str | None:
+    if "is full" in cause:
+        return FULL.format(home=home)
+    if "readonly" in cause or "unable to open" in cause:
+        return READ_ONLY.format(path=home, cause=cause)
+    if "not a database" in cause or "malformed" in cause:
+        return CORRUPT.format(path=_damaged(home) or home, cause=cause)
+    return None
+
+
+def _damaged(home: Path) -> Path | None:
+    """The database that cannot be read, as the error does not name it."""
+    for file in sorted(home.rglob("*.db")):
+        try:
+            with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as opened:
+                ((found,),) = opened.execute("pragma quick_check(1)").fetchall()
+        except sqlite3.DatabaseError:
+            return file
+        if found != "ok":
+            return file
     return None
 
 

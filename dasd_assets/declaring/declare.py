@@ -12,7 +12,7 @@ import pyarrow as pa
 from dasd_assets.declaring.cost import tokens_of, took
 from dasd_assets.declaring.stored_data import STORED, TABLE
 from dasd_assets.profile import settings_version
-from formats.pages import markdown_table
+from formats.pages import as_text, markdown_table
 from resources.compute.declared import Compute
 from resources.engines.protocol import Progress
 from resources.lake.lake import Lake, Partition, Written
@@ -171,7 +171,7 @@ def preview(lake: Lake, table: str, partition: Partition | None) -> str:
 def _cell(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     short = text if len(text) <= PREVIEW_CHARACTERS else text[:PREVIEW_CHARACTERS] + "…"
-    return short.replace("\n", "⏎").replace("<", "&lt;")
+    return as_text(short.replace("\n", "⏎"))
 
 
 def log_progress(context: dg.AssetExecutionContext, unit: str) -> Callable[[Progress], None]:

@@ -13,7 +13,7 @@ from dasd_assets.release.lineage import Source, by_asset
 from dasd_assets.reporting.funnel import FunnelStep, kept_share, largest_losses, previous
 from dasd_assets.reporting.metrics import Estimate, PairedDifference, Score
 from dasd_assets.reporting.stage_table import NOT_MEASURED, StageRow
-from formats.pages import markdown_table
+from formats.pages import as_text, markdown_table
 from training.settings import Training
 
 STAGE_NAMES: Final = {
@@ -104,8 +104,9 @@ def domains_table(sets: Sequence[SetSize]) -> str:
 
 
 def counts_table(header: str, counts: Mapping[str, int]) -> str:
-    """Names with counts."""
-    return markdown_table([header, "questions"], [[name, f"{n:,}"] for name, n in counts.items()])
+    """Names, which somebody else chose, with counts."""
+    rows = [[as_text(name), f"{n:,}"] for name, n in counts.items()]
+    return markdown_table([header, "questions"], rows)
 
 
 def sources_table(sources: Sequence[Source]) -> str:

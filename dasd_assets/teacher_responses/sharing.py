@@ -21,7 +21,7 @@ def asked_of(
     )
 
 
-def sharing(profile: Profile) -> list[list[str | float | None]]:
+def sharing(profile: Profile) -> list[list[Any]]:
     """Who is asked which questions, as settings that shape the responses, in the order of shares.
 
     Which weights a name stands for is told by the teachers' own assets.

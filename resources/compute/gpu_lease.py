@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from resources.compute.gpus import DECLARED, VISIBLE, TooFewGpusError, usable_gpus
+from resources.temporary_folder import check_common_folder
 
 LEASED = "DASD_LEASED_GPUS"
 """Environment variable: lock files that the programs a step starts have to hold as well."""
@@ -135,6 +136,8 @@ def _folder() -> Path:
     if not folder.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o1777)
+    if not os.environ.get(LOCKS):
+        check_common_folder(folder)
     return folder
 
 
@@ -144,7 +147,9 @@ def _file_name(gpu: str) -> str:
 
 def _open(file: Path) -> int:
     """Open for locking; made where it is missing, readable for every user of the machine."""
+    # Neither a link nor a pipe that somebody else has put there leads or holds anybody.
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        return os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(file, flags)
     except FileNotFoundError:
-        return os.open(file, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        return os.open(file, flags | os.O_CREAT, 0o644)

@@ -6,8 +6,6 @@ it is worded, can write into the lake. Filters on the partition columns leave ou
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,6 +15,7 @@ import pyarrow as pa
 from resources.lake.bucket_folder import bucket_of
 from resources.lake.table import ContractError, Table
 from resources.lake.tables import TABLES
+from resources.temporary_folder import own_temporary_folder
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
@@ -92,6 +91,7 @@ def open_warehouse(root: Path) -> DuckDBPyConnection:
             are then read where they are, over the network, and only what a query needs of them.
 
     Raises:
+        ForeignFolderError: somebody else holds the folder for what does not fit into memory.
         ContractError: there is no lake, or a path in it has not the table's dimensions.
         ObjectStoreError: the bucket cannot be read.
     """
@@ -102,8 +102,8 @@ def open_warehouse(root: Path) -> DuckDBPyConnection:
     connection = duckdb.connect(
         config={
             "enable_external_access": "false",
-            # What does not fit into memory; each user has a folder, as nobody else may write there.
-            "temp_directory": str(Path(tempfile.gettempdir(), f"dasd-warehouse-{os.getuid()}")),
+            # What does not fit into memory; each user has a folder, as nobody else may look there.
+            "temp_directory": str(own_temporary_folder("dasd-warehouse")),
         }
     )
     place = _place(root)

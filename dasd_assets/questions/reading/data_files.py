@@ -119,7 +119,7 @@ def _saved(drop: Path, state: str) -> list[str]:
     try:
         listed = json.loads((drop / state).read_text(encoding="utf-8"))["_data_files"]
         names = [str(entry["filename"]) for entry in listed]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DropError(f"{drop / state}: not written by `datasets.save_to_disk`") from error
     folder = (drop / state).parent
     for name in names:
