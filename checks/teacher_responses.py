@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import dagster as dg
+import pyarrow as pa
 
 from checks.checked_partition import CheckedPartition, share
 from checks.declare import Measure, asset_checks
 from checks.drift import Summary
 from checks.expectations import Measurement
 from checks.logprobs import logprob_checks
+from dasd_assets.answering.sharing import teachers_of
 from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE, responses
 from dasd_assets.profile import Profile
 from dasd_assets.teacher_responses.imported.sources import answers_of_shard
@@ -60,7 +62,7 @@ def _answers(profile: Profile) -> Measure:
         if answers_of_shard(profile, data.partition[QUESTION_SHARD]):
             yield _of_drop(data)
         else:
-            yield _sampled_all(data, samples[data.partition[TEMPERATURE]])
+            yield _sampled_all(data, profile, samples[data.partition[TEMPERATURE]])
         other, ids = data.broken(
             "select response_id from teacher_responses where logprobs_mode <> 'raw_logprobs'"
         )
@@ -68,32 +70,33 @@ def _answers(profile: Profile) -> Measure:
         yield Measurement("raw_logprobs", {data.name(): other}, ids, data.pairs(modes))
         yield known_questions(data, "teacher_responses", "response_id")
         known = "logprobs"
-        if (
-            profile.teacher and profile.teacher.format.name == "split"
-        ):  # a server may tell those of the content only
+        if any(teacher.format.name == "split" for teacher in profile.answerers.values()):
+            # A server may tell those of the content only.
             known = "list_filter(logprobs, x -> not isnan(x))"
         yield from sampled(data, "teacher_responses", "response_id", logprobs=known)
 
     return measure
 
 
-def _sampled_all(data: CheckedPartition, wanted: int) -> Measurement:
-    """Whether every question has as many answers as the profile asks for."""
-    off, ids = data.broken(
-        """select question_id from (
-               select question_id from questions
-           ) as q left join (
+def _sampled_all(data: CheckedPartition, profile: Profile, samples: int) -> Measurement:
+    """Whether every question has as many answers as the profile asks its teachers for."""
+    shares = {name: teacher.questions for name, teacher in profile.answerers.items()}
+    ids = [name for (name,) in data.connection.sql("select question_id from questions").fetchall()]
+    wanted = [samples * len(teachers_of(name, shares, profile.seed)) for name in ids]
+    data.connection.register(
+        "wanted_answers", pa.table({"question_id": pa.array(ids, "string"), "wanted": wanted})
+    )
+    off, examples = data.broken(
+        """select question_id from wanted_answers left join (
                select question_id, count(*) as n from teacher_responses group by question_id
-           ) using (question_id) where coalesce(n, 0) <> $wanted""",
-        wanted=wanted,
+           ) using (question_id) where coalesce(n, 0) <> wanted"""
     )
     rows = data.row("select count(*) as n from teacher_responses")["n"]
-    expected = wanted * data.row("select count(*) as n from questions")["n"]
     return Measurement(
         "all_answered",
-        {data.name(): max(off, abs(rows - expected))},
-        ids,
-        {"answers": rows, "expected": expected},
+        {data.name(): max(off, abs(rows - sum(wanted)))},
+        examples,
+        {"answers": rows, "expected": sum(wanted)},
     )
 
 

@@ -14,7 +14,7 @@ from dasd_assets.divergence_sampling import assets as divergence_sampling
 from dasd_assets.evaluation import assets as evaluation
 from dasd_assets.mixed_policy_distillation import assets as mixed_policy_distillation
 from dasd_assets.models import assets as models
-from dasd_assets.models.students import resource_of
+from dasd_assets.models import students, teachers
 from dasd_assets.profile import Model, Profile, ProfileError
 from dasd_assets.profile.open_lake import open_lake
 from dasd_assets.questions import assets as questions
@@ -71,8 +71,16 @@ def build_definitions(profile: Profile, folder: Path) -> dg.Definitions:
                 profile.base_student, profile.compute.student_inference
             ),
             **{
-                resource_of(name): inference_model(student, profile.compute.student_inference)
+                students.resource_of(name): inference_model(
+                    student, profile.compute.student_inference
+                )
                 for name, student in profile.students.items()
+            },
+            **{
+                teachers.resource_of(name): inference_model(
+                    teacher, profile.compute.teacher_inference
+                )
+                for name, teacher in profile.teachers.items()
             },
             "trainer": TrainingLauncher(
                 threads=int(profile.compute.training.cpus),

@@ -106,6 +106,7 @@ def _engines(profile: Profile) -> Iterator[Result]:
     compute = profile.compute
     models = {
         "teacher": (profile.teacher, compute.teacher_inference),
+        **{f"teachers.{n}": (t, compute.teacher_inference) for n, t in profile.teachers.items()},
         "base_student": (profile.base_student, compute.student_inference),
         **{f"students.{n}": (s, compute.student_inference) for n, s in profile.students.items()},
     }

@@ -13,7 +13,7 @@ from dasd_assets.cli import doctor_machine as machine
 from dasd_assets.cli.doctor_machine import OK, PROBLEM, WARNING, Result
 from dasd_assets.cli.instance_errors import instance_problem
 from dasd_assets.models.formats_of_models import check_student, check_teacher
-from dasd_assets.profile import JudgeGrader, Model, Profile
+from dasd_assets.profile import JudgeGrader, Model, Profile, Teacher
 from dasd_assets.profile.home import home
 from resources.engines.settings import OpenAiSettings, TransformersSettings, VllmSettings
 
@@ -30,7 +30,10 @@ FLASH_ATTENTION: Final = {
 def models(profile: Profile) -> Iterator[Result]:
     """All models: their folders, and the server that runs one."""
     students = {f"students.{name}": student for name, student in profile.students.items()}
-    models = {"teacher": profile.teacher, "base_student": profile.base_student, **students}
+    teachers = {f"teachers.{name}": teacher for name, teacher in profile.teachers.items()}
+    models = {
+        "teacher": profile.teacher, **teachers, "base_student": profile.base_student, **students
+    }  # fmt: skip
     for name, model in models.items():
         if model is not None:
             yield from _model(name, model, profile.response_filtering.require_reasoning)
@@ -56,7 +59,7 @@ def _model(name: str, model: Model, has_reasoning: bool) -> Iterator[Result]:
     engine = model.engine
     try:
         found = model.inspect()
-        check = check_teacher if name == "teacher" else check_student
+        check = check_teacher if isinstance(model, Teacher) else check_student
         tokenizer = load_tokenizer(found.path, model.format)
         written = check(tokenizer, model.format, has_reasoning=has_reasoning)
         size = f", {found.n_parameters:,} parameters" if found.n_parameters else ""

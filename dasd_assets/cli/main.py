@@ -140,9 +140,9 @@ def _run(profile: Profile, folder: Path, workers: int, select: str) -> list[Outc
     from dasd_assets.running.local_runner import LocalRunner, SelectionError
     from resources.engines.model_folder import ModelFolderError
 
-    for name, model in (("teacher", profile.teacher), ("base_student", profile.base_student)):
+    for name, model in {**profile.answerers, "base_student": profile.base_student}.items():
         try:
-            model and model.inspect()
+            model.inspect()
         except ModelFolderError as error:
             raise BadInputError(f"{name}: {error}") from error
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from dasd_assets.answering.template_date import recorded_day
 from dasd_assets.cli.story import Story
-from dasd_assets.profile import Model, Profile
+from dasd_assets.profile import Model, Profile, Teacher
 
 
 def prompts(profile: Profile, story: Story, lake: Path) -> dict[str, str]:
@@ -25,14 +25,39 @@ def prompts(profile: Profile, story: Story, lake: Path) -> dict[str, str]:
     sample = story.answers[0].sample
     cell = {name: sample[name] for name in ("temperature", "question_shard")}
     # An imported answer came with the drop: the teacher was not asked.
-    teacher = profile.teacher if asked["system_prompt"] is not None else None
-    day = teacher and (teacher.template_date or recorded_day(lake, "teacher_responses", cell))
-    settings = {"reasoning_effort": asked["reasoning_effort"], "template_date": day}
+    teachers = _writers(profile, story) if asked["system_prompt"] is not None else []
+    begun = recorded_day(lake, "teacher_responses", cell)
+    effort = {"reasoning_effort": asked["reasoning_effort"]}
     asked = {**asked, "system_prompt": asked["system_prompt"] or profile.system_prompt}
     return {
-        **({f"teacher, {teacher.path}": _rendered(teacher, asked, settings)} if teacher else {}),
+        **{
+            f"teacher, {teacher.path}": _rendered(
+                teacher, asked, {**effort, "template_date": teacher.template_date or begun}
+            )
+            for teacher in teachers
+        },
         f"student, {profile.base_student.path}": _rendered(profile.base_student, asked, {}),
     }
+
+
+def _writers(profile: Profile, story: Story) -> list[Teacher]:
+    """The teachers that wrote the answers; of several, those that are still what they were."""
+    if not profile.teachers:
+        return [profile.teacher] if profile.teacher else []
+    from dasd_assets.graph import inference_model
+    from resources.engines.model_folder import ModelFolderError
+
+    wrote = {
+        (answer.settings["model"], answer.settings["model_revision"]) for answer in story.answers
+    }
+    found = []
+    for teacher in profile.answerers.values():
+        try:
+            signature = inference_model(teacher, profile.compute.teacher_inference).signature()
+        except ModelFolderError:  # not on this machine
+            continue
+        found += [teacher] if signature in wrote else []
+    return found
 
 
 def _rendered(model: Model, asked: dict[str, Any], template_settings: dict[str, Any]) -> str:

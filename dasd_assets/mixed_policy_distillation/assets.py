@@ -128,9 +128,9 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
                 lake, "teacher_continuations", shard, engine.tokenizer,
                 profile.template_date,
             )  # fmt: skip
+            truncated = read_to_continue(lake, shard, with_logprobs=boundary is not None)
             rows = continue_rollouts(
-                read_to_continue(lake, shard, with_logprobs=boundary is not None),
-                engine, base_student_model.written_format(),
+                truncated, engine, base_student_model.written_format(),
                 min_cut_fraction=settings.min_cut_fraction,
                 temperature=settings.temperature,
                 max_tokens=profile.teacher_responses.max_tokens,
@@ -149,8 +149,11 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         journal.unlink(missing_ok=True)
         warehouse = open_warehouse(Path(lake.root))
         return materialized(
-            lake, written, shard, cuts=cut_counts(warehouse, shard), **date_shown(day)
-        )
+            lake, written, shard,
+            cuts=cut_counts(warehouse, shard),
+            no_place_in_teacher_format=truncated.num_rows - written.n_rows,
+            **date_shown(day),
+        )  # fmt: skip
 
     @dg.asset(
         deps=[

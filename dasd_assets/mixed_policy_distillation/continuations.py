@@ -146,7 +146,8 @@ def continue_rollouts(
         template_date: what the teacher's chat template prints as today's date.
 
     Returns:
-        Batches with the schema TEACHER_CONTINUATIONS, in the order of `rollouts`. Every request is
+        Batches with the schema TEACHER_CONTINUATIONS, in the order of `rollouts`; one that has no
+        place in the teacher's format is left out. Every request is
         in memory until then; the texts are made again, one at a time, as the batches are taken.
     """
     chosen = to_continue(rollouts)
@@ -159,8 +160,8 @@ def continue_rollouts(
                 cut = cut_rollout(
                     token_ids, student, teacher, min_cut_fraction, cut_seed, boundary, logprobs
                 )
-            except FormatError as error:
-                raise FormatError(error.rule, f"{row['rollout_id']}: {error.evidence}") from error
+            except FormatError:  # the teacher's format has no reasoning, and the rollout has one
+                continue
             yield row, cut
 
     requests = [

@@ -1,11 +1,13 @@
 """The models that the pipeline starts from, checked before any work is spent on them."""
 
+from typing import Any
+
 import dagster as dg
 
 from dasd_assets.declaring.cost import took
 from dasd_assets.declaring.declare import declared
+from dasd_assets.models import students, teachers
 from dasd_assets.models.formats_of_models import check_student, check_teacher, rendered_example
-from dasd_assets.models.students import resource_of
 from dasd_assets.profile import Profile, Student, Teacher, settings_version
 from formats.model_format import AUTO, FormatSettings, ModelFormat
 from resources.engines.inference import InferenceModel
@@ -42,8 +44,9 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         return _inspected(base_student_model, profile.base_student.format, found)
 
     others = [_student_model(profile, *student) for student in profile.students.items()]
-    teachers = [_teacher_model(profile, profile.teacher)] if profile.teacher else []
-    return [*teachers, base_student, *others]
+    first = [_teacher_model(profile, profile.teacher)] if profile.teacher else []
+    further = [_further_teacher(profile, *teacher) for teacher in profile.teachers.items()]
+    return [*first, *further, base_student, *others]
 
 
 def _teacher_model(profile: Profile, settings: Teacher) -> dg.AssetsDefinition:
@@ -51,9 +54,10 @@ def _teacher_model(profile: Profile, settings: Teacher) -> dg.AssetsDefinition:
 
     @dg.asset(
         **declared(
-            GROUP, profile.compute.data, "2", profile.teacher, has_reasoning, kinds={"huggingface"}
+            GROUP, profile.compute.data, "2", _of_model(settings), has_reasoning,
+            kinds={"huggingface"},
         ),
-    )
+    )  # fmt: skip
     def teacher_model(teacher: InferenceModel) -> dg.MaterializeResult:
         """The teacher's folder: complete, consistent, with a chat template and a known format.
 
@@ -72,17 +76,42 @@ def _teacher_model(profile: Profile, settings: Teacher) -> dg.AssetsDefinition:
     return teacher_model
 
 
+def _of_model(teacher: Teacher) -> dict[str, Any]:
+    """A teacher's settings but for which questions it answers, which is nothing of the model."""
+    return teacher.model_dump(mode="json", exclude={"questions"})
+
+
+def _further_teacher(profile: Profile, name: str, settings: Teacher) -> dg.AssetsDefinition:
+    has_reasoning = profile.response_filtering.require_reasoning
+
+    @dg.asset(
+        key=["teacher_model", name],
+        required_resource_keys={teachers.resource_of(name)},
+        description=f"The further teacher `{name}`: its folder and its format, checked without "
+        "reading weights, before anything is asked of it.\n\n```text\n"
+        "data version = SHA-256 of the model's folder\n```",
+        **declared(GROUP, profile.compute.data, "2", _of_model(settings), has_reasoning,
+                   kinds={"huggingface"}),
+    )  # fmt: skip
+    def teacher_model(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        model: InferenceModel = getattr(context.resources, teachers.resource_of(name))
+        found = check_teacher(model.tokenizer(), settings.format, has_reasoning=has_reasoning)
+        return _inspected(model, settings.format, found)
+
+    return teacher_model
+
+
 def _student_model(profile: Profile, name: str, student: Student) -> dg.AssetsDefinition:
     @dg.asset(
         key=["student_model", name],
-        required_resource_keys={resource_of(name)},
+        required_resource_keys={students.resource_of(name)},
         description=f"The further student `{name}` before distillation: its folder, checked "
         "without reading weights.\n\n```text\ndata version = SHA-256 of the model's folder\n```",
         **declared(GROUP, profile.compute.data, "2", student.model_dump(exclude={"training"}),
                    profile.response_filtering.require_reasoning, kinds={"huggingface"}),
     )  # fmt: skip
     def student_model(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        model: InferenceModel = getattr(context.resources, resource_of(name))
+        model: InferenceModel = getattr(context.resources, students.resource_of(name))
         found = check_student(
             model.tokenizer(), student.format,
             has_reasoning=profile.response_filtering.require_reasoning,

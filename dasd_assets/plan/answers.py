@@ -66,7 +66,7 @@ class Candidates:
     """The answers to questions at one temperature, and what of them a budget takes.
 
     Attributes:
-        asked: `samples_per_question` to each question.
+        asked: `samples_per_question` to each question, of each teacher that answers it.
         kept: those that pass the filters.
         selected: the divergence sample.
     """
@@ -85,11 +85,12 @@ class Candidates:
         """
         self._temperature = temperature
         self._settings = profile.divergence_sampling
-        self._samples = profile.teacher_responses.samples_per_question[temperature]
+        samples = profile.teacher_responses.samples_per_question[temperature]
+        self._samples = samples * profile.answerers_per_question
         self._kept_share = quantities.kept_share(temperature)
         self._questions = questions
         lengths = {domain: quantities.answer_tokens(temperature, domain) for domain in questions}
-        self.asked = Answers({d: n * self._samples for d, n in questions.items()}, lengths)
+        self.asked = Answers({d: round(n * self._samples) for d, n in questions.items()}, lengths)
         n_kept = round(self.asked.n_rows * self._kept_share)
         self.kept = Answers(shared_out(n_kept, self.asked.rows, self.asked.rows), lengths)
         self.selected = Answers(self._selected_rows(), lengths)
@@ -118,7 +119,7 @@ class Candidates:
     def _too_few(self, setting: str, wanted: int, there: int, unit: str) -> Finding:
         return Finding(
             "warning", "divergence_sampling",
-            f"{setting} asks for {wanted:,} {unit}, there will be {there:,} ({self._samples} "
+            f"{setting} asks for {wanted:,} {unit}, there will be {there:,} ({self._samples:g} "
             f"answer(s) to a question, {self._kept_share:.0%} kept). Ask more questions, set more "
             "samples_per_question, or lower it",
         )  # fmt: skip
@@ -126,7 +127,7 @@ class Candidates:
     def _allowed_rows(self) -> dict[str, int]:
         """Kept answers, so many of a question as may be selected."""
         limit = self._settings.max_answers_per_question or self._samples
-        return {d: min(n, self._questions[d] * limit) for d, n in self.kept.rows.items()}
+        return {d: min(n, round(self._questions[d] * limit)) for d, n in self.kept.rows.items()}
 
     def _sizes(self) -> dict[str, int]:
         """What may be selected, in the unit of the budget."""

@@ -39,6 +39,8 @@ def layout(profile: Profile) -> Iterator[Placement]:
     teacher, student = compute.teacher_inference, compute.student_inference
     if profile.teacher:
         yield _place("teacher.engine", teacher, inference_layout(profile.teacher.engine))
+    for name, further in profile.teachers.items():
+        yield _place(f"teachers.{name}.engine", teacher, inference_layout(further.engine))
     yield _place("base_student.engine", student, inference_layout(profile.base_student.engine))
     for name, other in profile.students.items():
         yield _place(f"students.{name}.engine", student, inference_layout(other.engine))

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin
 
@@ -47,7 +48,8 @@ from dasd_assets.profile.plan import ModelShape, PlanSettings
 from dasd_assets.profile.questions import Layout, MappedField, Questions, Turns
 from dasd_assets.profile.release import Release
 from dasd_assets.profile.responses import ResponseFiltering, TeacherResponses, Verification
-from dasd_assets.profile.section import PartitionName, StudentName
+from dasd_assets.profile.section import PartitionName, StudentName, TeacherName
+from dasd_assets.profile.teachers import ALL, FIRST, QuestionShare, check_teachers
 from dasd_assets.profile.yaml_file import parse_yaml
 from formats.model_format import FormatSettings
 from resources.compute.declared import Compute, TrainingCompute
@@ -122,8 +124,15 @@ class Model(Section):
 
 
 class Teacher(Model):
-    """The model that is asked for answers."""
+    """A model that is asked for answers."""
 
+    questions: QuestionShare = Field(
+        "all",
+        # So that a profile which says nothing of it has the versions that it always had.
+        exclude_if=lambda questions: questions == ALL,
+        description="which questions it answers: all, or its share of them, above 0 and at most 1; "
+        "see docs/bring-your-own-teacher.md",
+    )
     template_date: date | None = Field(
         None,
         description="what its chat template prints as today's date, where it prints one (gpt-oss); "
@@ -174,6 +183,12 @@ class Profile(Section):
         description="the model that answers; null: there is none, all answers come with the drops "
         "(docs/bring-your-own-answers.md)"
     )
+    teachers: dict[TeacherName, Teacher] = Field(
+        default_factory=dict,
+        exclude_if=lambda teachers: not teachers,
+        description="name -> a further teacher that is asked beside `teacher`, see "
+        "docs/bring-your-own-teacher.md",
+    )
     base_student: Model
     students: dict[StudentName, Student] = Field(
         default_factory=dict,
@@ -220,6 +235,17 @@ class Profile(Section):
         return self.students[name].training or self.temperature_scheduled_learning
 
     @property
+    def answerers(self) -> dict[str, Teacher]:
+        """All teachers by name, the first one (`teacher`) first; none if there is none."""
+        return {FIRST: self.teacher, **self.teachers} if self.teacher else {}
+
+    @property
+    def answerers_per_question(self) -> float:
+        """How many teachers answer a question, on average; 1 where drops bring all answers."""
+        shares = [teacher.questions for teacher in self.answerers.values()]
+        return float(sum(Decimal(1 if share == ALL else str(share)) for share in shares)) or 1.0
+
+    @property
     def no_evaluation_provenance(self) -> str | None:
         """Why the graph has no provenance of the checkpoints' own answers; None if it has."""
         if not self.evaluation.provenance.answers_per_question:
@@ -264,6 +290,7 @@ class Profile(Section):
     @model_validator(mode="after")
     def _answers_can_be_used(self) -> Profile:
         check_answers(self)
+        check_teachers(self)
         return self
 
     @model_validator(mode="after")
@@ -438,6 +465,7 @@ def _at_home(profile: Profile, folder: Path) -> Profile:
         update={
             "lake": beside(profile.lake) if profile.lake else None,
             "teacher": profile.teacher and model(profile.teacher),
+            "teachers": {name: model(teacher) for name, teacher in profile.teachers.items()},
             "base_student": model(profile.base_student),
             "students": {name: model(student) for name, student in profile.students.items()},
             "questions": profile.questions.model_copy(update=questions),

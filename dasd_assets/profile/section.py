@@ -14,6 +14,9 @@ PartitionName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 StudentName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,63}$")]
 """Of a further student; part of the keys of its assets."""
 
+TeacherName = StudentName
+"""Of a further teacher, likewise."""
+
 MIN_TEMPERATURE = 0.01
 
 

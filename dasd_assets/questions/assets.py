@@ -90,10 +90,14 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         """
         name = context.partition_key
         partition = {"benchmark": name}
+        left_out: list[str] = []
         with Graders(profile.domains, profile.verification) as graders:
-            rows = read_benchmark(profile.evaluation.benchmarks[name], name, graders, profile.seed)
+            benchmark = profile.evaluation.benchmarks[name]
+            rows = read_benchmark(benchmark, name, graders, profile.seed, left_out)
             written = lake.write("benchmark_questions", rows, partition)
-        return materialized(lake, written, partition)
+        for each in left_out:
+            context.log.warning(f"left out of the evaluation set: {each}")
+        return materialized(lake, written, partition, left_out=left_out)
 
     @dg.asset(
         partitions_def=question_shards,

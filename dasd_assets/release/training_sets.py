@@ -12,8 +12,9 @@ import pyarrow.compute as pc
 
 from dasd_assets.divergence_sampling.paired_batches import paired
 from resources.lake.table import ContractError
+from resources.lake.tables.divergence_sampling import DIVERGENCE_SAMPLE
 from resources.lake.tables.mixed_policy_distillation import MIXED_POLICY_SAMPLE
-from resources.lake.tables.release import RELEASED_LOGPROBS, RELEASED_SAMPLE
+from resources.lake.tables.release import RELEASED_LOGPROBS, RELEASED_OF_SEVERAL, RELEASED_SAMPLE
 
 if TYPE_CHECKING:
     from dasd_assets.profile import Profile
@@ -52,12 +53,14 @@ class TrainingSet:
 def training_sets(lake: Lake, profile: Profile) -> list[TrainingSet]:
     """The configurations that a profile releases, in the order of the stages."""
     temperatures = profile.teacher_responses.temperatures
+    schema = RELEASED_OF_SEVERAL if profile.teachers else RELEASED_SAMPLE
+    whose = "the teachers'" if profile.teachers else "the teacher's"
     sets = [
         TrainingSet(
             name,
-            f"divergence-aware sample of the teacher's answers at T = {temperatures[key]:g}",
-            RELEASED_SAMPLE,
-            lambda key=key: sample_rows(lake, key),  # type: ignore[misc]
+            f"divergence-aware sample of {whose} answers at T = {temperatures[key]:g}",
+            schema,
+            lambda key=key: sample_rows(lake, key, schema),  # type: ignore[misc]
         )
         for name, key in STAGES.items()
     ]
@@ -82,22 +85,24 @@ def training_sets(lake: Lake, profile: Profile) -> list[TrainingSet]:
     return sets
 
 
-def sample_rows(lake: Lake, key: str) -> Iterator[pa.RecordBatch]:
+def sample_rows(
+    lake: Lake, key: str, schema: pa.Schema = RELEASED_SAMPLE
+) -> Iterator[pa.RecordBatch]:
     """The divergence sample of one temperature, in the order it is trained on.
 
     Its answers need not have been sampled with the profile's: imported ones say what is known.
+
+    Args:
+        schema: what the sample lacks of its columns is taken from `teacher_responses`.
     """
-    sampled = lake.read_partitions(
-        "teacher_responses", ["response_id", "temperature"], temperature=key
-    )
+    told = [name for name in schema.names if name not in DIVERGENCE_SAMPLE.names]
+    sampled = lake.read_partitions("teacher_responses", ["response_id", *told], temperature=key)
     ids = sampled["response_id"].combine_chunks()
     for batch in lake.batches("divergence_sample", {"temperature": key}):
-        values = sampled["temperature"].take(pc.index_in(batch["response_id"], ids))
-        yield (
-            batch.append_column(RELEASED_SAMPLE.field("temperature"), values.combine_chunks())
-            .select(RELEASED_SAMPLE.names)
-            .cast(RELEASED_SAMPLE)
-        )
+        rows = sampled.take(pc.index_in(batch["response_id"], ids)).combine_chunks()
+        for name in told:
+            batch = batch.append_column(name, rows[name].combine_chunks())
+        yield batch.select(schema.names).cast(schema)
 
 
 def logprob_rows(lake: Lake, key: str) -> Iterator[pa.RecordBatch]:

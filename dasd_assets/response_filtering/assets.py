@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dasd_assets.declaring.declare import as_metadata, declared, materialized
+from dasd_assets.models import teachers
 from dasd_assets.partitions import (
     QUESTION_SHARD,
     TEMPERATURE,
@@ -12,13 +13,14 @@ from dasd_assets.partitions import (
     responses,
     same_shard,
 )
-from dasd_assets.profile import Profile
+from dasd_assets.profile import ImportedAnswers, Profile
 from dasd_assets.profile.domains import shaping_graders
 from dasd_assets.reporting import plots
-from dasd_assets.response_filtering.filtering import filter_responses, write_filtered
+from dasd_assets.response_filtering.filtering import Writers, filter_responses, write_filtered
 from dasd_assets.response_filtering.outcomes import outcomes, outcomes_table
 from dasd_assets.teacher_responses.imported.sources import answers_of_shard, writers_format
 from dasd_assets.verification.graders import Graders
+from formats.model_format import ModelFormat
 from resources.engines.inference import InferenceModel
 from resources.lake.lake import Lake
 
@@ -28,6 +30,7 @@ GROUP = "response_filtering"
 def build(profile: Profile) -> list[dg.AssetsDefinition]:
     """Assets of the box for one profile."""
     settings = profile.response_filtering
+    further = [teachers.resource_of(name) for name in profile.teachers]
     judged = [*settings.verify_domains, *settings.judge_domains]
 
     @dg.asset(
@@ -37,17 +40,13 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             dg.AssetDep("questions", partition_mapping=same_shard()),
             "base_student",
         ],
+        required_resource_keys={"lake", "teacher", "base_student_model", *further},
         **declared(GROUP, profile.compute.data, "5", settings, profile.verification,
                    profile.system_prompt, profile.base_student.path,
                    *shaping_graders(profile.domains, judged), kinds={"parquet"},
                    table="filtered_responses"),
     )  # fmt: skip
-    def filtered_responses(
-        context: dg.AssetExecutionContext,
-        lake: Lake,
-        teacher: InferenceModel,
-        base_student_model: InferenceModel,
-    ) -> dg.MaterializeResult:
+    def filtered_responses(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         """Answers that keep every rule, rewritten to `<think>…</think>` and the final answer.
 
         A rejected answer is kept in `rejected_responses` with every rule that it breaks and the
@@ -60,6 +59,8 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         sampled = kept + rejected
         ```
         """
+        lake: Lake = context.resources.lake
+        student: InferenceModel = context.resources.base_student_model
         cell = response_partition(context.partition_key)
         shard = {QUESTION_SHARD: cell[QUESTION_SHARD]}
         questions = lake.read("questions", shard, ["question_id", "domain", "answer"])
@@ -70,10 +71,11 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             )
             filtered = filter_responses(
                 lake.batches("teacher_responses", cell),
-                teacher=writers_format(
-                    answers_of_shard(profile, cell[QUESTION_SHARD]), teacher
+                teacher=_writers(
+                    answers_of_shard(profile, cell[QUESTION_SHARD]),
+                    *(getattr(context.resources, name) for name in ("teacher", *further)),
                 ),
-                student=base_student_model.written_format(),
+                student=student.written_format(),
                 settings=settings,
                 system_prompt=profile.system_prompt,
                 references=dict(
@@ -96,6 +98,15 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         )  # fmt: skip
 
     return [filtered_responses]
+
+
+def _writers(
+    answers: ImportedAnswers | None, first: InferenceModel, *further: InferenceModel
+) -> ModelFormat | Writers | None:
+    """How whoever wrote a shard's answers writes."""
+    if answers is not None or not further:
+        return writers_format(answers, first)
+    return {teacher.signature(): teacher.written_format() for teacher in (first, *further)}
 
 
 def _temperatures(

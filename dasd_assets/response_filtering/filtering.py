@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 ROWS_PER_BATCH = 64
 """Answers that are taken apart together; each can have tens of thousands of tokens."""
 
+Writers = Mapping[tuple[str, str], ModelFormat]
+"""`model` and `model_revision` of a row -> how that teacher writes."""
+
 
 @dataclass(frozen=True)
 class Filtered:
@@ -55,7 +58,7 @@ class _Candidate:
 def filter_responses(
     responses: Iterable[pa.RecordBatch],
     *,
-    teacher: ModelFormat | None,
+    teacher: ModelFormat | Writers | None,
     student: ModelFormat,
     settings: ResponseFiltering,
     system_prompt: str,
@@ -67,6 +70,7 @@ def filter_responses(
 
     Args:
         responses: batches with the schema TEACHER_RESPONSES.
+        teacher: how whoever wrote the answers writes; of several, each by its name and revision.
         references: question_id -> reference answer as JSON, for the domains that are judged or
             verified. Where the answer is verified and its reference missing or unusable, the
             answer is rejected as `unverifiable_answer`.
@@ -77,7 +81,7 @@ def filter_responses(
         Small batches in the order of `responses`; every answer is in exactly one of both parts.
 
     Raises:
-        ContractError: the rows do not have the schema.
+        ContractError: the rows do not have the schema, or one is by none of the teachers.
         SandboxError: programs are to be judged, and this machine has no sandbox.
     """
     reader = _Reader(teacher, student, settings, system_prompt)
@@ -131,7 +135,7 @@ class _Reader:
 
     def __init__(
         self,
-        teacher: ModelFormat | None,
+        teacher: ModelFormat | Writers | None,
         student: ModelFormat,
         settings: ResponseFiltering,
         system_prompt: str,
@@ -150,17 +154,18 @@ class _Reader:
         logprobs: npt.NDArray[np.float32] | None,
     ) -> _Candidate:
         broken = []
+        teacher = self._writer(row)
         try:
             if row["engine"] == IMPORTED:
-                parts = imported_parts(row["text"], token_ids, self._teacher)
-            elif token_ids is None or self._teacher is None or logprobs is None:
+                parts = imported_parts(row["text"], token_ids, teacher)
+            elif token_ids is None or teacher is None or logprobs is None:
                 raise FormatError(MISMATCH, "there are no tokens")
             elif token_ids.null_count:
                 raise FormatError(MISMATCH, f"{token_ids.null_count} ids are missing")
             else:
                 ids = token_ids.to_numpy(zero_copy_only=False)
-                parts = self._teacher.format.parse(ids, self._teacher.token_bytes, row["text"])
-                if self._teacher.format.name == "split":
+                parts = teacher.format.parse(ids, teacher.token_bytes, row["text"])
+                if teacher.format.name == "split":
                     parts, logprobs = _from_first_known(parts, logprobs)
             student_ids = self._student.encode(parts.reasoning, parts.answer)
             n_student_tokens = len(student_ids)
@@ -187,6 +192,19 @@ class _Reader:
         # An answer that could not be read has no parts; that they are missing says no more.
         broken += [rule for rule in found if not (broken and rule["rule"].startswith("no_"))]
         return _Candidate(row, parts, text, n_student_tokens, logprobs, broken)
+
+    def _writer(self, row: dict[str, Any]) -> ModelFormat | None:
+        if not isinstance(self._teacher, Mapping):
+            return self._teacher
+        name = (row["model"], row["model_revision"])
+        if name not in self._teacher:
+            known = ", ".join(f"{model} ({revision})" for model, revision in self._teacher)
+            raise ContractError(
+                f"teacher_responses: {row['response_id']} is by {name[0]} ({name[1]}), the "
+                f"profile's teachers are {known}. Materialize this partition of teacher_responses "
+                "again"
+            )
+        return self._teacher[name]
 
     def _prompt_tokens(self, row: dict[str, Any]) -> int:
         if row["question_id"] not in self._n_prompt_tokens:

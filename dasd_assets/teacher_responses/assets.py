@@ -1,5 +1,6 @@
 """Teacher responses: several answers per question and temperature (paper sections 3, 6.2)."""
 
+from itertools import chain
 from pathlib import Path
 
 import dagster as dg
@@ -10,6 +11,7 @@ from dasd_assets.answering.earlier import SAMPLED
 from dasd_assets.answering.template_date import date_shown, template_date
 from dasd_assets.declaring.cost import took
 from dasd_assets.declaring.declare import as_metadata, declared, log_progress, materialized
+from dasd_assets.models import teachers
 from dasd_assets.partitions import (
     QUESTION_SHARD,
     TEMPERATURE,
@@ -21,6 +23,7 @@ from dasd_assets.partitions import (
 )
 from dasd_assets.profile import ImportedAnswers, Profile, settings_version
 from dasd_assets.profile.domains import shaping_names
+from dasd_assets.profile.teachers import FIRST
 from dasd_assets.questions.inbox.listing import inbox_at
 from dasd_assets.questions.reading.drops import layout_of
 from dasd_assets.reporting.pictures import response_pictures
@@ -33,6 +36,7 @@ from dasd_assets.teacher_responses.imported.sources import (
     writers_format,
 )
 from dasd_assets.teacher_responses.sampling import sample_responses
+from dasd_assets.teacher_responses.sharing import asked_of, sharing
 from resources.engines.inference import InferenceModel
 from resources.lake.lake import Lake
 from resources.lake.table import ContractError
@@ -61,6 +65,10 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         name: (answers.model, answers.temperatures) for name, answers in profile.imports.items()
     }
     compute = profile.compute.teacher_inference if profile.teacher else profile.compute.data
+    resources = {
+        name: teachers.resource_of(name) if name in profile.teachers else name
+        for name in profile.answerers
+    }
     brought = [dg.AssetDep("imported_answers", partition_mapping=dg.IdentityPartitionMapping())]
 
     @dg.asset(
@@ -92,16 +100,19 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             dg.AssetDep(sampling_temperature, partition_mapping=same_temperature()),
             # The student is checked before the teacher is paid for.
             *(["teacher_model"] if profile.teacher else []), "base_student",
+            *(dg.AssetKey(["teacher_model", name]) for name in profile.teachers),
             *(brought if imports else []),
         ],
+        required_resource_keys={"lake", *resources.values()},
         **declared(GROUP, compute, "1", profile.teacher and profile.teacher.path,
                    profile.system_prompt, profile.seed, settings.top_p, settings.max_tokens,
                    settings.reasoning_effort, *profile.template_date_pinned,
                    *([writers] if imports else []),
+                   *([sharing(profile)] if profile.teachers else []),
                    kinds={"huggingface"}, table="teacher_responses"),
     )  # fmt: skip
     def teacher_responses(
-        context: dg.AssetExecutionContext, config: Sampling, lake: Lake, teacher: InferenceModel
+        context: dg.AssetExecutionContext, config: Sampling
     ) -> dg.MaterializeResult:
         """Answers of the teacher to one shard at one temperature, with token logprobs.
 
@@ -114,8 +125,10 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         likelihood(y) = exp( (1/n) Σ_i log p_T(y_i | question, y_<i) )
         ```
 
-        Where the drop brought its answers along, these are taken, and nothing is asked.
+        Where the drop brought its answers along, these are taken, and nothing is asked. Several
+        teachers are asked one after the other, each its share of the questions.
         """
+        lake: Lake = context.resources.lake
         cell = response_partition(context.partition_key)
         temperature = cell[TEMPERATURE]
         questions = lake.read("questions", {QUESTION_SHARD: cell[QUESTION_SHARD]})
@@ -123,32 +136,43 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             return _take_over(lake, cell, questions, answers, profile)
         if profile.teacher is None:
             raise ContractError(no_one_answers(cell[QUESTION_SHARD]))
-        journal = lake.journal("teacher_responses", cell)
-        earlier = lake.earlier("teacher_responses", cell, ["response_id", *SAMPLED])
-        if config.ask_again:
+        parts, journals, day = [], [], None
+        shares = {name: each.questions for name, each in profile.answerers.items()}
+        for name, resource in resources.items():
+            theirs = asked_of(name, questions, shares, profile.seed)
+            if not theirs.num_rows:
+                continue
+            journal = lake.journal("teacher_responses", cell | _of_further(name))
+            journals.append(journal)
+            earlier = lake.earlier("teacher_responses", cell, ["response_id", *SAMPLED])
+            if config.ask_again:
+                journal.unlink(missing_ok=True)
+                earlier = iter(())
+            model: InferenceModel = getattr(context.resources, resource)
+            with model.open() as engine:
+                pinned = profile.answerers[name].template_date
+                shown = template_date(lake, "teacher_responses", cell, engine.tokenizer, pinned)
+                day = day or shown
+                part = sample_responses(
+                    theirs, engine,
+                    temperature_name=temperature,
+                    temperature=settings.temperatures[temperature],
+                    samples_per_question=settings.samples_per_question[temperature],
+                    top_p=settings.top_p,
+                    max_tokens=settings.max_tokens,
+                    system_prompt=profile.system_prompt,
+                    reasoning_effort=settings.reasoning_effort,
+                    seed=profile.seed,
+                    journal=journal,
+                    on_progress=log_progress(context, "responses"),
+                    earlier=earlier,
+                    template_date=shown,
+                )  # fmt: skip
+                parts.append(part)
+        # Only now: the next engine needs the memory of the one before, the rows need none.
+        written = lake.write("teacher_responses", chain.from_iterable(parts), cell)
+        for journal in journals:
             journal.unlink(missing_ok=True)
-            earlier = iter(())
-        with teacher.open() as engine:
-            day = template_date(
-                lake, "teacher_responses", cell, engine.tokenizer, profile.template_date
-            )
-            rows = sample_responses(
-                questions, engine,
-                temperature_name=temperature,
-                temperature=settings.temperatures[temperature],
-                samples_per_question=settings.samples_per_question[temperature],
-                top_p=settings.top_p,
-                max_tokens=settings.max_tokens,
-                system_prompt=profile.system_prompt,
-                reasoning_effort=settings.reasoning_effort,
-                seed=profile.seed,
-                journal=journal,
-                on_progress=log_progress(context, "responses"),
-                earlier=earlier,
-                template_date=day,
-            )  # fmt: skip
-            written = lake.write("teacher_responses", rows, cell)
-        journal.unlink(missing_ok=True)
         pictures = response_pictures(Path(lake.root), cell)
         return materialized(
             lake, written, cell,
@@ -156,6 +180,11 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         )  # fmt: skip
 
     return [*imports, sampling_temperature, teacher_responses]
+
+
+def _of_further(name: str) -> dict[str, str]:
+    """What tells the journal of a further teacher from that of the first."""
+    return {} if name == FIRST else {"teacher": name}
 
 
 def _imported_answers(profile: Profile) -> dg.AssetsDefinition:

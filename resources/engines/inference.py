@@ -50,6 +50,15 @@ class InferenceModel(dg.ConfigurableResource):
 
         return load_tokenizer(self.inspect().path, FormatSettings(**self.format))
 
+    def signature(self) -> tuple[str, str]:
+        """`model` and `model_revision` of the rows that it writes, as its engine names itself."""
+        from resources.engines.settings import WITHOUT_WEIGHTS
+
+        folder = self.inspect()
+        name = self.engine.get("served_model") or folder.name
+        named = self.revision if self.engine.get("kind") in WITHOUT_WEIGHTS else None
+        return name, named or folder.content_hash[:16]
+
     def written_format(self) -> ModelFormat:
         """How the model writes its answers; one that has no format yet thinks with `<think>`."""
         from formats.model_format import FormatSettings, student_format

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from dasd_assets.profile import (
     Profile,
     ProfileError,
     Student,
+    Teacher,
     load_profile,
 )
 from dasd_assets.profile.divergence_sampling import DifferenceRule
@@ -203,6 +205,37 @@ def test_a_further_students_settings_make_nothing_but_its_own_stale() -> None:
     assert changed(profile, "temperature_scheduled_learning", epochs=9) == WHOLE_PROFILE | {
         "low_temperature_checkpoint", "high_temperature_checkpoint", "student_checkpoint/other",
     }  # fmt: skip
+
+
+def with_teacher(first: float | str = "all", **settings: Any) -> Profile:
+    other = Teacher(path="tiny_world/models/other", **settings)
+    teacher = TINY.teacher.model_copy(update={"questions": first})
+    return TINY.model_copy(update={"teacher": teacher, "teachers": {"other": other}})
+
+
+def test_a_further_teachers_settings_make_the_responses_stale_or_its_own_check() -> None:
+    found = assets(with_teacher())
+    assert set(found) - set(assets(TINY)) == {"teacher_model/other"}
+    asked = {dep.asset_key.to_user_string() for dep in found["teacher_responses"].deps}
+    assert asked >= {"teacher_model", "teacher_model/other"}
+    before = versions(with_teacher())
+    day = date(2026, 1, 2)
+    for after, stale in (
+        (versions(TINY), {"teacher_responses"}),
+        (versions(with_teacher(revision="v2")), {"teacher_model/other"}),
+        (versions(with_teacher(questions=0.5)), {"teacher_responses"}),
+        (versions(with_teacher(0.5, questions=0.5)), {"teacher_responses"}),
+        (versions(with_teacher(template_date=day)), {"teacher_responses", "teacher_model/other"}),
+    ):
+        different = {name for name in after if after[name] != before[name]}
+        assert different == stale | WHOLE_PROFILE
+
+
+def test_a_profile_that_says_nothing_of_several_teachers_is_what_it_was() -> None:
+    assert "teachers" not in TINY.model_dump()
+    assert "questions" not in TINY.model_dump()["teacher"]
+    assert TINY.answerers_per_question == with_teacher(0.25, questions=0.75).answerers_per_question
+    assert with_teacher(questions=0.25).answerers_per_question == 1.25
 
 
 def test_a_teacher_that_cannot_score_leaves_the_checkpoints_own_answers_out() -> None:

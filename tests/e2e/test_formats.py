@@ -13,29 +13,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
 import pytest
 import yaml
 from support.chat_server import chat_server
 from support.format_models import relabelled, untrained, with_opening
 from support.pipeline import new_pipeline
 from support.training_rows import STUDENT
+from support.whole_graph import run_whole_graph
 
-from dasd_assets.graph import build_definitions
 from dasd_assets.mixed_policy_distillation import rollouts
 from dasd_assets.profile import load_profile
 from dasd_assets.release.folder import release_link
 from dasd_assets.release.publish import releases
-from dasd_assets.reporting import figures
 from formats.model_format import student_format
-from resources.compute.training_launcher import TrainingLauncher, TrainingResult
 from resources.engines.load import load_tokenizer
-from training.sft import SftConfig, train
 
 pytestmark = pytest.mark.slow
-
-STAGE_REPORT = dg.AssetKey("stage_report")
-"""It looks at a repository's whole history, which there is none of here."""
 
 Make = Callable[[Path], Path]
 
@@ -89,47 +82,8 @@ FORMATS = {
 }  # fmt: skip
 
 
-class InThisProcess(TrainingLauncher):
-    """The same program without a process of its own, which takes ten seconds to start."""
-
-    def run(
-        self, context: dg.AssetExecutionContext, config: dict[str, Any], output_dir: Path
-    ) -> TrainingResult:
-        """Train, and read what it left."""
-        import json
-
-        train(SftConfig(**config, output_dir=str(output_dir)), lambda line: None)
-        log = (output_dir / "training_log.jsonl").read_text(encoding="utf-8").splitlines()
-        certificate = json.loads((output_dir / "certificate.json").read_text(encoding="utf-8"))
-        return TrainingResult([json.loads(line) for line in log], certificate)
-
-
-def run_all(definitions: dg.Definitions, instance: dg.DagsterInstance, shard: str) -> None:
-    """Materialize every asset, in the order of the graph, with its checks."""
-    graph = definitions.resolve_asset_graph()
-    job = definitions.resolve_implicit_global_asset_job_def()
-    for level in graph.toposorted_asset_keys_by_level:
-        for key in level:
-            node = graph.get(key)
-            if not node.is_executable or node.is_observable or key == STAGE_REPORT:
-                continue
-            partitions = node.partitions_def
-            keys = (
-                partitions.get_partition_keys(dynamic_partitions_store=instance)
-                if partitions
-                else [None]
-            )
-            for partition in keys:
-                result = job.execute_in_process(
-                    asset_selection=[key], partition_key=partition, instance=instance
-                )
-                assert result.success, (key, partition)
-
-
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_whole_graph_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Checks and pictures have tests of their own, and take most of the time.
-    monkeypatch.setattr(figures, "to_png", lambda figure: b"")
     # Few rollouts of the tiny student are longer than the teacher's answers; here all are cut off.
     monkeypatch.setattr(rollouts, "rollout_cap", lambda n_tokens, ratio: n_tokens // 2)
     formats = FORMATS[name]
@@ -174,13 +128,7 @@ def test_the_whole_graph_runs(name: str, tmp_path: Path, monkeypatch: pytest.Mon
         benchmark["max_tokens"] = 100
         pipeline.profile.write_text(yaml.safe_dump(profile), encoding="utf-8")
         loaded = load_profile(str(pipeline.profile))
-        built = build_definitions(loaded, pipeline.home)
-        definitions = dg.Definitions(
-            assets=built.assets, resources={**(built.resources or {}), "trainer": InThisProcess()}
-        )
-        with dg.DagsterInstance.ephemeral() as instance:
-            instance.add_dynamic_partitions("question_shard", ["a"])
-            run_all(definitions, instance, "a")
+        run_whole_graph(loaded, pipeline.home, "a", monkeypatch)
     lake = pipeline.lake
     kept = lake.read_partitions("filtered_responses", ["reasoning", "answer"]).to_pylist()
     assert kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,19 @@ def test_byte_level_bpe_labelled_as_llama_is_refused(tmp_path: Any) -> None:
     labelled = AutoTokenizer.from_pretrained(tmp_path)
     with pytest.raises(TokenizerError, match=r"changes text.*tokenizer_class"):
         check_reversible(labelled)
+
+
+def test_bytes_without_a_token_cost_only_texts_that_have_them() -> None:
+    # The 21 that SmolLM2's vocabulary lacks; 13 of them are in no UTF-8 text.
+    absent = bytes([0x04, 0x06, 0x13, 0x14, 0x16, 0x1D, 0xC0, 0xC1, 0xF1, 0xF2, *range(0xF5, 256)])
+    lacking = build_tokenizer(absent)
+    assert len(absent) == len(build_tokenizer()) - len(lacking) == 21
+    check_reversible(lacking)
+    student = student_format(lacking)
+    for reasoning, is_spelled in (("2 + 3 = 5 \u2014 na\u00efve", True), ("2 +\x04 3", False)):
+        ids = np.asarray(student.encode(reasoning, "5"), np.int32)
+        with nullcontext() if is_spelled else pytest.raises(FormatError, match="token_text_mism"):
+            assert student.check_spelled(ids, reasoning, "5") is None
 
 
 @pytest.mark.parametrize(

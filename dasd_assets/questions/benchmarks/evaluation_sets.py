@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -20,36 +20,46 @@ from resources.lake.row_batches import batches
 from resources.lake.table import ContractError
 from resources.lake.tables.questions import BENCHMARK_QUESTIONS
 
+UNUSABLE_REFERENCE: Final = "unusable_reference"
+
 
 def read_benchmark(
-    benchmark: Benchmark, name: str, graders: Graders = PAPER_GRADERS, seed: int = 0
+    benchmark: Benchmark,
+    name: str,
+    graders: Graders = PAPER_GRADERS,
+    seed: int = 0,
+    left_out: list[str] | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Questions of one evaluation set, in the order of its files.
 
-    An evaluation set with a bad row would give a wrong score, so nothing is quarantined. A
-    reference that its grader cannot use is found here, before any answer is sampled.
+    An evaluation set with a bad row would give a wrong score, so nothing is quarantined; only a
+    question whose reference its grader cannot use is left out, before any answer is sampled, as no
+    answer to it could be right.
 
     Args:
         benchmark: where it lies and in which format.
         name: of the evaluation set.
         graders: of the profile's domains; each reference has to be one that its grader can use.
         seed: gives the order of options, where a question has some.
+        left_out: is filled with file, row and reason of each question that is left out.
 
     Returns:
         Batches with the schema BENCHMARK_QUESTIONS; of bounded size, as the hidden tests of
         programs can take gigabytes.
 
     Raises:
-        ContractError: nothing is there, or a row cannot be used; names the file and the row.
+        ContractError: nothing is there, no reference can be used, or a row cannot; names the file
+            and the row.
     """
     try:
-        yield from batches(_questions(benchmark, name, graders, seed), BENCHMARK_QUESTIONS)
+        rows = _questions(benchmark, name, graders, seed, [] if left_out is None else left_out)
+        yield from batches(rows, BENCHMARK_QUESTIONS)
     except (DropError, OSError, pa.ArrowException) as error:
         raise ContractError(f"the evaluation set {name!r} cannot be read: {error}") from error
 
 
 def _questions(
-    benchmark: Benchmark, name: str, graders: Graders, seed: int
+    benchmark: Benchmark, name: str, graders: Graders, seed: int, left_out: list[str]
 ) -> Iterator[dict[str, Any]]:
     bad: list[str] = []
     seen: dict[str, str] = {}
@@ -66,7 +76,10 @@ def _questions(
                 raise UnusableRowError("duplicate_question", f"the question of {earlier}")
             yield row
         except UnusableRowError as error:
-            bad.append(f"{place}: {error.reason} ({error.evidence[:200]})")
+            to = left_out if error.reason == UNUSABLE_REFERENCE else bad
+            to.append(f"{place}: {error.reason} ({error.evidence[:200]})")
+    if not seen:
+        bad += left_out
     if bad:
         raise ContractError(
             f"the evaluation set {name!r}: {len(bad)} row(s) cannot be used as "
@@ -87,7 +100,7 @@ def _row(
     try:
         graders.check_reference(question.domain, question.answer)
     except ValueError as error:
-        raise UnusableRowError("unusable_reference", str(error)) from None
+        raise UnusableRowError(UNUSABLE_REFERENCE, str(error)) from None
     try:
         return {
             "question_id": question_id(question.domain, question.question),

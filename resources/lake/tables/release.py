@@ -21,6 +21,12 @@ RELEASED_SAMPLE = schema(
 )  # fmt: skip
 """A row of a released training set of stage 1 or 2; that of stage 3 is MIXED_POLICY_SAMPLE."""
 
+WRITER = ("model", "model_revision")
+RELEASED_OF_SEVERAL = schema(
+    *columns(RELEASED_SAMPLE, tuple(RELEASED_SAMPLE.names)), *columns(TEACHER_RESPONSES, WRITER)
+)
+"""The same where the profile has several teachers: with who answered."""
+
 RELEASED_LOGPROBS = schema(
     *columns(FILTERED_RESPONSES, ("response_id", "question_id", "domain", "response_text")),
     *columns(

@@ -19,6 +19,8 @@ from dasd_assets.mixed_policy_distillation.continuations import (
     cut_rollout,
     read_to_continue,
 )
+from formats.model_format import ModelFormat
+from formats.think import ThinkFormat
 from resources.lake.lake import Lake
 from resources.lake.tables.mixed_policy_distillation import STUDENT_ROLLOUTS, TEACHER_CONTINUATIONS
 
@@ -171,3 +173,13 @@ def test_only_what_a_continuation_needs_is_read(tmp_path: Path) -> None:
     assert found["rollout_id"].to_pylist() == ["a"]
     lake.write("student_rollouts", STUDENT_ROLLOUTS.empty_table(), shard)
     assert read_to_continue(lake, shard).num_rows == 0
+
+
+def test_a_rollout_that_thinks_has_no_place_with_a_plain_teacher(tmp_path: Path) -> None:
+    teacher = scripted_teacher()
+    teacher.format = ModelFormat(teacher.tokenizer, ThinkFormat(name="plain"))
+    rollouts = [
+        rollout("a", "<think>\nWe add the ones first and then the tens.", True),
+        rollout("b", "It is 3, as one and two are three, first or last.", True),
+    ]
+    assert [row["rollout_id"] for row in continued(teacher, tmp_path, *rollouts)] == ["b"]

@@ -26,7 +26,7 @@ def load(folder: Path, answers: dict[str, Any] | None, **sections: Any) -> Any:
     layout |= {"answers": answers} if answers else {}
     settings["questions"]["layouts"] = {"mine": layout}
     for name, section in sections.items():
-        is_merged = isinstance(section, dict) and name != "teacher"
+        is_merged = isinstance(section, dict) and name not in {"teacher", "teachers"}
         settings[name] = {**settings[name], **section} if is_merged else section
     file = folder / "mine.yaml"
     file.write_text(yaml.safe_dump(settings), encoding="utf-8")
@@ -60,6 +60,8 @@ def test_what_the_graph_leaves_out_has_its_reason(
     ("answers", "sections", "message"),
     [
         (None, {"teacher": None}, "there is nobody to answer a question"),
+        (INLINE, {"teacher": None, "teachers": {"b": {"path": "x"}}},
+         "teachers names b, and teacher is null: make one of them `teacher`"),
         (
             BARE,
             {"teacher": None},

@@ -188,6 +188,19 @@ SHAPE = {
          r"above students\.big\.training\.max_length \(64\): such answers would not fit"),
         ({"plan": {"students": {"big": SHAPE}}},
          "plan.students names big, which is none of students: there are none"),
+        ({"teachers": {"b": {"path": "x", "questions": 0.4}}, "teacher__questions": 0.7},
+         r"teacher\.questions 0\.7, teachers\.b\.questions 0\.4: add up to 1\.1, there is only 1"),
+        ({"teachers": {"b": {"path": "x", "questions": 0.1}}, "teacher__questions": 0.7},
+         r"teacher\.questions 0\.7, teachers\.b\.questions 0\.1: add up to 0\.8, and nobody "
+         r"answers the other questions\. Raise a share"),
+        ({"teacher__questions": 0.5}, r"teacher\.questions 0\.5: add up to 0\.5, and nobody"),
+        ({"teachers": {"b": {"path": "x", "questions": 0}}},
+         r"teachers\.b\.questions\..*greater than 0; found 0"),
+        ({"teachers": {"b": {"path": "x", "share": 0}}},
+         r"teachers\.b\.share: unknown key\. Allowed here: engine, format, path, questions"),
+        ({"teachers": {"b": {"path": "tiny_world/models/teacher"}}},
+         r"teachers\.b and teacher are the same model \(tiny_world/models/teacher\)"),
+        ({"teachers": {"teacher": {"path": "x"}}}, "teachers cannot be called teacher"),
     ],
 )  # fmt: skip
 def test_a_bad_setting_is_named_with_file_key_value_and_what_is_allowed(

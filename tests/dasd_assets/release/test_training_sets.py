@@ -44,6 +44,21 @@ def test_a_stage_is_its_divergence_sample_with_the_temperature(lake: Lake) -> No
     assert rows["temperature"].to_pylist() == pytest.approx([0.6])
 
 
+def test_of_several_teachers_a_row_says_which_answered(lake: Lake) -> None:
+    teacher = PROFILE.teacher.model_copy(update={"path": "other"})
+    several = PROFILE.model_copy(update={"teachers": {"other": teacher}})
+    stage = training_sets(lake, several)[0]
+    rows = pa.Table.from_batches(stage.rows(), stage.schema)
+    known = lake.read("teacher_responses", CELL, ["response_id", "model", "model_revision"])
+    who = {row.pop("response_id"): row for row in known.to_pylist()}
+    assert rows.select(["model", "model_revision"]).to_pylist() == [
+        who[name] for name in rows["response_id"].to_pylist()
+    ]
+    assert rows.drop_columns(["model", "model_revision"]).equals(
+        pa.Table.from_batches(sample_rows(lake, "low"), RELEASED_SAMPLE)
+    )
+
+
 def test_the_companion_has_tokens_logprobs_and_sentences_of_what_was_chosen(lake: Lake) -> None:
     (row,) = pa.Table.from_batches(logprob_rows(lake, "low"), RELEASED_LOGPROBS).to_pylist()
     assert (row["response_id"], row["response_text"]) == ("r1", TEXT)

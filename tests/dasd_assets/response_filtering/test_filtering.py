@@ -249,6 +249,21 @@ def test_length_counts_prompt_and_response_under_the_students_tokenizer(
     assert rules(run(tokenizers, GOOD, max_student_tokens=n)) == [["too_long"]]
 
 
+def test_an_answer_by_none_of_several_teachers_is_an_error(
+    tokenizers: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = formats_of(tokenizers)
+    writers = {("m", "1"): both["teacher"], ("other", "1"): both["student"]}
+    monkeypatch.setitem(globals(), "formats_of", lambda _: both | {"teacher": writers})
+    assert run(tokenizers, GOOD).kept.num_rows == 1
+    # Read as the other teacher writes, it is no answer.
+    assert run(tokenizers, GOOD, columns={"model": "other"}).kept.num_rows == 0
+    with pytest.raises(
+        ContractError, match=r"r0 is by m \(2\), the profile's teachers are m \(1\)"
+    ):
+        run(tokenizers, GOOD, columns={"model_revision": "2"})
+
+
 def test_no_answers_at_all(tokenizers: tuple[Any, Any]) -> None:
     assert run(tokenizers).kept.num_rows == 0
 

@@ -90,6 +90,26 @@ def test_a_reference_that_its_grader_cannot_use_is_found_before_anything_is_samp
         read(file)
 
 
+def test_a_reference_that_cannot_be_used_refuses_its_row_and_not_its_set(tmp_path: Path) -> None:
+    questions = [
+        {"question": f"Q{number}?", "domain": "math", "answer": answer}
+        for number, answer in enumerate(
+            [r"1 - \frac{1}{\mathrm{e}}", r"0.\overline{3}", r"\frac{", "1 23", 1e-05]
+        )
+    ]
+    left_out: list[str] = []
+    read_in = read_benchmark(
+        Benchmark(path=str(write(tmp_path, *questions)), max_tokens=9),
+        "held_out",
+        left_out=left_out,
+    )
+    rows = pa.Table.from_batches(read_in, BENCHMARK_QUESTIONS)
+    assert rows["question"].to_pylist() == ["Q0?", "Q1?", "Q4?"]
+    assert [each.partition(": unusable_reference")[0][-5:] for each in left_out] == [
+        "row 3", "row 4",
+    ]  # fmt: skip
+
+
 def as_jsonl(folder: Path) -> Path:
     return write(folder, *AIME)
 
