@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pyarrow as pa
 
@@ -27,6 +28,6 @@ def sharing(profile: Profile) -> list[list[Any]]:
     Which weights a name stands for is told by the teachers' own assets.
     """
     return [
-        [name, each.path, each.questions, *(each.pinned() or [None])]
+        [name, each.path, each.questions, next(iter(each.pinned()), None)]
         for name, each in profile.answerers.items()
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dasd_assets.profile import PROJECT_ROOT, Layout, Profile, Student, load_profile
+from dasd_assets.profile import PROJECT_ROOT, Layout, Profile, Student, Teacher, load_profile
 from tools.reference.assets import assets_page
 from tools.reference.checks import checks_page
 from tools.reference.commands import write_commands
@@ -15,7 +15,7 @@ FOLDER = PROJECT_ROOT / "docs" / "reference"
 
 def pages() -> dict[str, str]:
     """File name -> text of every page."""
-    profile = _with_answers(_with_student(load_profile("tiny")))
+    profile = _with_answers(_with_teacher(_with_student(load_profile("tiny"))))
     shaped = shaped_by(profile, setting_paths())
     return {
         "assets.md": assets_page(profile, shaped),
@@ -30,6 +30,12 @@ def _with_student(profile: Profile) -> Profile:
     training = profile.temperature_scheduled_learning
     other = Student(path=profile.base_student.path, training=training)
     return profile.model_copy(update={"students": {"other": other}})
+
+
+def _with_teacher(profile: Profile) -> Profile:
+    """With a further teacher `other`, likewise."""
+    other = Teacher(path=profile.base_student.path)
+    return profile.model_copy(update={"teachers": {"other": other}})
 
 
 def _with_answers(profile: Profile) -> Profile:

@@ -15,8 +15,9 @@ from tools.reference.settings import Shaped, shape_all
 
 INTRODUCTION = """\
 Every asset, in the order of the data's way, as the profile `tiny` has it, and those that a further
-student brings, here one called `other` with training settings of its own, and drops with answers
-without logprobs (`imported_answers`, `teacher_scores`). **Read from** names what an asset depends
+student brings, here one called `other` with training settings of its own, a further teacher
+`other`, and drops with answers without logprobs (`imported_answers`, `teacher_scores`).
+**Read from** names what an asset depends
 on and, in brackets, which partitions of it one of its own needs; without brackets the same one, or
 the whole asset. **Shaped by** names the settings in its code version: another value makes all of
 its partitions stale ([Settings](settings.md) says it the other way round)."""

@@ -187,7 +187,7 @@ def _rows(batch: pa.RecordBatch, first: int, unpacked: Unpacked) -> Iterator[Row
         contents: list[Any] = batch.to_pylist()
     except (ValueError, OverflowError):  # text that is no UTF-8, a date that Python has not
         contents = [_one(batch.slice(index, 1)) for index in range(batch.num_rows)]
-    if any(pa.types.is_nested(kind) for kind in batch.schema.types):
+    if any(map(_has_objects, batch.schema.types)):
         contents = [_as_written(content) for content in contents]
     yield from map(Row, range(first, first + batch.num_rows), contents)
 
@@ -202,6 +202,10 @@ def _n_bytes(column: pa.Array) -> int:
     if isinstance(column, pa.StructArray):
         return sum(map(_n_bytes, column.flatten()))
     return int(column.nbytes)
+
+
+def _has_objects(kind: pa.DataType) -> bool:
+    return pa.types.is_struct(kind) or (_is_list(kind) and _has_objects(kind.value_type))
 
 
 def _as_written(value: Any) -> Any:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from dasd_assets.profile import Layout
 from dasd_assets.profile.answers import ImportedAnswers
 from dasd_assets.questions.reading.columns import column_rows
-from dasd_assets.questions.reading.data_files import DataFile, data_files
+from dasd_assets.questions.reading.data_files import DataFile, data_files, refuse_links
 from dasd_assets.questions.reading.rows import FIELDS, UnusableRowError, value_at
 from dasd_assets.teacher_responses.imported.companion import (
     COMPANION,
@@ -45,9 +45,11 @@ def delivered_answers(
         scratch: folder for the tokens of the companion; emptied before and after.
 
     Raises:
-        DropError: a file cannot be read at all, or a column that the layout names is not there.
+        DropError: a file cannot be read at all, a column that the layout names is not there, or a
+            link leads out of the drop.
     """
     answers = _answers(layout)
+    refuse_links(drop)
     files = data_files(drop, answers.temperatures[temperature].files)
     counts = _ids(drop, answers, max_row_bytes)
     tokens = answers.tokens
