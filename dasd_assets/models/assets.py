@@ -132,7 +132,7 @@ def _inspected(
         data_version=dg.DataVersion(version),
         metadata={
             "format": found.format.name,
-            "example": dg.MetadataValue.md(f"```text\n{rendered_example(found)}\n```"),
+            "example": dg.MetadataValue.md(f"````text\n{rendered_example(found)}\n````"),
             "path": dg.MetadataValue.path(str(folder.path)),
             "architecture": folder.architecture,
             "parameters": folder.n_parameters,
