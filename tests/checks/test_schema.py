@@ -84,7 +84,7 @@ def test_a_missing_and_an_unreadable_file_are_problems(lake: Lake) -> None:
     assert example.startswith("teacher_responses: no Parquet file")
 
 
-@pytest.mark.parametrize("column", ["domain", "temperature"])
+@pytest.mark.parametrize("column", ["domain", "sample_index"])
 def test_nulls_are_counted_with_and_without_statistics(lake: Lake, column: str) -> None:
     fill(lake, good_rows())
     file = lake.path("teacher_responses", CELL)

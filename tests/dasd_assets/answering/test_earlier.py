@@ -110,7 +110,7 @@ def test_answers_outlive_a_table_that_gains_or_loses_columns(tmp_path: Path) -> 
     assert len(engine.asked) == n_not_whole(first)
 
     Path(f"{file}{SUFFIX}").unlink()
-    pq.write_table(first.drop(["finish_reason"]), file)  # what cannot be null and is not there
+    pq.write_table(first.drop(["response_id"]), file)  # what cannot be null and is not there
     assert list(lake.earlier("teacher_responses", CELL, wanted)) == []
     evaluated = {"checkpoint": "base", "benchmark": "math"}
     answers = pa.table({"answer_id": ["a-1"], "token_ids": [[1]], "finish_reason": ["stop"]})

@@ -179,11 +179,12 @@ def test_an_engine_that_is_not_installed_or_has_no_gpu(
     ]
 
 
-def test_a_teacher_that_does_not_speak_harmony(project: Path) -> None:
+def test_a_teacher_whose_format_is_not_known(project: Path) -> None:
     change(project, "teacher", path="tiny_world/models/student")
     level, found, remedy = results(doctor_pipeline.models, project)[0]
     assert (level, remedy) == (PROBLEM, "see docs/bring-your-own-teacher.md")
-    assert "has no token <|start|>, <|channel|>, <|message|>, <|end|>" in found
+    assert "the format of its answers was not found" in found
+    assert "Name it: format.name is" in found
 
 
 def test_a_further_student_that_is_not_there(project: Path) -> None:
@@ -285,10 +286,10 @@ def test_an_instance_that_does_not_open(project: Path) -> None:
     folder = project / ".dasd" / "my-project" / "dagster"
     for database in folder.rglob("*.db"):
         database.write_bytes(b"not a database" * 100)
-    ((level, found, remedy),) = results(doctor_pipeline.dagster, project)
+    ((level, found, _),) = results(doctor_pipeline.dagster, project)
     assert level == PROBLEM
-    assert "does not open" in found
-    assert "move it away" in remedy
+    assert "SQLite database is damaged" in found
+    assert "move it away" in found
 
 
 def test_names_in_the_inbox_that_cannot_be_shards_are_warnings(project: Path) -> None:
