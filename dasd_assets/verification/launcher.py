@@ -38,6 +38,8 @@ PR_SET_DUMPABLE = 4
 def main() -> None:
     """Answer the job on stdin."""
     _keep_out()
+    # Python's own handler would let a program interrupt this process.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     replies = os.dup(1)  # not inherited by programs that are executed; closed in forks
     job = json.loads(sys.stdin.buffer.read())
     _reply(replies, {"ready": True})
@@ -70,6 +72,7 @@ def _run(job: dict[str, Any], test: dict[str, Any], replies: int) -> dict[str, A
             os.dup2(source, target)
         for descriptor in (replies, given, out, out_write, error, error_write, held):
             os.close(descriptor)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         _become_the_program(job, test, held_write, token)
     for descriptor in (given, out_write, error_write, held_write):
         os.close(descriptor)

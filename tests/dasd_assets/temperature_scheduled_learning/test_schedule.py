@@ -18,6 +18,7 @@ from dasd_assets.temperature_scheduled_learning import assets as scheduled
 from resources.compute.training_launcher import TrainingLauncher, TrainingResult
 from resources.engines.inference import InferenceModel
 from resources.lake.lake import Lake
+from resources.lake.lake_files import FOLDER_MANIFEST
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +45,8 @@ class NotedLauncher(TrainingLauncher):
         with Path(self.notes).open("a", encoding="utf-8") as notes:
             notes.write(json.dumps(note) + "\n")
         if not output_dir.exists():
-            shutil.copytree(config["model_path"], output_dir)
+            own = shutil.ignore_patterns(FOLDER_MANIFEST)  # of the checkpoint before
+            shutil.copytree(config["model_path"], output_dir, ignore=own)
             (output_dir / "trained_from.json").write_text(json.dumps(config["model_path"]))
         return TrainingResult([LOG, {**LOG, "step": 2, "loss": 1.0}], CERTIFICATE)
 

@@ -41,7 +41,7 @@ def fenced(code: str, language: str = "python") -> str:
         ("while True: pass", ADD, "timeout", "test 1: "),
         ("x = [0] * 10 ** 10", ADD, "memory_limit", "test 1: MemoryError"),
         ("while True: print('a' * 9999)", ADD, "output_limit", "test 1: "),
-        ("import os\nos.kill(os.getppid(), 2)", ADD, "sandbox_died", "test 1: "),
+        ("import os\nos.kill(os.getppid(), 2)", ADD, "failed_test", "test 1: "),
         ("def f(x):\n    return 2 * x", DOUBLE, "correct", ""),
         ("def f(x):\n    print('noise')\n    return 2 * x", DOUBLE, "correct", ""),
         ("def f(x): return 2", DOUBLE, "failed_test", "assertions: AssertionError"),
