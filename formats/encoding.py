@@ -71,7 +71,8 @@ def encode_texts(
     if split_special_tokens:
         anchored = encode_all(tokenizer, [ANCHOR + text for text in texts], True)
         return [_behind_anchor(tokenizer, ids) for ids in anchored]
-    added = re.compile(f"({'|'.join(map(re.escape, _added(tokenizer))) or '(?!)'})")
+    ids_of_added = added_tokens(tokenizer)
+    added = re.compile(f"({'|'.join(map(re.escape, ids_of_added)) or '(?!)'})")
     # Such a tokenizer does so behind each of its own added tokens as well.
     parts = [[part for part in added.split(text) if part] for text in texts]
     plain = [part for of_text in parts for part in of_text if not added.fullmatch(part)]
@@ -81,7 +82,7 @@ def encode_texts(
         ids: list[int] = []
         for part in of_text:
             if added.fullmatch(part):
-                ids.append(_added(tokenizer)[part])
+                ids.append(ids_of_added[part])
                 continue
             ids += _behind_anchor(tokenizer, next(encoded))
         found.append(ids)
@@ -131,7 +132,7 @@ def _anchor(tokenizer: Any) -> list[int]:
 
 
 @lru_cache(maxsize=16)
-def _added(tokenizer: Any) -> dict[str, int]:
+def added_tokens(tokenizer: Any) -> dict[str, int]:
     """Text of each added token -> its id, the longest first."""
     tokens = tokenizer.added_tokens_decoder.items()
     ordered = sorted(tokens, key=lambda item: -len(item[1].content))

@@ -21,9 +21,11 @@ from formats.answer_format import (
     AnswerParts,
     FormatError,
     Pieces,
+    Span,
     check_known,
+    place_tokens,
 )
-from formats.student_text import TEMPLATE, THINK_CLOSE, THINK_OPEN
+from formats.student_text import part_spans
 from formats.token_bytes import TokenBytes
 
 ANALYSIS_OPEN = "<|channel|>analysis<|message|>"
@@ -52,9 +54,10 @@ class _Message(NamedTuple):
 
 @dataclass(frozen=True)
 class _Segment:
+    """What a message says, and the byte at which that begins in what was written."""
+
     text: str
-    first_token: int
-    end_token: int
+    begin: int
 
 
 @cache
@@ -98,23 +101,22 @@ class HarmonyFormat:
             raise FormatError(
                 MISMATCH, f"{len(messages)} messages, {len(runs)} runs of content tokens"
             )
+        begins = token_bytes.written_starts(token_ids)
         analysis: list[_Segment] = []
         final: list[_Segment] = []
         for message, (first, end) in zip(messages, runs, strict=True):
             spelled = token_bytes.decode(token_ids[first:end])
             if spelled != message.text.encode():
                 raise FormatError(MISMATCH, f"tokens spell {spelled[:80]!r}")
-            if not message.recipient:
+            if not message.recipient and message.text.strip():
                 channel = analysis if message.channel == "analysis" else final
-                channel.append(_Segment(message.text, first, end))
-        starts = np.full(len(token_ids), TEMPLATE, np.int32)
-        # Where there is no analysis, the canonical text has no marks.
-        has_reasoning = any(segment.text.strip() for segment in analysis)
-        offset = len(THINK_OPEN.encode()) if has_reasoning else 0
-        reasoning = _place(analysis, offset, token_ids, token_bytes, starts)
-        offset += len(reasoning.encode())
-        offset += len(THINK_CLOSE.encode()) if has_reasoning else 0
-        answer = _place(final, offset, token_ids, token_bytes, starts)
+                channel.append(_Segment(message.text, int(begins[first])))
+        reasoning, answer = (
+            PARAGRAPH.join(segment.text.strip() for segment in part) for part in (analysis, final)
+        )
+        places = [place for place, _ in part_spans(reasoning, answer)]
+        spans = [*_spans(analysis, places[0]), *_spans(final, places[1])]
+        starts = place_tokens(token_ids, token_bytes, token_bytes.written(token_ids), spans)
         return AnswerParts(reasoning, answer, _tool_call(messages), starts)
 
     def begun(self, text: str, discarded: str = "") -> tuple[str, str | None]:
@@ -231,32 +233,12 @@ def _content_runs(
     ]
 
 
-def _place(
-    segments: list[_Segment],
-    offset: int,
-    token_ids: npt.NDArray[np.int32],
-    token_bytes: TokenBytes,
-    starts: npt.NDArray[np.int32],
-) -> str:
-    """Join the stripped segments and write their tokens' byte starts, counted from `offset`."""
-    parts: list[str] = []
+def _spans(segments: list[_Segment], place: int) -> list[Span]:
+    """Where the stripped segments lie, and where they stand as the paragraphs of a part."""
+    spans = []
     for segment in segments:
-        stripped = segment.text.strip()
-        if not stripped:
-            continue
-        if parts:
-            offset += len(PARAGRAPH.encode())
-        n_lead = len(segment.text[: segment.text.index(stripped[0])].encode())
-        n_stripped = len(stripped.encode())
-        ids = token_ids[segment.first_token : segment.end_token]
-        token_start = token_bytes.token_starts(ids)
-        first_byte = np.maximum(token_start + token_bytes.first_nonspace[ids], n_lead)
-        inside = (token_start + token_bytes.n_bytes[ids] > n_lead) & (
-            first_byte < n_lead + n_stripped
-        )
-        starts[segment.first_token : segment.end_token] = np.where(
-            inside, first_byte - n_lead + offset, TEMPLATE
-        )
-        parts.append(stripped)
-        offset += n_stripped
-    return PARAGRAPH.join(parts)
+        n_lead = len(segment.text.encode()) - len(segment.text.lstrip().encode())
+        begin, n_bytes = segment.begin + n_lead, len(segment.text.strip().encode())
+        spans.append(Span(begin, begin + n_bytes, place))
+        place += n_bytes + len(PARAGRAPH.encode())
+    return spans

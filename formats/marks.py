@@ -11,6 +11,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
+from formats.encoding import added_tokens
 from formats.token_bytes import TokenizerError
 
 PRIVATE_USE = range(0xF0000, 0xFFFFE)
@@ -24,9 +25,9 @@ def marks(tokenizer: Any) -> dict[str, int]:
     Added tokens of white space alone (runs of spaces or line breaks in Gemma, GPT-NeoX) mark
     nothing.
     """
-    found = {token.content: index for index, token in tokenizer.added_tokens_decoder.items()}
-    texts = (text for text in found if text.strip(" \t\r\n▁"))
-    return {text: found[text] for text in sorted(texts, key=len, reverse=True)}
+    return {
+        text: index for text, index in added_tokens(tokenizer).items() if text.strip(" \t\r\n▁")
+    }
 
 
 @lru_cache(maxsize=16)

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -143,7 +144,7 @@ class ModelFormat:
         """Byte tables of the tokenizer."""
         return token_bytes_of(self.tokenizer)
 
-    @property
+    @cached_property
     def forbidden(self) -> frozenset[str]:
         """Texts that must not stand in a response: marks of thinking and special tokens."""
         return frozenset(
@@ -168,6 +169,16 @@ class ModelFormat:
     def encode(self, reasoning: str, answer: str) -> list[int]:
         """Tokens of a response, the end token included."""
         return [*self.encode_all([(reasoning, answer)])[0], self.tokenizer.eos_token_id]
+
+    def n_tokens(self, reasoning: str, answer: str) -> int:
+        """Tokens of a response, the end token included.
+
+        Raises:
+            FormatError: `no_place_in_format`, or `token_text_mismatch`: they do not spell it.
+        """
+        token_ids = np.asarray(self.encode(reasoning, answer), np.int32)
+        self.check_spelled(token_ids, reasoning, answer)
+        return len(token_ids)
 
     def token_starts(
         self, token_ids: npt.NDArray[np.int32], reasoning: str, answer: str

@@ -26,7 +26,7 @@ from formats.answer_format import (
     place_tokens,
     whole_characters,
 )
-from formats.student_text import THINK_CLOSE, THINK_OPEN, part_spans
+from formats.student_text import TEMPLATE, THINK_CLOSE, THINK_OPEN, part_spans
 from formats.token_bytes import TokenBytes
 
 KNOWN_MARKS = ((THINK_OPEN, THINK_CLOSE), ("[THINK]", "[/THINK]"))
@@ -73,24 +73,18 @@ class ThinkFormat:
 
         Args, Raises: as `AnswerFormat.parse`.
         """
-        body = self._emitted_text(token_ids, token_bytes)
+        emitted, written, body = self._emitted(token_ids, token_bytes)
         if text is not None and not text.startswith(body):
             raise FormatError(MISMATCH, f"tokens spell {body[:80]!r}")
-        emitted = token_ids[: self._n_emitted(token_ids, token_bytes)]
-        written = token_bytes.written(emitted)
-        reasoning, answer = self._parts(body)
-        spans = []
-        for (first, after), place in zip(
-            (reasoning, answer), part_spans(body[slice(*reasoning)], body[slice(*answer)]),
-            strict=True,
-        ):  # fmt: skip
-            begin, end = len(body[:first].encode()), len(body[:after].encode())
-            spans.append(Span(begin, end, place[0]))
-        starts = np.full(len(token_ids), -1, np.int32)
+        where = self._parts(body)
+        reasoning, answer = (body[first:after] for first, after in where)
+        spans = [
+            Span(len(body[:first].encode()), len(body[:after].encode()), place)
+            for (first, after), (place, _) in zip(where, part_spans(reasoning, answer), strict=True)
+        ]
+        starts = np.full(len(token_ids), TEMPLATE, np.int32)
         starts[: len(emitted)] = place_tokens(emitted, token_bytes, written, spans)
-        final = body[slice(*answer)]
-        tool_call = next((mark for mark in TOOL_CALLS if mark in final), None)
-        return AnswerParts(body[slice(*reasoning)], final, tool_call, starts)
+        return AnswerParts(reasoning, answer, _tool_call(answer), starts)
 
     def begun(self, text: str, discarded: str = "") -> tuple[str, str | None]:
         """See `AnswerFormat.begun`; a closing mark that the cut is in is made whole."""
@@ -132,25 +126,29 @@ class ThinkFormat:
         token_bytes: TokenBytes,
     ) -> tuple[str, str, str | None]:
         """See `AnswerFormat.continued`; what was begun stays text."""
-        more = self._emitted_text(token_ids, token_bytes)
+        more = self._emitted(token_ids, token_bytes)[2]
         if answer is None:
             of_reasoning, _, answer = more.partition(self.marks[1])
             reasoning += of_reasoning
         else:
             answer += more
-        tool_call = next((mark for mark in TOOL_CALLS if mark in answer), None)
-        return reasoning.strip(), answer.strip(), tool_call
+        return reasoning.strip(), answer.strip(), _tool_call(answer)
 
-    def _emitted_text(self, token_ids: npt.NDArray[np.int32], token_bytes: TokenBytes) -> str:
-        """The text before the end tokens; half a character at its end is left out.
+    def _emitted(
+        self, token_ids: npt.NDArray[np.int32], token_bytes: TokenBytes
+    ) -> tuple[npt.NDArray[np.int32], bytes, str]:
+        """The tokens before the end tokens, what they spell, and its text.
+
+        Half a character at the end is left out of the text.
 
         Raises:
             FormatError: `malformed_answer` or `token_text_mismatch`.
         """
         check_known(token_ids, token_bytes)
-        written = token_bytes.written(token_ids[: self._n_emitted(token_ids, token_bytes)])
+        emitted = token_ids[: self._n_emitted(token_ids, token_bytes)]
+        written = token_bytes.written(emitted)
         try:
-            return whole_characters(written)
+            return emitted, written, whole_characters(written)
         except UnicodeDecodeError as error:
             raise FormatError(MISMATCH, f"no UTF-8 at byte {error.start}") from None
 
@@ -213,6 +211,10 @@ def opened_by(prompt: str, marks: tuple[str, str]) -> str:
     open_mark, close_mark = map(re.escape, marks)
     found = re.search(rf"{open_mark}\s*({close_mark}\s*)?\Z", prompt)
     return found[0] if found else ""
+
+
+def _tool_call(answer: str) -> str | None:
+    return next((mark for mark in TOOL_CALLS if mark in answer), None)
 
 
 def _stripped(body: str, first: int, end: int) -> tuple[int, int]:

@@ -137,9 +137,7 @@ def _read(
         reasoning, answer, tool_call = teacher.format.continued(
             *begun, token_ids, teacher.token_bytes
         )
-        student_ids = student.encode(reasoning, answer)
-        n_student_tokens = len(student_ids)
-        student.check_spelled(np.asarray(student_ids), reasoning, answer)
+        n_student_tokens = student.n_tokens(reasoning, answer)
     except FormatError as error:
         broken.append({"rule": error.rule, "evidence": error.evidence})
     text = student_text(reasoning, answer)

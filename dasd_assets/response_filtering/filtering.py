@@ -167,9 +167,7 @@ class _Reader:
                 parts = teacher.format.parse(ids, teacher.token_bytes, row["text"])
                 if teacher.format.name == "split":
                     parts, logprobs = _from_first_known(parts, logprobs)
-            student_ids = self._student.encode(parts.reasoning, parts.answer)
-            n_student_tokens = len(student_ids)
-            self._student.check_spelled(np.asarray(student_ids), parts.reasoning, parts.answer)
+            n_student_tokens = self._student.n_tokens(parts.reasoning, parts.answer)
         except FormatError as error:
             parts = AnswerParts("", "", None, np.empty(0, np.int32))
             n_student_tokens = 0
