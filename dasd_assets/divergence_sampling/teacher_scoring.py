@@ -4,26 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dasd_assets.answering.scoring import as_lists, scored_slices
+from dasd_assets.answering.teacher_scores import Asked, asked_of, scores_of_teacher
 from dasd_assets.answering.teacher_tokens import NoAnswerTextError, tokens_in_format
 from dasd_assets.divergence_sampling.paired_batches import paired
 from formats.answer_format import FormatError
 from formats.chat import chat_of
-from resources.engines.protocol import (
-    GenerationRequest,
-    InferenceEngine,
-    Progress,
-    Prompt,
-    ScoringRequest,
-)
-from resources.lake.table import LOGPROBS, TOKEN_IDS
+from resources.engines.protocol import InferenceEngine, Progress
 from resources.lake.tables.divergence_sampling import TEACHER_SCORES
 
 SCORED_BY_TEACHER = [
@@ -34,19 +25,6 @@ TEACHER_COLUMNS = ["response_id", "logprobs", "token_starts", "left_out"]
 """What the provenance reads of the scores."""
 
 HAS_LOGPROBS = "has_logprobs"
-BEYOND_CONTEXT = "beyond_context"
-
-_NO_TOKENS = np.empty(0, np.int32)
-_NO_LOGPROBS = np.empty(0, np.float32)
-
-
-class _Asked(NamedTuple):
-    """One response in the teacher's format, or why it is left out."""
-
-    prompt: Prompt | None = None
-    token_ids: npt.NDArray[np.int32] = _NO_TOKENS
-    token_starts: npt.NDArray[np.int32] = _NO_TOKENS
-    left_out: str | None = None
 
 
 def score_with_teacher(
@@ -74,61 +52,33 @@ def score_with_teacher(
         ContractError: a score is missing or not finite; the message names the response.
     """
     teacher = engine.format
-    asked: dict[str, _Asked] = {}
 
-    def ask(row: dict[str, Any], has_logprobs: bool) -> _Asked:
+    def ask(row: dict[str, Any], has_logprobs: bool) -> Asked:
         if has_logprobs:
-            return _Asked(left_out=HAS_LOGPROBS)
+            return Asked(left_out=HAS_LOGPROBS)
         reasoning, answer = row["reasoning"], row["answer"]
         try:
             wire = teacher.format.pieces(reasoning, answer)
             ids, starts = tokens_in_format(reasoning, answer, wire, teacher)
         except (NoAnswerTextError, FormatError) as error:
-            return _Asked(left_out=str(error))
+            return Asked(left_out=str(error))
         prompt = engine.render(
             chat_of(row, system_prompt),
             reasoning_effort=reasoning_effort, template_date=template_date,
         )  # fmt: skip
-        whole = GenerationRequest(
-            prompt, prefix_token_ids=tuple(ids.tolist()),
-            temperature=1.0, top_p=1.0, max_tokens=1, seed=0,
-        )  # fmt: skip
-        if engine.check(whole):
-            return _Asked(left_out=BEYOND_CONTEXT)
-        return _Asked(prompt, ids, starts)
+        return asked_of(engine, prompt, ids, starts)
 
-    def requests_of(part: pa.Table) -> list[ScoringRequest]:
-        asked.clear()
+    def ask_all(part: pa.Table) -> dict[str, Asked]:
         rows = part.drop_columns(["teacher_logprobs"]).to_pylist()
         has_logprobs = pc.is_valid(part["teacher_logprobs"]).to_pylist()
-        for row, has_them in zip(rows, has_logprobs, strict=True):
-            asked[row["response_id"]] = ask(row, has_them)
-        return [
-            ScoringRequest(key, one.prompt.token_ids, tuple(one.token_ids.tolist()))
-            for key, one in asked.items()
-            if one.prompt is not None
-        ]
+        return {
+            row["response_id"]: ask(row, has_them)
+            for row, has_them in zip(rows, has_logprobs, strict=True)
+        }
 
-    identity = engine.identity
-    slices = scored_slices(
-        "teacher_scores", filtered, n_responses, engine, requests_of, on_progress
+    return scores_of_teacher(
+        "teacher_scores", TEACHER_SCORES, filtered, n_responses, engine, ask_all, on_progress
     )
-    for part, _, scores in slices:
-        logprobs = {one.key: one.logprobs for one in scores}
-        ids = part["response_id"].to_pylist()
-        rows = [asked[name] for name in ids]
-        yield pa.RecordBatch.from_arrays(
-            [
-                part["response_id"].combine_chunks(),
-                pa.repeat(identity.model, len(rows)),
-                pa.repeat(identity.revision, len(rows)),
-                as_lists([row.token_ids for row in rows], TOKEN_IDS),
-                as_lists([logprobs.get(name, _NO_LOGPROBS) for name in ids], LOGPROBS),
-                as_lists([row.token_starts for row in rows], TOKEN_IDS),
-                pa.array([row.left_out for row in rows], pa.string()),
-            ],
-            schema=TEACHER_SCORES,
-        )
 
 
 def with_scores(

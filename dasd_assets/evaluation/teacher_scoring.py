@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dasd_assets.answering.scoring import as_lists, scored_slices
+from dasd_assets.answering.teacher_scores import Asked, asked_of, scores_of_teacher
 from dasd_assets.evaluation.answer_texts import (
     Integers,
     NoAnswerTextError,
@@ -20,14 +19,7 @@ from dasd_assets.evaluation.answer_texts import (
 )
 from formats.chat import chat
 from formats.model_format import ModelFormat
-from resources.engines.protocol import (
-    GenerationRequest,
-    InferenceEngine,
-    Progress,
-    Prompt,
-    ScoringRequest,
-)
-from resources.lake.table import LOGPROBS, TOKEN_IDS
+from resources.engines.protocol import InferenceEngine, Progress
 from resources.lake.tables.evaluation import EVALUATION_TEACHER_SCORES
 
 if TYPE_CHECKING:
@@ -39,18 +31,6 @@ ANSWER_COLUMNS = [
 """What is read of the evaluation."""
 
 NO_LOGPROBS = "no_logprobs"
-BEYOND_CONTEXT = "beyond_context"
-
-_NO_TOKENS = np.empty(0, np.int32)
-
-
-class _Asked(NamedTuple):
-    """One answer in the teacher's format, or why it is left out."""
-
-    prompt: Prompt | None = None
-    token_ids: Integers = _NO_TOKENS
-    token_starts: Integers = _NO_TOKENS
-    left_out: str | None = None
 
 
 @dataclass(frozen=True)
@@ -117,60 +97,30 @@ def score_answers(
         ContractError: a score is missing or not finite.
     """
     teacher = engine.format
-    asked: dict[str, _Asked] = {}
 
-    def ask(row: dict[str, Any], token_ids: Integers, has_logprobs: bool) -> _Asked:
+    def ask(row: dict[str, Any], token_ids: Integers, has_logprobs: bool) -> Asked:
         if not has_logprobs:
-            return _Asked(left_out=NO_LOGPROBS)
+            return Asked(left_out=NO_LOGPROBS)
         try:
             text = answer_text(token_ids, student, teacher.format)
             wire_ids, starts = teacher_tokens(text, teacher)
         except NoAnswerTextError as error:
-            return _Asked(left_out=str(error))
+            return Asked(left_out=str(error))
         messages = chat(system_prompt, answers.prompts[row["question_id"]])
         prompt = engine.render(
             messages, reasoning_effort=reasoning_effort, template_date=template_date
         )
-        whole = GenerationRequest(
-            prompt, prefix_token_ids=tuple(wire_ids.tolist()),
-            temperature=1.0, top_p=1.0, max_tokens=1, seed=0,
-        )  # fmt: skip
-        if engine.check(whole):
-            return _Asked(left_out=BEYOND_CONTEXT)
-        return _Asked(prompt, wire_ids, starts)
+        return asked_of(engine, prompt, wire_ids, starts)
 
-    def requests_of(part: pa.Table) -> list[ScoringRequest]:
-        asked.clear()
+    def ask_all(part: pa.Table) -> dict[str, Asked]:
         rows = part.select(["answer_id", "question_id"]).to_pylist()
         has_logprobs = pc.is_valid(part["logprobs"]).to_pylist()
-        for row, ids, has_them in zip(rows, part["token_ids"], has_logprobs, strict=True):
-            asked[row["answer_id"]] = ask(row, ids.values.to_numpy(), has_them)
-        return [
-            ScoringRequest(key, one.prompt.token_ids, tuple(one.token_ids.tolist()))
-            for key, one in asked.items()
-            if one.prompt is not None
-        ]
+        return {
+            row["answer_id"]: ask(row, ids.values.to_numpy(), has_them)
+            for row, ids, has_them in zip(rows, part["token_ids"], has_logprobs, strict=True)
+        }
 
-    identity = engine.identity
-    slices = scored_slices(
-        "evaluation_teacher_scores", answers.batches, answers.n_answers, engine, requests_of,
-        on_progress,
+    return scores_of_teacher(
+        "evaluation_teacher_scores", EVALUATION_TEACHER_SCORES, answers.batches,
+        answers.n_answers, engine, ask_all, on_progress,
     )  # fmt: skip
-    for part, _, scores in slices:
-        logprobs = {one.key: one.logprobs for one in scores}
-        rows = [asked[name] for name in part["answer_id"].to_pylist()]
-        yield pa.RecordBatch.from_arrays(
-            [
-                part["answer_id"].combine_chunks(),
-                pa.repeat(identity.model, len(rows)),
-                pa.repeat(identity.revision, len(rows)),
-                as_lists([row.token_ids for row in rows], TOKEN_IDS),
-                as_lists(
-                    [logprobs.get(key, _NO_TOKENS) for key in part["answer_id"].to_pylist()],
-                    LOGPROBS,
-                ),
-                as_lists([row.token_starts for row in rows], TOKEN_IDS),
-                pa.array([row.left_out for row in rows], pa.string()),
-            ],
-            schema=EVALUATION_TEACHER_SCORES,
-        )
