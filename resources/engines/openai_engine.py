@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
-from transformers import AutoTokenizer
 
+from resources.engines.load import load_tokenizer
 from resources.engines.local_tokenizer import LocalTokenizerEngine
 from resources.engines.model_folder import inspect_model
 from resources.engines.openai_answers import AnswerReader, finish_reason, only_choice
@@ -63,7 +63,7 @@ class OpenAiEngine(LocalTokenizerEngine):
             EngineUnavailableError: no API key, no server, or a server has no such model.
         """
         folder = inspect_model(path, revision, weights=False)
-        self._tokenizer = AutoTokenizer.from_pretrained(folder.path, trust_remote_code=False)
+        self._tokenizer = load_tokenizer(folder.path)
         self._reader = AnswerReader(self._tokenizer, folder.vocab_size)
         self._settings = settings
         self._budget = Budget(settings)

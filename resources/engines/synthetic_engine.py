@@ -17,10 +17,10 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from transformers import AutoTokenizer
 
 from formats.harmony import ANALYSIS_OPEN, FINAL_OPEN, NEXT_MESSAGE
 from formats.student_text import THINK_CLOSE, THINK_OPEN
+from resources.engines.load import load_tokenizer
 from resources.engines.local_tokenizer import LocalTokenizerEngine
 from resources.engines.model_folder import inspect_model
 from resources.engines.prompts import check_generation, check_scoring
@@ -64,7 +64,7 @@ class SyntheticEngine(LocalTokenizerEngine):
             ModelFolderError: the folder is missing, incomplete or inconsistent.
         """
         folder = inspect_model(path, revision, weights=False)
-        self._tokenizer = AutoTokenizer.from_pretrained(folder.path, trust_remote_code=False)
+        self._tokenizer = load_tokenizer(folder.path)
         self._context = settings.max_model_len or folder.max_position_embeddings
         self._vocab_size = folder.vocab_size
         # The mean of a log-normal distribution is exp(mu + sigma² / 2).

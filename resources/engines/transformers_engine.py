@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
 from resources.engines.decode import sample_batch
 from resources.engines.end_tokens import end_token_ids
+from resources.engines.load import load_tokenizer
 from resources.engines.local_tokenizer import LocalTokenizerEngine
 from resources.engines.model_folder import inspect_model
 from resources.engines.prompts import (
@@ -53,7 +54,7 @@ class TransformersEngine(LocalTokenizerEngine):
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         transformers.utils.logging.disable_progress_bar()
-        self._tokenizer = AutoTokenizer.from_pretrained(folder.path, trust_remote_code=False)
+        self._tokenizer = load_tokenizer(folder.path)
         model = AutoModelForCausalLM.from_pretrained(
             folder.path, dtype=getattr(torch, settings.dtype), trust_remote_code=False
         )
