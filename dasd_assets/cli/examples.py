@@ -17,6 +17,10 @@ EXAMPLES = {
         "`dasd init my-project`: the tiny models, on CPU, with a profile to change",
         "`dasd init my-project --from dasd-4b-api`: the paper's numbers, the teacher behind an API",
     ),
+    "pull": _lines(
+        "`dasd pull && dasd doctor`: fetch what the profile names on the hub, then try it",
+        "`HF_HUB_OFFLINE=1 dasd pull`: is it all in the cache?",
+    ),
     "doctor": _lines(
         "`dasd doctor`: can the active profile run on this machine?",
         "`dasd doctor && dasd run`: run only if it can",
@@ -31,6 +35,7 @@ EXAMPLES = {
         "`dasd add-questions new.jsonl --dry-run`: what is in it, without adding it",
         "`dasd add-questions new.jsonl --name algebra-2`: as the question_shard `algebra-2`",
         "`dasd add-questions OpenR1-Math --layout 'openr1-*'`: with a layout of the profile",
+        "`dasd add-questions hf://datasets/open-r1/OpenR1-Math-220k/data --name r1`: of the hub",
     ),
     "run": _lines(
         "`dasd run`: the profile `tiny`, which needs nothing",
@@ -61,5 +66,10 @@ EXAMPLES = {
     "compare-policies": _lines(
         "`dasd compare-policies`: all temperatures",
         "`dasd compare-policies --temperature high --page policies.html`",
+    ),
+    "publish": _lines(
+        "`dasd publish --dry-run`: which files would go where",
+        "`dasd publish dataset`: the training sets alone, into a private repository",
+        "`HF_TOKEN=… dasd publish --public`: model and training sets, for everybody",
     ),
 }

@@ -20,6 +20,8 @@ from dasd_assets.cli.init import init
 from dasd_assets.cli.pictures import pictures
 from dasd_assets.cli.plan import plan
 from dasd_assets.cli.prepare import prepare
+from dasd_assets.cli.publish import publish
+from dasd_assets.cli.pull import pull
 from dasd_assets.cli.report import report
 from dasd_assets.cli.sql import sql
 from dasd_assets.cli.status import status
@@ -180,9 +182,10 @@ def _run(profile: Profile, folder: Path, workers: int, select: str) -> list[Outc
 
 
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Start": (init, doctor, plan, add_questions, run),
+    "Start": (init, pull, doctor, plan, add_questions, run),
     "Look": (status, ui, report, trace, sql, verify, verify_release),
     "Analyse": (pictures, compare_policies),
+    "Give away": (publish,),
 }
 """Commands as `dasd --help` groups them, in the order that they are first needed in."""
 
