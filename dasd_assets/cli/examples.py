@@ -67,6 +67,10 @@ EXAMPLES = {
         "`dasd compare-policies`: all temperatures",
         "`dasd compare-policies --temperature high --page policies.html`",
     ),
+    "export": _lines(
+        "`dasd export trl for-trl`: prompts and completions, a file a stage",
+        "`dasd export axolotl for-axolotl --logprobs`: with the teacher's tokens and logprobs",
+    ),
     "publish": _lines(
         "`dasd publish --dry-run`: which files would go where",
         "`dasd publish dataset`: the training sets alone, into a private repository",

@@ -16,6 +16,7 @@ from dasd_assets.cli.compare_policies import compare_policies
 from dasd_assets.cli.doctor import doctor
 from dasd_assets.cli.examples import EXAMPLES
 from dasd_assets.cli.exits import DEBUG, EXIT_FAILED, Commands, refusing
+from dasd_assets.cli.export import export
 from dasd_assets.cli.init import init
 from dasd_assets.cli.pictures import pictures
 from dasd_assets.cli.plan import plan
@@ -185,7 +186,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Start": (init, pull, doctor, plan, add_questions, run),
     "Look": (status, ui, report, trace, sql, verify, verify_release),
     "Analyse": (pictures, compare_policies),
-    "Give away": (publish,),
+    "Give away": (export, publish),
 }
 """Commands as `dasd --help` groups them, in the order that they are first needed in."""
 
