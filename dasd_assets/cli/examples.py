@@ -67,6 +67,8 @@ EXAMPLES = {
         "`dasd compare-policies`: all temperatures",
         "`dasd compare-policies --temperature high --page policies.html`",
     ),
+    "data-docs": _lines("`dasd data-docs --open`: pages of all checks, in the browser"),
+    "expectations": _lines("`dasd expectations suites`: for a Great Expectations project of yours"),
     "export": _lines(
         "`dasd export trl for-trl`: prompts and completions, a file a stage",
         "`dasd export axolotl for-axolotl --logprobs`: with the teacher's tokens and logprobs",

@@ -13,6 +13,7 @@ import typer
 
 from dasd_assets.cli.add_questions import add_questions
 from dasd_assets.cli.compare_policies import compare_policies
+from dasd_assets.cli.data_docs import data_docs, expectations
 from dasd_assets.cli.doctor import doctor
 from dasd_assets.cli.examples import EXAMPLES
 from dasd_assets.cli.exits import DEBUG, EXIT_FAILED, Commands, refusing
@@ -185,8 +186,8 @@ def _run(profile: Profile, folder: Path, workers: int, select: str) -> list[Outc
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Start": (init, pull, doctor, plan, add_questions, run),
     "Look": (status, ui, report, trace, sql, verify, verify_release),
-    "Analyse": (pictures, compare_policies),
-    "Give away": (export, publish),
+    "Analyse": (pictures, compare_policies, data_docs),
+    "Give away": (export, publish, expectations),
 }
 """Commands as `dasd --help` groups them, in the order that they are first needed in."""
 
