@@ -54,9 +54,9 @@ def _read(name_or_path: str, beside: Path, above: tuple[Path, ...]) -> tuple[Pat
     if not file.is_file():
         shipped = sorted(path.stem for path in PROFILE_FOLDER.glob("*.yaml"))
         raise ProfileError(
-            f"{name_or_path}: no such profile{f', which is the base of {above[-1]}' * bool(above)}. "
-            f"Shipped profiles: {', '.join(shipped)}; your own is named by the path of its YAML "
-            "file."
+            f"{name_or_path}: no such profile{', the base of ' if above else ''}"
+            f"{', of '.join(map(str, reversed(above)))}. Shipped profiles: {', '.join(shipped)}; "
+            "your own is named by the path of its YAML file."
         )
     if file.resolve() in above:
         raise ProfileError(f"{file}: is its own `base`: {' -> '.join(map(str, above))}")
@@ -83,7 +83,11 @@ def _changed(settings: Any, changes: Any) -> Any:
     A section of another `kind` has other keys and takes the place of the whole one.
     """
     both = isinstance(settings, dict) and isinstance(changes, dict)
-    if not both or isinstance(changes, Only) or changes.get("kind") not in (None, settings.get("kind")):
+    if (
+        not both
+        or isinstance(changes, Only)
+        or changes.get("kind") not in (None, settings.get("kind"))
+    ):
         return changes
     return settings | {key: _changed(settings.get(key), new) for key, new in changes.items()}
 

@@ -55,7 +55,9 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_StrictLoader.add_constructor("!only", lambda loader, node: Only(loader.construct_mapping(node, True)))
+_StrictLoader.add_constructor(
+    "!only", lambda loader, node: Only(loader.construct_mapping(node, True))
+)
 
 
 def parse_yaml(text: str) -> Any:
