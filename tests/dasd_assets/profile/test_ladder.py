@@ -33,7 +33,7 @@ def rehearsal(profile: Profile, folder: Path) -> Profile:
     """The profile with the tiny models' tokenizers, made-up answers and a few questions."""
     tiny = load_profile("tiny")
     assert profile.teacher is not None and tiny.teacher is not None
-    engine = SyntheticSettings(mean_tokens=400)
+    engine = SyntheticSettings(mean_tokens=400, max_model_len=100_000)
     drop = next((PROJECT_ROOT / "tiny_world" / "inbox").glob("*.jsonl"))
     (folder / "inbox").mkdir()
     lines = drop.read_text(encoding="utf-8").splitlines(keepends=True)[:4]
