@@ -34,7 +34,7 @@ rehearse: $(SETUP)  ## the data path at the paper's number of rows, without a mo
 	$(BIN)/python -W ignore -m tools.rehearsal
 
 gpu-check: $(SETUP)  ## what one GPU does with scoring and training; writes gpu-check/ in minutes
-	$(BIN)/python -W ignore -m tools.gpu_check
+	$(BIN)/python -W ignore -m benchmarks.gpu_check
 
 # Threads that wait for each other leave the cores to the other tests: GOMP_SPINCOUNT.
 PYTEST := GOMP_SPINCOUNT=0 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup \

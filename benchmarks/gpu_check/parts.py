@@ -68,7 +68,7 @@ def _work(send: Any, options: argparse.Namespace, function: str, settings: dict[
 
         if options.device == "cuda" and not torch.cuda.is_available():
             raise RuntimeError(f"torch {torch.__version__} sees no GPU (--device cpu needs none)")
-        from tools.gpu_check import sections
+        from benchmarks.gpu_check import sections
 
         send.send(getattr(sections, function)(options, **settings))
     except ImportError as error:

@@ -1,7 +1,7 @@
 """What one GPU does with the project's kernels: memory, scoring, training, isolation, restart.
 
     make gpu-check                       # Qwen3-4B's shape on the first GPU; no network
-    python -m tools.gpu_check --device cpu --shape small --lengths 256
+    python -m benchmarks.gpu_check --device cpu --shape small --lengths 256
 
 Each part runs in a process of its own, within what is left of `--minutes`. One that cannot be run
 (a package is missing, the memory does not suffice) is named with its reason, and the others go on.
@@ -15,8 +15,8 @@ import json
 import sys
 from pathlib import Path
 
-from tools.gpu_check.parts import run
-from tools.gpu_check.table import table
+from benchmarks.gpu_check.parts import run
+from benchmarks.gpu_check.table import table
 
 
 def main() -> None:

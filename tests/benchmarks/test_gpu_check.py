@@ -6,8 +6,8 @@ import argparse
 
 import pytest
 
-from tools.gpu_check import parts, sections
-from tools.gpu_check.table import table
+from benchmarks.gpu_check import parts, sections
+from benchmarks.gpu_check.table import table
 
 SMALL = argparse.Namespace(
     device="cpu", dtype="float32", shape="small", hidden=32, layers=1, vocabulary=300, rounds=1,
