@@ -54,13 +54,14 @@ def build_definitions(profile: Profile, folder: Path) -> dg.Definitions:
             sensors.question_drops(profile),
             *dg.with_source_code_references(
                 automation.automated(
-                    [with_prices(asset, profile) for box in BOXES for asset in box.build(profile)]
+                    [with_prices(asset, profile) for box in BOXES for asset in box.build(profile)],
+                    profile.divergence_sampling.require_all_shards,
                 )
             ),
         ],
         asset_checks=checks.build(profile),
         jobs=jobs.build(profile),
-        sensors=[sensors.build(profile)],
+        sensors=[sensors.build(profile), automation.sensor()],
         resources={
             "lake": open_lake(profile, folder),
             # Where there is none, no asset opens it.

@@ -9,9 +9,11 @@ what is gone from the lake or damaged in it has to be made again.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Final
 
 import dagster as dg
@@ -51,10 +53,12 @@ class Cause:
 
     Attributes:
         source: the input that is the reason, with its partition; none if it is the code.
+        input: its asset.
     """
 
     reason: str
     source: str | None = None
+    input: dg.AssetKey | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.source}" if self.source else self.reason
@@ -83,17 +87,27 @@ class OutOfDate:
 class Staleness:
     """How the partitions of a graph stand at the time when this is made: what it saw, it keeps."""
 
-    def __init__(self, graph: AssetGraph, instance: dg.DagsterInstance, lake: Lake) -> None:
+    def __init__(
+        self, graph: AssetGraph, instance: dg.DagsterInstance, lake: Lake | None = None
+    ) -> None:
         """Look at a graph over an instance, and at what was made of it.
 
         Args:
             graph: as `Definitions.resolve_asset_graph` has it, or a run's `repository_def`.
+            lake: where that is stored; not needed for `changed` and `made` alone.
         """
         self._graph = graph
         self._instance = instance
         self._view = graph_view(graph, instance)
         self._resolver = stale_resolver(self._view)
-        self.stored = StoredData(graph, lake)
+        self._lake = lake
+
+    @cached_property
+    def stored(self) -> StoredData:
+        """What the assets have in the lake."""
+        if self._lake is None:
+            raise TypeError("without a lake there is nothing to look for what is gone or damaged")
+        return StoredData(self._graph, self._lake)
 
     def loading(self) -> AbstractContextManager[object]:
         """Inside of it, partitions are those that were there when this was made.
@@ -126,13 +140,29 @@ class Staleness:
 
     def causes(self, key: dg.AssetKey, partition: str | None = None) -> list[Cause]:
         """Why one partition is stale; empty for one that is up to date or missing."""
-        causes = []
+        damaged = (Cause(problem) for problem in self.damage(key, partition))
+        return [*damaged, *self._changed(key, partition)]
+
+    def changed(
+        self, key: dg.AssetKey, partition: str | None = None
+    ) -> AbstractSet[dg.AssetKey | None]:
+        """Inputs that one partition was made of as they are no more, `None` if the code is another.
+
+        All inputs for one that was never made. What is gone or damaged is not looked for.
+        """
+        if State[self._resolver.get_status(key, partition).name] is State.MISSING:
+            return self._graph.get(key).parent_keys
+        return {cause.input for cause in self._changed(key, partition)}
+
+    def _changed(self, key: dg.AssetKey, partition: str | None) -> Iterator[Cause]:
         for cause in self._resolver.get_stale_causes(key, partition):
             about = cause.dependency
-            source = _named(about.asset_key, about.partition_key) if about is not None else None
-            causes.append(Cause(cause.reason, source))
-        damaged = (Cause(problem) for problem in self.damage(key, partition))
-        return [*damaged, *causes, *self._changed_among_many(key, partition)]
+            if about is None:
+                yield Cause(cause.reason)
+            else:
+                source = _named(about.asset_key, about.partition_key)
+                yield Cause(cause.reason, source, about.asset_key)
+        yield from self._changed_among_many(key, partition)
 
     def out_of_date(
         self, selection: Collection[dg.AssetKey], among: Dimensions | None = None
@@ -208,14 +238,16 @@ class Staleness:
         for parent, keys in many.items():
             pointer = (made.tags or {}).get(INPUT_POINTER_TAG + parent.to_user_string())
             if pointer is None:
-                yield Cause(f"has a new dependency on {parent.to_user_string()}")
+                yield Cause(f"has a new dependency on {parent.to_user_string()}", input=parent)
                 continue
             last_event = int(pointer) if pointer.isdecimal() else 0  # NULL: there was none yet
             now = self._data_versions(parent, after_cursor=last_event)
             then = self._data_versions(parent, before_cursor=last_event + 1) if now else {}
             for one in keys:
                 if one in now and now[one] != then.get(one):
-                    yield Cause("has a new dependency data version", _named(parent, one))
+                    yield Cause(
+                        "has a new dependency data version", _named(parent, one), parent
+                    )
 
     def _partitions_read(
         self, key: dg.AssetKey, partition: str | None, parent: dg.AssetKey
