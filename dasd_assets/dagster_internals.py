@@ -134,7 +134,7 @@ def keys_of(subset: Subset) -> set[str | None]:
 
 
 async def on_its_way(view: GraphView, key: dg.AssetKey) -> Subset:
-    """Partitions of an asset in a run or backfill, or made and not yet judged by blocking checks."""
+    """Partitions of an asset in a run or backfill, or made and not yet judged (blocking checks)."""
     # Documented are conditions of the nearest inputs; there is none that looks further up.
     all_of_it = view.get_full_subset(key=key)
     found = await view.compute_run_in_progress_subset(key=key, from_subset=all_of_it)

@@ -21,9 +21,9 @@ is_new: Final = (
     Condition.missing().newly_true().since(Condition.newly_requested()) & Condition.missing()
 ).with_label("never made, and not asked for before")
 
-# That an input was made or a setting changed only says when to look. Whether there is anything to do
-# is seen at each tick in what the partition was made of: of several that were finished between two
-# ticks, and of what a person made while this was switched off, nothing is asked for again.
+# That an input was made or a setting changed only says when to look. Whether there is anything to
+# do is seen at each tick in what the partition was made of: of several that were finished between
+# two ticks, and of what a person made while this was switched off, nothing is asked for again.
 _made: Final = (
     # Has times, unlike `data_version_changed()`: what is made between a request and the tick after
     # it would be forgotten.

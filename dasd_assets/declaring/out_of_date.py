@@ -245,9 +245,7 @@ class Staleness:
             then = self._data_versions(parent, before_cursor=last_event + 1) if now else {}
             for one in keys:
                 if one in now and now[one] != then.get(one):
-                    yield Cause(
-                        "has a new dependency data version", _named(parent, one), parent
-                    )
+                    yield Cause("has a new dependency data version", _named(parent, one), parent)
 
     def _partitions_read(
         self, key: dg.AssetKey, partition: str | None, parent: dg.AssetKey

@@ -10,7 +10,7 @@ from dasd_assets.declaring.jobs import READ_QUESTIONS
 
 
 class StubStation(Station):
-    """A station whose runs only say that they made something, the same each time; without checks."""
+    """A station whose runs only say that they made something, each time the same; no checks."""
 
     def load(self) -> None:
         """Read the profile anew; specs, partitions and conditions stay the pipeline's."""

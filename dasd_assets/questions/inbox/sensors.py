@@ -126,6 +126,19 @@ def seen_drops(instance: dg.DagsterInstance) -> dict[str, Seen]:
     return seen
 
 
+def removed_drops(instance: dg.DagsterInstance, inbox: str) -> set[str]:
+    """Registered shards whose drop was in the inbox once and is there no more.
+
+    None where the inbox cannot be read: a machine that has not got it knows nothing of its drops.
+    """
+    try:
+        listing = list_inbox(inbox_at(inbox))
+    except InboxError:
+        return set()
+    registered = set(instance.get_dynamic_partitions(QUESTION_SHARD))
+    return (registered & seen_drops(instance).keys()) - listing.drops.keys() - listing.ambiguous
+
+
 def observations(changes: InboxChanges) -> Iterator[dg.AssetObservation]:
     """What was seen, for the instance to keep."""
     for shard, seen in changes.seen.items():
