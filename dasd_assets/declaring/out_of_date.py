@@ -33,6 +33,8 @@ from resources.lake.lake import Lake
 Dimensions = Mapping[str, tuple[dg.PartitionsDefinition, Collection[str]]]
 """Dimension -> what an asset with just this dimension is partitioned by, and keys of it."""
 
+DRAWN: Final = "dasd/drawn_from_what_is_ready"
+"""In the metadata of an asset that can be made while partitions of its inputs are missing."""
 MANY: Final = 100
 """Partitions of one input from which on Dagster compares none of their data versions."""
 INPUT_POINTER_TAG: Final = "dagster/input_event_pointer/"
@@ -210,12 +212,29 @@ class Staleness:
                 missing = found.waiting.get(parent)
             else:
                 missing = self._missing(parent)
-                below = missing.compute_child_subset(key).compute_intersection(stale)
+                below = self._below(missing, key).compute_intersection(stale)
                 if not below.is_empty:
                     found.causes[parent] = missing
             if missing is not None:
-                blocked = blocked.compute_union(missing.compute_child_subset(key))
+                blocked = blocked.compute_union(self._below(missing, key))
         return blocked
+
+    def below(
+        self, key: dg.AssetKey, missing: Mapping[dg.AssetKey, Collection[str | None]]
+    ) -> set[str | None]:
+        """Partitions of an asset that cannot be made without these partitions of others."""
+        found = self._view.get_empty_subset(key=key)
+        for parent in self._graph.get(key).parent_keys & missing.keys():
+            found = found.compute_union(self._below(self._subset(parent, missing[parent]), key))
+        return keys_of(found)
+
+    def _below(self, missing: Subset, key: dg.AssetKey) -> Subset:
+        """As `below`, of one input."""
+        found = missing.compute_child_subset(key)
+        if not self._graph.get(key).metadata.get(DRAWN):
+            return found
+        there = self._view.get_full_subset(key=missing.key).compute_difference(missing)
+        return found.compute_difference(there.compute_child_subset(key))
 
     def _changed_among_many(self, key: dg.AssetKey, partition: str | None) -> Iterator[Cause]:
         """Partitions of inputs with `MANY` of them that have another content than they had.

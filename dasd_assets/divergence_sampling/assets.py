@@ -103,7 +103,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         deps=[dg.AssetDep(sentence_provenance, partition_mapping=same_temperature())],
         **declared(GROUP, profile.compute.data, "4", _shaping(settings), profile.seed,
                    *settings.exclude_shards, kinds={"parquet"}, table="divergence_sample",
-                   stored=VIEWER),
+                   stored=VIEWER, from_what_is_ready=not settings.require_all_shards),
     )  # fmt: skip
     def divergence_sample(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
         """The training set of one temperature: the best-ranked answers under the budget.
