@@ -18,7 +18,7 @@ from dasd_assets.models import students, teachers
 from dasd_assets.profile import Model, Profile, ProfileError
 from dasd_assets.profile.open_lake import open_lake
 from dasd_assets.questions import assets as questions
-from dasd_assets.questions.inbox import sensors
+from dasd_assets.questions.inbox import retiring, sensors
 from dasd_assets.release import assets as release
 from dasd_assets.response_filtering import assets as response_filtering
 from dasd_assets.running.local_executor import local_executor
@@ -60,7 +60,7 @@ def build_definitions(profile: Profile, folder: Path) -> dg.Definitions:
             ),
         ],
         asset_checks=checks.build(profile),
-        jobs=jobs.build(profile),
+        jobs=[*jobs.build(profile), retiring.build(profile)],
         sensors=[sensors.build(profile), automation.sensor()],
         resources={
             "lake": open_lake(profile, folder),

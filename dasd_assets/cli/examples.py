@@ -37,6 +37,10 @@ EXAMPLES = {
         "`DASD_PROFILE=my-project/profile.yaml dasd run --workers 4`: a profile of your own",
         "`dasd run --select +key:divergence_sample`: up to the samples, without training",
     ),
+    "retire": _lines(
+        "`dasd retire drop-01`: what would leave with it",
+        "`dasd retire drop-01 --yes`: take it out",
+    ),
     "status": _lines(
         "`dasd status`: one line for each asset",
         "`dasd status teacher_responses`: the partitions of one asset that are not up to date",

@@ -21,6 +21,7 @@ from dasd_assets.cli.pictures import pictures
 from dasd_assets.cli.plan import plan
 from dasd_assets.cli.prepare import prepare
 from dasd_assets.cli.report import report
+from dasd_assets.cli.retire import retire
 from dasd_assets.cli.sql import sql
 from dasd_assets.cli.status import status
 from dasd_assets.cli.trace import trace
@@ -180,7 +181,7 @@ def _run(profile: Profile, folder: Path, workers: int, select: str) -> list[Outc
 
 
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Start": (init, doctor, plan, add_questions, run),
+    "Start": (init, doctor, plan, add_questions, run, retire),
     "Look": (status, ui, report, trace, sql, verify, verify_release),
     "Analyse": (pictures, compare_policies),
 }
