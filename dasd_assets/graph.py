@@ -59,7 +59,7 @@ def build_definitions(profile: Profile, folder: Path) -> dg.Definitions:
                 )
             ),
         ],
-        asset_checks=checks.build(profile),
+        asset_checks=[*checks.build(profile), sensors.check(profile)],
         jobs=[*jobs.build(profile), retiring.build(profile)],
         sensors=[sensors.build(profile), automation.sensor()],
         resources={
