@@ -202,6 +202,11 @@ def job_of_run(run: dg.DagsterRun) -> ReconstructableJob | None:
     return repository.get_reconstructable_job(origin.job_name)
 
 
+def checks_of_job(job: dg.JobDefinition, checks: Collection[dg.AssetCheckKey]) -> dg.JobDefinition:
+    """Only these checks of a job, without what they check. Documented selections take assets."""
+    return job.get_subset(asset_selection=set(), asset_check_selection=set(checks))
+
+
 def execute_run(job: ReconstructableJob, run: dg.DagsterRun, instance: dg.DagsterInstance) -> None:
     """Execute a run in this process. What goes wrong is in its events before it is raised."""
     for _ in core_execute_run(job, run, instance, inject_env_vars=False):

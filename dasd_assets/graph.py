@@ -21,6 +21,7 @@ from dasd_assets.questions import assets as questions
 from dasd_assets.questions.inbox import retiring, sensors
 from dasd_assets.release import assets as release
 from dasd_assets.response_filtering import assets as response_filtering
+from dasd_assets.running import checks_alone
 from dasd_assets.running.local_executor import local_executor
 from dasd_assets.teacher_responses import assets as teacher_responses
 from dasd_assets.temperature_scheduled_learning import assets as temperature_scheduled_learning
@@ -60,7 +61,7 @@ def build_definitions(profile: Profile, folder: Path) -> dg.Definitions:
             ),
         ],
         asset_checks=[*checks.build(profile), sensors.check(profile)],
-        jobs=[*jobs.build(profile), retiring.build(profile)],
+        jobs=[*jobs.build(profile), retiring.build(profile), checks_alone.build()],
         sensors=[sensors.build(profile), automation.sensor()],
         resources={
             "lake": open_lake(profile, folder),

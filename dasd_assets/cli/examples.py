@@ -46,6 +46,10 @@ EXAMPLES = {
         "`dasd status teacher_responses`: the partitions of one asset that are not up to date",
         "`dasd status --json`: for a program",
     ),
+    "check": _lines(
+        "`dasd check`: all checks on all that is there",
+        "`dasd check --select group:questions`: after a changed limit of these",
+    ),
     "ui": _lines("`dasd ui --port 3001`: where port 3000 is taken"),
     "report": _lines("`dasd report`: where the page is", "`dasd report --open`: in the browser"),
     "trace": _lines(

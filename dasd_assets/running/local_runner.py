@@ -104,8 +104,8 @@ class LocalRunner:
         self._workers = workers
         self._log_file = log_file
         self.invocation = uuid.uuid4().hex
-        self._graph = all_assets_job().get_definition().asset_layer.asset_graph
-        self._selected = _selected(selection, self._graph)
+        self.graph = all_assets_job().get_definition().asset_layer.asset_graph
+        self._selected = selected_assets(selection, self.graph)
 
     def groups(self) -> list[list[dg.AssetKey]]:
         """Assets in topological order, those of one partitioning together where they can be.
@@ -115,19 +115,19 @@ class LocalRunner:
         """
         groups: list[list[dg.AssetKey]] = []
         place: dict[dg.AssetKey, int] = {}
-        for level in self._graph.toposorted_asset_keys_by_level:
+        for level in self.graph.toposorted_asset_keys_by_level:
             for key in sorted(level):
-                node = self._graph.get(key)
+                node = self.graph.get(key)
                 if not node.is_materializable or key not in self._selected:
                     continue
                 earliest = 0
                 for parent in node.parent_keys & place.keys():
-                    apart = self._graph.get(parent).partitions_def != node.partitions_def
+                    apart = self.graph.get(parent).partitions_def != node.partitions_def
                     earliest = max(earliest, place[parent] + (1 if apart else 0))
                 fitting = (
                     index
                     for index in range(earliest, len(groups))
-                    if self._graph.get(groups[index][0]).partitions_def == node.partitions_def
+                    if self.graph.get(groups[index][0]).partitions_def == node.partitions_def
                 )
                 place[key] = next(fitting, len(groups))
                 if place[key] == len(groups):
@@ -142,13 +142,13 @@ class LocalRunner:
             failed: but for these; what cannot be made without them is left out, and added.
         """
         failed = {} if failed is None else failed
-        staleness = Staleness(self._graph, self._instance, self._lake)
+        staleness = Staleness(self.graph, self._instance, self._lake)
         found = staleness.out_of_date(group)
         stale: dict[dg.AssetKey, set[str | None]] = {}
-        for asset in (key for key in self._graph.toposorted_asset_keys if key in group):
+        for asset in (key for key in self.graph.toposorted_asset_keys if key in group):
             failed.setdefault(asset, set()).update(staleness.below(asset, failed))
             stale[asset] = found.partitions(asset) - failed[asset]
-        partitions_def = self._graph.get(group[0]).partitions_def
+        partitions_def = self.graph.get(group[0]).partitions_def
         keys: Sequence[str | None] = [None]
         if partitions_def is not None:
             keys = partitions_def.get_partition_keys(dynamic_partitions_store=self._instance)
@@ -228,11 +228,16 @@ class LocalRunner:
 
     def _at_once(self, group: Sequence[dg.AssetKey]) -> int:
         """Runs of a group that go side by side: one where their order decides what they make."""
-        in_order = any(CURATION_POOL in (self._graph.get(key).pools or ()) for key in group)
+        in_order = any(CURATION_POOL in (self.graph.get(key).pools or ()) for key in group)
         return 1 if in_order else self._workers
 
 
-def _selected(selection: str, graph: AssetGraph) -> AbstractSet[dg.AssetKey]:
+def selected_assets(selection: str, graph: AssetGraph) -> AbstractSet[dg.AssetKey]:
+    """The assets that a text in Dagster's selection syntax selects; all by the empty one.
+
+    Raises:
+        SelectionError: it selects none.
+    """
     if not selection:
         return graph.materializable_asset_keys
     try:

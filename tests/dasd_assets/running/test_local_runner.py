@@ -131,7 +131,7 @@ def test_what_is_below_a_failed_partition_is_left_out_but_a_sample_is_drawn(
     assert runner.out_of_date(of_all, failed) == []
     assert failed[WHOLE] == {None}
     drawn = drawing.resolve_asset_graph()
-    runner._graph = drawn
+    runner.graph = drawn
     assert runner.out_of_date(of_all, {CURATED: {"b"}}) == [Work((WHOLE,), None)]
     assert runner.out_of_date(of_all, {CURATED: {"a", "b", "c"}}) == []
 
