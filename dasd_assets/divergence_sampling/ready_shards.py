@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE
 from resources.lake.table import ContractError
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def shards_of(lake: Lake, temperature: str, exclude: Iterable[str] = ()) -> Shar
         cell for table in DRAWN_FROM for cell in lake.partitions(table, temperature=temperature)
     ]
     for cell in {tuple(cell.values()): cell for cell in cells}.values():
-        shard = cell[QUESTION_SHARD]
+        shard = cell["question_shard"]
         if shard in set(exclude):
             continue
         if problem := _problem(lake, cell):
@@ -85,8 +84,8 @@ def shards_to_draw_from(
 
 def how_far(lake: Lake, temperature: str, shard: str) -> str | None:
     """The first table on its way that a shard has nothing in; None if it is in all of them."""
-    keys = {QUESTION_SHARD: shard}
-    cell = {TEMPERATURE: temperature, **keys}
+    keys = {"question_shard": shard}
+    cell = {"temperature": temperature, **keys}
     for table in WAY:
         if not lake.exists(table, keys if table in OF_A_SHARD else cell):
             return table

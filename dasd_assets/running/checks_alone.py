@@ -54,7 +54,12 @@ def check(
     """
     staleness = Staleness(graph, instance)
     for key in (each for each in graph.toposorted_asset_keys if each in selected):
-        checks = graph.get_check_keys_for_assets({key})
+        # Proposals to train have no limits, and are looked at by themselves.
+        checks = {
+            each
+            for each in graph.get_check_keys_for_assets({key})
+            if graph.get(each).automation_condition is None
+        }
         if not checks:
             continue
         of_asset = checks_of_job(job, checks)
