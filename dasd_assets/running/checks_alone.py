@@ -4,8 +4,6 @@ Each asset's partition that was made is checked in a run of its own, in this pro
 no job of checks over partitions.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any

@@ -5,8 +5,6 @@ were paid for are not lost; the samples that have rows of it are noted as to be 
 partition is no more. To leave a shard out and keep it, there is `exclude_shards`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 

@@ -4,8 +4,6 @@ What was seen of a drop is kept in the instance as an observation of `question_d
 hash of the content as data version: a changed drop makes `raw_questions` of its shard stale.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import dagster as dg
