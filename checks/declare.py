@@ -16,6 +16,7 @@ from checks.schema import contract_problems, table_checks
 from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE, response_partition
 from dasd_assets.profile import Profile
 from dasd_assets.profile.data_contracts import CONTRACTS, DRIFT, Contract
+from dasd_assets.questions.inbox.sensors import removed_drops
 from resources.lake.lake import Lake
 from resources.lake.tables import tables_of
 
@@ -70,7 +71,13 @@ def asset_checks(
         def made(other: str) -> set[str]:
             return shards_made(context.instance, other, partition[TEMPERATURE])
 
-        with CheckedPartition(lake, partition, made) as data:
+        def registered() -> list[str]:
+            return list(context.instance.get_dynamic_partitions(QUESTION_SHARD))
+
+        def removed() -> set[str]:
+            return removed_drops(context.instance, profile.questions.inbox)
+
+        with CheckedPartition(lake, partition, made, registered, removed) as data:
             measured = {one.check: one for one in _measured(data, tables, measure)}
         verdicts = judge([measured[c.name] for c in contract if c.name in measured], settings)
         asset_name = "/".join(key.path)

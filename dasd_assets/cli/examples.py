@@ -42,10 +42,18 @@ EXAMPLES = {
         "`DASD_PROFILE=my-project/profile.yaml dasd run --workers 4`: a profile of your own",
         "`dasd run --select +key:divergence_sample`: up to the samples, without training",
     ),
+    "retire": _lines(
+        "`dasd retire drop-01`: what would leave with it",
+        "`dasd retire drop-01 --yes`: take it out",
+    ),
     "status": _lines(
         "`dasd status`: one line for each asset",
         "`dasd status teacher_responses`: the partitions of one asset that are not up to date",
         "`dasd status --json`: for a program",
+    ),
+    "check": _lines(
+        "`dasd check`: all checks on all that is there",
+        "`dasd check --select group:questions`: after a changed limit of these",
     ),
     "ui": _lines("`dasd ui --port 3001`: where port 3000 is taken"),
     "report": _lines("`dasd report`: where the page is", "`dasd report --open`: in the browser"),
