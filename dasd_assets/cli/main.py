@@ -167,7 +167,7 @@ def _run(profile: Profile, folder: Path, workers: int, select: str) -> list[Outc
         with ProgressPrinter(instance, runner.invocation, started) as progress:
             failures = runner.run(on_plan, progress.on_end)
         if not failures and not select:
-            print_summary(profile, folder)
+            print_summary(profile, folder, instance)
         if n_runs:
             typer.echo(
                 f"{n_runs} runs in {time.monotonic() - started:.0f} s, "

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 
 import dagster as dg
 
+from dasd_assets.declaring.check_outcomes import check_outcomes
 from dasd_assets.declaring.materializations import DATA_VERSION_TAG, latest_materializations
 from dasd_assets.profile import Profile
-from dasd_assets.profile.data_contracts import CONTRACTS
 from dasd_assets.release.folder import ReleaseError
 from dasd_assets.release.lineage import CheckResults, Source
 
@@ -59,13 +58,14 @@ def require_checks_passed(
     errors = []
     n_passed = 0
     warnings: Counter[str] = Counter()
-    for name, check, partition, passed in _outcomes(instance, {source.asset for source in found}):
-        if passed:
+    for outcome in check_outcomes(instance, profile, {source.asset for source in found}):
+        if outcome.passed:
             n_passed += 1
-        elif profile.checks.of(name.split("/")[0])[check].severity == "error":
-            errors.append(f"{name}: {check}" + (f" [{partition}]" if partition else ""))
+        elif outcome.severity == "error":
+            where = f" [{outcome.partition}]" if outcome.partition else ""
+            errors.append(f"{outcome.asset}: {outcome.check}{where}")
         else:
-            warnings[f"{name}: {check}"] += 1
+            warnings[f"{outcome.asset}: {outcome.check}"] += 1
     if errors:
         more = f", and {len(errors) - MAX_EXAMPLES} more" if len(errors) > MAX_EXAMPLES else ""
         raise ReleaseError(
@@ -96,21 +96,3 @@ def require_current_evaluation(instance: dg.DagsterInstance, data_version: str) 
             f"{EVALUATION.to_user_string()} [{', '.join(stale)}] is of an earlier dasd_checkpoint: "
             "its numbers are not those of this model. Materialize it again."
         )
-
-
-def _outcomes(
-    instance: dg.DagsterInstance, assets: set[str]
-) -> Iterator[tuple[str, str, str | None, bool]]:
-    """Asset, check, partition and whether it passed, of the newest execution of each."""
-    keys = [
-        dg.AssetCheckKey(dg.AssetKey.from_user_string(name), contract.name)
-        for name in sorted(assets)
-        for contract in CONTRACTS.get(name.split("/")[0], ())
-    ]
-    ended = {"SUCCEEDED": True, "FAILED": False}
-    for info in instance.event_log_storage.get_asset_check_partition_info(keys):
-        status = info.latest_execution_status.value
-        if status in ended:
-            name = info.check_key.asset_key.to_user_string()
-            passed = ended[status]
-            yield name, info.check_key.name, info.partition_key, passed
