@@ -1,8 +1,8 @@
-"""What has to hold before a release: sampled, evaluated, clean of evaluation questions."""
+"""What has to hold before a release: sampled, clean of evaluation questions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -14,36 +14,13 @@ from dasd_assets.questions.curation.contaminated_samples import (
     training_questions,
 )
 from dasd_assets.release.folder import ReleaseError
-from dasd_assets.reporting.metrics import OVERALL
-from dasd_assets.reporting.stage_table import StageRow
 from resources.engines.settings import SYNTHETIC
 
 if TYPE_CHECKING:
     from dasd_assets.profile import Profile
     from resources.lake.lake import Lake
 
-RELEASED, BASE = "dasd", "base"
 MAX_EXAMPLES = 5
-
-
-def require_evaluated(rows: Sequence[StageRow]) -> None:
-    """Refuse a model that was not evaluated, or whose gain over the base student is unknown.
-
-    Raises:
-        ReleaseError: naming the evaluations that are missing.
-    """
-    scores = {row.checkpoint: row.scores for row in rows}
-    missing = [
-        f"evaluation/{checkpoint} [{benchmark}]"
-        for checkpoint in (BASE, RELEASED)
-        for benchmark, score in scores[checkpoint].items()
-        if score is None and benchmark != OVERALL
-    ]
-    if missing:
-        raise ReleaseError(
-            f"a model is not released without its evaluation: {', '.join(missing)} not in the "
-            "lake. Materialize them first."
-        )
 
 
 def require_sampled(lake: Lake) -> None:

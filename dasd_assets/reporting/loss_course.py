@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 PARTS: Final = 5
@@ -16,8 +17,8 @@ class LossCourse:
     """Means of the first fifth of the log, of the last but one, and of the last.
 
     Attributes:
-        error: standard error of the difference between two of the means, from the spread within
-            the fifths.
+        error: standard error of the difference between two of the means, from how far each loss
+            lies from the next.
     """
 
     first: float
@@ -38,12 +39,8 @@ def loss_course(losses: Sequence[float]) -> LossCourse | None:
     if len(losses) < 2 or not all(map(math.isfinite, losses)):
         return None
     size = max(len(losses) // PARTS, 1)
-    means, squares = [], 0.0
-    parts = [losses[:size], losses[-2 * size : -size], losses[-size:]]
-    for part in parts:
-        mean = sum(part) / len(part)
-        means.append(mean)
-        squares += sum((loss - mean) ** 2 for loss in part)
-    freedom = len(parts) * (size - 1)
-    error = math.sqrt(squares / freedom * 2 / size) if freedom else 0.0
-    return LossCourse(*means, error)
+    parts = (losses[:size], losses[-2 * size : -size], losses[-size:])
+    means = [sum(part) / size for part in parts]
+    # What follows each other differs by chance, and hardly by the course.
+    squares = [(then - now) ** 2 for now, then in pairwise(losses)]
+    return LossCourse(*means, error=math.sqrt(sum(squares) / len(squares) / size))

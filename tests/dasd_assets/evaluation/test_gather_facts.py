@@ -153,10 +153,10 @@ SPOILT: dict[str, Callable[[Lake], object]] = {
         lake, "dasd", finish_reason="length", text="So it is as we have seen above. " * 30
     ),
     "loss_still_falls": lambda lake: put_log(
-        lake, "dasd", [1.0, 1.01, 0.9, 0.91, 0.8, 0.81, 0.7, 0.71, 0.6, 0.61], "1123abcdef"
+        lake, "dasd", [2 - step / 50 for step in range(50)], "1123abcdef"
     ),
     "loss_rose": lambda lake: put_log(
-        lake, "dasd", [0.5, 0.51, 0.6, 0.6, 0.7, 0.7, 0.8, 0.8, 0.8, 0.81], "1123abcdef"
+        lake, "dasd", [1 + step / 50 for step in range(50)], "1123abcdef"
     ),
     "trained_on_evaluation_set": lambda lake: put_trained_on(lake, QUESTION),
     "evaluation_set_was_delivered": lambda lake: put_rejected(

@@ -69,9 +69,10 @@ def test_every_rule_has_a_name_of_its_own() -> None:
         ([], None),
         ([1.0], None),
         ([1.0, float("nan")], None),
-        ([2.0, 1.0], LossCourse(2.0, 2.0, 1.0, 0.0)),
-        ([4.0, 4.0, 3.0, 2.0, 1.0], LossCourse(4.0, 2.0, 1.0, 0.0)),
+        ([2.0, 1.0], LossCourse(2.0, 2.0, 1.0, 1.0)),
+        ([4.0, 3.0, 3.0, 2.0, 2.0], LossCourse(4.0, 2.0, 2.0, 0.5**0.5)),
         ([1.0, 3.0] * 5, LossCourse(2.0, 2.0, 2.0, 2.0**0.5)),
+        ([1.0] * 4, LossCourse(1.0, 1.0, 1.0, 0.0)),
     ],
 )
 def test_a_loss_is_looked_at_in_fifths(losses: list[float], expected: LossCourse | None) -> None:
