@@ -6,6 +6,7 @@ import dagster as dg
 
 from dasd_assets.answering.template_date import date_shown, template_date
 from dasd_assets.declaring.declare import as_metadata, declared, log_progress, materialized
+from dasd_assets.declaring.pages import page_link
 from dasd_assets.divergence_sampling.policies import rankable
 from dasd_assets.divergence_sampling.provenance_run import write_provenance
 from dasd_assets.divergence_sampling.sample import sample_of, scored_shards, summary
@@ -129,14 +130,16 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             lake.write("divergence_candidates", candidates, temperature)
             written = lake.write("divergence_sample", sample, temperature)
         page = sample_page(Path(lake.root), context.partition_key)
-        viewer = lake.publish_page(VIEWER.format(partition=context.partition_key), page.encode())
+        viewer = VIEWER.format(partition=context.partition_key)
+        file = lake.publish_page(viewer, page.encode())
         registered = set(context.instance.get_dynamic_partitions(QUESTION_SHARD))
         return materialized(
             lake, written, temperature,
             **summary(candidates, settings, context.partition_key),
             without_teacher_probability=found.num_rows - known.num_rows,
             shards_not_ready=sorted(registered - {shard[QUESTION_SHARD] for shard in shards}),
-            provenance_viewer=dg.MetadataValue.path(str(viewer)),
+            provenance_viewer=page_link(viewer),
+            provenance_viewer_file=dg.MetadataValue.path(str(file)),
             **as_metadata(sample_pictures(Path(lake.root), context.partition_key)),
         )  # fmt: skip
 

@@ -18,6 +18,7 @@ from dasd_assets.declaring.check_outcomes import check_outcomes
 from dasd_assets.declaring.cost import took
 from dasd_assets.declaring.declare import as_metadata
 from dasd_assets.declaring.materializations import DATA_VERSION_TAG, latest_materializations
+from dasd_assets.declaring.pages import page_link
 from dasd_assets.evaluation.costs import asset_costs
 from dasd_assets.evaluation.earlier_report import AS_OF, MADE_OF, NUMBERS, earlier_report, made_of
 from dasd_assets.evaluation.gather_facts import gather_facts
@@ -149,7 +150,8 @@ def write_stage_report(
     return dg.MaterializeResult(
         data_version=dg.DataVersion(hashlib.sha256(page.encode()).hexdigest()[:16]),
         metadata={
-            "report": dg.MetadataValue.path(str(file)),
+            "report": page_link(REPORT),
+            "report_file": dg.MetadataValue.path(str(file)),
             **took(),
             "diagnosis": dg.MetadataValue.md(markdown_findings(findings)),
             **({"best_stage": best.checkpoint} if best else {}),
