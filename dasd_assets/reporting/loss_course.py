@@ -40,7 +40,8 @@ def loss_course(losses: Sequence[float]) -> LossCourse | None:
         return None
     size = max(len(losses) // PARTS, 1)
     parts = (losses[:size], losses[-2 * size : -size], losses[-size:])
-    means = [sum(part) / size for part in parts]
+    first, before_last, last = (sum(part) / size for part in parts)
     # What follows each other differs by chance, and hardly by the course.
     squares = [(then - now) ** 2 for now, then in pairwise(losses)]
-    return LossCourse(*means, error=math.sqrt(sum(squares) / len(squares) / size))
+    error = math.sqrt(sum(squares) / len(squares) / size)
+    return LossCourse(first, before_last, last, error)
