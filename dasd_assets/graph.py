@@ -8,7 +8,8 @@ from pathlib import Path
 import dagster as dg
 
 import checks
-from dasd_assets.declaring import automation, jobs
+from checks import training_proposals
+from dasd_assets.declaring import alerts, automation, freshness, jobs
 from dasd_assets.declaring.cost import with_prices
 from dasd_assets.divergence_sampling import assets as divergence_sampling
 from dasd_assets.evaluation import assets as evaluation
@@ -55,14 +56,22 @@ def build_definitions(profile: Profile, folder: Path) -> dg.Definitions:
             sensors.question_drops(profile),
             *dg.with_source_code_references(
                 automation.automated(
-                    [with_prices(asset, profile) for box in BOXES for asset in box.build(profile)],
+                    [
+                        freshness.expected(with_prices(asset, profile), profile)
+                        for box in BOXES
+                        for asset in box.build(profile)
+                    ],
                     profile.divergence_sampling.require_all_shards,
                 )
             ),
         ],
         asset_checks=[*checks.build(profile), sensors.check(profile)],
         jobs=[*jobs.build(profile), retiring.build(profile), checks_alone.build()],
-        sensors=[sensors.build(profile), automation.sensor()],
+        sensors=[
+            sensors.build(profile),
+            automation.sensor(),
+            *alerts.build(profile, list(training_proposals.proposing(profile))),
+        ],
         resources={
             "lake": open_lake(profile, folder),
             # Where there is none, no asset opens it.

@@ -99,11 +99,24 @@ def run(
 def ui(
     port: Annotated[int, typer.Option(help="Port of the webserver.")] = 3000,
     host: Annotated[str, typer.Option(help="Interface to listen on.")] = "127.0.0.1",
+    pages_port: Annotated[
+        int, typer.Option(help="Port of the pages: report, viewers, certificates.")
+    ] = 3001,
 ) -> None:
-    """Open the Dagster UI over the pipeline's runs (`dagster dev` with the right home)."""
+    """Open the Dagster UI over the pipeline's runs (`dagster dev` with the right home).
+
+    The report and the other pages of the lake are served beside it, where the metadata of their
+    assets links to; DASD_PAGES_URL is their address if it is another one from outside.
+    """
+    from dasd_assets.declaring.pages import PAGES_URL, pages_url
+    from dasd_assets.running import pages_server
+
     with refusing(ProfileError, TooFewGpusError):
         prepare()
         _set_pool_limits()
+    os.environ[PAGES_URL] = pages_url(host, pages_port)
+    pages_server.start(host, pages_port)
+    typer.echo(f"report: {os.environ[PAGES_URL]}/{pages_server.FRONT}")
     program = Path(sys.executable).with_name("dagster")
     workspace = str(PROJECT_ROOT / "workspace.yaml")
     os.execv(program, ["dagster", "dev", "-w", workspace, "--port", str(port), "--host", host])
@@ -174,7 +187,7 @@ def _run(profile: Profile, folder: Path, workers: int, select: str) -> list[Outc
         with ProgressPrinter(instance, runner.invocation, started) as progress:
             failures = runner.run(on_plan, progress.on_end)
         if not failures and not select:
-            print_summary(profile, folder)
+            print_summary(profile, folder, instance)
         for line in failing_checks.lines(instance, runner.graph):
             typer.secho(f"check: {line}", fg=typer.colors.YELLOW)
         if n_runs:

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from dasd_assets.answering.template_date import date_shown, template_date
 from dasd_assets.declaring.declare import as_metadata, declared, log_progress, materialized
+from dasd_assets.declaring.pages import page_link
 from dasd_assets.divergence_sampling.policies import rankable
 from dasd_assets.divergence_sampling.provenance_run import write_provenance
 from dasd_assets.divergence_sampling.ready_shards import shards_to_draw_from
@@ -138,7 +139,8 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             lake.write("divergence_candidates", candidates, temperature)
             written = lake.write("divergence_sample", sample, temperature)
         page = sample_page(Path(lake.root), context.partition_key)
-        viewer = lake.publish_page(VIEWER.format(partition=context.partition_key), page.encode())
+        viewer = VIEWER.format(partition=context.partition_key)
+        file = lake.publish_page(viewer, page.encode())
         drawn_from = {shard[QUESTION_SHARD] for shard in shards.ready}
         registered = set(context.instance.get_dynamic_partitions(QUESTION_SHARD))
         return materialized(
@@ -148,7 +150,8 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             shards_not_ready=sorted(
                 (registered | shards.not_ready.keys()) - drawn_from - {*settings.exclude_shards}
             ),
-            provenance_viewer=dg.MetadataValue.path(str(viewer)),
+            provenance_viewer=page_link(viewer),
+            provenance_viewer_file=dg.MetadataValue.path(str(file)),
             **as_metadata(sample_pictures(Path(lake.root), context.partition_key)),
         )  # fmt: skip
 
