@@ -31,8 +31,8 @@ FULL = (
     "give the command again; what was finished is kept."
 )
 FAILING = (
-    "{home}: the disk under Dagster's SQLite databases cannot be read or written ({cause}). Look at "
-    "it (`dmesg`, `df -h {home}`) and give the command again; what was finished is kept."
+    "{home}: the disk under Dagster's SQLite databases cannot be read or written ({cause}). Look "
+    "at it (`dmesg`, `df -h {home}`) and give the command again; what was finished is kept."
 )
 READ_ONLY = (
     "{path}: cannot be used ({cause}). Make it yours to read and write, or, if it is of the data "

@@ -24,6 +24,7 @@ import dagster as dg
 from dasd_assets.dagster_internals import AssetGraph, job_of_module
 from dasd_assets.declaring.out_of_date import Staleness
 from dasd_assets.declaring.pools import CURATION_POOL
+from dasd_assets.declaring.unchecked import unchecked
 from dasd_assets.running import run_process
 from dasd_assets.running.local_run_launcher import fail_if_unfinished
 from dasd_assets.running.run_errors import errors_of
@@ -133,9 +134,16 @@ class LocalRunner:
         return groups
 
     def out_of_date(self, group: Sequence[dg.AssetKey]) -> list[Work]:
-        """Runs that would bring a group up to date, given that everything above it is."""
+        """Runs that would bring a group up to date, given that everything above it is.
+
+        What a blocking check has not passed is made and checked again, else the groups below would
+        be made of it after all.
+        """
         found = Staleness(self._graph, self._instance, self._lake).out_of_date(group)
-        stale = {asset: found.partitions(asset) for asset in group}
+        stale = {
+            asset: found.partitions(asset) | unchecked(self._graph, self._instance, asset)
+            for asset in group
+        }
         partitions_def = self._graph.get(group[0]).partitions_def
         keys: Sequence[str | None] = [None]
         if partitions_def is not None:

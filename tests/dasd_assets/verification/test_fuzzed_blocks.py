@@ -13,8 +13,9 @@ FUZZ = settings(deadline=None, max_examples=300, derandomize=True, database=None
 
 LINES = [
     "```", "````", "~~~", "```python", "```text", "~~~py", "   ```", "    ```python", "``` `x`",
-    "> ```python", "> ", ">", "- ```py", "1. ", "  ", "\t```", "x = 1", "    x", "", "<pre>", "</pre>",
-    "<!--", "-->", "[a]: b", "# a", "---", "* * *", "|a|b|", "\x00", "\u2028```", "\x0b", "```python\r",
+    "> ```python", "> ", ">", "- ```py", "1. ", "  ", "\t```", "x = 1", "    x", "", "<pre>",
+    "</pre>", "<!--", "-->", "[a]: b", "# a", "---", "* * *", "|a|b|", "\x00", "\u2028```",
+    "\x0b", "```python\r",
 ]  # fmt: skip
 
 
