@@ -15,8 +15,8 @@ TEST_PROCESSES ?= 2
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-quick system-packages ui compare-policies ablation rehearse lint types validate \
-	newest-dagster reference tiny-world requirements clean
+.PHONY: demo test test-quick fault-injection system-packages ui compare-policies ablation rehearse \
+	lint types validate newest-dagster reference tiny-world requirements clean
 
 demo: $(SETUP)  ## run the whole pipeline on tiny models, then print what each stage gained
 	$(BIN)/dasd run
@@ -41,6 +41,10 @@ test: system-packages $(SETUP)  ## unit, property and end-to-end tests, side by 
 
 test-quick: $(SETUP)  ## pure functions and definitions only, in about a minute
 	$(PYTEST) --quick
+
+FAULTS ?=
+fault-injection: $(SETUP)  ## damage each file and kill each step, one at a time, in about an hour
+	PYTHONPATH=tests:. $(BIN)/python -W ignore -m support.fault_sweep $(FAULTS)
 
 system-packages:  ## install what the tests need of the system, or say the command for it
 	tests/system_packages.sh
