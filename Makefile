@@ -15,8 +15,8 @@ TEST_PROCESSES ?= 2
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-quick fault-injection system-packages ui compare-policies ablation rehearse \
-	lint types validate newest-dagster reference tiny-world requirements clean
+.PHONY: demo test test-quick system-packages ui compare-policies ablation rehearse gpu-check lint types validate \
+	newest-dagster reference tiny-world requirements clean
 
 demo: $(SETUP)  ## run the whole pipeline on tiny models, then print what each stage gained
 	$(BIN)/dasd run
@@ -33,6 +33,9 @@ ablation: demo  ## the paper's claims tried in small, in about an hour; writes d
 rehearse: $(SETUP)  ## the data path at the paper's number of rows, without a model; two sizes
 	$(BIN)/python -W ignore -m tools.rehearsal
 
+gpu-check: $(SETUP)  ## what one GPU does with scoring and training; writes gpu-check/ in minutes
+	$(BIN)/python -W ignore -m benchmarks.gpu_check
+
 # Threads that wait for each other leave the cores to the other tests: GOMP_SPINCOUNT.
 PYTEST := GOMP_SPINCOUNT=0 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup \
 	--no-loadscope-reorder
@@ -41,10 +44,6 @@ test: system-packages $(SETUP)  ## unit, property and end-to-end tests, side by 
 
 test-quick: $(SETUP)  ## pure functions and definitions only, in about a minute
 	$(PYTEST) --quick
-
-FAULTS ?=
-fault-injection: $(SETUP)  ## damage each file and kill each step, one at a time, in about an hour
-	PYTHONPATH=tests:. $(BIN)/python -W ignore -m support.fault_sweep $(FAULTS)
 
 system-packages:  ## install what the tests need of the system, or say the command for it
 	tests/system_packages.sh
