@@ -230,6 +230,16 @@ CONTRACTS: Final[dict[str, tuple[Contract, ...]]] = {
             "Registered question_shards whose answers were scored at this temperature, but are "
             "gone from the lake or were not chosen from.",
         ),
+        _warns(
+            "shards_ready",
+            "Question_shards that the sample lacks, as their answers are not all there and scored.",
+            maximum=0,
+        ),
+        _warns(
+            "no_removed_drops",
+            "Samples of drops that are no more in the inbox.",
+            maximum=0,
+        ),
         KNOWN_QUESTIONS,
         WITHIN_CONTEXT,
         POSITIVE_WEIGHTS,

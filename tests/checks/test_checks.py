@@ -12,6 +12,7 @@ import pytest
 from support.checked_lake import (
     LOW,
     SHARD,
+    N,
     Rows,
     Spoil,
     evaluate,
@@ -25,7 +26,7 @@ from support.checked_lake import (
 
 from checks.checked_partition import CheckedPartition
 from checks.declare import shards_made
-from checks.divergence_sampling import no_shard_lost
+from checks.divergence_sampling import no_removed_drops, no_shard_lost, shards_ready
 from dasd_assets.profile.data_contracts import CONTRACTS
 from resources.lake.lake import Lake
 
@@ -375,9 +376,10 @@ def test_there_is_a_failing_case_for_every_check() -> None:
         for asset, contracts in CONTRACTS.items()
         if asset in OF_THE_LAKE and not asset.endswith("_checkpoint")
         for contract in contracts
-        # test_schema.py and test_drift.py fail these for every asset that has them; the last one
-        # looks at what Dagster remembers, too (below).
-        if contract.name not in {"matches_contract", "drift", "no_shard_lost"}
+        # test_schema.py and test_drift.py fail these for every asset that has them; the last three
+        # look at what Dagster remembers, too (below).
+        if contract.name
+        not in {"matches_contract", "drift", "no_shard_lost", "shards_ready", "no_removed_drops"}
     }
     assert declared <= covered
     assert {c.name for c in CONTRACTS["dasd_checkpoint"]} == {
@@ -413,7 +415,35 @@ def test_a_shard_that_was_there_and_is_gone_or_was_not_chosen_from_is_named(lake
         put(lake, table, cell)
     assert lost() == (), "it has no answers"
     put(lake, "response_provenance", cell, {"response_id": "r77"})
+    assert lost() == (), "it is being made anew, which the check `shards_ready` says"
+    put(lake, "filtered_responses", cell, {"response_id": "r77"})
     assert lost() == ("new: not chosen from; materialize divergence_sample again",)
+
+
+def test_shards_that_a_sample_lacks_are_named_with_how_far_they_are(lake: Lake) -> None:
+    fill(lake, good_rows())
+    put(lake, "raw_questions", {"question_shard": "read"})
+    put(lake, "filtered_responses", {**LOW, "question_shard": "half"}, {"response_id": "r77"})
+    registered = ["s", "unreadable", "read", "half", "excluded"]
+    with CheckedPartition(lake, LOW, registered=lambda: registered) as data:
+        found = shards_ready(data, ["excluded"])
+    assert found.values == {"low": 3}
+    assert found.examples == (
+        "half is in filtered_responses, but not in response_provenance",
+        "read has nothing in questions yet",
+        "unreadable has nothing in raw_questions yet",
+    )
+
+
+@pytest.mark.parametrize(("removed", "n"), [({"s", "other"}, N - 1), ({"other"}, 0)])
+def test_samples_of_a_removed_drop_are_counted(lake: Lake, removed: set[str], n: int) -> None:
+    fill(lake, good_rows())
+    with CheckedPartition(lake, LOW, removed=lambda: removed) as data:
+        data.view("divergence_candidates", "temperature")
+        found = no_removed_drops(data)
+    assert found.values == {"low": n}
+    told = (f"s: {n} sample(s); put the drop back, or `dasd retire s`",)
+    assert found.examples == (told if n else ())
 
 
 def test_a_question_of_another_shard_is_found(lake: Lake) -> None:
