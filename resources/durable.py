@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,28 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def publish(temporary: Path, target: Path) -> None:
+    """Make a written file durable, then visible."""
+    sync(temporary)
+    temporary.replace(target)
+    sync(target.parent)
+
+
+def write_whole(file: Path, content: bytes) -> None:
+    """Write a small file so that it is there whole or, as on a full disk, as it was.
+
+    Raises:
+        DiskFullError: there is no room for it.
+    """
+    temporary = file.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        with told_when_full(file):
+            temporary.write_bytes(content)
+            publish(temporary, file)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 class DiskFullError(OSError):

@@ -9,6 +9,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from resources.durable import DiskFullError
+
 LOCKED = (
     "{home}: another process keeps Dagster's SQLite database locked, longer than Dagster waits for "
     "it. That is seldom Dagster itself, but a backup or an SQLite shell: `fuser -v {home}/history/"
@@ -28,6 +30,10 @@ FULL = (
     "{home}: the disk is full under Dagster's SQLite databases. Make room (`df -h {home}`) and "
     "give the command again; what was finished is kept."
 )
+FAILING = (
+    "{home}: the disk under Dagster's SQLite databases cannot be read or written ({cause}). Look "
+    "at it (`dmesg`, `df -h {home}`) and give the command again; what was finished is kept."
+)
 READ_ONLY = (
     "{path}: cannot be used ({cause}). Make it yours to read and write, or, if it is of the data "
     "folder, set DASD_HOME to another one; what was finished is kept."
@@ -38,6 +44,8 @@ CORRUPT = (
     "answers in it are not touched."
 )
 NOT_WRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+NO_ROOM_BESIDE = "SQLITE_IOERR_SHMSIZE"
+"""What SQLite says of a disk too full for the small file that it keeps beside each database."""
 VARIABLE = re.compile(r'environment variable "(\w+)" which is not set')
 
 
@@ -47,8 +55,10 @@ def instance_problem(error: BaseException) -> str | None:
     name, text = type(error).__name__, str(error)
     if name == "OperationalError" and "database is locked" in text:
         return LOCKED.format(home=home)
-    if type(getattr(error, "orig", error)).__module__ == "sqlite3":
-        return _of_sqlite(Path(home), str(getattr(error, "orig", error)))
+    if isinstance(found := getattr(error, "orig", error), sqlite3.Error):
+        return _of_sqlite(Path(home), found)
+    if isinstance(error, DiskFullError):
+        return error.strerror
     if isinstance(error, OSError) and error.errno in NOT_WRITABLE and error.filename:
         return READ_ONLY.format(path=error.filename, cause=error.strerror)
     if name == "DagsterPostgresException" or _is_of_postgres(error):
@@ -59,9 +69,12 @@ def instance_problem(error: BaseException) -> str | None:
     return None
 
 
-def _of_sqlite(home: Path, cause: str) -> str | None:
-    if "is full" in cause:
+def _of_sqlite(home: Path, error: sqlite3.Error) -> str | None:
+    cause = str(error)
+    if "is full" in cause or getattr(error, "sqlite_errorname", "") == NO_ROOM_BESIDE:
         return FULL.format(home=home)
+    if "disk I/O error" in cause:
+        return FAILING.format(home=home, cause=cause)
     if "readonly" in cause or "unable to open" in cause:
         return READ_ONLY.format(path=home, cause=cause)
     if "not a database" in cause or "malformed" in cause:

@@ -146,6 +146,7 @@ def _set_pool_limits() -> None:
 
     with dg.DagsterInstance.get() as instance:
         set_pool_limits(instance, defs)
+        instance.get_asset_keys(limit=1)  # the events are in a database of their own: is it whole?
 
 
 def _run(profile: Profile, folder: Path, workers: int, select: str) -> list[Outcome]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dasd_assets.profile import PROJECT_ROOT, Profile
 from dasd_assets.profile.home import LAKE, active_profile, home, lake_address
+from resources.durable import write_whole
 
 MOVED_MODULE = re.compile(r"(\bmodule: )dasd_assets\.(local_run_launcher|patient_postgres)\b")
 """In a dagster.yaml of 0.1.0: these modules have been in `running` since."""
@@ -48,7 +49,7 @@ def _configure(configuration: Path) -> None:
     text = there.read_text(encoding="utf-8")
     named = MOVED_MODULE.sub(r"\1dasd_assets.running.\2", text)
     if there is shipped or named != text:
-        configuration.write_text(named, encoding="utf-8")
+        write_whole(configuration, named.encode())
 
 
 def quiet_dagster() -> None:

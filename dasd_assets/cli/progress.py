@@ -13,6 +13,7 @@ import dagster as dg
 import psutil
 import typer
 
+from dasd_assets.cli.instance_errors import instance_problem
 from dasd_assets.running.local_runner import INVOCATION_TAG
 
 if TYPE_CHECKING:
@@ -55,6 +56,14 @@ class ProgressPrinter:
         self._print(f"{outcome.work}: {mark}")
 
     def _follow(self) -> None:
+        """Print until the end, or until Dagster's records fail: of that the runner tells itself."""
+        try:
+            self._look_again_and_again()
+        except Exception as error:
+            if not instance_problem(error):
+                raise
+
+    def _look_again_and_again(self) -> None:
         for look in itertools.count():
             if self._done.wait(SECONDS_BETWEEN_LOOKS):
                 break

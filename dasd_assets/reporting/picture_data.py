@@ -105,8 +105,10 @@ def judged_answers(
     """How many classified answers are right (True) and wrong; no key where there are none."""
     counts = warehouse.sql(
         f"""
-        SELECT is_correct, count(*) FROM {of.answers} SEMI JOIN {of.sentences} USING ({of.key})
-        WHERE {in_partition(where)} AND is_correct IS NOT NULL GROUP BY ALL
+        SELECT is_correct, count(*)
+        FROM (FROM {of.answers} WHERE {in_partition(where)} AND is_correct IS NOT NULL)
+        SEMI JOIN (FROM {of.sentences} WHERE {in_partition(where)}) USING ({of.key})
+        GROUP BY ALL
         """,
         params=dict(where),
     ).fetchall()

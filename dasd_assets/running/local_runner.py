@@ -24,6 +24,7 @@ import dagster as dg
 from dasd_assets.dagster_internals import AssetGraph, job_of_module
 from dasd_assets.declaring.out_of_date import Staleness
 from dasd_assets.declaring.pools import CURATION_POOL
+from dasd_assets.declaring.unchecked import unchecked
 from dasd_assets.running import run_process
 from dasd_assets.running.local_run_launcher import fail_if_unfinished
 from dasd_assets.running.run_errors import errors_of
@@ -138,6 +139,9 @@ class LocalRunner:
     def out_of_date(self, group: Sequence[dg.AssetKey], failed: Failed | None = None) -> list[Work]:
         """Runs that would bring a group up to date, given that everything above it is.
 
+        What a blocking check has not passed is made and checked again, else the groups below would
+        be made of it after all.
+
         Args:
             failed: but for these; what cannot be made without them is left out, and added.
         """
@@ -147,7 +151,8 @@ class LocalRunner:
         stale: dict[dg.AssetKey, set[str | None]] = {}
         for asset in (key for key in self.graph.toposorted_asset_keys if key in group):
             failed.setdefault(asset, set()).update(staleness.below(asset, failed))
-            stale[asset] = found.partitions(asset) - failed[asset]
+            not_passed = unchecked(self.graph, self._instance, asset)
+            stale[asset] = (found.partitions(asset) | not_passed) - failed[asset]
         partitions_def = self.graph.get(group[0]).partitions_def
         keys: Sequence[str | None] = [None]
         if partitions_def is not None:

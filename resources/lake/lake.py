@@ -17,9 +17,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from resources.durable import told_when_full
+from resources.durable import publish, told_when_full
 from resources.lake.contract import Partition, check_contract, checked, partition_name
-from resources.lake.lake_files import LakeFiles, publish
+from resources.lake.lake_files import LakeFiles
 from resources.lake.manifest import DamagedError, ManifestError, parquet_record, sha256_of
 from resources.lake.manifests import manifest_of, mark, recorded
 from resources.lake.parquet_layout import row_groups, writer_options

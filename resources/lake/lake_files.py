@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
-from resources.durable import sync
+from resources.durable import write_whole
 from resources.lake.contract import Partition
 from resources.lake.lock_file import locked
 from resources.lake.manifest import DamagedError, FileRecord, plain_record, record_of, sha256_of
@@ -126,9 +125,7 @@ class LakeFiles(dg.ConfigurableResource):
         """Write one file (a pointer, a summary) below the root atomically."""
         target = Path(self.root, name)
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
-        temporary.write_bytes(content)
-        publish(temporary, target)
+        write_whole(target, content)
         return target
 
     def publish_page(self, name: str, content: bytes) -> Path:
@@ -194,10 +191,3 @@ class LakeFiles(dg.ConfigurableResource):
         """Free space on the lake's disk."""
         Path(self.root).mkdir(parents=True, exist_ok=True)
         return shutil.disk_usage(self.root).free
-
-
-def publish(temporary: Path, target: Path) -> None:
-    """Make a written file durable, then visible."""
-    sync(temporary)
-    temporary.replace(target)
-    sync(target.parent)

@@ -46,6 +46,10 @@ def main(disk: Path) -> None:
         lake.write("questions", large, shard)
     except OSError as error:
         seen["partition"] = message(error)
+    try:
+        lake.publish_file("stage_report.html", bytes(2 * LEFT_BYTES))
+    except OSError as error:
+        seen["page"] = message(error)
     seen["rows_meanwhile"] = lake.read("questions", shard).num_rows
     seen["left_over"] = [file.name for file in disk.rglob("*.tmp")]
 

@@ -28,6 +28,7 @@ def sqlalchemys(error: sqlite3.DatabaseError) -> DatabaseError:
         ("attempt to write a readonly database", "set DASD_HOME"),
         ("unable to open database file", "set DASD_HOME"),
         ("database is locked", "End it"),
+        ("disk I/O error", "`dmesg`"),
     ],
 )
 def test_an_error_of_sqlite_is_a_path_and_a_remedy(home: Path, cause: str, remedy: str) -> None:

@@ -61,7 +61,16 @@ def whole() -> None:
     """Of all shards."""
 
 
-defs = dg.Definitions([read, curated, whole], executor=dg.in_process_executor)
+VERDICT: dict[str, dg.AssetCheckResult] = {}
+"""Partition -> what its check finds; nothing: it ends without a verdict, as a killed step does."""
+
+
+@dg.asset_check(asset=read, blocking=True, partitions_def=shards)
+def holds(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    return VERDICT[context.partition_key]
+
+
+defs = dg.Definitions([read, curated, whole], asset_checks=[holds], executor=dg.in_process_executor)
 drawing = dg.Definitions(
     [
         read,
@@ -80,13 +89,16 @@ def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalRunner:
     monkeypatch.setattr(local_runner, "all_assets_job", lambda: job)
     instance = dg.DagsterInstance.ephemeral()
     instance.add_dynamic_partitions("question_shard", ["c", "a", "b"])
+    monkeypatch.setattr(
+        sys.modules[__name__], "VERDICT", {key: dg.AssetCheckResult(passed=True) for key in "abc"}
+    )
     return LocalRunner(instance, Lake(root=str(tmp_path)), 1, tmp_path / "log")
 
 
 def make(runner: LocalRunner, work: Work) -> None:
     defs.resolve_implicit_global_asset_job_def().execute_in_process(
         instance=runner._instance, asset_selection=list(work.assets),
-        partition_key=work.partition_key,
+        partition_key=work.partition_key, raise_on_error=False,
     )  # fmt: skip
 
 
@@ -118,6 +130,29 @@ def test_what_is_below_in_the_same_run_is_made_along_and_the_next_group_by_what_
     ]  # fmt: skip
     make(runner, Work((CURATED,), "a"))
     assert runner.out_of_date(of_all) == [Work((WHOLE,), None)]
+
+
+def test_what_a_blocking_check_has_not_passed_is_made_and_checked_again(
+    runner: LocalRunner,
+) -> None:
+    """Dagster holds back what is below it in that run alone."""
+    of_shards, _ = runner.groups()
+    warns = dg.AssetCheckResult(passed=False, severity=dg.AssetCheckSeverity.WARN)
+    VERDICT.update(a=dg.AssetCheckResult(passed=False), b=warns)
+    del VERDICT["c"]
+    for work in runner.out_of_date(of_shards):
+        make(runner, work)
+    assert runner._instance.get_materialized_partitions(READ) == {"a", "b", "c"}
+    assert runner._instance.get_materialized_partitions(CURATED) == {"b"}
+    again = [Work((READ, CURATED), "c"), Work((READ, CURATED), "a")]
+    assert runner.out_of_date(of_shards) == again
+    VERDICT["c"] = VERDICT["a"] = dg.AssetCheckResult(passed=True)
+    for work in again:
+        make(runner, work)
+    assert runner.out_of_date(of_shards) == []
+    VERDICT["a"] = dg.AssetCheckResult(passed=False)
+    make(runner, Work((READ,), "a"))
+    assert runner.out_of_date(of_shards) == [Work((READ, CURATED), "a")]
 
 
 def test_what_is_below_a_failed_partition_is_left_out_but_a_sample_is_drawn(

@@ -14,6 +14,8 @@ import pytest
 from support.checked_lake import CELL, fill, good_rows, partition_of
 from support.small_lake import TEXT, filled
 
+from resources import durable
+from resources.lake import lake as lake_module
 from resources.lake.examination import Examination, set_aside_damaged
 from resources.lake.lake import Lake
 from resources.lake.lake_files import FOLDER_MANIFEST
@@ -171,11 +173,11 @@ def test_a_kill_at_any_moment_of_a_write_leaves_a_file_that_its_manifest_knows(
             real(temporary, target)
 
         with monkeypatch.context() as patched:
-            for module in ("lake", "lake_files"):
-                real = __import__(f"resources.lake.{module}", fromlist=["x"]).publish
+            for module in (lake_module, durable):
                 patched.setattr(
-                    f"resources.lake.{module}.publish",
-                    lambda one, two, real=real: publish(one, two, real),
+                    module,
+                    "publish",
+                    lambda one, two, real=durable.publish: publish(one, two, real),
                 )
             with contextlib.suppress(KilledError):
                 lake.write(TABLE, answers(5, seed), CELL)

@@ -31,7 +31,11 @@ def test_journal_and_lake_on_a_full_disk(tmp_path: Path) -> None:
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     seen = json.loads(result.stdout)
-    for what, file in (("journal", "teacher_responses__s1.journal"), ("partition", "data.parquet")):
+    for what, file in (
+        ("journal", "teacher_responses__s1.journal"),
+        ("partition", "data.parquet"),
+        ("page", "stage_report.html"),
+    ):
         number, said = seen[what].split(" ", 1)
         assert int(number) == errno.ENOSPC
         assert f"{file}: the disk is full (0 MiB free), so this could not be written" in said
