@@ -24,4 +24,4 @@ def print_summary(profile: Profile, folder: Path) -> None:
     typer.echo("\nWhat the answers are like\n")
     typer.echo(render_answer_table(rows))
     typer.echo(f"\nreport: {lake.file('stage_report.html')}")
-    typer.echo("UI:     make ui  (or `dasd ui`)")
+    typer.echo("UI:     dasd ui")
