@@ -18,7 +18,7 @@ from dasd_assets.profile import PROJECT_ROOT
 
 pytestmark = pytest.mark.slow
 
-NOT_BUILT = (".*", "*.egg-info", "__pycache__", "build", "dist", "tests", "benchmarks", "images")
+NOT_BUILT = (".*", "*.egg-info", "__pycache__", "build", "dist", "tests")
 BUILD = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
 
 Dasd = Callable[..., str]

@@ -132,7 +132,7 @@ def _torch(n_gpus: int) -> Iterator[Result]:
         yield Result(
             PROBLEM,
             f"torch {torch.__version__} sees {seen} of {n_gpus} GPU(s)",
-            "install a CUDA build of torch that fits the driver (uv pip install torch --torch-backend=auto)",
+            "install a build of torch for the driver (uv pip install torch --torch-backend=auto)",
         )
 
 

@@ -17,8 +17,8 @@ LOCKED = (
 )
 AWAY = (
     "PostgreSQL, which keeps Dagster's records ({home}/dagster.yaml), cannot be reached: {cause}. "
-    "Start it, or mend the DAGSTER_PG_… variables of this shell (`dasd docs postgres`), and give the "
-    "command again; what was finished is kept."
+    "Start it, or mend the DAGSTER_PG_… variables of this shell (`dasd docs postgres`), and give "
+    "the command again; what was finished is kept."
 )
 UNSET = (
     "{home}/dagster.yaml reads environment variables that are not set: {names}. Set them in this "

@@ -17,8 +17,8 @@ MOVED_MODULE = re.compile(r"(\bmodule: )dasd_assets\.(local_run_launcher|patient
 def prepare() -> tuple[Profile, Path]:
     """Profile and data folder, with Dagster's home made and the working folder set.
 
-    From a checkout, Dagster's processes start in the project's folder, so paths that the environment
-    gives are made absolute before.
+    From a checkout, Dagster's processes start in the project's folder, so paths that the
+    environment gives are made absolute before.
 
     Raises:
         ProfileError: the active profile cannot be used.
