@@ -24,7 +24,7 @@ BASE: Final = "base"
 IN_CPU: Final = ("dev", "vllm-cpu")
 """Extras whose constraints are cpu.txt itself."""
 GPU_BUILDS: Final = ("apache-tvm-ffi", "triton")
-"""Packages of which the GPU builds of torch and vLLM ask for another version than the CPU builds."""
+"""Packages of which the GPU builds of torch and vLLM ask for other versions than the CPU builds."""
 PYTHONS: Final = ("3.11", "3.12", "3.13")
 
 
