@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 import shlex
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from dasd_assets.cli.completion import profiles
 from dasd_assets.cli.exits import refusing
 from dasd_assets.cli.prepare import make_dagster_home
 from dasd_assets.profile import CHECKOUT, PROFILE_FOLDER, SHIPPED, load_profile
 from dasd_assets.profile.home import dagster_home
 
+TINY = "tiny"
 PROFILE = "profile.yaml"
 INBOX = "inbox"
 EXAMPLE = "example.jsonl"
@@ -73,15 +74,6 @@ DAGSTER_HOME='{dagster_home}'
 """
 
 
-class Base(StrEnum):
-    """Shipped profiles that a project can begin from."""
-
-    TINY = "tiny"
-    DASD_4B = "dasd-4b"
-    DASD_4B_API = "dasd-4b-api"
-    DASD_4B_RELEASED = "dasd-4b-released"
-
-
 class InitError(ValueError):
     """The folder cannot be begun; nothing in it was changed."""
 
@@ -89,24 +81,25 @@ class InitError(ValueError):
 def init(
     folder: Annotated[Path, typer.Argument(help="Folder to make, or one to add to.")] = Path(),
     base: Annotated[
-        Base, typer.Option("--from", help="Shipped profile to begin from.")
-    ] = Base.TINY,
+        str,
+        typer.Option("--from", help="Shipped profile to begin from.", autocompletion=profiles),
+    ] = TINY,
 ) -> None:
     """Begin a project: a commented profile, an inbox with an example drop, .gitignore and README.
 
     Nothing that is there already is overwritten: if one of the files exists, nothing is made.
     """
     with refusing(InitError, OSError):
-        files = scaffold(folder.resolve(), base.value)
+        files = scaffold(folder.resolve(), base)
         written = _write(folder.resolve(), files)
     for file in written:
         typer.echo(f"made {folder / file}")
     profile = shlex.quote(str(folder / PROFILE))
     typer.echo(f"\nnow: DASD_PROFILE={profile} dasd run")
-    if base is not Base.TINY:
+    if base != TINY:
         typer.echo(
             f"     (first `DASD_PROFILE={profile} dasd doctor` and `dasd plan`: the models of "
-            f"{base.value} are large)"
+            f"{base} are large)"
         )
 
 
@@ -115,12 +108,19 @@ def scaffold(folder: Path, base: str) -> dict[str, str]:
 
     The profile is the shipped one with its comments, under the folder's name, with an inbox of its
     own; the example drop is the beginning of the tiny world's questions.
+
+    Raises:
+        InitError: no profile of that name is shipped.
     """
+    file = PROFILE_FOLDER / f"{base}.yaml"
+    if not file.is_file():
+        raise InitError(f"{base}: no profile of that name is shipped: {', '.join(profiles(''))}")
     name = NAME.sub("-", folder.name.lower()).strip("-._") or "project"
-    header = HEADER.format(name=name, shipped=WITH_TINY_WORLD if base == Base.TINY else "")
-    shipped = (PROFILE_FOLDER / f"{base}.yaml").read_text(encoding="utf-8")
-    shipped = PAGE.sub(r"`dasd docs \1`", shipped)
-    profile = _set(_set(shipped, "name", name), "  inbox", INBOX)
+    header = HEADER.format(name=name, shipped=WITH_TINY_WORLD if base == TINY else "")
+    shipped = PAGE.sub(r"`dasd docs \1`", file.read_text(encoding="utf-8"))
+    profile = _set(shipped, "name", name)
+    if "\n  inbox: " in profile:  # else it has that of its base, which is beside any profile
+        profile = _set(profile, "  inbox", INBOX)
     data = _data_folder(folder, name)
     drop = next(iter(sorted((SHIPPED / "tiny_world" / "inbox").glob("*.jsonl"))))
     with drop.open(encoding="utf-8") as lines:
