@@ -125,7 +125,7 @@ def test_gpus_against_what_is_declared(project: Path, monkeypatch: pytest.Monkey
     assert "compute.teacher_inference declares 80 GiB a GPU, there are 40" in found[1][1]
     assert "compute.training declares 4 GPU(s), this machine has 2" in found[2][1]
     assert "torch" in found[3][1]  # a CPU build, which sees none of them
-    assert "UV_TORCH_BACKEND=auto" in found[3][2]
+    assert "--torch-backend=auto" in found[3][2]
 
 
 def test_other_machines_of_training_are_tried(
