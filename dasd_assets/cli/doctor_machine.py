@@ -7,18 +7,17 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from typing import Final
 
-from dasd_assets.profile import PROJECT_ROOT, PlanSettings, Profile
+from dasd_assets.profile import SHIPPED, PlanSettings, Profile
 from dasd_assets.profile.home import home, lake_address
 from resources.compute.declared import GIB, Compute
 from resources.engines.settings import VllmSettings
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
 DISTRIBUTION: Final = "dasd-dagster"
-PINS: Final = PROJECT_ROOT / "requirements" / "cpu.txt"
-PYTHON: Final = (3, 11)
+PINS: Final = SHIPPED / "requirements" / "cpu.txt"
 NOTICED_BELOW: Final = 1.2
 """Free disk over the planned one; less than this is worth a warning."""
 
@@ -33,15 +32,16 @@ class Result:
 
 
 def python(profile: Profile) -> Iterator[Result]:
-    """The interpreter is of the version that everything is resolved for."""
+    """The interpreter is one of those that the package is made for."""
+    from packaging.specifiers import SpecifierSet
+
     found = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info[:2] == PYTHON:
+    wanted = SpecifierSet(metadata(DISTRIBUTION)["Requires-Python"])
+    if wanted.contains(found):
         yield Result(OK, found)
     else:
-        wanted = ".".join(map(str, PYTHON))
-        yield Result(
-            PROBLEM, f"{found}, but {wanted} is needed", f"make PYTHON=python{wanted} demo"
-        )
+        remedy = "install it into an environment of such a Python"
+        yield Result(PROBLEM, f"{found}, but it is made for {wanted}", remedy)
 
 
 def packages(profile: Profile) -> Iterator[Result]:
@@ -61,7 +61,9 @@ def packages(profile: Profile) -> Iterator[Result]:
         found = installed_version(name)
         if found is None:
             if name in needed:
-                yield Result(PROBLEM, f"{name} {pin} is not installed", "make demo sets it up")
+                yield Result(
+                    PROBLEM, f"{name} {pin} is not installed", f"uv pip install {name}=={pin}"
+                )
         elif Version(found).public == Version(pin).public:
             n_equal += 1
         elif name in needed:
@@ -130,7 +132,7 @@ def _torch(n_gpus: int) -> Iterator[Result]:
         yield Result(
             PROBLEM,
             f"torch {torch.__version__} sees {seen} of {n_gpus} GPU(s)",
-            "install a CUDA build of torch that fits the driver (make demo UV_TORCH_BACKEND=auto)",
+            "install a build of torch for the driver (uv pip install torch --torch-backend=auto)",
         )
 
 
@@ -196,7 +198,7 @@ def _bucket(profile: Profile) -> Iterator[Result]:
         assert isinstance(lake, BucketLake)
         lake.try_out()
     except OSError as error:
-        yield Result(PROBLEM, str(error), "docs/object-store.md says what a lake needs")
+        yield Result(PROBLEM, str(error), "`dasd docs object-store` says what a lake needs")
     else:
         yield Result(OK, f"{lake.uri} can be written, read, listed and deleted from")
 

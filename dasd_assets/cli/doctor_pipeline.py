@@ -66,7 +66,7 @@ def _model(name: str, model: Model, has_reasoning: bool) -> Iterator[Result]:
         kind = f"{found.architecture}{size}; format {written.format.name}"
         yield Result(OK, f"{name}: {found.path} ({kind})")
     except ModelFolderError as error:
-        yield Result(PROBLEM, f"{name}: {error}", "see docs/bring-your-own-teacher.md")
+        yield Result(PROBLEM, f"{name}: {error}", "see `dasd docs bring-your-own-teacher`")
         return
     if isinstance(engine, VllmSettings) and not any(map(machine.installed_version, VLLM_BUILDS)):
         yield Result(
@@ -103,7 +103,7 @@ def _server(
     except EngineUnavailableError as error:
         yield Result(
             PROBLEM, f"{name}: {error}",
-            "start the server, or mend teacher.engine; docs/bring-your-own-teacher.md",
+            "start the server, or mend teacher.engine: `dasd docs bring-your-own-teacher`",
         )  # fmt: skip
 
 
@@ -131,7 +131,7 @@ def judges(profile: Profile) -> Iterator[Result]:
             found = str(error)
         yield Result(
             PROBLEM, f"domains.{name}: {found}",
-            f"start the server, or mend domains.{name}; docs/bring-your-own-domain.md",
+            f"start the server, or mend domains.{name}: `dasd docs bring-your-own-domain`",
         )  # fmt: skip
 
 

@@ -65,6 +65,10 @@ EXAMPLES = {
         '`dasd sql "SELECT domain, count(*) FROM samples GROUP BY ALL"`',
         '`dasd sql "FROM rejects" --csv > rejects.csv`',
     ),
+    "docs": _lines(
+        "`dasd docs`: the index",
+        "`dasd docs plan`: the page that a message names as `dasd docs plan`",
+    ),
     "verify": _lines("`dasd verify`: after a disk failed, or a backup was brought back"),
     "verify-release": _lines(
         "`dasd verify-release .dasd/tiny/lake/releases/model`: what was released last",

@@ -11,7 +11,9 @@ import typer
 
 from dasd_assets.cli.completion import profiles
 from dasd_assets.cli.exits import refusing
-from dasd_assets.profile import PROFILE_FOLDER, PROJECT_ROOT, load_profile
+from dasd_assets.cli.prepare import make_dagster_home
+from dasd_assets.profile import CHECKOUT, PROFILE_FOLDER, SHIPPED, load_profile
+from dasd_assets.profile.home import dagster_home
 
 TINY = "tiny"
 PROFILE = "profile.yaml"
@@ -19,14 +21,15 @@ INBOX = "inbox"
 EXAMPLE = "example.jsonl"
 EXAMPLE_ROWS = 60
 NAME = re.compile(r"[^a-z0-9_.-]+")
+PAGE = re.compile(r"\bdocs/([\w/-]+)\.md\b")
 
 HEADER = """\
 # Settings of this pipeline. An unknown key or a bad value is an error that names what is allowed;
-# what is not set here has the default that docs/reference/settings.md names.
+# what is not set here has the default that `dasd docs reference/settings` names.
 # Relative paths are relative to this file's folder{shipped}.
 # Data goes to .dasd/{name} beside this file, or to $DASD_HOME.
 """
-SHIPPED = "; tiny_world/… is what the project ships"
+WITH_TINY_WORLD = "; tiny_world/… is what the project ships"
 README = """\
 # {name}
 
@@ -44,6 +47,30 @@ dasd status                      # what is there, what is not
 - `profile.yaml`: every setting, with comments
 - `inbox/`: question drops; each becomes one question_shard
 - `.dasd/`: what is made (not for git)
+- `pyproject.toml`, `definitions.py`, `.env`: what `dg` and `dagster dev` find here; `.env` (not for
+  git) names this folder, so edit it when the folder moves
+"""
+DEFINITIONS = """\
+\"\"\"What `dg` and `dagster dev` load: the pipeline of the profile that .env names.\"\"\"
+
+from dasd_assets.definitions import defs
+
+__all__ = ["defs"]
+"""
+PYPROJECT = """\
+[tool.dg]
+directory_type = "project"
+
+[tool.dg.project]
+root_module = "definitions"
+defs_module = "definitions"
+code_location_target_module = "definitions"
+code_location_name = "dasd"
+"""
+ENVIRONMENT = """\
+DASD_PROFILE='{profile}'
+DASD_HOME='{home}'
+DAGSTER_HOME='{dagster_home}'
 """
 
 
@@ -89,17 +116,24 @@ def scaffold(folder: Path, base: str) -> dict[str, str]:
     if not file.is_file():
         raise InitError(f"{base}: no profile of that name is shipped: {', '.join(profiles(''))}")
     name = NAME.sub("-", folder.name.lower()).strip("-._") or "project"
-    header = HEADER.format(name=name, shipped=SHIPPED if base == TINY else "")
-    profile = _set(file.read_text(encoding="utf-8"), "name", name)
+    header = HEADER.format(name=name, shipped=WITH_TINY_WORLD if base == TINY else "")
+    shipped = PAGE.sub(r"`dasd docs \1`", file.read_text(encoding="utf-8"))
+    profile = _set(shipped, "name", name)
     if "\n  inbox: " in profile:  # else it has that of its base, which is beside any profile
         profile = _set(profile, "  inbox", INBOX)
-    drop = next(iter(sorted((PROJECT_ROOT / "tiny_world" / "inbox").glob("*.jsonl"))))
+    data = _data_folder(folder, name)
+    drop = next(iter(sorted((SHIPPED / "tiny_world" / "inbox").glob("*.jsonl"))))
     with drop.open(encoding="utf-8") as lines:
         example = "".join(line for line, _ in zip(lines, range(EXAMPLE_ROWS), strict=False))
     return {
         PROFILE: f"{header}\n{profile}",
         f"{INBOX}/{EXAMPLE}": example,
-        ".gitignore": ".dasd/\n",
+        ".gitignore": ".dasd/\n.env\n",
+        "pyproject.toml": PYPROJECT,
+        "definitions.py": DEFINITIONS,
+        ".env": ENVIRONMENT.format(
+            profile=folder / PROFILE, home=data, dagster_home=dagster_home(data)
+        ),
         "README.md": README.format(
             name=name, base=base, profile=shlex.quote(str(folder / PROFILE))
         ),
@@ -121,7 +155,7 @@ def _write(folder: Path, files: dict[str, str]) -> list[str]:
     """
     if folder.exists() and not folder.is_dir():
         raise InitError(f"{folder}: is no folder")
-    if folder in (PROJECT_ROOT, PROFILE_FOLDER):
+    if folder in (CHECKOUT, PROFILE_FOLDER):
         raise InitError(f"{folder}: is the project's own. Choose a folder of its own.")
     there = [name for name in files if (folder / name).exists()]
     if there:
@@ -134,5 +168,10 @@ def _write(folder: Path, files: dict[str, str]) -> list[str]:
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("x", encoding="utf-8") as stream:
             stream.write(content)
-    load_profile(str(folder / PROFILE))
+    # What `.env` names has to be there when the UI is started in this folder.
+    make_dagster_home(_data_folder(folder, load_profile(str(folder / PROFILE)).name))
     return list(files)
+
+
+def _data_folder(folder: Path, name: str) -> Path:
+    return folder / ".dasd" / name

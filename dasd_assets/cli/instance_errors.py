@@ -19,12 +19,12 @@ LOCKED = (
 )
 AWAY = (
     "PostgreSQL, which keeps Dagster's records ({home}/dagster.yaml), cannot be reached: {cause}. "
-    "Start it, or mend the DAGSTER_PG_… variables of this shell (docs/postgres.md), and give the "
-    "command again; what was finished is kept."
+    "Start it, or mend the DAGSTER_PG_… variables of this shell (`dasd docs postgres`), and give "
+    "the command again; what was finished is kept."
 )
 UNSET = (
     "{home}/dagster.yaml reads environment variables that are not set: {names}. Set them in this "
-    "shell, for the daemon and for the webserver alike (docs/postgres.md)."
+    "shell, for the daemon and for the webserver alike (`dasd docs postgres`)."
 )
 FULL = (
     "{home}: the disk is full under Dagster's SQLite databases. Make room (`df -h {home}`) and "

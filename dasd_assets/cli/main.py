@@ -15,6 +15,7 @@ from dasd_assets.cli.add_questions import add_questions
 from dasd_assets.cli.check import check
 from dasd_assets.cli.compare_policies import compare_policies
 from dasd_assets.cli.data_docs import data_docs, expectations
+from dasd_assets.cli.docs import docs
 from dasd_assets.cli.doctor import doctor
 from dasd_assets.cli.examples import EXAMPLES
 from dasd_assets.cli.exits import DEBUG, EXIT_FAILED, Commands, refusing
@@ -32,8 +33,9 @@ from dasd_assets.cli.status import status
 from dasd_assets.cli.trace import trace
 from dasd_assets.cli.verify import verify
 from dasd_assets.cli.verify_release import verify_release
-from dasd_assets.profile import PROJECT_ROOT, Profile, ProfileError
+from dasd_assets.profile import SHIPPED, Profile, ProfileError
 from dasd_assets.profile.home import DEFAULT_PROFILE
+from dasd_assets.reporting.code_version import code_version
 from dasd_assets.running import process_kind
 from resources.compute.gpus import TooFewGpusError
 
@@ -53,8 +55,20 @@ app = typer.Typer(
 )
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(code_version())
+        raise typer.Exit
+
+
 @app.callback()
 def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_show_version, help="Show the version and exit."
+        ),
+    ] = False,
     debug: Annotated[
         bool, typer.Option("--debug", help=f"Show the traceback of an error; so does {DEBUG}=1.")
     ] = False,
@@ -118,7 +132,7 @@ def ui(
     pages_server.start(host, pages_port)
     typer.echo(f"report: {os.environ[PAGES_URL]}/{pages_server.FRONT}")
     program = Path(sys.executable).with_name("dagster")
-    workspace = str(PROJECT_ROOT / "workspace.yaml")
+    workspace = str(SHIPPED / "workspace.yaml")
     os.execv(program, ["dagster", "dev", "-w", workspace, "--port", str(port), "--host", host])
 
 
@@ -204,7 +218,7 @@ def _run(profile: Profile, folder: Path, workers: int, select: str) -> list[Outc
 
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Start": (init, pull, doctor, plan, add_questions, run, retire),
-    "Look": (status, check, ui, report, trace, sql, verify, verify_release),
+    "Look": (status, check, ui, report, trace, sql, verify, verify_release, docs),
     "Analyse": (pictures, compare_policies, data_docs),
     "Give away": (export, publish, expectations),
 }

@@ -7,8 +7,8 @@ import re
 import warnings
 from pathlib import Path
 
-from dasd_assets.profile import PROJECT_ROOT, Profile
-from dasd_assets.profile.home import LAKE, active_profile, home, lake_address
+from dasd_assets.profile import PROJECT_ROOT, SHIPPED, Profile
+from dasd_assets.profile.home import LAKE, active_profile, dagster_home, home, lake_address
 from resources.durable import write_whole
 
 MOVED_MODULE = re.compile(r"(\bmodule: )dasd_assets\.(local_run_launcher|patient_postgres)\b")
@@ -18,8 +18,8 @@ MOVED_MODULE = re.compile(r"(\bmodule: )dasd_assets\.(local_run_launcher|patient
 def prepare() -> tuple[Profile, Path]:
     """Profile and data folder, with Dagster's home made and the working folder set.
 
-    Dagster's processes start in the project's folder, so paths that the environment gives are made
-    absolute before.
+    From a checkout, Dagster's processes start in the project's folder, so paths that the
+    environment gives are made absolute before.
 
     Raises:
         ProfileError: the active profile cannot be used.
@@ -32,24 +32,28 @@ def prepare() -> tuple[Profile, Path]:
     os.environ["DASD_HOME"] = str(folder)
     if os.environ.get(LAKE):
         os.environ[LAKE] = str(lake_address(profile))
-    dagster_home = folder / "dagster"
-    dagster_home.mkdir(parents=True, exist_ok=True)
-    _configure(dagster_home / "dagster.yaml")
-    os.environ["DAGSTER_HOME"] = str(dagster_home)
+    os.environ["DAGSTER_HOME"] = str(make_dagster_home(folder))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     quiet_dagster()
     os.chdir(PROJECT_ROOT)
     return profile, folder
 
 
-def _configure(configuration: Path) -> None:
-    """Give a new home its dagster.yaml; one of an earlier version names modules by old paths."""
-    shipped = PROJECT_ROOT / "deploy" / "local" / "dagster.yaml"
+def make_dagster_home(folder: Path) -> Path:
+    """Dagster's home in a data folder, there and configured.
+
+    A new one is given its dagster.yaml; one of an earlier version names modules by old paths.
+    """
+    made = dagster_home(folder)
+    made.mkdir(parents=True, exist_ok=True)
+    configuration = made / "dagster.yaml"
+    shipped = SHIPPED / "dagster.yaml"
     there = configuration if configuration.exists() else shipped
     text = there.read_text(encoding="utf-8")
     named = MOVED_MODULE.sub(r"\1dasd_assets.running.\2", text)
     if there is shipped or named != text:
         write_whole(configuration, named.encode())
+    return made
 
 
 def quiet_dagster() -> None:

@@ -33,7 +33,7 @@ def print_summary(profile: Profile, folder: Path, instance: dg.DagsterInstance) 
         typer.echo("\nWhat happened, and what to try\n")
         typer.echo(render_findings(findings))
     typer.echo(f"\nreport: {lake.file('stage_report.html')}")
-    typer.echo("UI:     make ui  (or `dasd ui`)")
+    typer.echo("UI:     dasd ui")
 
 
 def newest_findings(instance: dg.DagsterInstance) -> list[Finding] | None:

@@ -21,8 +21,10 @@ from dasd_assets.profile.evaluation import Benchmark, Evaluation, EvaluationProv
 from dasd_assets.profile.loading import ProfileError, load_profile
 from dasd_assets.profile.mixed_policy import EntropyCut, MixedPolicyDistillation
 from dasd_assets.profile.models import (
+    CHECKOUT,
     PROFILE_FOLDER,
     PROJECT_ROOT,
+    SHIPPED,
     TINY_WORLD,
     Model,
     Student,
@@ -36,9 +38,11 @@ from dasd_assets.profile.release import Release
 from dasd_assets.profile.responses import ResponseFiltering, TeacherResponses, Verification
 
 __all__ = [
+    "CHECKOUT",
     "PAPER_DOMAINS",
     "PROFILE_FOLDER",
     "PROJECT_ROOT",
+    "SHIPPED",
     "TINY_WORLD",
     "Benchmark",
     "ClassRule",

@@ -20,7 +20,7 @@ def check_answers(profile: Profile) -> None:
     if profile.teacher is None and not profile.imports:
         raise ValueError(
             "teacher is null, and no layout of questions.layouts has `answers`: there is nobody to "
-            "answer a question (docs/bring-your-own-answers.md)"
+            "answer a question (`dasd docs bring-your-own-answers`)"
         )
     known = profile.teacher_responses.temperatures
     for name, answers in profile.imports.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from dasd_assets.profile import Profile, ProfileError, load_profile, resolve_path
@@ -34,6 +35,31 @@ def home(profile: Profile) -> Path:
             f"scratch. A bucket is named by {LAKE} or by the profile's `lake`"
         )
     return Path(chosen).resolve() if chosen else profile.folder / ".dasd" / profile.name
+
+
+def dagster_home(folder: Path) -> Path:
+    """Dagster's home in a data folder: what DAGSTER_HOME has to be."""
+    return folder / "dagster"
+
+
+def require_kept_records(folder: Path) -> None:
+    """Refuse to serve a UI whose records are thrown away when it ends.
+
+    Without DAGSTER_HOME, `dagster dev` and `dg dev` make a home for themselves: none of the runs
+    are in it, and what is made from there is in the lake while Dagster forgets it. A code server
+    that somebody runs by hand, on a port, is told by its UI which records to use.
+
+    Raises:
+        ProfileError: this process is such a UI's code server.
+    """
+    if os.environ.get("DAGSTER_HOME") or not {"grpc", "--socket"} <= set(sys.argv):
+        return
+    raise ProfileError(
+        f"DAGSTER_HOME is not set: this UI would show none of the runs of {folder}, and forget its "
+        "own. `dasd ui` opens the UI over them. For `dagster dev` and `dg dev`: `dasd status` "
+        "makes the home if it is not there, and one line in the file .env of the folder they are "
+        f"started in names it: DAGSTER_HOME={dagster_home(folder)}"
+    )
 
 
 def lake_address(profile: Profile) -> str | None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
 
-from dasd_assets.profile.models import PROFILE_FOLDER, PROJECT_ROOT, TINY_WORLD, Model
+from dasd_assets.profile.models import CHECKOUT, PROFILE_FOLDER, TINY_WORLD, Model
 from dasd_assets.profile.profile import Profile
 from dasd_assets.profile.questions import Layout
 from dasd_assets.profile.yaml_file import Only, parse_yaml
@@ -39,7 +39,7 @@ def load_profile(name_or_path: str) -> Profile:
     except ValidationError as error:
         raise ProfileError(_explain(file, error)) from error
     folder = file.resolve().parent
-    return profile if folder in (PROFILE_FOLDER, PROJECT_ROOT) else _at_home(profile, folder)
+    return profile if folder in (PROFILE_FOLDER, CHECKOUT) else _at_home(profile, folder)
 
 
 def _read(name_or_path: str, beside: Path, above: tuple[Path, ...]) -> tuple[Path, dict[str, Any]]:

@@ -22,8 +22,14 @@ from training.settings import Training
 if TYPE_CHECKING:
     from resources.engines.model_folder import ModelFolder
 
-PROJECT_ROOT = Path(__file__).parents[2]
-PROFILE_FOLDER = PROJECT_ROOT / "dasd_assets" / "profiles"
+PACKAGE = Path(__file__).parents[1]
+PROFILE_FOLDER = PACKAGE / "profiles"
+SHIPPED = PACKAGE / "shipped"
+"""What commands need beside the code, as package data; in a checkout, links to where each lies."""
+CHECKOUT = PACKAGE.parent if (PACKAGE.parent / "tools" / "tiny_world").is_dir() else None
+"""The project's folder if this code is in it; None for an installed wheel, which has no `tools`."""
+PROJECT_ROOT = CHECKOUT or Path.cwd()
+"""Where shipped profiles are at home: the checkout; of a wheel, the folder it is used in."""
 TINY_WORLD = "tiny_world"
 
 
@@ -105,5 +111,10 @@ class Student(Model):
 
 
 def resolve_path(path: str) -> Path:
-    """A path of a loaded profile: absolute as it is, else below the project root."""
+    """A path of a loaded profile: absolute as it is, `tiny_world/…` what is shipped.
+
+    Else it is below the project root.
+    """
+    if path.startswith(f"{TINY_WORLD}/"):
+        return (SHIPPED / path).resolve()
     return PROJECT_ROOT / path

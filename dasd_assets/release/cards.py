@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from dasd_assets.profile import PROJECT_ROOT, Profile
+from dasd_assets.profile import Profile, resolve_path
 from dasd_assets.release import card_tables
 from dasd_assets.release.data_files import SPLIT, DataFiles
 from dasd_assets.release.facts import Facts
@@ -150,7 +150,7 @@ def base_model(profile: Profile) -> str | None:
     if profile.release.base_model:
         return profile.release.base_model
     path = profile.base_student.path
-    is_hub_id = re.fullmatch(r"[\w.-]+/[\w.-]+", path) and not (PROJECT_ROOT / path).exists()
+    is_hub_id = re.fullmatch(r"[\w.-]+/[\w.-]+", path) and not resolve_path(path).exists()
     return path if is_hub_id else None
 
 

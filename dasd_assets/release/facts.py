@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
-from dasd_assets.profile import PROJECT_ROOT, Profile, resolve_path
+from dasd_assets.profile import SHIPPED, Profile, resolve_path
 from dasd_assets.profile.release import SHIPPED_LICENCE
 from dasd_assets.release.folder import ReleaseError
 from dasd_assets.release.lineage import CheckResults, Source
@@ -98,7 +98,7 @@ def licence_text(profile: Profile) -> str:
         ReleaseError: the file that the profile names cannot be read.
     """
     named = profile.release.license_file
-    file = resolve_path(named) if named else PROJECT_ROOT / "LICENSE"
+    file = resolve_path(named) if named else SHIPPED / "LICENSE"
     try:
         return Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

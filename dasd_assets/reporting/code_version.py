@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from dasd_assets.profile import PROJECT_ROOT
+from dasd_assets.profile import PROFILE_FOLDER
 
 PACKAGE = "dasd-dagster"
 
@@ -34,7 +34,7 @@ class CodeVersion:
         return f"{PACKAGE} {self.package}{commit}{dirty}"
 
 
-def code_version(root: Path = PROJECT_ROOT) -> CodeVersion:
+def code_version(root: Path = PROFILE_FOLDER.parents[1]) -> CodeVersion:
     """The version of the code in a folder."""
     package = version(PACKAGE)
     # A package that is installed inside some other checkout is not that checkout's code.

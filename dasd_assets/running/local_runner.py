@@ -252,7 +252,7 @@ def selected_assets(selection: str, graph: AssetGraph) -> AbstractSet[dg.AssetKe
     if not found:
         raise SelectionError(
             f"--select {selection}: selects no asset. Write `key:NAME`, `+key:NAME` (with all "
-            "above it) or `group:NAME`; the names are in docs/reference/assets.md"
+            "above it) or `group:NAME`; `dasd docs reference/assets` has the names"
         )
     return found
 

@@ -22,7 +22,7 @@ _REASONS: Final = {
     "NoSuchBucket": "there is no such bucket. Make it, or mend the name in DASD_LAKE or in the "
     "profile's `lake`",
     "AccessDenied": "the credentials may not do this. What a lake needs is listed in "
-    "docs/object-store.md; a bucket that is read-only for you can be read with `dasd sql`",
+    "`dasd docs object-store`; a bucket that is read-only for you can be read with `dasd sql`",
     "RequestTimeTooSkewed": "this machine's clock is wrong: it and the store's differ by more than "
     "the store takes. Set it (`timedatectl`, chrony or another NTP client) and run the step again",
     "ExpiredToken": f"the credentials have expired; {_CREDENTIALS}",

@@ -37,7 +37,7 @@ def locked(file: Path, work: str, waiting: Callable[[str], None]) -> Iterator[No
                 error.errno,
                 f"{file}: the file system has no locks ({error.strerror}), so that {work} could be "
                 "done twice at once. Mount it with locks (Lustre: -o flock), or put the lake "
-                "elsewhere: on another disk or in a bucket (docs/object-store.md)",
+                "elsewhere: on another disk or in a bucket (`dasd docs object-store`)",
             ) from error
         try:
             yield

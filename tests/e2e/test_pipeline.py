@@ -56,7 +56,7 @@ def test_the_terminal_shows_progress_stage_table_and_funnel(finished: Finished) 
     assert re.search(r"teacher_responses \[drop-01\|low\]: \d+/\d+ responses, [\d,]+ tokens/s",
                      result.stdout)  # fmt: skip
     assert re.search(r"low_temperature_checkpoint: step \d+/\d+, loss", result.stdout)
-    for words in ("filtered responses", "divergence sample", "stage_report.html", "make ui"):
+    for words in ("filtered responses", "divergence sample", "stage_report.html", "dasd ui"):
         assert words in result.stdout
     assert re.search(r"\d+ runs in \d+ s, peak memory [\d.]+ GiB", result.stdout)
 

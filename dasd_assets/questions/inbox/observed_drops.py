@@ -158,5 +158,5 @@ def _not_read_yet(names: list[str], most_bytes: float) -> str:
 def _gone(shard: str) -> str:
     return (
         f"the drop of question_shard {shard!r} is gone. What was made of it stays as it is. Put "
-        "the drop back; docs/incremental-and-backfills.md says how to take a shard out."
+        "the drop back; `dasd docs incremental-and-backfills` says how to take a shard out."
     )

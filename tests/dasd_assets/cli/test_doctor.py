@@ -96,10 +96,17 @@ def test_packages_that_differ_or_are_missing(
 
 
 def test_another_python_is_a_problem(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.version_info", (3, 12, 1, "final", 0))
-    assert results(doctor_machine.python, project)[0][:2] == (
-        PROBLEM, "3.12.1, but 3.11 is needed",
-    )  # fmt: skip
+    monkeypatch.setattr(
+        doctor_machine, "metadata", lambda name: {"Requires-Python": ">=3.11,<3.14"}
+    )
+    for version, level, found in (
+        ((3, 10, 9), PROBLEM, "3.10.9, but it is made for <3.14,>=3.11"),
+        ((3, 11, 7), OK, "3.11.7"),
+        ((3, 13, 2), OK, "3.13.2"),
+        ((3, 14, 0), PROBLEM, "3.14.0, but it is made for <3.14,>=3.11"),
+    ):
+        monkeypatch.setattr("sys.version_info", (*version, "final", 0))
+        assert results(doctor_machine.python, project)[0][:2] == (level, found)
 
 
 def test_gpus_against_what_is_declared(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +125,7 @@ def test_gpus_against_what_is_declared(project: Path, monkeypatch: pytest.Monkey
     assert "compute.teacher_inference declares 80 GiB a GPU, there are 40" in found[1][1]
     assert "compute.training declares 4 GPU(s), this machine has 2" in found[2][1]
     assert "torch" in found[3][1]  # a CPU build, which sees none of them
-    assert "UV_TORCH_BACKEND=auto" in found[3][2]
+    assert "--torch-backend=auto" in found[3][2]
 
 
 def test_other_machines_of_training_are_tried(
@@ -182,7 +189,7 @@ def test_an_engine_that_is_not_installed_or_has_no_gpu(
 def test_a_teacher_whose_format_is_not_known(project: Path) -> None:
     change(project, "teacher", path="tiny_world/models/student")
     level, found, remedy = results(doctor_pipeline.models, project)[0]
-    assert (level, remedy) == (PROBLEM, "see docs/bring-your-own-teacher.md")
+    assert (level, remedy) == (PROBLEM, "see `dasd docs bring-your-own-teacher`")
     assert "the format of its answers was not found" in found
     assert "Name it: format.name is" in found
 

@@ -40,7 +40,7 @@ def test_the_profile_is_the_shipped_one_with_a_name_and_an_inbox_of_its_own(
     profile = load_profile(str(folder / "profile.yaml"))
     assert profile.questions.inbox == str(folder / "inbox")
     assert home(profile) == folder / ".dasd" / "my-project"
-    assert (folder / ".gitignore").read_text() == ".dasd/\n"
+    assert (folder / ".gitignore").read_text() == ".dasd/\n.env\n"
 
 
 def test_the_example_drop_is_usable_and_has_every_domain(project: Path) -> None:

@@ -18,6 +18,7 @@ from dasd_assets.cli import report as report_module
 from dasd_assets.cli.examples import EXAMPLES
 from dasd_assets.cli.main import app
 from dasd_assets.profile import PROJECT_ROOT
+from dasd_assets.reporting.code_version import code_version
 from resources.lake.lake import Lake
 
 pytestmark = pytest.mark.slow
@@ -120,6 +121,12 @@ def test_a_profile_that_cannot_be_used_is_bad_input(
         "one-node-8x80gb, tiny; "
         "your own is named by the path of its YAML file.\n"
     )
+
+
+def test_the_version_is_that_of_the_package_and_its_commit() -> None:
+    shown = dasd("--version")
+    assert shown.exit_code == 0
+    assert shown.stdout.strip() == str(code_version())
 
 
 def test_a_usage_error_is_bad_input_too() -> None:
