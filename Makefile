@@ -15,7 +15,7 @@ TEST_PROCESSES ?= 2
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-quick system-packages ui compare-policies ablation rehearse lint types validate \
+.PHONY: demo test test-quick verify-deployments system-packages ui compare-policies ablation rehearse lint types validate \
 	newest-dagster reference tiny-world requirements clean
 
 demo: $(SETUP)  ## run the whole pipeline on tiny models, then print what each stage gained
@@ -36,8 +36,13 @@ rehearse: $(SETUP)  ## the data path at the paper's number of rows, without a mo
 # Threads that wait for each other leave the cores to the other tests: GOMP_SPINCOUNT.
 PYTEST := GOMP_SPINCOUNT=0 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup \
 	--no-loadscope-reorder
+# Deployment tests: `all`, or those whose code `changed` since tests/deployment_verified.txt.
+DEPLOYMENTS ?= all
 test: system-packages $(SETUP)  ## unit, property and end-to-end tests, side by side
-	$(PYTEST) --durations 25
+	$(PYTEST) --deployments $(DEPLOYMENTS) --durations 25
+
+verify-deployments: system-packages $(SETUP)  ## deployment tests whose code changed; note that they pass
+	$(PYTEST) --deployments verify
 
 test-quick: $(SETUP)  ## pure functions and definitions only, in about a minute
 	$(PYTEST) --quick
