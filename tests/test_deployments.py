@@ -5,8 +5,11 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from support.deployment_hooks import ALL, CHANGED, VERIFY, DeploymentTests
 from support.deployments import (
     RECORD,
     Verified,
@@ -20,6 +23,8 @@ from support.deployments import (
 from support.source_closure import IMPORTED_AHEAD, Sources
 
 from dasd_assets.profile import PROJECT_ROOT
+
+pytestmark = pytest.mark.slow
 
 PROJECT = {
     "pyproject.toml": '[project.scripts]\nprog = "box.cli:app"\n[tool.dagster]\n'
@@ -152,6 +157,53 @@ def test_what_is_noted_is_of_a_commit_and_forgets_what_is_gone(repository: Path)
     (repository / "box" / "new.py").write_text("", encoding="utf-8")
     assert uncommitted(repository) == ["box/new.py"]
     assert noted == Verified(content, noted.commit) and len(noted.commit) == 12
+
+
+def pytest_with(how: str, root: Path, **more: Any) -> DeploymentTests:
+    source = pytest.Config.ArgsSource.TESTPATHS
+    config = SimpleNamespace(getoption=lambda _: how, rootpath=root, args_source=source, **more)
+    return DeploymentTests(config)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("how, verified, left_out", [
+    (ALL, True, []), (CHANGED, False, []), (CHANGED, True, ["test_server.py"]),
+    (VERIFY, False, ["test_plain.py"]), (VERIFY, True, ["test_plain.py", "test_server.py"]),
+])  # fmt: skip
+def test_files_that_an_option_leaves_out(
+    how: str, verified: bool, left_out: list[str], repository: Path
+) -> None:
+    if verified:
+        note_verified(repository, ["server"])
+    here = pytest_with(how, repository)
+    told = SimpleNamespace(workerinput={})
+    here.pytest_configure_node(told)
+    for plugin in (here, pytest_with(how, repository, workerinput=told.workerinput)):
+        files = sorted((repository / "tests").glob("test_*.py"))
+        assert [file.name for file in files if plugin.pytest_ignore_collect(file)] == left_out
+    lines: list[str] = []
+    here.pytest_terminal_summary(SimpleNamespace(write_line=lines.append))
+    assert [line.split("passed: ")[1][:13] for line in lines] == (
+        ["server (since"] if verified and how != ALL else []
+    )
+
+
+@pytest.mark.parametrize("how, exit_code, skipped, noted", [
+    (VERIFY, 0, False, True), (VERIFY, 1, False, False), (VERIFY, 0, True, False),
+    (CHANGED, 0, False, False), (ALL, 0, False, False),
+])  # fmt: skip
+def test_only_what_has_passed_whole_is_noted(
+    how: str, exit_code: int, skipped: bool, noted: bool, repository: Path
+) -> None:
+    plugin = pytest_with(how, repository)
+    plugin.pytest_runtest_logreport(SimpleNamespace(skipped=skipped))  # type: ignore[arg-type]
+    plugin.pytest_sessionfinish(exit_code)
+    assert (list(read_record(repository)) == ["server"]) == noted
+
+
+def test_what_is_not_committed_is_not_verified(repository: Path) -> None:
+    (repository / "box" / "a.py").write_text("", encoding="utf-8")
+    with pytest.raises(pytest.UsageError, match=r"box/a.py is not committed"):
+        pytest_with(VERIFY, repository)
 
 
 def test_no_deployment_stands_on_the_whole_product() -> None:
