@@ -17,7 +17,7 @@ from dasd_assets.profile import PROJECT_ROOT
 PROGRAM = """
 from dasd_assets.dagster_internals import run_daemon
 from dasd_assets.running import local_run
-local_run.PRELOADED = local_run.__name__  # no step of these tests needs torch: seconds of imports
+local_run.PRELOADED = "support.preloaded_for_dagster"
 run_daemon(1)
 """
 
