@@ -122,7 +122,7 @@ def _remember_revisions() -> None:
             known[place] = read(config)
         return known[place]
 
-    ScriptDirectory.from_config = staticmethod(remembered)  # type: ignore[assignment]
+    ScriptDirectory.from_config = staticmethod(remembered)  # type: ignore[method-assign]
 
 
 _remember_revisions()
