@@ -76,41 +76,35 @@ def trained(config: SftConfig) -> Callable[[str], SftConfig]:
 
     def get(name: str) -> SftConfig:
         if name not in done:
-            done.update(_on_ranks(config) if name in LAUNCHED else {name: _alone(config, name)})
+            done[name] = _train(config, name)
         return done[name]
 
     return get
 
 
-def _named(config: SftConfig, name: str) -> SftConfig:
-    return SftConfig.model_validate(
+def _train(config: SftConfig, name: str) -> SftConfig:
+    output_dir = Path(config.output_dir).with_name(name)
+    run = SftConfig.model_validate(
         {
             **config.model_dump(),
-            "output_dir": str(Path(config.output_dir).with_name(name)),
+            "output_dir": str(output_dir),
             "dtype": "float32" if name == "float32" else "bfloat16",
             **LAUNCHED.get(name, {}),
         }
     )
-
-
-def _alone(config: SftConfig, name: str) -> SftConfig:
-    run = _named(config, name)
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(sft, "forget_restart_points", lambda output_dir: None)
-        train(run, lambda line: None)
-    return run
-
-
-def _on_ranks(config: SftConfig) -> dict[str, SftConfig]:
-    """All of several ranks, by a program that imports what they need once."""
-    runs = {name: _named(config, name) for name in LAUNCHED}
-    files = []
-    for run in runs.values():
-        files.append(Path(run.output_dir).with_suffix(".json"))
-        files[-1].write_text(run.model_dump_json(), encoding="utf-8")
+    if name not in LAUNCHED:
+        torch.set_num_threads(1)
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(sft, "forget_restart_points", lambda output_dir: None)
+            train(run, lambda line: None)
+        return run
+    file = output_dir.with_suffix(".json")
+    file.write_text(run.model_dump_json(), encoding="utf-8")
     ended = subprocess.run(
-        [sys.executable, "-m", "support.forked_ranks", *map(str, files)],
+        [
+            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
+            "-m", "support.keeping_restart_points", "--config", str(file),
+        ],
         env={
             **os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore",
             "PYTHONPATH": os.pathsep.join(sys.path),
@@ -118,7 +112,7 @@ def _on_ranks(config: SftConfig) -> dict[str, SftConfig]:
         capture_output=True, text=True, timeout=SECONDS_TO_TRAIN, check=False,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr[-4000:]
-    return runs
+    return run
 
 
 def masters(run: SftConfig) -> Weights:
