@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, PrivateAttr, model_validator
 
+from dasd_assets.profile.alerts import Alerts
 from dasd_assets.profile.answers import ImportedAnswers
 from dasd_assets.profile.answers_agree import check_answers
 from dasd_assets.profile.check_settings import Checks
@@ -110,6 +111,9 @@ class Profile(Section):
     checks: Checks = Field(
         default_factory=Checks,
         description="asset -> check -> limits and severity, see docs/data-contracts.md",
+    )
+    alerts: Alerts = Field(
+        default_factory=Alerts, description="what people are told, docs/operations.md"
     )
     compute: ComputePlan = Field(default_factory=ComputePlan)
     plan: PlanSettings = Field(

@@ -5,6 +5,7 @@ import dagster as dg
 from dasd_assets.declaring.declare import declared
 from dasd_assets.evaluation.assets import CHECKPOINT_ASSETS
 from dasd_assets.profile import Profile
+from dasd_assets.release.choice import candidates
 from dasd_assets.release.publish import release_data, release_model
 from resources.lake.lake import Lake
 
@@ -21,13 +22,13 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
 
     @dg.asset(
         deps=[
-            "dasd_checkpoint",
+            *(CHECKPOINT_ASSETS[each] for each in candidates(profile.release.checkpoint)),
             *(all_of(["evaluation", checkpoint]) for checkpoint in CHECKPOINT_ASSETS),
         ],
         **declared(
             GROUP,
             profile.compute.data,
-            "1",
+            "2",
             profile,
             kinds={"huggingface"},
             stored="releases/model",
@@ -37,7 +38,8 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         """The distilled model as a folder: weights, tokenizer, card, profile, lineage, checksums.
 
         `transformers`, `vllm serve` and the hub take it as it is. A model without evaluation, with
-        a failed check, or trained on evaluation questions is refused.
+        a failed check, or trained on evaluation questions is refused, and so is the last stage's
+        where an earlier checkpoint is better (`release.checkpoint` says which one is released).
 
         ```text
         version = sha256(SHA256SUMS): the same content is the same release

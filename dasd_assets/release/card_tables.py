@@ -20,19 +20,20 @@ STAGE_NAMES: Final = {
     "base": "base student",
     "low_temperature": "stage 1, low temperature",
     "high_temperature": "stage 2, high temperature",
-    "dasd": "stage 3, mixed policy (this model)",
+    "dasd": "stage 3, mixed policy",
 }
 
 
-def evaluation_table(rows: Sequence[StageRow]) -> str:
+def evaluation_table(rows: Sequence[StageRow], released: StageRow) -> str:
     """avg@k of every stage on every evaluation set, with its interval, in per cent."""
     names = list(rows[0].scores)
+
+    def title(row: StageRow) -> str:
+        return STAGE_NAMES[row.checkpoint] + (" (this model)" if row is released else "")
+
     return markdown_table(
         ["", *(name.replace("_", " ") for name in names)],
-        [
-            [STAGE_NAMES[row.checkpoint], *(_score(row.scores[name]) for name in names)]
-            for row in rows
-        ],
+        [[title(row), *(_score(row.scores[name]) for name in names)] for row in rows],
     )
 
 
@@ -84,7 +85,7 @@ def stages_table(profile: Profile, sets: Sequence[SetSize]) -> str:
             [number, start, f"`{size.name}`", f"{size.n_rows:,}", f"{size.n_tokens:,}",
              *_training(training)]
             for number, (start, size, training) in enumerate(
-                zip(starts, sets, trainings, strict=True), 1
+                zip(starts, sets, trainings, strict=False), 1
             )
         ],
     )  # fmt: skip
