@@ -15,8 +15,9 @@ TEST_PROCESSES ?= 2
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-quick system-packages ui compare-policies ablation rehearse gpu-check lint types validate \
-	check-constraints newest-dagster reference tiny-world requirements clean
+.PHONY: demo test test-quick verify-deployments system-packages ui compare-policies ablation rehearse \
+	gpu-check lint types validate check-constraints newest-dagster reference tiny-world requirements \
+	clean
 
 demo: $(SETUP)  ## run the whole pipeline on tiny models, then print what each stage gained
 	$(BIN)/dasd run
@@ -39,8 +40,13 @@ gpu-check: $(SETUP)  ## what one GPU does with scoring and training; writes gpu-
 # Threads that wait for each other leave the cores to the other tests: GOMP_SPINCOUNT.
 PYTEST := GOMP_SPINCOUNT=0 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup \
 	--no-loadscope-reorder
+# Deployment tests: `all`, or those whose code `changed` since tests/deployment_verified.txt.
+DEPLOYMENTS ?= all
 test: system-packages $(SETUP)  ## unit, property and end-to-end tests, side by side
-	$(PYTEST) --durations 25
+	$(PYTEST) --deployments $(DEPLOYMENTS) --durations 25
+
+verify-deployments: system-packages $(SETUP)  ## deployment tests whose code changed; note that they pass
+	$(PYTEST) --deployments verify
 
 test-quick: $(SETUP)  ## pure functions and definitions only, in about a minute
 	$(PYTEST) --quick

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import dagster as dg
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from packaging.requirements import Requirement
 
 DISTRIBUTION: Final = "dasd-dagster"
@@ -104,6 +106,26 @@ AssetGraph: TypeAlias = Any
 Subset: TypeAlias = Any
 """Partitions of one asset, as a `GraphView` has them."""
 GraphView = AssetGraphView
+
+
+def _remember_revisions() -> None:
+    """Have Alembic read the revisions of the records' schema once, for forks of this process too.
+
+    Each storage of an instance, and the log of each run, compares its schema with the newest
+    revision when it is opened. To find it, Alembic executes all their files, anew each time.
+    """
+    read, known = ScriptDirectory.from_config, dict[str | None, ScriptDirectory]()
+
+    def remembered(config: Config) -> ScriptDirectory:
+        place = config.get_main_option("script_location")
+        if place not in known:
+            known[place] = read(config)
+        return known[place]
+
+    ScriptDirectory.from_config = staticmethod(remembered)  # type: ignore[method-assign]
+
+
+_remember_revisions()
 
 
 def graph_view(graph: AssetGraph, instance: dg.DagsterInstance) -> GraphView:

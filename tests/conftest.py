@@ -5,12 +5,17 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from support.finished_pipeline import Finished, copy_of_finished
+from support.deployment_hooks import DeploymentTests, add_options
 from support.scratch import memory_disk
+
+if TYPE_CHECKING:
+    from support.finished_pipeline import Finished
 
 LONGEST = ("test_pipeline", "test_postgres", "killed_pipeline", "vllm", "test_ablation")
 SHARED = {
@@ -18,25 +23,27 @@ SHARED = {
     "released": "release", "_server": "object_store",
 }  # fmt: skip
 """Expensive fixture of several modules -> the group of the tests that share it, or an import."""
-SLOW = "pytestmark = pytest.mark.slow"
+SLOW = re.compile(r"^pytestmark = \[?pytest\.mark\.slow", re.MULTILINE)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--quick`: what `make test-quick` runs."""
-    parser.addoption("--quick", action="store_true", help=f"leave out modules with `{SLOW}`")
+    """`--quick`: what `make test-quick` runs; the other two are support/deployment_hooks.py's."""
+    parser.addoption("--quick", action="store_true", help="leave out modules marked as slow")
+    add_options(parser)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """A slow module is not even imported: that alone would take longer than the quick ones."""
     if not config.getoption("--quick") or not collection_path.name.startswith("test_"):
         return None
-    return SLOW in collection_path.read_text(encoding="utf-8") or None
+    return bool(SLOW.search(collection_path.read_text(encoding="utf-8"))) or None
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Temporary folders lie in memory where there is room: a test waits for no disk."""
     if memory := memory_disk():
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
+    config.pluginmanager.register(DeploymentTests(config))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -81,4 +88,7 @@ def _group(item: pytest.Item) -> str:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """A copy of the finished pipeline, and what its `dasd run` printed; inbox and profile stay."""
+    # Here, so that of all tests only those stand on the whole product that ask for it.
+    from support.finished_pipeline import copy_of_finished
+
     return copy_of_finished(tmp_path_factory.mktemp("finished") / "home")

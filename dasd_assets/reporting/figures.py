@@ -138,7 +138,9 @@ def styled_axes(
         figure = Figure(figsize=(width, height), layout="constrained", label=title)
         yield figure, figure.subplots()
         # The layout is settled once: laid out anew at every drawing it would drift.
-        figure.draw_without_rendering()
+        layout = figure.get_layout_engine()
+        assert layout is not None
+        layout.execute(figure)
         figure.set_layout_engine("none")
 
 

@@ -11,12 +11,16 @@ import gc
 from contextlib import suppress
 from importlib import import_module
 
+import dagster as dg
+
 from dasd_assets.running.local_run import LIBRARIES
 
 gc.disable()
 for library in LIBRARIES:
     with suppress(ImportError):  # told by the step that needs it
         import_module(library)
+with dg.DagsterInstance.local_temp():
+    pass  # reads the revisions of the records' schema, which every run and step would read
 gc.freeze()
 gc.enable()
 atexit.register(gc.unfreeze)  # else triton takes at the end what is frozen for leaked

@@ -15,6 +15,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from alembic.script import ScriptDirectory
 from dagster_ray.core.executor import RayStepHandler
 
 from dasd_assets import dagster_internals as internals
@@ -243,3 +244,21 @@ def test_the_daemon_can_be_had_with_less_waiting() -> None:
 def test_what_is_loaded_beforehand_is_there() -> None:
     for name in internals.IMPORTED_BY_A_RUN:
         importlib.import_module(name)
+
+
+def test_the_revisions_of_the_records_schema_are_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    load = ScriptDirectory._load_revisions
+
+    def noted(self: ScriptDirectory) -> Any:
+        read.append(self.dir)
+        return load(self)
+
+    monkeypatch.setattr(ScriptDirectory, "_load_revisions", noted)
+    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
+    for _ in range(2):
+        with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+            assert instance.get_runs() == []
+    assert len(read) <= 1

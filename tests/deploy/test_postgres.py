@@ -1,33 +1,27 @@
-"""deploy/postgres/dagster.yaml on a real PostgreSQL server: sensor, backfill, kills, restore."""
+"""deploy/postgres/dagster.yaml on a real PostgreSQL server: backfill, kills, outage, restore."""
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import dagster as dg
 import psutil
 import pytest
-from support.daemon import Daemon, until
+from support.daemon import until
 from support.machine import DONE, SAMPLED, SCORED, Machine, cells
-from support.object_store import ENVIRONMENT, ObjectStore
-from support.pipeline import new_pipeline
-from support.postgres import PASSWORD, PostgresServer
+from support.object_store import ObjectStore
+from support.postgres import LOGS_BUCKET, PASSWORD, PostgresServer
 
 from dasd_assets.running.local_run_launcher import process_of
 from dasd_assets.running.process_identity import Presence
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.deployment("postgres")]
 
 SHARDS = [f"s{number:02}" for number in range(15)]
-BUCKET = "step-output"
 RUNS_AT_ONCE = 8
 """`max_concurrent_runs` of the dagster.yaml."""
 PATIENCE = 800
@@ -37,38 +31,6 @@ GPUS = 8
 """Four slots of the pool `student`."""
 
 Use = Callable[[PostgresServer], dict[str, str]]
-
-
-@pytest.fixture(scope="module")
-def store() -> Iterator[ObjectStore]:
-    store = ObjectStore()
-    store.client().create_bucket(Bucket=BUCKET)
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def use(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Use:
-    """Sets and returns what the dagster.yaml reads, for a server."""
-
-    def set_environment(server: PostgresServer) -> dict[str, str]:
-        variables = {
-            **server.environment, **ENVIRONMENT, "AWS_ENDPOINT_URL": store.url,
-            "DAGSTER_LOGS_BUCKET": BUCKET, "DAGSTER_LOGS_PREFIX": "logs",
-            "GPU_LOCATION_IN_PROCESS": "1",
-        }  # fmt: skip
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value)
-        return variables
-
-    return set_environment
-
-
-@pytest.fixture
-def server() -> Iterator[PostgresServer]:
-    server = PostgresServer()
-    yield server
-    server.close()
 
 
 def processes_of_runs(instance: dg.DagsterInstance) -> list[psutil.Process]:
@@ -134,7 +96,7 @@ def test_thirty_partitions_are_right_after_kills_and_an_outage_of_the_database(
     finally:
         machine.daemon.kill()
         machine.instance.dispose()
-    assert [key for key in store.keys(BUCKET) if key.startswith("logs/")]
+    assert [key for key in store.keys(LOGS_BUCKET) if key.startswith("logs/")]
 
 
 def test_a_backup_is_restored_on_an_empty_machine_and_its_backfill_goes_on(
@@ -172,48 +134,3 @@ def test_a_backup_is_restored_on_an_empty_machine_and_its_backfill_goes_on(
             restored.instance.dispose()
     finally:
         elsewhere.close()
-
-
-def test_the_sensor_reads_a_drop_and_dasd_says_what_there_is(
-    server: PostgresServer, use: Use, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
-    pipeline = new_pipeline(tmp_path)
-    pipeline.put_drop("drop-01", 0, n=6)
-    an_hour_ago = (pipeline.inbox / "drop-01.jsonl").stat().st_mtime - 3_600
-    os.utime(pipeline.inbox / "drop-01.jsonl", (an_hour_ago, an_hour_ago))
-    use(server)
-    for name, value in pipeline.environment.items():
-        monkeypatch.setenv(name, value)
-    home = pipeline.home / "dagster"
-    pipeline.home.mkdir()
-    daemon = Daemon(home, "dasd_assets.definitions", pipeline.environment, "postgres")
-    program = Path(sys.executable).with_name("dagster")
-    switched_on = subprocess.run(
-        [program, "sensor", "start", "new_question_drops", "-m", "dasd_assets.definitions"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert switched_on.returncode == 0, switched_on.stderr
-    daemon.start()
-    try:
-        with dg.DagsterInstance.from_config(str(home)) as instance:
-            questions = dg.AssetKey("questions")
-            until(lambda: instance.get_materialized_partitions(questions) == {"drop-01"})
-            (run,) = instance.get_runs()
-            # Automation conditions see by it that the questions are not to be made once more.
-            assert run.asset_selection == {dg.AssetKey("raw_questions"), questions}
-    finally:
-        daemon.kill(signal.SIGTERM)
-    told = pipeline.dasd("status", "questions")
-    assert "questions: 1 of 1 partition(s) up to date" in told.stdout, told.stderr
-
-    server.stop()
-    away = pipeline.dasd("status")
-    server.start()
-    assert away.returncode == 1
-    assert "PostgreSQL, which keeps Dagster's records" in away.stderr
-    assert "give the command again; what was finished is kept" in away.stderr
-    assert PASSWORD not in away.stderr
-    monkeypatch.delenv("DAGSTER_PG_PASSWORD")
-    unset = pipeline.dasd("status")
-    assert unset.returncode == 1
-    assert "environment variables that are not set: DAGSTER_PG_PASSWORD" in unset.stderr

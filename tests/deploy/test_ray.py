@@ -31,7 +31,7 @@ from dasd_assets.running.ray_executor import asked_of_node, fits, refusal
 from resources.compute.declared import GIB, Compute
 from resources.lake.lake import Lake
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.deployment("ray")]
 
 NODE_GPUS = (1, 4)
 DURABLE_BEFORE_THE_KILL = 100

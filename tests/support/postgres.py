@@ -12,6 +12,8 @@ from support.ports import free_port
 
 PASSWORD = "a-password-that-nobody-may-see"
 USER = DATABASE = "dagster"
+LOGS_BUCKET = "step-output"
+"""Where the tests let deploy/postgres/dagster.yaml put what steps print."""
 
 
 def programs() -> Path:

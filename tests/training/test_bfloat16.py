@@ -27,7 +27,7 @@ from training.precision import in_type
 from training.settings import Restart
 from training.sft import SftConfig, train
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.deployment("training-processes")]
 
 STEPS = 18
 SAVED_EVERY = 8

@@ -31,7 +31,7 @@ from training.deepspeed import deepspeed_config
 from training.settings import Restart
 from training.sft import SftConfig, train
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.deployment("training-processes")]
 
 SECONDS_TO_TRAIN = 400
 

@@ -20,7 +20,7 @@ from formats.checkpoint_folder import ERROR, LOG, partial_folder
 from training.on_hosts import on_other_machine
 from training.sft import SftConfig, train
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.deployment("hosts")]
 
 SECONDS_TO_TRAIN = 300
 HERE = "127.0.0.1"

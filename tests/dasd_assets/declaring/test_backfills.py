@@ -12,7 +12,7 @@ import pytest
 from support.daemon import until
 from support.machine import GPUS, SAMPLED, SCORED, Machine, cells
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.deployment("daemon")]
 
 SHARDS = [f"s{number}" for number in range(3)]
 

@@ -25,7 +25,7 @@ from resources.engines.protocol import (
 )
 from resources.engines.transformers_engine import TransformersEngine
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.deployment("vllm")]
 
 MESSAGES = [
     {"role": "system", "content": "Antworte kurz: 思考 🙂"},

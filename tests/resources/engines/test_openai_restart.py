@@ -14,7 +14,7 @@ from resources.engines.openai_engine import OpenAiEngine
 from resources.engines.protocol import GenerationRequest, Progress, Prompt
 from resources.engines.settings import OpenAiSettings
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.deployment("vllm")]
 
 N_REQUESTS = 60
 KILL_AFTER = 15

@@ -20,7 +20,7 @@ from resources.engines.protocol import (
 from resources.engines.settings import VllmSettings
 from resources.engines.transformers_engine import TransformersEngine
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.deployment("vllm")]
 
 MOST_UNDER_WAY = 16  # twice the sequences that the fixture's engine runs at once
 REQUESTS = [
