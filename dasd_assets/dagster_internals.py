@@ -10,6 +10,7 @@ the newest release that pyproject.toml allows.
 from __future__ import annotations
 
 import logging
+import sys
 import time
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -88,7 +89,14 @@ from dagster._core.executor.step_delegating import StepDelegatingExecutor
 from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
 
 # Whether a run's code is this environment's or a server's.
-from dagster._core.remote_origin import ManagedGrpcPythonEnvCodeLocationOrigin
+from dagster._core.remote_origin import (
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
+
+# What of a workspace's code location a run's origin has to name.
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 # How the process of a run executes it; `dg.execute_job` makes a new run.
 from dagster._grpc.impl import core_execute_run
@@ -327,9 +335,13 @@ def _last_executions(
 
 
 def start_backfill(
-    instance: dg.DagsterInstance, subsets: Iterable[Subset], title: str, description: str
+    instance: dg.DagsterInstance,
+    subsets: Iterable[Subset],
+    title: str,
+    description: str,
+    tags: Mapping[str, str],
 ) -> str:
-    """Ask the daemon to make these partitions; the backfill's id."""
+    """Ask the daemon to make these partitions in runs with these tags; the backfill's id."""
     # Documented are the UI and GraphQL, which need a webserver. Imported when it is used: half a
     # second that loading the definitions would pay for.
     from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
@@ -338,7 +350,7 @@ def start_backfill(
     backfill = PartitionBackfill.from_asset_graph_subset(
         backfill_id=uuid.uuid4().hex[:8],
         backfill_timestamp=time.time(),
-        tags={},
+        tags=dict(tags),
         dynamic_partitions_store=instance,
         asset_graph_subset=AssetGraphSubset.from_entity_subsets(subsets),
         title=title,
@@ -352,6 +364,19 @@ def start_backfill(
 def job_of_module(module: str, job: str) -> ReconstructableJob:
     """A job of the definitions `defs` of a module, for runs in other processes."""
     return ReconstructableRepository.for_module(module, "defs").get_reconstructable_job(job)
+
+
+def origin_in_ui(module: str, location: str, job: ReconstructableJob) -> RemoteJobOrigin:
+    """Where the UI finds the code of a run: without it, the run is not on the Timeline.
+
+    Args:
+        location: name of the code location in the workspace.
+    """
+    code = ManagedGrpcPythonEnvCodeLocationOrigin(
+        LoadableTargetOrigin(executable_path=sys.executable, module_name=module), location
+    )
+    name = job.repository.get_definition().name
+    return RemoteRepositoryOrigin(code, name).get_job_origin(job.job_name)
 
 
 def job_of_file(file: Path, job: str) -> ReconstructableJob:

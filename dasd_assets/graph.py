@@ -10,6 +10,7 @@ import dagster as dg
 import checks
 from dasd_assets.declaring import automation, jobs
 from dasd_assets.declaring.cost import with_prices
+from dasd_assets.declaring.declare import with_place
 from dasd_assets.divergence_sampling import assets as divergence_sampling
 from dasd_assets.evaluation import assets as evaluation
 from dasd_assets.mixed_policy_distillation import assets as mixed_policy_distillation
@@ -27,6 +28,7 @@ from dasd_assets.temperature_scheduled_learning import assets as temperature_sch
 from resources.compute.declared import Compute
 from resources.compute.training_launcher import TrainingLauncher
 from resources.engines.inference import InferenceModel
+from resources.lake.bucket_folder import bucket_of
 
 BOXES = (
     models,
@@ -49,20 +51,21 @@ def build_definitions(profile: Profile, folder: Path) -> dg.Definitions:
         profile: a validated profile.
         folder: its data folder.
     """
+    lake = open_lake(profile, folder)
+    root = bucket_of(Path(lake.root)) or lake.root
+    assets = [with_place(each, root) for box in BOXES for each in box.build(profile)]
     return dg.Definitions(
         assets=[
             sensors.question_drops(profile),
             *dg.with_source_code_references(
-                automation.automated(
-                    [with_prices(asset, profile) for box in BOXES for asset in box.build(profile)]
-                )
+                automation.automated([with_prices(each, profile) for each in assets])
             ),
         ],
         asset_checks=checks.build(profile),
         jobs=jobs.build(profile),
         sensors=[sensors.build(profile)],
         resources={
-            "lake": open_lake(profile, folder),
+            "lake": lake,
             # Where there is none, no asset opens it.
             "teacher": inference_model(profile.teacher, profile.compute.teacher_inference)
             if profile.teacher

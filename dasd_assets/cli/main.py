@@ -66,7 +66,14 @@ def options(
 
 
 def run(
-    workers: Annotated[int, typer.Option(min=1, help="Partitions that are made side by side.")] = 2,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Partitions that are made side by side. Default: as many as the machine's cores "
+            "are enough for, by what their assets declare (`compute.*.cpus`).",
+        ),
+    ] = None,
     select: Annotated[
         str,
         typer.Option(
@@ -135,11 +142,12 @@ def _set_pool_limits() -> None:
         set_pool_limits(instance, defs)
 
 
-def _run(profile: Profile, folder: Path, workers: int, select: str) -> list[Outcome]:
+def _run(profile: Profile, folder: Path, workers: int | None, select: str) -> list[Outcome]:
     import dagster as dg
 
     from dasd_assets.cli.progress import ProgressPrinter
     from dasd_assets.cli.summary import print_summary
+    from dasd_assets.declaring.jobs import run_tags
     from dasd_assets.profile.open_lake import open_lake
     from dasd_assets.questions.inbox.sensors import register_drops
     from dasd_assets.running.local_run_launcher import end_killed_runs
@@ -161,7 +169,8 @@ def _run(profile: Profile, folder: Path, workers: int, select: str) -> list[Outc
             typer.echo(f"{killed} run(s) whose process was killed marked as failed")
         try:
             lake = open_lake(profile, folder)
-            runner = LocalRunner(instance, lake, workers, folder / "workers.log", select)
+            tags = run_tags(profile.name, "dasd run")
+            runner = LocalRunner(instance, lake, workers, folder / "workers.log", select, tags)
         except SelectionError as error:
             raise BadInputError(str(error)) from error
         n_runs = 0

@@ -5,7 +5,7 @@ from pathlib import Path
 import dagster as dg
 
 from dasd_assets.answering.template_date import date_shown, template_date
-from dasd_assets.declaring.declare import as_metadata, declared, log_progress, materialized
+from dasd_assets.declaring.declare import as_metadata, declared, log_progress, materialized, place
 from dasd_assets.divergence_sampling.policies import rankable
 from dasd_assets.divergence_sampling.provenance_run import write_provenance
 from dasd_assets.divergence_sampling.sample import sample_of, scored_shards, summary
@@ -136,7 +136,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             **summary(candidates, settings, context.partition_key),
             without_teacher_probability=found.num_rows - known.num_rows,
             shards_not_ready=sorted(registered - {shard[QUESTION_SHARD] for shard in shards}),
-            provenance_viewer=dg.MetadataValue.path(str(viewer)),
+            provenance_viewer=place(lake, viewer),
             **as_metadata(sample_pictures(Path(lake.root), context.partition_key)),
         )  # fmt: skip
 

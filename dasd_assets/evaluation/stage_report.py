@@ -13,7 +13,7 @@ import dagster as dg
 import yaml
 
 from dasd_assets.declaring.cost import took
-from dasd_assets.declaring.declare import as_metadata
+from dasd_assets.declaring.declare import as_metadata, place
 from dasd_assets.declaring.materializations import DATA_VERSION_TAG, latest_materializations
 from dasd_assets.evaluation.costs import asset_costs
 from dasd_assets.profile import Profile
@@ -120,7 +120,7 @@ def write_stage_report(
     return dg.MaterializeResult(
         data_version=dg.DataVersion(hashlib.sha256(page.encode()).hexdigest()[:16]),
         metadata={
-            "report": dg.MetadataValue.path(str(file)),
+            "report": place(lake, file),
             **took(),
             "stage_table": dg.MetadataValue.md(markdown_stage_table(rows)),
             "answers": dg.MetadataValue.md(f"```\n{render_answer_table(rows)}\n```"),
