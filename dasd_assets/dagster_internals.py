@@ -66,9 +66,6 @@ from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView, Temp
 # The UI's "Unsynced", and why. Documented is only its picture.
 from dagster._core.definitions.data_version import CachingStaleStatusResolver
 
-# One partition of an asset, as that resolver names it.
-from dagster._core.definitions.events import AssetKeyPartitionKey
-
 # A job that other processes can load, from a repository: `dg.reconstructable` takes functions that
 # return a job, and such a job has another origin than the runs of the UI.
 from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
@@ -88,15 +85,13 @@ from dagster._core.executor.step_delegating import StepDelegatingExecutor
 # What run monitoring expects of a launcher; `dg.DefaultRunLauncher` is documented, this is not.
 from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
 
-# Whether a run's code is this environment's or a server's.
+# Whether a run's code is this environment's or a server's, and which location of the UI has it.
 from dagster._core.remote_origin import (
+    LoadableTargetOrigin,
     ManagedGrpcPythonEnvCodeLocationOrigin,
     RemoteJobOrigin,
     RemoteRepositoryOrigin,
 )
-
-# What of a workspace's code location a run's origin has to name.
-from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 # How the process of a run executes it; `dg.execute_job` makes a new run.
 from dagster._grpc.impl import core_execute_run
@@ -158,12 +153,12 @@ class _Resolver(CachingStaleStatusResolver):
         super().__init__(view.instance, view.asset_graph, view, queryer)
         self._latest = latest
 
-    def _get_latest_data_version_record(self, key: AssetKeyPartitionKey) -> Any:
+    def _get_latest_data_version_record(self, key: Any) -> Any:
         if self.asset_graph.get(key.asset_key).is_materializable:
             return self._latest.record(key.asset_key, key.partition_key)
         return super()._get_latest_data_version_record(key)
 
-    def _is_dep_updated(self, provenance: Any, dep_key: AssetKeyPartitionKey) -> bool:
+    def _is_dep_updated(self, provenance: Any, dep_key: Any) -> bool:
         asset, partition = dep_key
         if partition is not None and self.asset_graph.get(asset).is_materializable:
             seen = provenance.input_storage_ids.get(asset)
@@ -247,9 +242,8 @@ def _latest_ids(
 ) -> dict[tuple[dg.AssetKey, dg.DagsterEventType], dict[str | None, int]]:
     """Storage ids by asset and kind of event, then by partition; wiped events are none."""
     import sqlalchemy as db
-    from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 
-    row = SqlEventLogStorageTable.c
+    row = _tables().SqlEventLogStorageTable.c
     kinds = (dg.DagsterEventType.ASSET_MATERIALIZATION,
              dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED)  # fmt: skip
     of_these = row.asset_key.in_([key.to_string() for key in keys])
@@ -266,6 +260,13 @@ def _latest_ids(
             place = (by_text[key], dg.DagsterEventType(kind))
             found.setdefault(place, {})[partition] = number
     return found
+
+
+def _tables() -> Any:
+    """The tables of Dagster's events; imported when used, as it takes half a second."""
+    from dagster._core.storage.event_log import schema
+
+    return schema
 
 
 def check_states(
@@ -301,13 +302,12 @@ def _last_executions(
     storage: Any, checks: Sequence[dg.AssetCheckKey], latest: LatestEvents
 ) -> Iterable[Any]:
     import sqlalchemy as db
-    from dagster._core.storage.asset_check_execution_record import (
+    from dagster._core.storage.asset_check_state import (
         AssetCheckExecutionRecordStatus,
         AssetCheckPartitionInfo,
     )
-    from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 
-    row = AssetCheckExecutionsTable.c
+    row = _tables().AssetCheckExecutionsTable.c
     assets = {check.asset_key.to_string(): check.asset_key for check in checks}
     last = (
         db.select(db.func.max(row.id))

@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 
 import checks
-from dasd_assets.declaring import automation, jobs
+from dasd_assets.declaring import automation, jobs, up_to_date
 from dasd_assets.declaring.cost import with_prices
 from dasd_assets.declaring.declare import with_place
 from dasd_assets.divergence_sampling import assets as divergence_sampling
@@ -63,7 +63,7 @@ def build_definitions(profile: Profile, folder: Path) -> dg.Definitions:
         ],
         asset_checks=checks.build(profile),
         jobs=jobs.build(profile),
-        sensors=[sensors.build(profile)],
+        sensors=[sensors.build(profile), up_to_date.build()],
         resources={
             "lake": lake,
             # Where there is none, no asset opens it.

@@ -181,6 +181,7 @@ def _run(profile: Profile, folder: Path, workers: int | None, select: str) -> li
 
         with ProgressPrinter(instance, runner.invocation, started) as progress:
             failures = runner.run(on_plan, progress.on_end)
+        runner.tell_what_is_stale()
         if not failures and not select:
             print_summary(profile, folder)
         if n_runs:

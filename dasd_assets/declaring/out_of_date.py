@@ -113,6 +113,10 @@ class Staleness:
             return State.STALE
         return found
 
+    def partitions(self, key: dg.AssetKey) -> set[str | None]:
+        """All partitions that an asset has now; `None` for one without partitions."""
+        return keys_of(self._view.get_full_subset(key=key))
+
     def made(self, key: dg.AssetKey) -> Subset:
         """Partitions that were made, of all that there are; none of what Dagster does not make."""
         full = self._view.get_full_subset(key=key)

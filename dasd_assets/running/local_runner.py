@@ -25,6 +25,7 @@ import dagster as dg
 from dasd_assets.dagster_internals import AssetGraph, job_of_module, origin_in_ui
 from dasd_assets.declaring.out_of_date import Staleness
 from dasd_assets.declaring.pools import CURATION_POOL
+from dasd_assets.declaring.up_to_date import report_changes, standings
 from dasd_assets.running import run_process
 from dasd_assets.running.local_run_launcher import fail_if_unfinished
 from dasd_assets.running.run_errors import errors_of
@@ -173,6 +174,11 @@ class LocalRunner:
             if failures := [outcome for outcome in ended if outcome.errors]:
                 return failures
         return []
+
+    def tell_what_is_stale(self) -> None:
+        """Say of each asset whether it is up to date, where the UI shows it."""
+        staleness = Staleness(self._graph, self._instance, self._lake)
+        report_changes(self._instance, standings(staleness, self._graph))
 
     def _run_group(
         self, todo: Iterable[Work], at_once: int, on_end: Callable[[Outcome], None]
