@@ -64,7 +64,7 @@ require_release(dg.__version__, _declared())
 from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView, TemporalContext
 
 # The UI's "Unsynced", and why. Documented is only its picture.
-from dagster._core.definitions.data_version import CachingStaleStatusResolver
+from dagster._core.definitions.data_version import DATA_VERSION_TAG, CachingStaleStatusResolver
 
 # A job that other processes can load, from a repository: `dg.reconstructable` takes functions that
 # return a job, and such a job has another origin than the runs of the UI.
@@ -160,10 +160,13 @@ class _Resolver(CachingStaleStatusResolver):
 
     def _is_dep_updated(self, provenance: Any, dep_key: Any) -> bool:
         asset, partition = dep_key
-        if partition is not None and self.asset_graph.get(asset).is_materializable:
-            seen = provenance.input_storage_ids.get(asset)
-            if (self._latest.last(asset, partition) or 0) <= (seen or 0):
+        seen = provenance.input_storage_ids.get(asset)
+        if partition is not None and seen and self.asset_graph.get(asset).is_materializable:
+            if (self._latest.last(asset, partition) or 0) <= seen:
                 return False
+            now = self._latest.record(asset, partition).asset_materialization.tags or {}
+            then = self._latest.versions_at(asset, seen)
+            return then.get(partition) != now.get(DATA_VERSION_TAG)
         return super()._is_dep_updated(provenance, dep_key)
 
 
@@ -182,6 +185,7 @@ class LatestEvents:
         self._instance = instance
         self._ids = _latest_ids(instance.event_log_storage, list(keys))
         self._records: dict[dg.AssetKey, dict[int, Any]] = {}
+        self._versions: dict[tuple[dg.AssetKey, int], Mapping[str, str | None]] = {}
 
     def made(self, key: dg.AssetKey) -> Mapping[str | None, int]:
         """Partition -> storage id of its last materialization; `None` for one without partitions.
@@ -219,6 +223,18 @@ class LatestEvents:
             return None
         self.load([key])
         return self._records[key].get(number)
+
+    def versions_at(self, key: dg.AssetKey, number: int) -> Mapping[str, str | None]:
+        """Partition -> its data version when the event with this storage id was the last."""
+        if (key, number) not in self._versions:
+            tags = self._instance.event_log_storage.get_latest_tags_by_partition(
+                key, dg.DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG],
+                before_cursor=number + 1,
+            )  # fmt: skip
+            self._versions[key, number] = {
+                partition: found.get(DATA_VERSION_TAG) for partition, found in tags.items()
+            }
+        return self._versions[key, number]
 
     def load(self, keys: Iterable[dg.AssetKey]) -> None:
         """Read the last materializations of these assets, many at a time."""

@@ -189,7 +189,7 @@ def test_storage_is_asked_as_often_of_many_partitions_as_of_few(
         instance.add_dynamic_partitions(QUESTION_SHARD, many)
         for shard in many:
             instance.report_runless_asset_event(dg.AssetMaterialization("parts", partition=shard))
-        assert n_asked() - few <= 2  # `whole` was made of another content
+        assert n_asked() - few <= 4  # `whole` was made of another content
         assert few <= 30
     finally:
         event.remove(Engine, "before_cursor_execute", note)
