@@ -10,9 +10,10 @@ the newest release that pyproject.toml allows.
 from __future__ import annotations
 
 import logging
+import sys
 import time
 import uuid
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -65,7 +66,7 @@ require_release(dg.__version__, _declared())
 from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView, TemporalContext
 
 # The UI's "Unsynced", and why. Documented is only its picture.
-from dagster._core.definitions.data_version import CachingStaleStatusResolver
+from dagster._core.definitions.data_version import DATA_VERSION_TAG, CachingStaleStatusResolver
 
 # A job that other processes can load, from a repository: `dg.reconstructable` takes functions that
 # return a job, and such a job has another origin than the runs of the UI.
@@ -86,8 +87,13 @@ from dagster._core.executor.step_delegating import StepDelegatingExecutor
 # What run monitoring expects of a launcher; `dg.DefaultRunLauncher` is documented, this is not.
 from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
 
-# Whether a run's code is this environment's or a server's.
-from dagster._core.remote_origin import ManagedGrpcPythonEnvCodeLocationOrigin
+# Whether a run's code is this environment's or a server's, and which location of the UI has it.
+from dagster._core.remote_origin import (
+    LoadableTargetOrigin,
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
 
 # How the process of a run executes it; `dg.execute_job` makes a new run.
 from dagster._grpc.impl import core_execute_run
@@ -106,6 +112,8 @@ AssetGraph: TypeAlias = Any
 Subset: TypeAlias = Any
 """Partitions of one asset, as a `GraphView` has them."""
 GraphView = AssetGraphView
+RECORDS_AT_ONCE: Final = 200
+"""Materializations of one query: their pictures make each of them up to a megabyte."""
 
 
 def _remember_revisions() -> None:
@@ -171,17 +179,223 @@ async def on_its_way(view: GraphView, key: dg.AssetKey) -> Subset:
     return found
 
 
-def stale_resolver(view: GraphView) -> CachingStaleStatusResolver:
+class _Resolver(CachingStaleStatusResolver):
+    """Dagster's own answer from records that are read many at a time.
+
+    It asks storage some fifteen times for each partition, which was most of `dasd status`.
+    """
+
+    def __init__(self, view: GraphView, latest: LatestEvents) -> None:
+        queryer = view.get_inner_queryer_for_back_compat()
+        queryer.prefetch_asset_records(view.asset_graph.materializable_asset_keys)
+        super().__init__(view.instance, view.asset_graph, view, queryer)
+        self._latest = latest
+
+    def _get_latest_data_version_record(self, key: Any) -> Any:
+        if self.asset_graph.get(key.asset_key).is_materializable:
+            return self._latest.record(key.asset_key, key.partition_key)
+        return super()._get_latest_data_version_record(key)
+
+    def _is_dep_updated(self, provenance: Any, dep_key: Any) -> bool:
+        asset, partition = dep_key
+        seen = provenance.input_storage_ids.get(asset)
+        if partition is not None and seen and self.asset_graph.get(asset).is_materializable:
+            if (self._latest.last(asset, partition) or 0) <= seen:
+                return False
+            now = self._latest.record(asset, partition).asset_materialization.tags or {}
+            then = self._latest.versions_at(asset, seen)
+            return then.get(partition) != now.get(DATA_VERSION_TAG)
+        return super()._is_dep_updated(provenance, dep_key)
+
+
+def stale_resolver(view: GraphView, latest: LatestEvents) -> CachingStaleStatusResolver:
     """Says of a partition whether it is up to date, asking storage for the same thing once."""
-    queryer = view.get_inner_queryer_for_back_compat()
-    queryer.prefetch_asset_records(view.asset_graph.materializable_asset_keys)
-    return CachingStaleStatusResolver(view.instance, view.asset_graph, view, queryer)
+    return _Resolver(view, latest)
+
+
+class LatestEvents:
+    """The last event of each kind of each partition, of all assets of a graph in one query.
+
+    Dagster's storage tells it of one asset at a time, in two queries each.
+    """
+
+    def __init__(self, instance: dg.DagsterInstance, keys: Iterable[dg.AssetKey]) -> None:
+        self._instance = instance
+        self._ids = _latest_ids(instance.event_log_storage, list(keys))
+        self._records: dict[dg.AssetKey, dict[int, Any]] = {}
+        self._versions: dict[tuple[dg.AssetKey, int], Mapping[str, str | None]] = {}
+
+    def made(self, key: dg.AssetKey) -> Mapping[str | None, int]:
+        """Partition -> storage id of its last materialization; `None` for one without partitions.
+
+        With partitions, `None` is an event that names none of them.
+        """
+        return self._ids.get((key, dg.DagsterEventType.ASSET_MATERIALIZATION), {})
+
+    def last(self, key: dg.AssetKey, partition: str | None) -> int | None:
+        """Storage id of the last materialization of a partition, or of any for `None`."""
+        made = self.made(key)
+        return max(made.values(), default=None) if partition is None else made.get(partition)
+
+    def attempts(self) -> dict[tuple[dg.AssetKey, str | None], str]:
+        """Partition that a run set out to make and has not made -> that run.
+
+        It failed, was cancelled, or is at it.
+        """
+        planned = {
+            number: (asset, partition)
+            for (asset, kind), ids in self._ids.items()
+            if kind is dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+            for partition, number in ids.items()
+            if number > self.made(asset).get(partition, 0)
+        }
+        kind = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+        return {
+            planned[record.storage_id]: record.run_id for record in self._events(kind, [*planned])
+        }
+
+    def record(self, key: dg.AssetKey, partition: str | None) -> Any:
+        """The last materialization of a partition; None if there is none."""
+        number = self.last(key, partition)
+        if number is None:
+            return None
+        self.load([key])
+        return self._records[key].get(number)
+
+    def versions_at(self, key: dg.AssetKey, number: int) -> Mapping[str, str | None]:
+        """Partition -> its data version when the event with this storage id was the last."""
+        if (key, number) not in self._versions:
+            tags = self._instance.event_log_storage.get_latest_tags_by_partition(
+                key, dg.DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG],
+                before_cursor=number + 1,
+            )  # fmt: skip
+            self._versions[key, number] = {
+                partition: found.get(DATA_VERSION_TAG) for partition, found in tags.items()
+            }
+        return self._versions[key, number]
+
+    def load(self, keys: Iterable[dg.AssetKey]) -> None:
+        """Read the last materializations of these assets, many at a time."""
+        wanted = [key for key in keys if key not in self._records]
+        self._records.update({key: {} for key in wanted})
+        numbers = [number for key in wanted for number in self.made(key).values()]
+        for record in self._events(dg.DagsterEventType.ASSET_MATERIALIZATION, numbers):
+            assert record.asset_key is not None
+            self._records[record.asset_key][record.storage_id] = record
+
+    def _events(self, kind: dg.DagsterEventType, numbers: Sequence[int]) -> Iterator[Any]:
+        for start in range(0, len(numbers), RECORDS_AT_ONCE):
+            some = numbers[start : start + RECORDS_AT_ONCE]
+            yield from self._instance.event_log_storage.get_event_records(
+                dg.EventRecordsFilter(kind, storage_ids=some)
+            )
+
+
+def _latest_ids(
+    storage: Any, keys: list[dg.AssetKey]
+) -> dict[tuple[dg.AssetKey, dg.DagsterEventType], dict[str | None, int]]:
+    """Storage ids by asset and kind of event, then by partition; wiped events are none."""
+    import sqlalchemy as db
+
+    row = _tables().SqlEventLogStorageTable.c
+    kinds = (dg.DagsterEventType.ASSET_MATERIALIZATION,
+             dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED)  # fmt: skip
+    of_these = row.asset_key.in_([key.to_string() for key in keys])
+    query = storage._add_assets_wipe_filter_to_query(
+        db.select(row.asset_key, row.dagster_event_type, row.partition, db.func.max(row.id))
+        .where(of_these, row.dagster_event_type.in_([kind.value for kind in kinds]))
+        .group_by(row.asset_key, row.dagster_event_type, row.partition),
+        storage._get_assets_details(keys), keys,
+    )  # fmt: skip
+    by_text = {key.to_string(): key for key in keys}
+    found: dict[tuple[dg.AssetKey, dg.DagsterEventType], dict[str | None, int]] = {}
+    with storage.index_connection() as connection:
+        for key, kind, partition, number in connection.execute(query):
+            place = (by_text[key], dg.DagsterEventType(kind))
+            found.setdefault(place, {})[partition] = number
+    return found
+
+
+def _tables() -> Any:
+    """The tables of Dagster's events; imported when used, as it takes half a second."""
+    from dagster._core.storage.event_log import schema
+
+    return schema
+
+
+def check_states(
+    instance: dg.DagsterInstance,
+    checks: Mapping[dg.AssetCheckKey, dg.PartitionsDefinition | None],
+    latest: LatestEvents,
+) -> Mapping[dg.AssetCheckKey, Any]:
+    """How each check stands, as the UI has it: `AssetCheckState`, all from one query.
+
+    Dagster's `get_asset_check_state` makes two queries for each check.
+    """
+    from dagster._core.storage.asset_check_state import AssetCheckState
+
+    infos: dict[dg.AssetCheckKey, list[Any]] = {check: [] for check in checks}
+    for info in _last_executions(instance.event_log_storage, list(checks), latest):
+        if info.check_key in infos:
+            infos[info.check_key].append(info)
+    planned = {
+        info.latest_planned_run_id
+        for some in infos.values()
+        for info in some
+        if info.latest_execution_status.value == "PLANNED"
+    }
+    runs = instance.get_runs(dg.RunsFilter(run_ids=list(planned))) if planned else []
+    finished = {run.run_id: run.status for run in runs if run.is_finished}
+    return {
+        check: AssetCheckState.empty().with_updates(check, partitions_def, infos[check], finished)
+        for check, partitions_def in checks.items()
+    }
+
+
+def _last_executions(
+    storage: Any, checks: Sequence[dg.AssetCheckKey], latest: LatestEvents
+) -> Iterable[Any]:
+    import sqlalchemy as db
+    from dagster._core.storage.asset_check_state import (
+        AssetCheckExecutionRecordStatus,
+        AssetCheckPartitionInfo,
+    )
+
+    row = _tables().AssetCheckExecutionsTable.c
+    assets = {check.asset_key.to_string(): check.asset_key for check in checks}
+    last = (
+        db.select(db.func.max(row.id))
+        .where(row.asset_key.in_(list(assets)), row.evaluation_event_storage_id.isnot(None))
+        .group_by(row.asset_key, row.check_name, row.partition)
+    )
+    query = db.select(
+        row.asset_key, row.check_name, row.partition, row.execution_status, row.run_id,
+        row.evaluation_event_storage_id, row.materialization_event_storage_id,
+    ).where(row.id.in_(last))  # fmt: skip
+    with storage.index_connection() as connection:
+        rows = connection.execute(query).all()
+    for asset, check, partition, status, run_id, number, target in rows:
+        made = latest.made(assets[asset])
+        known = [one for one in (made.get(partition), made.get(None)) if one is not None]
+        yield AssetCheckPartitionInfo(
+            check_key=dg.AssetCheckKey(assets[asset], check),
+            partition_key=partition,
+            latest_execution_status=AssetCheckExecutionRecordStatus(status),
+            latest_planned_run_id=run_id,
+            latest_check_event_storage_id=number,
+            latest_materialization_storage_id=max(known, default=None),
+            latest_target_materialization_storage_id=target,
+        )
 
 
 def start_backfill(
-    instance: dg.DagsterInstance, subsets: Iterable[Subset], title: str, description: str
+    instance: dg.DagsterInstance,
+    subsets: Iterable[Subset],
+    title: str,
+    description: str,
+    tags: Mapping[str, str],
 ) -> str:
-    """Ask the daemon to make these partitions; the backfill's id."""
+    """Ask the daemon to make these partitions in runs with these tags; the backfill's id."""
     # Documented are the UI and GraphQL, which need a webserver. Imported when it is used: half a
     # second that loading the definitions would pay for.
     from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
@@ -190,7 +404,7 @@ def start_backfill(
     backfill = PartitionBackfill.from_asset_graph_subset(
         backfill_id=uuid.uuid4().hex[:8],
         backfill_timestamp=time.time(),
-        tags={},
+        tags=dict(tags),
         dynamic_partitions_store=instance,
         asset_graph_subset=AssetGraphSubset.from_entity_subsets(subsets),
         title=title,
@@ -204,6 +418,19 @@ def start_backfill(
 def job_of_module(module: str, job: str) -> ReconstructableJob:
     """A job of the definitions `defs` of a module, for runs in other processes."""
     return ReconstructableRepository.for_module(module, "defs").get_reconstructable_job(job)
+
+
+def origin_in_ui(module: str, location: str, job: ReconstructableJob) -> RemoteJobOrigin:
+    """Where the UI finds the code of a run: without it, the run is not on the Timeline.
+
+    Args:
+        location: name of the code location in the workspace.
+    """
+    code = ManagedGrpcPythonEnvCodeLocationOrigin(
+        LoadableTargetOrigin(executable_path=sys.executable, module_name=module), location
+    )
+    name = job.repository.get_definition().name
+    return RemoteRepositoryOrigin(code, name).get_job_origin(job.job_name)
 
 
 def job_of_file(file: Path, job: str) -> ReconstructableJob:

@@ -9,8 +9,9 @@ import dagster as dg
 
 import checks
 from checks import training_proposals
-from dasd_assets.declaring import alerts, automation, freshness, jobs
+from dasd_assets.declaring import alerts, automation, freshness, jobs, up_to_date
 from dasd_assets.declaring.cost import with_prices
+from dasd_assets.declaring.declare import with_place
 from dasd_assets.divergence_sampling import assets as divergence_sampling
 from dasd_assets.evaluation import assets as evaluation
 from dasd_assets.mixed_policy_distillation import assets as mixed_policy_distillation
@@ -29,6 +30,7 @@ from dasd_assets.temperature_scheduled_learning import assets as temperature_sch
 from resources.compute.declared import Compute
 from resources.compute.training_launcher import TrainingLauncher
 from resources.engines.inference import InferenceModel
+from resources.lake.bucket_folder import bucket_of
 
 BOXES = (
     models,
@@ -51,16 +53,15 @@ def build_definitions(profile: Profile, folder: Path) -> dg.Definitions:
         profile: a validated profile.
         folder: its data folder.
     """
+    lake = open_lake(profile, folder)
+    root = bucket_of(Path(lake.root)) or lake.root
+    assets = [with_place(each, root) for box in BOXES for each in box.build(profile)]
     return dg.Definitions(
         assets=[
             sensors.question_drops(profile),
             *dg.with_source_code_references(
                 automation.automated(
-                    [
-                        freshness.expected(with_prices(asset, profile), profile)
-                        for box in BOXES
-                        for asset in box.build(profile)
-                    ],
+                    [freshness.expected(with_prices(each, profile), profile) for each in assets],
                     profile.divergence_sampling.require_all_shards,
                 )
             ),
@@ -70,10 +71,11 @@ def build_definitions(profile: Profile, folder: Path) -> dg.Definitions:
         sensors=[
             sensors.build(profile),
             automation.sensor(),
+            up_to_date.build(),
             *alerts.build(profile, list(training_proposals.proposing(profile))),
         ],
         resources={
-            "lake": open_lake(profile, folder),
+            "lake": lake,
             # Where there is none, no asset opens it.
             "teacher": inference_model(profile.teacher, profile.compute.teacher_inference)
             if profile.teacher

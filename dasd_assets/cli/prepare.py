@@ -13,6 +13,8 @@ from resources.durable import write_whole
 
 MOVED_MODULE = re.compile(r"(\bmodule: )dasd_assets\.(local_run_launcher|patient_postgres)\b")
 """In a dagster.yaml of 0.1.0: these modules have been in `running` since."""
+BY_CORES = re.compile(r"(\bmax_concurrent_runs: )\d+(  # of a machine with )\d+")
+"""Runs side by side: who wants another number takes the comment away."""
 
 
 def prepare() -> tuple[Profile, Path]:
@@ -51,6 +53,9 @@ def make_dagster_home(folder: Path) -> Path:
     there = configuration if configuration.exists() else shipped
     text = there.read_text(encoding="utf-8")
     named = MOVED_MODULE.sub(r"\1dasd_assets.running.\2", text)
+    n_cores = len(os.sched_getaffinity(0))
+    n_runs = max(2, n_cores)  # one may only look for what is out of date
+    named = BY_CORES.sub(rf"\g<1>{n_runs}\g<2>{n_cores}", named)
     if there is shipped or named != text:
         write_whole(configuration, named.encode())
     return made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -115,6 +115,7 @@ def statuses(
     """
     import dagster as dg
 
+    from dasd_assets.dagster_internals import check_states
     from dasd_assets.declaring.out_of_date import Staleness
     from dasd_assets.definitions import defs
 
@@ -125,31 +126,33 @@ def statuses(
         raise UnknownAssetError(f"no asset {only!r}; there are {', '.join(names)}")
     staleness = Staleness(graph, instance, lake)
     shown = [key for key, name in zip(keys, names, strict=True) if only in (None, name)]
-    # All at once, where storage can: one command is not to ask some fifty times for each of these.
+    # All at once: one command is not to ask storage some fifty times for each of these.
     records = {record.asset_entry.asset_key: record for record in instance.get_asset_records(shown)}
-    last_runs = (record.asset_entry.last_run_id for record in records.values())
-    run_ids = {run_id for run_id in last_runs if run_id}
-    found = instance.get_run_records(dg.RunsFilter(run_ids=list(run_ids))) if run_ids else []
+    attempts = staleness.latest.attempts()
+    last_runs = {record.asset_entry.last_run_id for record in records.values()}
+    run_ids = [run_id for run_id in last_runs | {*attempts.values()} if run_id]
+    found = instance.get_run_records(dg.RunsFilter(run_ids=run_ids)) if run_ids else []
     runs = {record.dagster_run.run_id: record for record in found}
     with staleness.loading():
+        staleness.latest.load(key for key in shown if graph.get(key).is_materializable)
         checks = {
             check: graph.get(check).partitions_def
             for check in graph.get_check_keys_for_assets(set(shown))
         }
-        states = instance.event_log_storage.get_asset_check_state(list(checks.items()))
+        states = check_states(instance, checks, staleness.latest)
         return [
-            _status(instance, staleness, graph, key, records.get(key), runs, states)
+            _status(staleness, graph, key, records.get(key), runs, attempts, states)
             for key in shown
         ]
 
 
 def _status(
-    instance: dg.DagsterInstance,
     staleness: Staleness,
     graph: Any,
     key: dg.AssetKey,
     record: Any,
     runs: Mapping[str, dg.RunRecord],
+    attempts: Mapping[tuple[dg.AssetKey, str | None], str],
     states: Mapping[dg.AssetCheckKey, Any],
 ) -> AssetStatus:
     partitions_def = graph.get(key).partitions_def
@@ -157,8 +160,7 @@ def _status(
     if partitions_def is not None:
         keys = list(partitions_def.get_partition_keys())
     run = runs.get(record.asset_entry.last_run_id) if record is not None else None
-    failed, running = _attempts(instance, key, partitions_def, keys, record, run)
-    partitions, causes, damage = {}, {}, {}
+    partitions, causes, damage, failed = {}, {}, {}, set()
     for partition in keys:
         name = str(partition or "")
         partitions[name] = staleness.state(key, partition).value
@@ -167,10 +169,12 @@ def _status(
             causes[name] = "; ".join(dict.fromkeys(reasons))
         if problems := staleness.damage(key, partition):
             damage[name] = problems
-        if name in running:
+        attempt = runs.get(attempts.get((key, partition), ""))  # none of a run that was deleted
+        if attempt is not None and not attempt.dagster_run.is_finished:
             partitions[name] = RUNNING
-        elif name in failed:
+        elif attempt is not None and attempt.dagster_run.is_failure:
             partitions[name] = FAILED
+            failed.add(name)
     return AssetStatus(
         key.to_user_string(), partitions,
         record.asset_entry.last_run_id if record is not None else None,
@@ -179,35 +183,6 @@ def _status(
         _failing(states, graph.get_check_keys_for_assets({key}), failed), causes, damage,
         _unchecked(states, graph, key),
     )  # fmt: skip
-
-
-def _attempts(
-    instance: dg.DagsterInstance,
-    key: dg.AssetKey,
-    partitions_def: dg.PartitionsDefinition | None,
-    keys: Sequence[str | None],
-    record: Any,
-    last_run: dg.RunRecord | None,
-) -> tuple[set[str], set[str]]:
-    """Partitions whose last attempt failed, and those that are being made."""
-    import dagster as dg
-
-    if record is None:
-        return set(), set()
-    if partitions_def is not None:
-        found = instance.get_status_by_partition(key, [*map(str, keys)], partitions_def) or {}
-        attempts = (dg.AssetPartitionStatus.FAILED, dg.AssetPartitionStatus.IN_PROGRESS)
-        failed, running = (
-            {name for name, status in found.items() if status == attempt} for attempt in attempts
-        )
-        return failed, running
-    made = record.asset_entry.last_materialization_record
-    run = last_run.dagster_run if last_run is not None else None
-    if run is None or (made is not None and made.run_id == run.run_id):
-        return set(), set()
-    if run.is_finished:
-        return ({""} if run.is_failure else set()), set()
-    return set(), {""}
 
 
 def _failing(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 import pyarrow as pa
@@ -22,9 +24,13 @@ from resources.lake.tables import TABLES
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+LAKE_ROOT: Final = "lake/root"
+"""In an asset's metadata: the folder or bucket that the paths of its materializations are below."""
 OWNERS = ["team:data-engineering"]
-PREVIEW_ROWS = 5
+PREVIEW_ROWS = 3
+"""What the UI's panel shows side by side without cutting the last one off."""
 PREVIEW_CHARACTERS = 160
+SHOWN_QUARANTINED = 20
 SECONDS_BETWEEN_PROGRESS_LINES = 5.0
 
 
@@ -95,16 +101,18 @@ def materialized(
     data version is the hash of the partition's content, so that a re-run that made the same rows
     leaves everything below up to date.
     """
+    is_here = "://" not in written.uri
+    uri = lake.name(written.table, partition) if is_here else written.uri
     return dg.MaterializeResult(
         data_version=dg.DataVersion(written.data_version),
         metadata={
             "dagster/row_count": written.n_rows,
             **took(written.table, tokens_of(lake, written.table, partition)),
-            **metadata,
+            **{name: readable(value) for name, value in metadata.items()},
             "preview": dg.MetadataValue.md(preview(lake, written.table, partition)),
             **column_lineage(written.table, partition),
             "bytes": written.n_bytes,
-            "dagster/uri": written.uri,
+            "dagster/uri": uri,
         },
     )
 
@@ -171,6 +179,51 @@ def preview(lake: Lake, table: str, partition: Partition | None) -> str:
         ["column", *(f"row {number}" for number in range(1, len(rows) + 1))],
         [[name, *(_cell(row[name]) for row in rows)] for name in TABLES[table].schema.names],
     )
+
+
+def quarantine(quarantined: pa.Table) -> dict[str, dg.MetadataValue]:
+    """The first rows that cannot be used: where each is, why, and what was found in it.
+
+    Args:
+        quarantined: rows of `quarantined_rows` or `quarantined_answers`.
+    """
+    rows = quarantined.slice(0, SHOWN_QUARANTINED).to_pylist()
+    if not rows:
+        return {}
+    names = ("drop", "line", "reason", "evidence")
+    shown = markdown_table(
+        ["file", "line", "reason", "what was found"],
+        [[_cell(row[name]) for name in names] for row in rows],
+    )
+    if quarantined.num_rows > len(rows):
+        shown += f"\n\nThe first {len(rows)} of {quarantined.num_rows:,}."
+    return {"quarantined_rows": dg.MetadataValue.md(shown)}
+
+
+def place(lake: Lake, path: Path) -> dg.PathMetadataValue:
+    """Where something lies, below the lake's root: it stays right when the data folder moves.
+
+    Where the root is now, the asset's own metadata says: `lake/root`.
+    """
+    return dg.MetadataValue.path(path.relative_to(lake.root).as_posix())
+
+
+def with_place(asset: dg.AssetsDefinition, root: str) -> dg.AssetsDefinition:
+    """The asset with where the lake is now: a folder of this machine, or a bucket."""
+
+    def placed(spec: dg.AssetSpec) -> dg.AssetSpec:
+        return spec.merge_attributes(metadata={LAKE_ROOT: dg.MetadataValue.path(root)})
+
+    return asset.map_asset_specs(placed)
+
+
+def readable(value: Any) -> Any:
+    """Metadata as a person reads it: four significant digits of what was measured or divided."""
+    if isinstance(value, float) and math.isfinite(value):
+        return float(f"{value:.4g}")
+    if isinstance(value, Mapping):
+        return {name: readable(each) for name, each in value.items()}
+    return value
 
 
 def _cell(value: Any) -> str:

@@ -123,8 +123,9 @@ def _job(wanted: Wanted, profile: Profile) -> dg.JobDefinition:
             context.log.warning(line)
         if found.ready:
             backfill_id = start_backfill(
-                context.instance, found.ready.values(), wanted.name, _lines(found.ready)
-            )
+                context.instance, found.ready.values(), wanted.name, _lines(found.ready),
+                run_tags(profile.name, wanted.name),
+            )  # fmt: skip
             metadata["backfill"] = backfill_id
             context.log.info(f"started backfill {backfill_id}; see Runs → Backfills")
         context.add_output_metadata(metadata)
@@ -134,6 +135,11 @@ def _job(wanted: Wanted, profile: Profile) -> dg.JobDefinition:
         start()
 
     return job
+
+
+def run_tags(profile: str, by: str) -> dict[str, str]:
+    """What a person filters runs by: the profile, and what started them."""
+    return {"profile": profile, "dasd/by": by}
 
 
 def _existing(

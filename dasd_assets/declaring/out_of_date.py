@@ -20,6 +20,7 @@ import dagster as dg
 
 from dasd_assets.dagster_internals import (
     AssetGraph,
+    LatestEvents,
     Subset,
     graph_view,
     keys_of,
@@ -101,7 +102,8 @@ class Staleness:
         self._graph = graph
         self._instance = instance
         self._view = graph_view(graph, instance)
-        self._resolver = stale_resolver(self._view)
+        self.latest = LatestEvents(instance, graph.materializable_asset_keys)
+        self._resolver = stale_resolver(self._view, self.latest)
         self._lake = lake
 
     @cached_property
@@ -126,6 +128,10 @@ class Staleness:
         ):
             return State.STALE
         return found
+
+    def partitions(self, key: dg.AssetKey) -> set[str | None]:
+        """All partitions that an asset has now; `None` for one without partitions."""
+        return keys_of(self._view.get_full_subset(key=key))
 
     def made(self, key: dg.AssetKey) -> Subset:
         """Partitions that were made, of all that there are; none of what Dagster does not make."""
@@ -176,6 +182,7 @@ class Staleness:
                 dimensions that are left out, are looked at whole.
         """
         found = OutOfDate()
+        self.latest.load(key for key in selection if self._graph.get(key).is_materializable)
         for key in self._graph.toposorted_asset_keys:
             node = self._graph.get(key)
             if key not in selection or not node.is_materializable:
@@ -249,10 +256,8 @@ class Staleness:
             }
         if not many:
             return
-        records = self._instance.fetch_materializations(
-            dg.AssetRecordsFilter(key, asset_partitions=[partition] if partition else None), limit=1
-        ).records
-        if not records or (made := records[0].asset_materialization) is None:
+        record = self.latest.record(key, partition)
+        if record is None or (made := record.asset_materialization) is None:
             return
         for parent, keys in many.items():
             pointer = (made.tags or {}).get(INPUT_POINTER_TAG + parent.to_user_string())
@@ -310,11 +315,8 @@ class Staleness:
         if not self._graph.get(key).is_materializable:
             return self._view.get_empty_subset(key=key)
         full = self._view.get_full_subset(key=key)
-        if full.is_partitioned:
-            made = self._instance.get_materialized_partitions(key)
-            return self._subset(key, keys_of(full) - made)
-        event = self._instance.get_latest_materialization_event(key)
-        return full if event is None else self._view.get_empty_subset(key=key)
+        made = {one for one in keys_of(full) if self.latest.last(key, one) is not None}
+        return self._subset(key, keys_of(full) - made)
 
 
 def _named(key: dg.AssetKey, partition: str | None) -> str:

@@ -7,7 +7,7 @@ import dagster as dg
 import pyarrow as pa
 
 from dasd_assets.answering.template_date import date_shown, template_date
-from dasd_assets.declaring.declare import as_metadata, declared, log_progress, materialized
+from dasd_assets.declaring.declare import as_metadata, declared, log_progress, materialized, place
 from dasd_assets.declaring.pages import page_link
 from dasd_assets.divergence_sampling.policies import rankable
 from dasd_assets.divergence_sampling.provenance_run import write_provenance
@@ -151,7 +151,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
                 (registered | shards.not_ready.keys()) - drawn_from - {*settings.exclude_shards}
             ),
             provenance_viewer=page_link(viewer),
-            provenance_viewer_file=dg.MetadataValue.path(str(file)),
+            provenance_viewer_file=place(lake, file),
             **as_metadata(sample_pictures(Path(lake.root), context.partition_key)),
         )  # fmt: skip
 

@@ -16,7 +16,7 @@ import yaml
 
 from dasd_assets.declaring.check_outcomes import check_outcomes
 from dasd_assets.declaring.cost import took
-from dasd_assets.declaring.declare import as_metadata
+from dasd_assets.declaring.declare import as_metadata, place
 from dasd_assets.declaring.materializations import DATA_VERSION_TAG, latest_materializations
 from dasd_assets.declaring.pages import page_link
 from dasd_assets.evaluation.costs import asset_costs
@@ -151,7 +151,7 @@ def write_stage_report(
         data_version=dg.DataVersion(hashlib.sha256(page.encode()).hexdigest()[:16]),
         metadata={
             "report": page_link(REPORT),
-            "report_file": dg.MetadataValue.path(str(file)),
+            "report_file": place(lake, file),
             **took(),
             "diagnosis": dg.MetadataValue.md(markdown_findings(findings)),
             **({"best_stage": best.checkpoint} if best else {}),

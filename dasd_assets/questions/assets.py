@@ -7,7 +7,7 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dasd_assets.declaring.declare import declared, materialized
+from dasd_assets.declaring.declare import declared, materialized, quarantine
 from dasd_assets.declaring.pools import CURATION_POOL
 from dasd_assets.partitions import QUESTION_SHARD, benchmarks, question_shards
 from dasd_assets.profile import Profile
@@ -67,11 +67,13 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             lake.write("quarantined_rows", pa.concat_tables(quarantined), shard)
 
         written = lake.write("raw_questions", rows(), shard)
-        reasons = pc.value_counts(pa.concat_tables(quarantined)["reason"]).to_pylist()
+        unusable = pa.concat_tables(quarantined)
+        reasons = pc.value_counts(unusable["reason"]).to_pylist()
         return materialized(
             lake, written, shard,
-            quarantined=sum(part.num_rows for part in quarantined),
+            quarantined=unusable.num_rows,
             quarantine_reasons={row["values"]: row["counts"] for row in reasons},
+            **quarantine(unusable),
         )  # fmt: skip
 
     @dg.asset(

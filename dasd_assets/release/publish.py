@@ -8,6 +8,7 @@ import dagster as dg
 import yaml
 
 from dasd_assets.declaring.cost import took
+from dasd_assets.declaring.declare import place
 from dasd_assets.evaluation.assets import CHECKPOINT_ASSETS
 from dasd_assets.profile import Profile
 from dasd_assets.release.cards import CARD, dataset_card, model_card
@@ -134,7 +135,7 @@ def _result(lake: Lake, name: str, released: Released, **told: int | str) -> dg.
     return dg.MaterializeResult(
         data_version=dg.DataVersion(released.version),
         metadata={
-            "path": dg.MetadataValue.path(str(release_link(releases(lake), name))),
+            "path": place(lake, release_link(releases(lake), name)),
             "files": released.n_files,
             "bytes": released.n_bytes,
             "card": dg.MetadataValue.md(card.split("\n---\n", 1)[1]),

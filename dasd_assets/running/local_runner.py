@@ -8,8 +8,9 @@ Dagster's daemon and backfills instead.
 
 from __future__ import annotations
 
+import os
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cache
@@ -21,10 +22,11 @@ from typing import Any
 
 import dagster as dg
 
-from dasd_assets.dagster_internals import AssetGraph, job_of_module
+from dasd_assets.dagster_internals import AssetGraph, job_of_module, origin_in_ui
 from dasd_assets.declaring.out_of_date import Staleness
 from dasd_assets.declaring.pools import CURATION_POOL
 from dasd_assets.declaring.unchecked import unchecked
+from dasd_assets.declaring.up_to_date import report_changes, standings
 from dasd_assets.running import run_process
 from dasd_assets.running.local_run_launcher import fail_if_unfinished
 from dasd_assets.running.run_errors import errors_of
@@ -43,6 +45,10 @@ RUN_CONFIG = {
 """Steps of one run follow each other; runs of different partitions go side by side."""
 
 INVOCATION_TAG = "dasd/invocation"
+STAGE_TAG = "stage"
+"""The asset groups that a run makes something of."""
+LOCATION = "dasd"
+"""The code location in workspace.yaml."""
 
 
 @dataclass(frozen=True)
@@ -84,18 +90,20 @@ class LocalRunner:
         self,
         instance: dg.DagsterInstance,
         lake: Lake,
-        workers: int,
+        workers: int | None,
         log_file: Path,
         selection: str = "",
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         """Prepare to bring everything, or a selection of it, up to date.
 
         Args:
             instance: persistent instance of the pipeline.
             lake: what was made so far.
-            workers: runs that go on at the same time.
+            workers: runs that go on at the same time; None: as many as the cores are enough for.
             log_file: gets what the runs print; the steps' own logs are in the instance.
             selection: in Dagster's selection syntax, such as `+key:divergence_sample`; empty: all.
+            tags: of every run, beside its `stage`.
 
         Raises:
             SelectionError: it selects nothing.
@@ -105,6 +113,7 @@ class LocalRunner:
         self._workers = workers
         self._log_file = log_file
         self.invocation = uuid.uuid4().hex
+        self._tags = {**(tags or {}), INVOCATION_TAG: self.invocation}
         self.graph = all_assets_job().get_definition().asset_layer.asset_graph
         self._selected = selected_assets(selection, self.graph)
 
@@ -189,6 +198,11 @@ class LocalRunner:
                         failed.setdefault(key, set()).add(outcome.work.partition_key)
         return failures
 
+    def tell_what_is_stale(self) -> None:
+        """Say of each asset whether it is up to date, where the UI shows it."""
+        staleness = Staleness(self.graph, self._instance, self._lake)
+        report_changes(self._instance, standings(staleness, self.graph))
+
     def _run_group(
         self, todo: Iterable[Work], at_once: int, on_end: Callable[[Outcome], None]
     ) -> list[Outcome]:
@@ -213,7 +227,8 @@ class LocalRunner:
     def _start(self, work: Work) -> _Running:
         job = all_assets_job()
         definition = job.get_definition()
-        tags = {INVOCATION_TAG: self.invocation}
+        groups = dict.fromkeys(self.graph.get(key).group_name for key in work.assets)
+        tags = {**self._tags, STAGE_TAG: ", ".join(groups)}
         if work.partition_key is not None:
             tags |= definition.get_tags_for_partition_key(
                 work.partition_key, selected_asset_keys=set(work.assets)
@@ -221,6 +236,7 @@ class LocalRunner:
         run = self._instance.create_run_for_job(
             definition, run_config=RUN_CONFIG, tags=tags, asset_selection=set(work.assets),
             job_code_origin=job.get_python_origin(),
+            remote_job_origin=origin_in_ui(DEFINITIONS_MODULE, LOCATION, job),
         )  # fmt: skip
         return _Running(work, run, run_process.start(self._instance, run, self._log_file))
 
@@ -234,7 +250,10 @@ class LocalRunner:
     def _at_once(self, group: Sequence[dg.AssetKey]) -> int:
         """Runs of a group that go side by side: one where their order decides what they make."""
         in_order = any(CURATION_POOL in (self.graph.get(key).pools or ()) for key in group)
-        return 1 if in_order else self._workers
+        if in_order:
+            return 1
+        declared = (self.graph.get(key).metadata.get("compute/cpus", 1.0) for key in group)
+        return self._workers or max(1, int(len(os.sched_getaffinity(0)) // max(declared)))
 
 
 def selected_assets(selection: str, graph: AssetGraph) -> AbstractSet[dg.AssetKey]:

@@ -21,6 +21,8 @@ from dagster_ray.core.executor import RayStepHandler
 from dasd_assets import dagster_internals as internals
 from dasd_assets.dagster_internals import (
     DagsterReleaseError,
+    LatestEvents,
+    check_states,
     engine_event,
     execute_run,
     graph_view,
@@ -30,6 +32,7 @@ from dasd_assets.dagster_internals import (
     job_of_module,
     job_of_run,
     keys_of,
+    origin_in_ui,
     require_release,
     stale_resolver,
     start_backfill,
@@ -69,8 +72,18 @@ def whole() -> None:
     """Is made of all parts."""
 
 
+@dg.asset_check(asset=part, partitions_def=letters)
+def is_good() -> dg.AssetCheckResult:
+    if os.environ["TEST_PASSES"] == "error":
+        raise ValueError("broken")
+    return dg.AssetCheckResult(passed=os.environ["TEST_PASSES"] == "yes")
+
+
+CHECK = is_good.check_key
+
 defs = dg.Definitions(
     [part, whole],
+    asset_checks=[is_good],
     jobs=[
         dg.define_asset_job("make", [whole], executor_def=dg.in_process_executor),
         dg.define_asset_job("elsewhere_job", [whole], executor_def=elsewhere),
@@ -91,6 +104,11 @@ SERVED = """{"__class__": "GrpcServerRepositoryLocationOrigin", "host": "localho
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         yield instance
+
+
+def resolver(instance: dg.DagsterInstance) -> Any:
+    latest = LatestEvents(instance, GRAPH.materializable_asset_keys)
+    return stale_resolver(graph_view(GRAPH, instance), latest)
 
 
 def make(instance: dg.DagsterInstance, asset: dg.AssetsDefinition, key: str | None = None) -> None:
@@ -126,7 +144,7 @@ def test_no_other_module_reaches_behind_an_underscore_of_dagster() -> None:
     texts = {file: file.read_text(encoding="utf-8") for file in others if file.exists()}
     assert [file for file, text in texts.items() if private.search(text)] == []
     text = Path(internals.__file__).read_text(encoding="utf-8")
-    assert len(re.findall(r"^ *(?:from|import) dagster\._", text, re.MULTILINE)) <= 15
+    assert len(re.findall(r"^ *(?:from|import) dagster\._", text, re.MULTILINE)) <= 18
 
 
 def test_partitions_belong_to_those_that_are_made_of_them(instance: dg.DagsterInstance) -> None:
@@ -143,7 +161,7 @@ def test_what_is_stale_and_why(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def status(key: dg.AssetKey, partition: str | None = None) -> str:
-        return stale_resolver(graph_view(GRAPH, instance)).get_status(key, partition).name
+        return resolver(instance).get_status(key, partition).name
 
     assert status(part.key, "a") == "MISSING"
     for key in ("a", "b"):
@@ -153,17 +171,86 @@ def test_what_is_stale_and_why(
     monkeypatch.setenv("TEST_VERSION", "2")
     make(instance, part, "b")
     assert status(whole.key) == "STALE"
-    (cause,) = stale_resolver(graph_view(GRAPH, instance)).get_stale_causes(whole.key)
+    (cause,) = resolver(instance).get_stale_causes(whole.key)
     assert cause.reason == "has a new dependency data version"
     assert cause.dependency.asset_key == part.key
     assert cause.dependency.partition_key == "b"
 
 
+def test_what_is_read_at_once_is_what_dagster_says_piece_by_piece(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def agree() -> list[str]:
+        """How the checks stand; ours and Dagster's own answers are the same."""
+        view = graph_view(GRAPH, instance)
+        queryer = view.get_inner_queryer_for_back_compat()
+        theirs = internals.CachingStaleStatusResolver(instance, GRAPH, view, queryer)
+        ours = resolver(instance)
+        for key, partition in ((part.key, "a"), (part.key, "b"), (whole.key, None)):
+            assert ours.get_status(key, partition) == theirs.get_status(key, partition)
+            assert ours.get_stale_causes(key, partition) == theirs.get_stale_causes(key, partition)
+        latest = LatestEvents(instance, GRAPH.materializable_asset_keys)
+        found = check_states(instance, {CHECK: letters}, latest)[CHECK].subsets
+        said = instance.event_log_storage.get_asset_check_state([(CHECK, letters)])[CHECK].subsets
+        assert found == said
+        return [status.value for status, subset in found.items() if not subset.is_empty]
+
+    def run(key: str, passes: str) -> None:
+        monkeypatch.setenv("TEST_PASSES", passes)
+        defs.resolve_implicit_global_asset_job_def().execute_in_process(
+            instance=instance, partition_key=key, asset_selection=[part.key],
+            raise_on_error=False,
+        )  # fmt: skip
+
+    assert agree() == []
+    run("a", "yes")
+    run("b", "no")
+    make(instance, whole)
+    assert agree() == ["SUCCEEDED", "FAILED"]
+    run("b", "error")
+    monkeypatch.setenv("TEST_VERSION", "2")
+    run("a", "yes")
+    assert agree() == ["SUCCEEDED", "EXECUTION_FAILED"]
+    make(instance, part, "a")  # what was checked is there no more
+    assert agree() == ["EXECUTION_FAILED"]
+    instance.wipe_assets([part.key])
+    assert agree() == []
+
+
+def test_what_a_run_set_out_to_make_and_has_not_made(instance: dg.DagsterInstance) -> None:
+    job = defs.resolve_implicit_global_asset_job_def()
+    make(instance, part, "a")
+    begun = [
+        instance.create_run_for_job(
+            job, asset_selection={part.key},
+            tags=job.get_tags_for_partition_key(key, selected_asset_keys={part.key}),
+        )
+        for key in "ab"
+    ]  # fmt: skip
+    expected = {(part.key, key): run.run_id for key, run in zip("ab", begun, strict=True)}
+    assert LatestEvents(instance, GRAPH.materializable_asset_keys).attempts() == expected
+    make(instance, part, "b")
+    left = LatestEvents(instance, GRAPH.materializable_asset_keys).attempts()
+    assert left == {(part.key, "a"): begun[0].run_id}
+
+
+def test_a_run_is_of_a_location_of_the_ui(instance: dg.DagsterInstance) -> None:
+    job = job_of_file(Path(__file__), "make")
+    run = instance.create_run_for_job(
+        job.get_definition(), remote_job_origin=origin_in_ui("a.module", "dasd", job)
+    )
+    assert run.remote_job_origin.repository_origin.get_label() == "__repository__@dasd"
+    assert run.remote_job_origin.job_name == "make"
+    assert is_code_of_this_environment(run)
+
+
 def test_a_backfill_waits_for_the_daemon(instance: dg.DagsterInstance) -> None:
     view = graph_view(GRAPH, instance)
     subsets = [subset_of(view, part.key, ["b"]), subset_of(view, whole.key, [None])]
-    found = instance.get_backfill(start_backfill(instance, subsets, "title", "what"))
+    tags = {"profile": "tiny"}
+    found = instance.get_backfill(start_backfill(instance, subsets, "title", "what", tags))
     assert found is not None and found.asset_backfill_data is not None
+    assert found.tags == tags
     assert (found.status.value, found.title, found.description) == ("REQUESTED", "title", "what")
     target = found.asset_backfill_data.target_subset
     asked = {(one.asset_key, one.partition_key) for one in target.iterate_asset_partitions()}

@@ -127,6 +127,14 @@ def _look(
     return Seen(_hash(contents), state)
 
 
+def n_bytes(drop: Path) -> int:
+    """Size of a drop, of all its files; 0 of one that is gone."""
+    try:
+        return sum(file.stat().st_size for file in _files(drop))
+    except FileNotFoundError:
+        return 0
+
+
 def _files(drop: Path) -> Iterator[Path]:
     if not drop.is_dir():
         yield drop

@@ -4,9 +4,13 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from support.fresh_python import printed
 from typer.testing import CliRunner, Result
 
 from dasd_assets.cli import status as module
@@ -21,6 +25,17 @@ pytestmark = pytest.mark.slow
 SHARDS = ["example", "other"]
 LAKE = Lake(root="/nowhere")
 """The assets here keep nothing in it."""
+
+
+WHAT_IS_IMPORTED = """
+import sys
+from typer.testing import CliRunner
+from dasd_assets.cli.main import app
+result = CliRunner().invoke(app, ["status"])
+assert result.exit_code == 0, result.output
+print([name for name in ("torch", "transformers", "great_expectations", "matplotlib", "sympy")
+       if name in sys.modules])
+"""
 
 
 def status(*arguments: str) -> Result:
@@ -149,6 +164,39 @@ def test_what_is_being_made(instance: dg.DagsterInstance, monkeypatch: pytest.Mo
     monkeypatch.setattr("dasd_assets.definitions.defs", looking)
     make(instance, looking, "parts", "example")
     assert seen == [{"example": RUNNING, "other": MISSING}]
+
+
+def test_storage_is_asked_as_often_of_many_partitions_as_of_few(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = graph()
+    asked: list[str] = []
+
+    def note(*execution: Any) -> None:
+        asked.append(execution[2])
+
+    def n_asked() -> int:
+        asked.clear()
+        found(instance, good, monkeypatch)
+        return len(asked)
+
+    make(instance, good, "parts", "example")
+    make(instance, good, "whole", None)
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        few = n_asked()
+        many = [f"shard-{number:02}" for number in range(50)]
+        instance.add_dynamic_partitions(QUESTION_SHARD, many)
+        for shard in many:
+            instance.report_runless_asset_event(dg.AssetMaterialization("parts", partition=shard))
+        assert n_asked() - few <= 4  # `whole` was made of another content
+        assert few <= 30
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+def test_what_models_need_is_not_imported(project: Path) -> None:
+    assert printed(WHAT_IS_IMPORTED) == "[]"
 
 
 def test_the_real_graph_before_anything_ran(project: Path) -> None:

@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from dasd_assets.cli.prepare import prepare
+from dasd_assets.cli.prepare import _configure, prepare
 from dasd_assets.profile import PROFILE_FOLDER, PROJECT_ROOT, Profile, load_profile, resolve_path
 from dasd_assets.profile.home import home
 
@@ -102,3 +102,21 @@ def test_a_home_of_an_earlier_version_finds_modules_that_were_moved(
     assert text == own.replace("dasd_assets.", "dasd_assets.running.")
     with dg.DagsterInstance.get() as instance:
         assert type(instance.run_launcher).__name__ == "LocalRunLauncher"
+
+
+@pytest.mark.parametrize(("n_cores", "n_runs"), [(1, 2), (2, 2), (64, 64)])
+def test_runs_side_by_side_follow_the_cores_unless_somebody_chose_another_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_cores: int, n_runs: int
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(n_cores)))
+    configuration = tmp_path / "dagster.yaml"
+
+    def limit() -> int:
+        _configure(configuration)
+        settings = yaml.safe_load(configuration.read_text(encoding="utf-8"))
+        return settings["concurrency"]["runs"]["max_concurrent_runs"]
+
+    assert limit() == n_runs
+    assert f"of a machine with {n_cores} cores" in configuration.read_text(encoding="utf-8")
+    configuration.write_text("concurrency: {runs: {max_concurrent_runs: 7}}", encoding="utf-8")
+    assert limit() == 7

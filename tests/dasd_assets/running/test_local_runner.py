@@ -6,13 +6,16 @@ import sys
 from collections.abc import Iterator
 from multiprocessing.forkserver import _forkserver
 from pathlib import Path
+from types import SimpleNamespace
 
 import dagster as dg
 import pytest
+import yaml
 from support import killing_location
 
 from dasd_assets.dagster_internals import job_of_file
 from dasd_assets.declaring.out_of_date import DRAWN
+from dasd_assets.profile import PROJECT_ROOT
 from dasd_assets.running import local_run, local_runner, run_errors, run_process
 from dasd_assets.running.local_runner import ALL_ASSETS_JOB, Failed, LocalRunner, Outcome, Work
 from dasd_assets.running.run_errors import cause_of, killed_by
@@ -100,6 +103,40 @@ def make(runner: LocalRunner, work: Work) -> None:
         instance=runner._instance, asset_selection=list(work.assets),
         partition_key=work.partition_key, raise_on_error=False,
     )  # fmt: skip
+
+
+def test_a_run_is_on_the_timeline_and_says_what_it_is(
+    runner: LocalRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_process, "start", lambda instance, run, log_file: run)
+    monkeypatch.setattr(local_runner, "RUN_CONFIG", {})  # the executor here has no settings
+    runner._tags["profile"] = "tiny"
+    run = runner._start(Work((READ, CURATED), "a")).run
+    stored = runner._instance.get_run_by_id(run.run_id)
+    assert stored.tags["stage"] == "default"  # the group of assets that name none
+    assert (stored.tags["profile"], stored.tags["dagster/partition"]) == ("tiny", "a")
+    assert stored.tags["dasd/invocation"] == runner.invocation
+    workspace = yaml.safe_load((PROJECT_ROOT / "workspace.yaml").read_text(encoding="utf-8"))
+    (location,) = (one["python_module"] for one in workspace["load_from"])
+    # By this tag, which Dagster makes of the run's origin, the UI draws its Timeline.
+    label = stored.tags_for_storage()[".dagster/repository"]
+    assert label == f"__repository__@{location['location_name']}"
+    assert location["module_name"] == local_runner.DEFINITIONS_MODULE
+
+
+@pytest.mark.parametrize(
+    ("asked", "cores", "cpus", "at_once"),
+    [(None, 8, 1.0, 8), (None, 8, 3.0, 2), (None, 2, 4.0, 1), (3, 8, 4.0, 3), (None, 3, 0.5, 6)],
+)
+def test_runs_side_by_side_are_what_the_cores_are_enough_for(
+    runner: LocalRunner, monkeypatch: pytest.MonkeyPatch,
+    asked: int | None, cores: int, cpus: float, at_once: int,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(local_runner.os, "sched_getaffinity", lambda process: set(range(cores)))
+    monkeypatch.setattr(runner, "_workers", asked)
+    node = SimpleNamespace(pools=None, metadata={"compute/cpus": cpus})
+    monkeypatch.setattr(runner, "_graph", {READ: node, CURATED: node})
+    assert runner._at_once([READ, CURATED]) == at_once
 
 
 def test_group_after_group_is_made_in_the_order_of_the_shards(runner: LocalRunner) -> None:

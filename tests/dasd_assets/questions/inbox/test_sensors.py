@@ -90,6 +90,23 @@ def test_files_and_folders_are_registered_and_each_is_asked_for_once(inbox: Inbo
     assert inbox.shards == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize(
+    ("n_bytes", "expected"), [(0, 11), (999, 9), (1_000_000, 5), (10**10, 1), (10**15, 0)]
+)
+def test_a_small_drop_passes_a_large_one_and_both_pass_what_has_no_priority(
+    n_bytes: int, expected: int
+) -> None:
+    assert sensors.priority(n_bytes) == expected
+
+
+def test_a_drop_is_asked_for_with_its_priority_and_by_whom(inbox: Inbox) -> None:
+    inbox.put("a.jsonl", "x" * 20_000)
+    inbox.put("b/part.jsonl", "1")
+    asked = {request.partition_key: request.tags for request in inbox.look().run_requests}
+    assert [asked[shard]["dagster/priority"] for shard in "ab"] == ["7", "11"]
+    assert asked["a"]["dasd/by"] == "new_question_drops" and asked["a"]["profile"] == "tiny"
+
+
 def test_a_drop_that_is_being_written_waits(inbox: Inbox) -> None:
     drop = inbox.put("a.jsonl", "half")
     os.utime(drop)
