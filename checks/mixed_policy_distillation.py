@@ -26,7 +26,7 @@ def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
     """Checks of the box for one profile."""
     if profile.no_mixed_policy:
         return []
-    settings = profile.mixed_policy_distillation
+    settings = profile.mixed_policy
     return [
         asset_checks(
             profile, "student_rollouts", _rollouts(settings.cap_ratio),
@@ -93,7 +93,7 @@ def _continuations(min_cut_fraction: float) -> Measure:
 
 
 def _sample(profile: Profile) -> Measure:
-    settings = profile.mixed_policy_distillation
+    settings = profile.mixed_policy
     n_off_policy = settings.off_policy_samples
 
     def measure(data: CheckedPartition) -> Iterator[Measurement | Summary]:

@@ -19,6 +19,7 @@ from dasd_assets.cli.exits import DEBUG, EXIT_FAILED, Commands, refusing
 from dasd_assets.cli.init import init
 from dasd_assets.cli.pictures import pictures
 from dasd_assets.cli.plan import plan
+from dasd_assets.cli.preflight import ModelsRefusedError
 from dasd_assets.cli.prepare import prepare
 from dasd_assets.cli.report import report
 from dasd_assets.cli.sql import sql
@@ -73,7 +74,7 @@ def run(
 
     A second run makes nothing that is up to date; a run after a kill makes what is missing.
     """
-    with refusing(BadInputError, ProfileError, TooFewGpusError):
+    with refusing(BadInputError, ProfileError, TooFewGpusError, ModelsRefusedError):
         profile, folder = prepare()
         _check_inbox(profile)
         failures = _run(profile, folder, workers, select)
@@ -132,6 +133,7 @@ def _set_pool_limits() -> None:
 def _run(profile: Profile, folder: Path, workers: int, select: str) -> list[Outcome]:
     import dagster as dg
 
+    from dasd_assets.cli.preflight import try_models
     from dasd_assets.cli.progress import ProgressPrinter
     from dasd_assets.cli.summary import print_summary
     from dasd_assets.profile.open_lake import open_lake
@@ -158,6 +160,7 @@ def _run(profile: Profile, folder: Path, workers: int, select: str) -> list[Outc
             runner = LocalRunner(instance, lake, workers, folder / "workers.log", select)
         except SelectionError as error:
             raise BadInputError(str(error)) from error
+        try_models(profile, lake, runner.models_used(), folder / "workers.log")
         n_runs = 0
 
         def on_plan(work: list[Work]) -> None:

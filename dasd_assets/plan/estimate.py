@@ -109,7 +109,7 @@ class Estimate:
         yield self._data("sentence_provenance", sentences, n_shards, temperature)
 
     def _mixed_policy(self) -> Iterator[AssetPlan]:
-        settings, quantities = self._profile.mixed_policy_distillation, self._quantities
+        settings, quantities = self._profile.mixed_policy, self._quantities
         prompt = quantities.prompt_tokens()
         n_selected = sum(sample.n_rows for sample in self._selected.values())
         n_tokens = sum(sample.n_tokens for sample in self._selected.values())

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dasd_assets.answering.logprobs import first_known
 from dasd_assets.profile import ResponseFiltering
 from dasd_assets.response_filtering.imported_parts import imported_parts
 from dasd_assets.response_filtering.judging import Judge, Judgement
@@ -268,7 +269,7 @@ def _from_first_known(
     parts: AnswerParts, logprobs: npt.NDArray[np.float32]
 ) -> tuple[AnswerParts, npt.NDArray[np.float32]]:
     """The tokens of which a server told the logprobs: not those of the reasoning (`split`)."""
-    first = int(np.isfinite(logprobs).argmax()) if len(logprobs) else 0
+    first = first_known(logprobs)
     return replace(parts, token_starts=parts.token_starts[first:]), logprobs[first:]
 
 

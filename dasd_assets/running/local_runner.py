@@ -132,6 +132,16 @@ class LocalRunner:
                 groups[place[key]].append(key)
         return groups
 
+    def models_used(self) -> set[str]:
+        """Models as a profile names them that something selected reads or asks."""
+        found = set()
+        for key in self._graph.toposorted_asset_keys:
+            kind, *name = key.path
+            uses = {key, *self._graph.get(key).child_keys} & self._selected
+            if uses and kind in ("teacher_model", "base_student"):
+                found.add(f"teachers.{name[0]}" if name else kind.removesuffix("_model"))
+        return found
+
     def out_of_date(self, group: Sequence[dg.AssetKey]) -> list[Work]:
         """Runs that would bring a group up to date, given that everything above it is."""
         found = Staleness(self._graph, self._instance, self._lake).out_of_date(group)
