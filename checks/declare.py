@@ -130,6 +130,7 @@ def _result(key: dg.AssetKey, check: Contract, verdict: Verdict | None) -> dg.As
         asset_key=key,
         passed=verdict.passed,
         severity=severity,
+        description=None if verdict.passed else measured.cause or None,
         metadata=metadata,
     )
 

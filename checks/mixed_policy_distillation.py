@@ -18,6 +18,12 @@ from checks.temperature_scheduled_learning import checkpoint_checks
 from dasd_assets.partitions import QUESTION_SHARD, question_shards
 from dasd_assets.profile import Profile
 
+NONE_MIXED = (
+    "no rollout was continued: none hit its cap, or none could be used. More questions "
+    "(mixed_policy_distillation.rollout_questions) or a lower cap_ratio give more; a small project "
+    "leaves stage 3 out: `mixed_policy_distillation: off`"
+)
+
 _BROKEN = "(coalesce(len(broken_rules), 0) > 0)"
 """SQL that is true of a rollout that cannot be used."""
 
@@ -109,7 +115,7 @@ def _sample(profile: Profile) -> Measure:
                            as repetitive
                 from mixed_policy_sample"""
         )
-        yield Measurement("has_mixed_policy", {data.name(): rows["mixed"]})
+        yield Measurement("has_mixed_policy", {data.name(): rows["mixed"]}, cause=NONE_MIXED)
         for check, sql in {
             "prefix_within_text": """select sample_id from mixed_policy_sample
                 where policy = 'mixed_policy' and not (student_prefix_bytes > 0

@@ -88,4 +88,3 @@ def _tried(name: str, trial: Trial, model: InferenceModel, lake: Lake, n_gpus: i
         ModelFolderError, EngineUnavailableError, RequestFailedError, UnsupportedRequestError,
     ) as error:  # fmt: skip
         return Result(PROBLEM, f"{name}: {error}", f"see {GUIDES[trial.asking is not None]}")
-

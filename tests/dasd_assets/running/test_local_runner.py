@@ -45,6 +45,19 @@ def by_dagster(context: dg.AssetExecutionContext) -> None:
     dg.PipesSubprocessClient().run(context=context, command=command)
 
 
+@dg.asset(check_specs=[
+    dg.AssetCheckSpec("has_mixed_policy", asset="blocked", blocking=True),
+    dg.AssetCheckSpec("domain_balance", asset="blocked"),
+])  # fmt: skip
+def blocked() -> Iterator[object]:
+    yield dg.MaterializeResult()
+    yield dg.AssetCheckResult(
+        passed=False, check_name="has_mixed_policy", description="no rollout was continued",
+        metadata={"observed": 0, "allowed": "at least 1"},
+    )  # fmt: skip
+    yield dg.AssetCheckResult(passed=False, check_name="domain_balance")
+
+
 @dg.asset(partitions_def=shards)
 def read() -> None:
     """Of a shard."""
