@@ -122,6 +122,7 @@ def plan_pipeline(
     plan = Plan(
         profile.name, sizes.by_domain, n_shards, assets, quantities.used, quantities.flops,
         [
+            *_left_out(profile),
             *(finding for answers in candidates.values() for finding in answers.findings()),
             *_memory(profile, quantities, candidates, teacher, student, others),
             *shard_findings(sizes, fitting, n_shards, n_files),
@@ -138,6 +139,12 @@ def plan_pipeline(
             ),
         )  # fmt: skip
     return plan
+
+
+def _left_out(profile: Profile) -> Iterator[Finding]:
+    """A stage that the graph does not have, and why."""
+    if why := profile.no_mixed_policy:
+        yield Finding("hint", "stage 3", f"is left out: {why}")
 
 
 def absent(profile: Profile) -> set[str]:

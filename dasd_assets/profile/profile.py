@@ -180,6 +180,11 @@ class Profile(Section):
         return None if self.teacher else "teacher: null, and nobody else can finish a rollout"
 
     @property
+    def no_release(self) -> str | None:
+        """Why the graph has no release; None if it has. A card names the teacher."""
+        return None if self.teacher else "teacher: null"
+
+    @property
     def mixed_policy(self) -> MixedPolicyDistillation:
         """Settings of stage 3, for what is only there where the graph has it (no_mixed_policy)."""
         if self.mixed_policy_distillation is None:

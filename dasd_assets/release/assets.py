@@ -5,6 +5,7 @@ import dagster as dg
 from dasd_assets.declaring.declare import declared
 from dasd_assets.evaluation.assets import CHECKPOINT_ASSETS
 from dasd_assets.profile import Profile
+from dasd_assets.profile.checkpoints import checkpoints_of
 from dasd_assets.release.publish import release_data, release_model
 from resources.lake.lake import Lake
 
@@ -12,17 +13,18 @@ GROUP = "release"
 
 
 def build(profile: Profile) -> list[dg.AssetsDefinition]:
-    """Assets of the box for one profile; none where the last stage is left out."""
-    if profile.no_mixed_policy:
+    """Assets of the box for one profile; none where there is no teacher."""
+    if profile.no_release:
         return []
+    checkpoints = checkpoints_of(profile)
 
     def all_of(asset: str | list[str]) -> dg.AssetDep:
         return dg.AssetDep(dg.AssetKey(asset), partition_mapping=dg.AllPartitionMapping())
 
     @dg.asset(
         deps=[
-            "dasd_checkpoint",
-            *(all_of(["evaluation", checkpoint]) for checkpoint in CHECKPOINT_ASSETS),
+            CHECKPOINT_ASSETS[checkpoints[-1]],
+            *(all_of(["evaluation", checkpoint]) for checkpoint in checkpoints),
         ],
         **declared(
             GROUP,
@@ -34,7 +36,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         ),
     )
     def model_release(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
-        """The distilled model as a folder: weights, tokenizer, card, profile, lineage, checksums.
+        """The model of the last stage as a folder: weights, tokenizer, card, lineage, checksums.
 
         `transformers`, `vllm serve` and the hub take it as it is. A model without evaluation, with
         a failed check, or trained on evaluation questions is refused.
@@ -51,7 +53,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             all_of("filtered_responses"),
             all_of("sentence_provenance"),
             all_of("divergence_sample"),
-            "mixed_policy_sample",
+            *([] if profile.no_mixed_policy else ["mixed_policy_sample"]),
         ],
         **declared(
             GROUP,
@@ -63,7 +65,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         ),
     )
     def dataset_release(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
-        """The training sets of the three stages as a folder that `datasets.load_dataset` reads.
+        """The training sets of all stages as a folder that `datasets.load_dataset` reads.
 
         With the teacher's tokens and logprobs, and the provenance of each sentence, as companions.
 

@@ -20,7 +20,7 @@ STAGE_NAMES: Final = {
     "base": "base student",
     "low_temperature": "stage 1, low temperature",
     "high_temperature": "stage 2, high temperature",
-    "dasd": "stage 3, mixed policy (this model)",
+    "dasd": "stage 3, mixed policy",
 }
 
 
@@ -30,7 +30,10 @@ def evaluation_table(rows: Sequence[StageRow]) -> str:
     return markdown_table(
         ["", *(name.replace("_", " ") for name in names)],
         [
-            [STAGE_NAMES[row.checkpoint], *(_score(row.scores[name]) for name in names)]
+            [
+                STAGE_NAMES[row.checkpoint] + (" (this model)" if row is rows[-1] else ""),
+                *(_score(row.scores[name]) for name in names),
+            ]
             for row in rows
         ],
     )
@@ -75,8 +78,10 @@ def funnel_table(steps: list[FunnelStep]) -> str:
 def stages_table(profile: Profile, sets: Sequence[SetSize]) -> str:
     """What each stage starts from and is trained on, and how."""
     scheduled = profile.temperature_scheduled_learning
-    trainings = [scheduled, scheduled, profile.mixed_policy_distillation.training]
-    starts = ["base student", "stage 1", "stage 2"]
+    trainings = [scheduled, scheduled]
+    if not profile.no_mixed_policy:
+        trainings.append(profile.mixed_policy.training)
+    starts = ["base student", "stage 1", "stage 2"][: len(trainings)]
     return markdown_table(
         ["stage", "starts from", "training set", "rows", "student tokens", "epochs",
          "learning rate", "batch", "precision"],

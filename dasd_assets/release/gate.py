@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from dasd_assets.profile import Profile
     from resources.lake.lake import Lake
 
-RELEASED, BASE = "dasd", "base"
-TRAINED_ON = ("divergence_sample", "mixed_policy_sample")
+BASE = "base"
 MAX_EXAMPLES = 5
 ASKED = ["question_id", "question", "earlier_messages"]
 """Columns that say what a training row was an answer to."""
@@ -29,13 +28,16 @@ ASKED = ["question_id", "question", "earlier_messages"]
 def require_evaluated(rows: Sequence[StageRow]) -> None:
     """Refuse a model that was not evaluated, or whose gain over the base student is unknown.
 
+    Args:
+        rows: the stage table; its last row is the model's.
+
     Raises:
         ReleaseError: naming the evaluations that are missing.
     """
     scores = {row.checkpoint: row.scores for row in rows}
     missing = [
         f"evaluation/{checkpoint} [{benchmark}]"
-        for checkpoint in (BASE, RELEASED)
+        for checkpoint in (BASE, rows[-1].checkpoint)
         for benchmark, score in scores[checkpoint].items()
         if score is None and benchmark != OVERALL
     ]
@@ -73,10 +75,12 @@ def require_clean(lake: Lake, profile: Profile) -> int:
         ReleaseError: naming the questions and what they share.
     """
     n_rows = 0
+    mixed = () if profile.no_mixed_policy else ("mixed_policy_sample",)
+    trained_on = ("divergence_sample", *mixed)
 
     def questions() -> Iterator[pa.RecordBatch]:
         nonlocal n_rows
-        for table in TRAINED_ON:
+        for table in trained_on:
             for partition in lake.partitions(table):
                 for batch in lake.batches(table, partition, ASKED):
                     n_rows += batch.num_rows

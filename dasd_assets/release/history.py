@@ -8,15 +8,14 @@ from collections.abc import Iterator
 import dagster as dg
 
 from dasd_assets.declaring.materializations import DATA_VERSION_TAG, latest_materializations
+from dasd_assets.evaluation.assets import CHECKPOINT_ASSETS
 from dasd_assets.profile import Profile
 from dasd_assets.profile.data_contracts import CONTRACTS
 from dasd_assets.release.folder import ReleaseError
 from dasd_assets.release.lineage import CheckResults, Source
 
 CODE_VERSION_TAG = "dagster/code_version"
-CHECKPOINT = dg.AssetKey("dasd_checkpoint")
-CHECKPOINT_VERSION_TAG = f"dagster/input_data_version/{CHECKPOINT.to_user_string()}"
-EVALUATION = dg.AssetKey(["evaluation", "dasd"])
+INPUT_VERSION_TAG = "dagster/input_data_version/"
 NOT_A_SOURCE = frozenset(
     {
         "stage_report", "evaluation_teacher_scores", "evaluation_provenance", "student_model",
@@ -76,24 +75,29 @@ def require_checks_passed(
     return CheckResults(n_passed, warnings)
 
 
-def require_current_evaluation(instance: dg.DagsterInstance, data_version: str) -> None:
+def require_current_evaluation(
+    instance: dg.DagsterInstance, checkpoint: str, data_version: str
+) -> None:
     """Refuse a model whose evaluation is that of an earlier checkpoint.
 
     Args:
-        data_version: of the checkpoint that would be released.
+        checkpoint: which one would be released.
+        data_version: of that checkpoint.
 
     Raises:
         ReleaseError: naming the evaluation sets.
     """
+    asset = CHECKPOINT_ASSETS[checkpoint]
+    evaluation = dg.AssetKey(["evaluation", checkpoint])
     stale = [
         event.partition or ""
         for event, *_ in latest_materializations(instance)
-        if event.asset_key == EVALUATION
-        and (event.tags or {}).get(CHECKPOINT_VERSION_TAG, data_version) != data_version
+        if event.asset_key == evaluation
+        and (event.tags or {}).get(INPUT_VERSION_TAG + asset, data_version) != data_version
     ]
     if stale:
         raise ReleaseError(
-            f"{EVALUATION.to_user_string()} [{', '.join(stale)}] is of an earlier dasd_checkpoint: "
+            f"{evaluation.to_user_string()} [{', '.join(stale)}] is of an earlier {asset}: "
             "its numbers are not those of this model. Materialize it again."
         )
 

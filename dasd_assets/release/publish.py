@@ -8,12 +8,14 @@ import dagster as dg
 import yaml
 
 from dasd_assets.declaring.cost import took
+from dasd_assets.evaluation.assets import CHECKPOINT_ASSETS
 from dasd_assets.profile import Profile
+from dasd_assets.profile.checkpoints import checkpoints_of
 from dasd_assets.release.cards import CARD, dataset_card, model_card
 from dasd_assets.release.data_files import DataFiles, write_data_files
 from dasd_assets.release.facts import Facts, gather
 from dasd_assets.release.folder import Released, ReleaseError, publish_release, release_link
-from dasd_assets.release.gate import RELEASED, require_clean, require_evaluated, require_sampled
+from dasd_assets.release.gate import require_clean, require_evaluated, require_sampled
 from dasd_assets.release.history import (
     NOT_A_SOURCE,
     require_checks_passed,
@@ -30,7 +32,6 @@ from resources.lake.examination import set_aside_damaged
 from resources.lake.lake import Lake
 
 MODEL, DATASET = "model", "dataset"
-NOT_A_SOURCE_OF_DATA = NOT_A_SOURCE | {"dasd_checkpoint", "evaluation"}
 PROFILE = "profile.yaml"
 MIB = 1024**2
 
@@ -43,16 +44,17 @@ def releases(lake: Lake) -> Path:
 def release_model(
     context: dg.AssetExecutionContext, lake: Lake, profile: Profile
 ) -> dg.MaterializeResult:
-    """Release the current `dasd` checkpoint.
+    """Release the current checkpoint of the last stage.
 
     Raises:
         ReleaseError: it is not evaluated, a check failed, or evaluation questions were trained on.
     """
     rows = stage_rows(lake, profile)
     require_evaluated(rows)
-    checkpoint = lake.current_checkpoint(RELEASED)
+    released = checkpoints_of(profile)[-1]
+    checkpoint = lake.current_checkpoint(released)
     model = inspect_model(str(checkpoint))
-    require_current_evaluation(context.instance, model.content_hash[:16])
+    require_current_evaluation(context.instance, released, model.content_hash[:16])
     facts = _facts(context.instance, lake, profile, NOT_A_SOURCE)
 
     def write(folder: Path) -> None:
@@ -65,12 +67,15 @@ def release_model(
 def release_data(
     context: dg.AssetExecutionContext, lake: Lake, profile: Profile
 ) -> dg.MaterializeResult:
-    """Release the training sets of the three stages.
+    """Release the training sets of all stages.
 
     Raises:
         ReleaseError: a check failed, there are evaluation questions among them, or one is empty.
     """
-    facts = _facts(context.instance, lake, profile, NOT_A_SOURCE_OF_DATA)
+    # No rollouts are of the last checkpoint; without stage 3 there are none of any.
+    last = checkpoints_of(profile)[1 if profile.no_mixed_policy else -1 :]
+    trained = {CHECKPOINT_ASSETS[checkpoint] for checkpoint in last}
+    facts = _facts(context.instance, lake, profile, NOT_A_SOURCE | trained | {"evaluation"})
     sets = training_sets(lake, profile)
     files: dict[str, DataFiles] = {}
 

@@ -222,7 +222,7 @@ def test_where_nothing_is_kept_the_cause_and_an_example_are_told(
         ))  # fmt: skip
 
     no_answer = "<|channel|>analysis<|message|>Ones: 1 + 2 = 3.<|end|>"
-    told = r"100 % of 3 answers of .*low.* rejected: malformed_answer 2, hit_max_tokens 1, no_final_answer 1 "
+    told = "100 % of 3 answers of low/s rejected: malformed_answer 2, hit_max_tokens 1, no_final"
     with pytest.raises(AllRejectedError, match=told) as raised:
         write("no channel<|return|>", no_answer, "nor here<|return|>")
     assert "For example malformed_answer of r0: " in str(raised.value)

@@ -201,3 +201,12 @@ def test_without_the_process_that_they_are_forked_from_runs_end_and_the_next_get
     lost = "its process ended with the one that it was forked from; what it had finished is kept"
     assert causes == {"made [run]": lost, "made [beside]": lost}
     assert instance.get_materialized_partitions(killing_location.made.key) == {"later"}
+
+
+def test_the_reason_of_a_block_is_told() -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = dg.materialize([blocked], instance=instance, raise_on_error=False)
+        assert run_errors.errors_of(instance, result.run_id) == (
+            "blocked: check has_mixed_policy failed, which stops all below it: no rollout was "
+            "continued; observed: 0, allowed: at least 1",
+        )
