@@ -61,7 +61,14 @@ def options(
 
 
 def run(
-    workers: Annotated[int, typer.Option(min=1, help="Partitions that are made side by side.")] = 2,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Partitions that are made side by side at most: as many as the cores that they "
+            "declare (`compute.*.cpus`) leave room for.",
+        ),
+    ] = 2,
     select: Annotated[
         str,
         typer.Option(

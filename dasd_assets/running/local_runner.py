@@ -9,11 +9,11 @@ Dagster's daemon and backfills instead.
 from __future__ import annotations
 
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -25,8 +25,10 @@ from dasd_assets.dagster_internals import AssetGraph, job_of_module
 from dasd_assets.declaring.out_of_date import Staleness
 from dasd_assets.declaring.pools import CURATION_POOL
 from dasd_assets.running import run_process
+from dasd_assets.running.cores import has_room, usable_cores
 from dasd_assets.running.local_run_launcher import fail_if_unfinished
 from dasd_assets.running.run_errors import errors_of
+from resources.compute.declared import CPUS
 from resources.lake.lake import Lake
 
 DEFINITIONS_MODULE = "dasd_assets.definitions"
@@ -89,7 +91,8 @@ class LocalRunner:
         Args:
             instance: persistent instance of the pipeline.
             lake: what was made so far.
-            workers: runs that go on at the same time.
+            workers: runs that go on at the same time, if the machine has the cores that they
+                declare.
             log_file: gets what the runs print; the steps' own logs are in the instance.
             selection: in Dagster's selection syntax, such as `+key:divergence_sample`; empty: all.
 
@@ -179,13 +182,13 @@ class LocalRunner:
     def _run_group(
         self, todo: Iterable[Work], at_once: int, on_end: Callable[[Outcome], None]
     ) -> list[Outcome]:
-        waiting = iter(todo)
+        waiting = deque(todo)
         running: list[_Running] = []
         outcomes: list[Outcome] = []
         try:
             while True:
-                for work in islice(waiting, at_once - len(running)):
-                    running.append(self._start(work))
+                while waiting and len(running) < at_once and self._has_room(waiting[0], running):
+                    running.append(self._start(waiting.popleft()))
                 if not running:
                     return outcomes
                 over = connection.wait([one.process.sentinel for one in running])
@@ -217,6 +220,13 @@ class LocalRunner:
         if fail_if_unfinished(self._instance, run_id, reason):
             return Outcome(ended.work, run_id, (reason,))
         return Outcome(ended.work, run_id, errors_of(self._instance, run_id))
+
+    def _has_room(self, work: Work, running: Sequence[_Running]) -> bool:
+        return has_room([self._cpus(one.work) for one in running], self._cpus(work), usable_cores())
+
+    def _cpus(self, work: Work) -> float:
+        """Cores that a run declares: its steps follow each other, so those of the largest."""
+        return max(float(self._graph.get(key).metadata.get(CPUS, 1)) for key in work.assets)
 
     def _at_once(self, group: Sequence[dg.AssetKey]) -> int:
         """Runs of a group that go side by side: one where their order decides what they make."""

@@ -15,6 +15,7 @@ from dasd_assets.dagster_internals import job_of_file
 from dasd_assets.running import local_run, local_runner, run_errors, run_process
 from dasd_assets.running.local_runner import ALL_ASSETS_JOB, LocalRunner, Outcome, Work
 from dasd_assets.running.run_errors import cause_of, killed_by
+from resources.compute.declared import CPUS
 from resources.lake.lake import Lake
 
 pytestmark = pytest.mark.slow
@@ -68,7 +69,9 @@ def curated() -> None:
     """Of the same shard, in the same run."""
 
 
-@dg.asset(deps=[dg.AssetDep(curated, partition_mapping=dg.AllPartitionMapping())])
+@dg.asset(
+    deps=[dg.AssetDep(curated, partition_mapping=dg.AllPartitionMapping())], metadata={CPUS: 2.0}
+)
 def whole() -> None:
     """Of all shards."""
 
@@ -210,3 +213,14 @@ def test_the_reason_of_a_block_is_told() -> None:
             "blocked: check has_mixed_policy failed, which stops all below it: no rollout was "
             "continued; observed: 0, allowed: at least 1",
         )
+
+
+def test_runs_go_side_by_side_while_their_declared_cores_fit(
+    monkeypatch: pytest.MonkeyPatch, runner: LocalRunner
+) -> None:
+    monkeypatch.setattr(local_runner, "usable_cores", lambda: 2.0)
+    small, large = Work((READ,), "a"), Work((WHOLE,), None)
+    beside = [local_runner._Running(small, None, None)]  # type: ignore[arg-type]
+    assert runner._has_room(small, beside)
+    assert not runner._has_room(large, beside)
+    assert runner._has_room(large, [])
