@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 import shlex
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from dasd_assets.cli.completion import profiles
 from dasd_assets.cli.exits import refusing
 from dasd_assets.profile import PROFILE_FOLDER, PROJECT_ROOT, load_profile
 
+TINY = "tiny"
 PROFILE = "profile.yaml"
 INBOX = "inbox"
 EXAMPLE = "example.jsonl"
@@ -46,15 +47,6 @@ dasd status                      # what is there, what is not
 """
 
 
-class Base(StrEnum):
-    """Shipped profiles that a project can begin from."""
-
-    TINY = "tiny"
-    DASD_4B = "dasd-4b"
-    DASD_4B_API = "dasd-4b-api"
-    DASD_4B_RELEASED = "dasd-4b-released"
-
-
 class InitError(ValueError):
     """The folder cannot be begun; nothing in it was changed."""
 
@@ -62,24 +54,25 @@ class InitError(ValueError):
 def init(
     folder: Annotated[Path, typer.Argument(help="Folder to make, or one to add to.")] = Path(),
     base: Annotated[
-        Base, typer.Option("--from", help="Shipped profile to begin from.")
-    ] = Base.TINY,
+        str,
+        typer.Option("--from", help="Shipped profile to begin from.", autocompletion=profiles),
+    ] = TINY,
 ) -> None:
     """Begin a project: a commented profile, an inbox with an example drop, .gitignore and README.
 
     Nothing that is there already is overwritten: if one of the files exists, nothing is made.
     """
     with refusing(InitError, OSError):
-        files = scaffold(folder.resolve(), base.value)
+        files = scaffold(folder.resolve(), base)
         written = _write(folder.resolve(), files)
     for file in written:
         typer.echo(f"made {folder / file}")
     profile = shlex.quote(str(folder / PROFILE))
     typer.echo(f"\nnow: DASD_PROFILE={profile} dasd run")
-    if base is not Base.TINY:
+    if base != TINY:
         typer.echo(
             f"     (first `DASD_PROFILE={profile} dasd doctor` and `dasd plan`: the models of "
-            f"{base.value} are large)"
+            f"{base} are large)"
         )
 
 
@@ -88,11 +81,18 @@ def scaffold(folder: Path, base: str) -> dict[str, str]:
 
     The profile is the shipped one with its comments, under the folder's name, with an inbox of its
     own; the example drop is the beginning of the tiny world's questions.
+
+    Raises:
+        InitError: no profile of that name is shipped.
     """
+    file = PROFILE_FOLDER / f"{base}.yaml"
+    if not file.is_file():
+        raise InitError(f"{base}: no profile of that name is shipped: {', '.join(profiles(''))}")
     name = NAME.sub("-", folder.name.lower()).strip("-._") or "project"
-    header = HEADER.format(name=name, shipped=SHIPPED if base == Base.TINY else "")
-    shipped = (PROFILE_FOLDER / f"{base}.yaml").read_text(encoding="utf-8")
-    profile = _set(_set(shipped, "name", name), "  inbox", INBOX)
+    header = HEADER.format(name=name, shipped=SHIPPED if base == TINY else "")
+    profile = _set(file.read_text(encoding="utf-8"), "name", name)
+    if "\n  inbox: " in profile:  # else it has that of its base, which is beside any profile
+        profile = _set(profile, "  inbox", INBOX)
     drop = next(iter(sorted((PROJECT_ROOT / "tiny_world" / "inbox").glob("*.jsonl"))))
     with drop.open(encoding="utf-8") as lines:
         example = "".join(line for line, _ in zip(lines, range(EXAMPLE_ROWS), strict=False))

@@ -13,6 +13,7 @@ import typer
 from dasd_assets.cli.terminal_table import print_table
 from dasd_assets.plan.asset_plan import AssetPlan
 from dasd_assets.plan.flops import TokenFlops
+from dasd_assets.plan.layout import gpus_of_pools
 from dasd_assets.plan.pipeline import Plan
 from dasd_assets.plan.quantities import Quantity
 from resources.compute.declared import GIB
@@ -49,6 +50,7 @@ def as_dict(made: Plan) -> dict[str, Any]:
         "totals": totals,
         "assets": assets,
         "layout": [asdict(placement) for placement in made.layout],
+        "gpus_of_pools": gpus_of_pools(made.layout),
         "flops": [{**asdict(flops), "total": flops.total} for flops in made.flops],
         "quantities": [asdict(quantity) for quantity in made.quantities],
         "findings": [asdict(finding) for finding in made.findings],
@@ -79,6 +81,8 @@ def print_plan(made: Plan) -> None:
         left=(0, 2, 3),
         folded=(3,),
     )
+    if turns := _turns(made):
+        typer.echo(f"\n{turns}")
     if made.flops:
         typer.echo(FORMULA)
         print_table(FLOPS_HEADERS, flops_lines(made.flops))
@@ -94,6 +98,23 @@ def print_plan(made: Plan) -> None:
     colours = {"problem": typer.colors.RED, "warning": typer.colors.YELLOW, "hint": None}
     for finding in made.findings:
         typer.secho(f"{finding.level}: {finding.about}: {finding.text}", fg=colours[finding.level])
+
+
+def _turns(made: Plan) -> str:
+    """What waits for what on the fewest GPUs that hold each step, and how long it then takes."""
+    pools = gpus_of_pools(made.layout)
+    least = max(pools.values(), default=0)
+    if least == 0 or made.gpu_hours is None or made.hours is None:
+        return ""
+    if len(pools) == 1:
+        return f"All steps take turns in the pool {next(iter(pools))}: {_time(made.hours)}."
+    held = ", ".join(f"{name} {gpus}" for name, gpus in pools.items())
+    return (
+        f"Side by side the pools hold {sum(pools.values())} GPUs ({held}). On fewer they take "
+        f"turns: {least} GPUs, the fewest that hold each step, are busy for "
+        f"{_time(made.gpu_hours / least)} at the least, {_time(made.hours)} with one step at a "
+        "time."
+    )
 
 
 def _line(asset: AssetPlan) -> tuple[str | None, ...]:

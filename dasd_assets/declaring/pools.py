@@ -37,7 +37,7 @@ def set_pool_limits(
         gpus: GPUs of the machine; None: those that are found or declared.
 
     Raises:
-        TooFewGpusError: the pools cannot run side by side on it.
+        TooFewGpusError: one step asks for more than it has.
     """
     present = gpus_present() if gpus is None else gpus
     if not present:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from dasd_assets.profile import Profile
@@ -46,6 +46,18 @@ def layout(profile: Profile) -> Iterator[Placement]:
         yield _place(f"students.{name}.engine", student, inference_layout(other.engine))
     for name, training in profile.trainings.items():
         yield _place(name, compute.training, training_layout(training, compute.training.hosts))
+
+
+def gpus_of_pools(placements: Iterable[Placement]) -> dict[str, int]:
+    """Pool -> GPUs of its largest step; those without GPUs are left out, the largest come first.
+
+    Work without a pool is a pool of its own: nothing but the GPUs holds it up.
+    """
+    pools: dict[str, int] = {}
+    for one in placements:
+        name = one.pool or one.work
+        pools[name] = max(one.gpus, pools.get(name, 0))
+    return dict(sorted(((name, n) for name, n in pools.items() if n), key=lambda pool: -pool[1]))
 
 
 def inference_layout(engine: EngineSettings) -> str:

@@ -11,8 +11,10 @@ from pydantic import ValidationError
 from dasd_assets.profile.models import PROFILE_FOLDER, PROJECT_ROOT, TINY_WORLD, Model
 from dasd_assets.profile.profile import Profile
 from dasd_assets.profile.questions import Layout
-from dasd_assets.profile.yaml_file import parse_yaml
+from dasd_assets.profile.yaml_file import Only, parse_yaml
 
+BASE = "base"
+"""Key of a profile that names the one whose settings it has where it says nothing else."""
 SECRET_KEYS = frozenset({"base_url", "base_urls", "api_key_env"})
 """Settings whose bad value may hold a key or a password: it is not shown."""
 
@@ -28,16 +30,36 @@ def load_profile(name_or_path: str) -> Profile:
     """Read and validate a profile by shipped name or by the path of a YAML file.
 
     Raises:
-        ProfileError: no such profile, no valid YAML, or a setting that is unknown or not allowed.
+        ProfileError: no such profile, no valid YAML, a setting that is unknown or not allowed, or
+            profiles that are each other's `base`.
+    """
+    file, settings = _read(name_or_path, Path(), ())
+    try:
+        profile = Profile.model_validate(settings)
+    except ValidationError as error:
+        raise ProfileError(_explain(file, error)) from error
+    folder = file.resolve().parent
+    return profile if folder in (PROFILE_FOLDER, PROJECT_ROOT) else _at_home(profile, folder)
+
+
+def _read(name_or_path: str, beside: Path, above: tuple[Path, ...]) -> tuple[Path, dict[str, Any]]:
+    """A profile's file and its settings, with those of its `base` where it says nothing else.
+
+    Args:
+        beside: folder that a relative path starts from.
+        above: files whose base this one is.
     """
     is_path = name_or_path.endswith((".yaml", ".yml")) or os.sep in name_or_path
-    file = Path(name_or_path) if is_path else PROFILE_FOLDER / f"{name_or_path}.yaml"
+    file = beside / name_or_path if is_path else PROFILE_FOLDER / f"{name_or_path}.yaml"
     if not file.is_file():
         shipped = sorted(path.stem for path in PROFILE_FOLDER.glob("*.yaml"))
         raise ProfileError(
-            f"{name_or_path}: no such profile. Shipped profiles: {', '.join(shipped)}; "
+            f"{name_or_path}: no such profile{', the base of ' if above else ''}"
+            f"{', of '.join(map(str, reversed(above)))}. Shipped profiles: {', '.join(shipped)}; "
             "your own is named by the path of its YAML file."
         )
+    if file.resolve() in above:
+        raise ProfileError(f"{file}: is its own `base`: {' -> '.join(map(str, above))}")
     try:
         settings = parse_yaml(file.read_text(encoding="utf-8"))
     except ValueError as error:  # also of text that is no UTF-8
@@ -46,12 +68,28 @@ def load_profile(name_or_path: str) -> Profile:
         raise ProfileError(
             f"{file}: expected a mapping of sections, found {type(settings).__name__}"
         )
-    try:
-        profile = Profile.model_validate(settings)
-    except ValidationError as error:
-        raise ProfileError(_explain(file, error)) from error
-    folder = file.resolve().parent
-    return profile if folder in (PROFILE_FOLDER, PROJECT_ROOT) else _at_home(profile, folder)
+    base = settings.pop(BASE, None)
+    if base is None:
+        return file, settings
+    if not isinstance(base, str):
+        raise ProfileError(f"{file}: {BASE} must name a profile, found {base!r}")
+    _, inherited = _read(base, file.parent, (*above, file.resolve()))
+    return file, _changed(inherited, settings)
+
+
+def _changed(settings: Any, changes: Any) -> Any:
+    """Settings with changes: mappings key by key, all else whole, as also what is `!only`.
+
+    A section of another `kind` has other keys and takes the place of the whole one.
+    """
+    both = isinstance(settings, dict) and isinstance(changes, dict)
+    if (
+        not both
+        or isinstance(changes, Only)
+        or changes.get("kind") not in (None, settings.get("kind"))
+    ):
+        return changes
+    return settings | {key: _changed(settings.get(key), new) for key, new in changes.items()}
 
 
 def _at_home(profile: Profile, folder: Path) -> Profile:

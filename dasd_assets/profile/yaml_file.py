@@ -10,6 +10,10 @@ MOST_NODES = 100_000
 """Values of a file with each alias counted as all that it stands for; ours have some hundred."""
 
 
+class Only(dict[str, Any]):
+    """A mapping that was written with the tag `!only`: it takes nothing over from a base."""
+
+
 class _StrictLoader(yaml.SafeLoader):
     """Refuses a key that is there twice, and aliases that multiply."""
 
@@ -49,6 +53,11 @@ class _StrictLoader(yaml.SafeLoader):
                 )
             seen.add(written)
         return super().construct_mapping(node, deep)
+
+
+_StrictLoader.add_constructor(
+    "!only", lambda loader, node: Only(loader.construct_mapping(node, True))
+)
 
 
 def parse_yaml(text: str) -> Any:

@@ -46,36 +46,30 @@ def _numbered(gpus: int) -> list[str]:
 
 
 def pool_limits(asked: Mapping[str, int], gpus: int) -> dict[str, int]:
-    """Slots of each pool, so that all of them in use at once never hold more GPUs than there are.
+    """Slots of each pool, so that steps begin that the GPUs can hold.
 
-    A step can wait for one pool only. So the GPUs are divided: each pool has one slot, and what is
-    left goes round, a slot at a time, to the pools that can use it.
+    A step can wait for one pool only. So the GPUs are divided where that can be: each pool has one
+    slot, and what is left goes round, a slot at a time, to the pools that can use it. Where they
+    are too few for a slot of each, every pool has as many as it could use alone, and steps that
+    have begun wait for each other's GPUs (`gpu_lease.py`).
 
     Args:
         asked: pool -> GPUs of its largest step; pools without GPUs are left out of the result.
         gpus: GPUs of the machine.
 
     Raises:
-        TooFewGpusError: one slot of each pool is too much already.
+        TooFewGpusError: one step alone asks for more.
     """
     asked = {pool: n for pool, n in sorted(asked.items()) if n}
-    needed = sum(asked.values())
-    if needed > gpus:
-        pools = ", ".join(f"{pool} ({n})" for pool, n in asked.items())
-        largest = max(asked.values())
-        remedy = (
-            f"One step asks for {largest}: lower `compute.….gpus` in the profile, or run it where "
-            "there are more."
-            if largest > gpus
-            else "Give these `compute` sections of the profile the same `pool`, such as `gpus`: "
-            "their steps then take turns."
-        )
+    if too_large := ", ".join(f"{pool} ({n})" for pool, n in asked.items() if n > gpus):
         raise TooFewGpusError(
-            f"the pools {pools} may run side by side and ask for {needed} GPUs, there are {gpus} "
-            f"({DECLARED} says otherwise). {remedy}"
+            f"one step of {too_large} asks for more GPUs than there are, {gpus} ({DECLARED} says "
+            "otherwise). Lower `compute.….gpus` in the profile, or run it where there are more."
         )
+    left = gpus - sum(asked.values())
+    if left < 0:
+        return {pool: gpus // n for pool, n in asked.items()}
     slots = dict.fromkeys(asked, 1)
-    left = gpus - needed
     while any(n <= left for n in asked.values()):
         for pool, n in asked.items():
             if n <= left:

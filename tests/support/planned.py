@@ -9,9 +9,10 @@ import yaml
 
 from dasd_assets.plan.answers import Candidates
 from dasd_assets.plan.measured import Measured
+from dasd_assets.plan.pipeline import Plan, plan_pipeline
 from dasd_assets.plan.quantities import Quantities
 from dasd_assets.plan.sizes import Sizes
-from dasd_assets.profile import PROFILE_FOLDER, ModelShape, PlanSettings, Profile
+from dasd_assets.profile import PROFILE_FOLDER, ModelShape, PlanSettings, Profile, load_profile
 
 ANNOUNCED = Sizes((), {"": 100}, {"math": 48})
 """100 questions that are in no shard yet."""
@@ -61,3 +62,18 @@ def candidates(
 ) -> dict[str, Candidates]:
     """Answers to questions of each domain at both temperatures."""
     return {t: Candidates(profile, questions, asked, t) for t in ("low", "high")}
+
+
+def planned_as_announced(name: str) -> Plan:
+    """The plan of a shipped profile from its own section `plan` alone, on an empty large disk."""
+    profile = load_profile(name)
+    return plan_pipeline(
+        profile, Sizes((), announced(profile), {}), PlanSettings(), {},
+        profile.plan.teacher, profile.plan.base_student, 10**15, profile.plan.students,
+    )  # fmt: skip
+
+
+def announced(profile: Profile) -> dict[str, int]:
+    """Domain -> questions of a profile's section `plan`."""
+    assert isinstance(profile.plan.questions, dict)
+    return dict[str, int](profile.plan.questions.items())

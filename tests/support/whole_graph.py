@@ -33,9 +33,17 @@ class InThisProcess(TrainingLauncher):
 
 
 def run_whole_graph(
-    profile: Profile, home: Path, shard: str, monkeypatch: pytest.MonkeyPatch
+    profile: Profile,
+    home: Path,
+    shard: str,
+    monkeypatch: pytest.MonkeyPatch,
+    target: str = "*",
 ) -> None:
-    """Materialize every asset of a profile over one question shard, in the order of the graph."""
+    """Materialize every asset of a profile over one question shard, in the order of the graph.
+
+    Args:
+        target: a selection; by default all assets.
+    """
     # Checks and pictures have tests of their own, and take most of the time.
     monkeypatch.setattr(figures, "to_png", lambda figure: b"")
     built = build_definitions(profile, home)
@@ -44,16 +52,22 @@ def run_whole_graph(
     )
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions("question_shard", [shard])
-        _run_all(definitions, instance)
+        _run_all(definitions, instance, target)
 
 
-def _run_all(definitions: dg.Definitions, instance: dg.DagsterInstance) -> None:
+def _run_all(definitions: dg.Definitions, instance: dg.DagsterInstance, target: str) -> None:
     graph = definitions.resolve_asset_graph()
+    wanted = dg.AssetSelection.from_string(target).resolve(graph)
     job = definitions.resolve_implicit_global_asset_job_def()
     for level in graph.toposorted_asset_keys_by_level:
         for key in level:
             node = graph.get(key)
-            if not node.is_executable or node.is_observable or key == STAGE_REPORT:
+            if (
+                key not in wanted
+                or not node.is_executable
+                or node.is_observable
+                or key == STAGE_REPORT
+            ):
                 continue
             partitions = node.partitions_def
             keys = (

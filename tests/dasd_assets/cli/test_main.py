@@ -116,7 +116,8 @@ def test_a_profile_that_cannot_be_used_is_bad_input(
     assert result.exit_code == 2
     assert result.stderr == (
         "error: no/such.yaml: no such profile. Shipped profiles: dasd-30b-a3b, dasd-4b, "
-        "dasd-4b-api, dasd-4b-qwen3-next, dasd-4b-released, tiny; "
+        "dasd-4b-api, dasd-4b-qwen3-next, dasd-4b-released, one-gpu-24gb, one-gpu-80gb, "
+        "one-node-8x80gb, tiny; "
         "your own is named by the path of its YAML file.\n"
     )
 
@@ -161,7 +162,7 @@ def completed(line: str) -> list[str]:
     ("line", "offered"),
     [
         ("dasd st", ["status"]),
-        ("dasd init --from da", ["dasd-4b", "dasd-4b-api", "dasd-4b-released"]),
+        ("dasd init --from one-g", ["one-gpu-24gb", "one-gpu-80gb"]),
         ("dasd plan --profile ti", ["tiny"]),
         ("dasd status teacher_", ["teacher_responses", "teacher_scores", "teacher_continuations"]),
         ("dasd trace r", ["r1"]),

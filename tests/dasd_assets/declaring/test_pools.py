@@ -30,7 +30,12 @@ def test_of_training_over_several_machines_those_of_the_first_count() -> None:
 
 @pytest.mark.parametrize(
     ("gpus", "slots"),
-    [(3, {"student": 1, "teacher": 1}), (8, {"student": 4, "teacher": 2}), (0, {})],
+    [
+        (3, {"student": 1, "teacher": 1}),
+        (8, {"student": 4, "teacher": 2}),
+        (2, {"student": 2, "teacher": 1}),  # too few for both: they wait for each other's GPUs
+        (0, {}),
+    ],
 )
 def test_slots_are_set_where_there_are_gpus(
     gpus: int, slots: dict[str, int], tmp_path: Path
@@ -43,6 +48,6 @@ def test_slots_are_set_where_there_are_gpus(
 
 def test_too_few_gpus_are_refused_before_anything_is_set(tmp_path: Path) -> None:
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
-        with pytest.raises(TooFewGpusError, match=r"student \(1\), teacher \(2\).*there are 2"):
-            set_pool_limits(instance, defs, 2)
+        with pytest.raises(TooFewGpusError, match=r"one step of teacher \(2\) .*there are, 1"):
+            set_pool_limits(instance, defs, 1)
         assert not instance.event_log_storage.get_pool_limits()

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from support.planned import ANNOUNCED, SHAPE, candidates, quantities, small_profile
+from support.planned import (
+    ANNOUNCED,
+    SHAPE,
+    announced,
+    candidates,
+    planned_as_announced,
+    quantities,
+    small_profile,
+)
 
 from dasd_assets.plan.pipeline import Plan, plan_pipeline
 from dasd_assets.plan.shards import fitting_shard, shard_findings
@@ -128,7 +136,7 @@ def test_the_papers_totals_come_out() -> None:
     }
     profile = load_profile("dasd-4b")
     asked = quantities(profile)
-    plan = planned_paper("dasd-4b")
+    plan = planned_as_announced("dasd-4b")
     training = {a.asset: a for a in plan.assets if a.asset.endswith("_temperature_checkpoint")}
     answers = candidates(profile, asked, announced(profile))
     for temperature, (all_tokens, six_epochs) in {
@@ -148,22 +156,9 @@ def test_the_papers_totals_come_out() -> None:
     assert mean == pytest.approx(SyntheticSettings().mean_tokens, rel=0.005)
 
 
-def planned_paper(name: str) -> Plan:
-    profile = load_profile(name)
-    return plan_pipeline(
-        profile, Sizes((), announced(profile), {}), PlanSettings(), {},
-        profile.plan.teacher, profile.plan.base_student, 10**15, profile.plan.students,
-    )  # fmt: skip
-
-
-def announced(profile: Profile) -> dict[str, int]:
-    assert isinstance(profile.plan.questions, dict)
-    return dict[str, int](profile.plan.questions.items())
-
-
 @pytest.mark.parametrize("name", ["dasd-4b", "dasd-4b-api"])
 def test_the_papers_profiles_fit_into_the_compute_that_they_declare(name: str) -> None:
-    plan = planned_paper(name)
+    plan = planned_as_announced(name)
     assert not [finding for finding in plan.findings if finding.level == "problem"]
     assert not [finding for finding in plan.findings if finding.about == "divergence_sampling"]
     selected = {a.part: a.rows for a in plan.assets if a.asset == "divergence_sample"}
@@ -171,7 +166,7 @@ def test_the_papers_profiles_fit_into_the_compute_that_they_declare(name: str) -
 
 
 def test_a_further_student_is_trained_on_the_same_answers_and_asked_before_and_after() -> None:
-    plan, alone = planned_paper("dasd-30b-a3b"), planned_paper("dasd-4b")
+    plan, alone = planned_as_announced("dasd-30b-a3b"), planned_as_announced("dasd-4b")
     assert not [finding for finding in plan.findings if finding.level == "problem"]
     assets = {(a.asset, a.part): a for a in plan.assets}
     known = {(a.asset, a.part): a for a in alone.assets}
@@ -194,7 +189,7 @@ def test_a_further_student_is_trained_on_the_same_answers_and_asked_before_and_a
 
 
 def test_the_papers_other_teacher_fits_and_trains_on_25k_answers_a_stage() -> None:
-    plan = planned_paper("dasd-4b-qwen3-next")
+    plan = planned_as_announced("dasd-4b-qwen3-next")
     assert not [finding for finding in plan.findings if finding.level == "problem"]
     assert not [finding for finding in plan.findings if finding.about == "divergence_sampling"]
     trained = {a.asset: a.rows for a in plan.assets if a.asset.endswith("_temperature_checkpoint")}
