@@ -1,8 +1,8 @@
-"""Checks of token logprobs: Great Expectations over a DuckDB summary, and over a row per token.
+"""Checks of token logprobs: over a DuckDB summary, and by Great Expectations over a row per token.
 
 The same three expectations (nothing missing or not finite, nothing above 0, a plausible mean) on
-synthetic filtered responses of two sizes. Ours: DuckDB reduces the lists to a few numbers, the
-suite holds these against the limits. Plain: the suite on a table with one row per token. Each way
+synthetic filtered responses of two sizes. Ours: DuckDB reduces the lists to a few numbers, which
+are held against the limits. Plain: the suite on a table with one row per token. Each way
 runs in a process of its own; imports are not timed.
 
     python -m benchmarks.checks [--tokens 1e6 8e6]

@@ -23,7 +23,8 @@ class CheckedPartition:
 
     A context manager. `partition` has the partition's keys in the order of the lake's paths.
     `made` is, of an asset over temperatures and shards, what Dagster remembers of it: the
-    registered question_shards of which this temperature was made.
+    registered question_shards of which this temperature was made. `registered` are all of them, and
+    `removed` those whose drop was in the inbox once and is no more.
     """
 
     def __init__(
@@ -31,10 +32,14 @@ class CheckedPartition:
         lake: Lake,
         partition: Partition,
         made: Callable[[str], Collection[str]] = lambda asset: (),
+        registered: Callable[[], Collection[str]] = tuple,
+        removed: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self.lake = lake
         self.partition = dict(partition)
         self.made = made
+        self.registered = registered
+        self.removed = removed
         self._spill = tempfile.TemporaryDirectory(prefix="dasd-checks-")
         self._connection: duckdb.DuckDBPyConnection | None = None
 

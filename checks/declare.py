@@ -2,17 +2,21 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from checks.checked_partition import CheckedPartition
+from checks.data_docs import page_of
 from checks.drift import Summary, drift
 from checks.expectations import Measurement, Verdict, judge
+from checks.kept_results import keep
 from checks.schema import contract_problems, table_checks
 from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE, response_partition
 from dasd_assets.profile import Profile
 from dasd_assets.profile.data_contracts import CONTRACTS, DRIFT, Contract
+from dasd_assets.questions.inbox.sensors import removed_drops
 from resources.lake.lake import Lake
 from resources.lake.tables import tables_of
 
@@ -67,12 +71,22 @@ def asset_checks(
         def made(other: str) -> set[str]:
             return shards_made(context.instance, other, partition[TEMPERATURE])
 
-        with CheckedPartition(lake, partition, made) as data:
+        def registered() -> list[str]:
+            return list(context.instance.get_dynamic_partitions(QUESTION_SHARD))
+
+        def removed() -> set[str]:
+            return removed_drops(context.instance, profile.questions.inbox)
+
+        with CheckedPartition(lake, partition, made, registered, removed) as data:
             measured = {one.check: one for one in _measured(data, tables, measure)}
         verdicts = judge([measured[c.name] for c in contract if c.name in measured], settings)
+        asset_name = "/".join(key.path)
+        links = {"kept": keep(lake, asset_name, partition, data.name(), verdicts)}
+        if page := page_of(lake, asset_name):
+            links["data_docs"] = page
         judged = {verdict.measured.check: verdict for verdict in verdicts}
         for check in contract:
-            yield _result(key, check, judged.get(check.name))
+            yield _result(key, check, judged.get(check.name), links)
 
     return checks_of_asset
 
@@ -102,7 +116,9 @@ def _measured(
         yield drift(data, tables[0], one) if isinstance(one, Summary) else one
 
 
-def _result(key: dg.AssetKey, check: Contract, verdict: Verdict | None) -> dg.AssetCheckResult:
+def _result(
+    key: dg.AssetKey, check: Contract, verdict: Verdict | None, links: dict[str, Path]
+) -> dg.AssetCheckResult:
     """One verdict as the UI shows it."""
     if verdict is None:
         return dg.AssetCheckResult(
@@ -116,6 +132,7 @@ def _result(key: dg.AssetKey, check: Contract, verdict: Verdict | None) -> dg.As
     metadata: dict[str, Any] = {
         "observed": _observed(measured),
         "allowed": settings.allowed,
+        **{name: dg.MetadataValue.path(str(path)) for name, path in links.items()},
     }
     examples = (*(() if _is_one_number(measured) else verdict.outside), *measured.examples)
     if measured.details is not None:

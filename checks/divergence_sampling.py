@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import dagster as dg
 
@@ -15,6 +15,7 @@ from checks.provenance import probability_checks
 from checks.questions import domain_shares
 from checks.response_filtering import within_context
 from checks.teacher_responses import known_questions, mean_tokens
+from dasd_assets.divergence_sampling.ready_shards import DRAWN_FROM, how_far, shards_of
 from dasd_assets.divergence_sampling.teacher_scoring import HAS_LOGPROBS
 from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE, responses, temperatures
 from dasd_assets.profile import Profile
@@ -151,19 +152,53 @@ def positive_weights(data: CheckedPartition, table: str, id_column: str) -> Meas
     return Measurement("positive_weights", {data.name(): n_broken}, ids)
 
 
-def no_shard_lost(data: CheckedPartition) -> Measurement:
+def no_shard_lost(data: CheckedPartition, exclude: Collection[str] = ()) -> Measurement:
     """Shards whose scored answers are no candidates any more, which makes a sample look whole."""
     temperature = data.partition[TEMPERATURE]
     chosen_from = data.pairs("select distinct question_shard, true from divergence_candidates")
+    being_made = shards_of(data.lake, temperature, exclude).not_ready
     lost = []
-    for shard in sorted(set(data.made("sentence_provenance")) - set(chosen_from)):
+    for shard in sorted(
+        set(data.made("sentence_provenance")) - {*chosen_from, *exclude, *being_made}
+    ):
         cell = {TEMPERATURE: temperature, QUESTION_SHARD: shard}
-        tables = ("filtered_responses", "response_provenance")
-        if not all(data.lake.exists(table, cell) for table in tables):
+        if not all(data.lake.exists(table, cell) for table in DRAWN_FROM):
             lost.append(f"{shard}: gone from the lake; `dasd run` makes it again")
         elif data.lake.read("response_provenance", cell, ["response_id"]).num_rows:
             lost.append(f"{shard}: not chosen from; materialize divergence_sample again")
     return Measurement("no_shard_lost", {data.name(): len(lost)}, tuple(lost))
+
+
+def shards_ready(data: CheckedPartition, exclude: Collection[str] = ()) -> Measurement:
+    """Shards that the sample lacks because they are not ready, each with how far it is."""
+    temperature = data.partition[TEMPERATURE]
+    missing = dict(shards_of(data.lake, temperature, exclude).not_ready)
+    for shard in sorted(set(data.registered()) - {*missing, *exclude}):
+        if table := how_far(data.lake, temperature, shard):
+            missing[shard] = f"has nothing in {table} yet"
+    return Measurement(
+        "shards_ready",
+        {data.name(): len(missing)},
+        tuple(f"{shard} {why}" for shard, why in sorted(missing.items())),
+    )
+
+
+def no_removed_drops(data: CheckedPartition) -> Measurement:
+    """Samples of drops that were taken out of the inbox."""
+    removed = set(data.removed())
+    rows = data.pairs(
+        """select question_shard, count(*) from divergence_candidates where is_selected
+           group by question_shard order by question_shard"""
+    )
+    found = {shard: n for shard, n in rows.items() if shard in removed}
+    return Measurement(
+        "no_removed_drops",
+        {data.name(): sum(found.values())},
+        tuple(
+            f"{shard}: {n} sample(s); put the drop back, or `dasd retire {shard}`"
+            for shard, n in found.items()
+        ),
+    )
 
 
 def _sample(profile: Profile) -> Measure:
@@ -198,7 +233,9 @@ def _sample(profile: Profile) -> Measure:
                where s.response_id is null or c.response_id is null"""
         )
         yield Measurement("known_responses", {data.name(): unknown}, ids)
-        yield no_shard_lost(data)
+        yield no_shard_lost(data, settings.exclude_shards)
+        yield shards_ready(data, settings.exclude_shards)
+        yield no_removed_drops(data)
         yield known_questions(data, "divergence_sample", "response_id")
         yield within_context(
             data, "divergence_sample", "response_id", profile.response_filtering.max_student_tokens

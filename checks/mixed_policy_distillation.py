@@ -43,7 +43,7 @@ def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
             partitions_def=question_shards, dimension=QUESTION_SHARD,
         ),
         asset_checks(profile, "mixed_policy_sample", _sample(profile)),
-        checkpoint_checks(profile, "dasd_checkpoint", "dasd"),
+        checkpoint_checks(profile, "dasd_checkpoint", "dasd", is_last_stage=True),
     ]  # fmt: skip
 
 

@@ -14,6 +14,11 @@ from checks.declare import Measure, asset_checks
 from checks.drift import Summary
 from checks.expectations import Measurement
 from dasd_assets.profile import Profile
+from dasd_assets.questions.curation.contaminated_samples import (
+    ASKED,
+    contaminated,
+    evaluation_questions,
+)
 from dasd_assets.release.cards import (
     CARD,
     DATASET_METADATA,
@@ -23,7 +28,6 @@ from dasd_assets.release.cards import (
     card_problems,
 )
 from dasd_assets.release.folder import differences, release_link
-from dasd_assets.release.gate import ASKED, contaminated, evaluation_questions
 from dasd_assets.release.publish import DATASET, MODEL, releases
 from dasd_assets.release.training_sets import LOGPROBS, MIXED
 from dasd_assets.release.weights import loading_problems

@@ -13,13 +13,18 @@ from checks.declare import Measure, asset_checks
 from checks.drift import Summary
 from checks.expectations import Measurement
 from dasd_assets.profile import Profile
+from dasd_assets.reporting.loss_course import loss_course
 
 
 def checkpoint_checks(
-    profile: Profile, asset: str | dg.AssetKey, checkpoint: str
+    profile: Profile, asset: str | dg.AssetKey, checkpoint: str, *, is_last_stage: bool = False
 ) -> dg.AssetChecksDefinition:
-    """Checks on one checkpoint asset."""
-    return asset_checks(profile, asset, _checkpoint(checkpoint))
+    """Checks on one checkpoint asset.
+
+    Args:
+        is_last_stage: its loss starts where two stages have left it, and need not fall.
+    """
+    return asset_checks(profile, asset, _checkpoint(checkpoint, is_last_stage))
 
 
 def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
@@ -34,7 +39,7 @@ def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
     ]
 
 
-def _checkpoint(checkpoint: str) -> Measure:
+def _checkpoint(checkpoint: str, is_last_stage: bool) -> Measure:
     def measure(data: CheckedPartition) -> Iterator[Measurement | Summary]:
         folder = data.lake.current_checkpoint(checkpoint)
         file = folder / "certificate.json"
@@ -50,11 +55,13 @@ def _checkpoint(checkpoint: str) -> Measure:
         bad = [row for row in logged if not math.isfinite(row["loss"])]
         examples = tuple(f"step {row.get('step')}: {row['loss']}" for row in bad[:5])
         yield Measurement("finite_loss", {checkpoint: len(bad) if logged else 1}, examples)
-        if bad or len(logged) < 2:
-            yield Measurement("loss_fell", {checkpoint: math.inf}, details="no losses to compare")
+        course = loss_course([row["loss"] for row in logged])
+        check = "loss_not_risen" if is_last_stage else "loss_fell"
+        if course is None:
+            yield Measurement(check, {checkpoint: math.inf}, details="no losses to compare")
             return
-        first, last = logged[0]["loss"], logged[-1]["loss"]
-        details = {"first": first, "last": last}
-        yield Measurement("loss_fell", {checkpoint: last / first}, details=details)
+        found = course.rise(course.first) if is_last_stage else course.last / course.first
+        details = {"first": course.first, "last": course.last, "standard_error": course.error}
+        yield Measurement(check, {checkpoint: found}, details=details)
 
     return measure

@@ -9,12 +9,12 @@ from typing import Any
 
 import dagster as dg
 
+from dasd_assets.declaring.alerts import PROPOSAL
 from dasd_assets.declaring.automation import PROPOSE
 from dasd_assets.declaring.out_of_date import Staleness, State
 from dasd_assets.profile import Profile
 from resources.lake.lake import Lake
 
-CHECK = "trained_on_current_sample"
 TRAINED_ON = {"low_temperature_checkpoint": "low", "high_temperature_checkpoint": "high"}
 SAMPLE = dg.AssetKey("divergence_sample")
 APPROVE = "To approve, run the job `train_student`; to decline, do nothing."
@@ -24,17 +24,22 @@ Metadata = Mapping[str, Any]
 
 def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
     """One check per checkpoint that learns from a divergence sample."""
+    return [_check(key, temperature) for key, temperature in proposing(profile).items()]
+
+
+def proposing(profile: Profile) -> dict[dg.AssetKey, str]:
+    """Checkpoint that learns from a divergence sample -> the sample's temperature."""
     others = {f"student_checkpoint/{name}": "low" for name in profile.students}
-    return [
-        _check(dg.AssetKey.from_user_string(asset), temperature)
+    return {
+        dg.AssetKey.from_user_string(asset): temperature
         for asset, temperature in (TRAINED_ON | others).items()
-    ]
+    }
 
 
 def _check(key: dg.AssetKey, temperature: str) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=key,
-        name=CHECK,
+        name=PROPOSAL,
         description=f"Whether the checkpoint was trained on the current `{temperature}` sample, "
         f"start and settings. If not: what changed, and what training would take. {APPROVE}",
         additional_deps=[SAMPLE],

@@ -133,6 +133,22 @@ def keys_of(subset: Subset) -> set[str | None]:
     return set() if subset.is_empty else {None}
 
 
+async def on_its_way(view: GraphView, key: dg.AssetKey) -> Subset:
+    """Partitions of an asset in a run or backfill, or made and not yet judged (blocking checks)."""
+    # Documented are conditions of the nearest inputs; there is none that looks further up.
+    all_of_it = view.get_full_subset(key=key)
+    found = await view.compute_run_in_progress_subset(key=key, from_subset=all_of_it)
+    backfill = await view.compute_backfill_in_progress_subset(key=key, from_subset=all_of_it)
+    found = found.compute_union(backfill)
+    for check in view.asset_graph.get_check_keys_for_assets({key}):
+        if view.asset_graph.get(check).blocking:
+            judged = await view.compute_run_in_progress_subset(
+                key=check, from_subset=view.get_full_subset(key=check)
+            )
+            found = found.compute_union(judged.compute_mapped_subset(key, direction="up"))
+    return found
+
+
 def stale_resolver(view: GraphView) -> CachingStaleStatusResolver:
     """Says of a partition whether it is up to date, asking storage for the same thing once."""
     queryer = view.get_inner_queryer_for_back_compat()
@@ -184,6 +200,11 @@ def job_of_run(run: dg.DagsterRun) -> ReconstructableJob | None:
         code.container_context,
     )  # fmt: skip
     return repository.get_reconstructable_job(origin.job_name)
+
+
+def checks_of_job(job: dg.JobDefinition, checks: Collection[dg.AssetCheckKey]) -> dg.JobDefinition:
+    """Only these checks of a job, without what they check. Documented selections take assets."""
+    return job.get_subset(asset_selection=set(), asset_check_selection=set(checks))
 
 
 def execute_run(job: ReconstructableJob, run: dg.DagsterRun, instance: dg.DagsterInstance) -> None:

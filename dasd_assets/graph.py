@@ -8,7 +8,8 @@ from pathlib import Path
 import dagster as dg
 
 import checks
-from dasd_assets.declaring import automation, jobs
+from checks import training_proposals
+from dasd_assets.declaring import alerts, automation, freshness, jobs
 from dasd_assets.declaring.cost import with_prices
 from dasd_assets.divergence_sampling import assets as divergence_sampling
 from dasd_assets.evaluation import assets as evaluation
@@ -18,9 +19,10 @@ from dasd_assets.models import students, teachers
 from dasd_assets.profile import Model, Profile, ProfileError
 from dasd_assets.profile.open_lake import open_lake
 from dasd_assets.questions import assets as questions
-from dasd_assets.questions.inbox import sensors
+from dasd_assets.questions.inbox import retiring, sensors
 from dasd_assets.release import assets as release
 from dasd_assets.response_filtering import assets as response_filtering
+from dasd_assets.running import checks_alone
 from dasd_assets.running.local_executor import local_executor
 from dasd_assets.teacher_responses import assets as teacher_responses
 from dasd_assets.temperature_scheduled_learning import assets as temperature_scheduled_learning
@@ -54,13 +56,22 @@ def build_definitions(profile: Profile, folder: Path) -> dg.Definitions:
             sensors.question_drops(profile),
             *dg.with_source_code_references(
                 automation.automated(
-                    [with_prices(asset, profile) for box in BOXES for asset in box.build(profile)]
+                    [
+                        freshness.expected(with_prices(asset, profile), profile)
+                        for box in BOXES
+                        for asset in box.build(profile)
+                    ],
+                    profile.divergence_sampling.require_all_shards,
                 )
             ),
         ],
-        asset_checks=checks.build(profile),
-        jobs=jobs.build(profile),
-        sensors=[sensors.build(profile)],
+        asset_checks=[*checks.build(profile), sensors.check(profile)],
+        jobs=[*jobs.build(profile), retiring.build(profile), checks_alone.build()],
+        sensors=[
+            sensors.build(profile),
+            automation.sensor(),
+            *alerts.build(profile, list(training_proposals.proposing(profile))),
+        ],
         resources={
             "lake": open_lake(profile, folder),
             # Where there is none, no asset opens it.

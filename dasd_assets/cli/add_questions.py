@@ -18,6 +18,10 @@ from dasd_assets.cli.prepare import quiet_dagster
 from dasd_assets.profile import Profile, ProfileError
 from dasd_assets.profile.home import active_profile, home
 from resources.durable import sync
+from resources.hub import SCHEME, HubError, parse_address, pull_dataset
+
+PULLED = "pulled"
+"""Folder of DASD_HOME for data sets of the hub on their way into the inbox."""
 
 
 class RefusedDropError(ValueError):
@@ -26,8 +30,12 @@ class RefusedDropError(ValueError):
 
 def add_questions(
     files: Annotated[
-        list[Path],
-        typer.Argument(metavar="FILE...", help="JSONL or Parquet files, or folders of them."),
+        list[str],
+        typer.Argument(
+            metavar="FILE...",
+            help="JSONL or Parquet files, folders of them, or data sets of the hub: "
+            "`hf://datasets/OWNER/NAME[@REVISION][/PATH]`.",
+        ),
     ],
     name: Annotated[
         str | None, typer.Option(help="Name of the question_shard. Default: the file's name.")
@@ -54,8 +62,9 @@ def add_questions(
     from dasd_assets.questions.reading.rows import DropError
 
     with refusing(
-        ProfileError, RefusedDropError, InboxError, InvalidPartitionKeyError, DropError, OSError
-    ):
+        ProfileError, RefusedDropError, InboxError, InvalidPartitionKeyError, DropError, HubError,
+        OSError,
+    ):  # fmt: skip
         profile = active_profile()
         if "://" in profile.questions.inbox:
             raise RefusedDropError(
@@ -68,8 +77,9 @@ def add_questions(
         inbox.mkdir(parents=True, exist_ok=True)
         listing = list_inbox(inbox)
         checked: dict[str, Path] = {}
+        pulled = home(profile) / PULLED
         for file in files:
-            drop = _existing(file)
+            drop = _pulled(file, pulled) if file.startswith(SCHEME) else _existing(Path(file))
             target = _target(drop, name, layout, profile)
             shard = _free_shard(target, profile, {*listing.drops, *checked})
             _check(drop, shard, profile, {**listing.drops, **checked})
@@ -80,8 +90,32 @@ def add_questions(
                 _put(drop, place)
             verb = "would be added" if dry_run else "added"
             typer.echo(f"{verb}: {place}\n{_partitions(shard, profile)}")
+        if not dry_run:
+            shutil.rmtree(pulled, ignore_errors=True)
     if not dry_run:
         typer.echo("\nnow: dasd run")
+
+
+def _pulled(address: str, folder: Path) -> Path:
+    """A data set of the hub, or a file or folder of one, under the name that it has there.
+
+    What was fetched stays until it is in the inbox, so that what was interrupted goes on.
+    """
+    from dasd_assets.questions.inbox.partition_keys import DROP_SUFFIXES
+
+    found = parse_address(address)
+    if not found.is_dataset:
+        raise RefusedDropError(f"{address}: is a model; questions are hf://datasets/OWNER/NAME")
+    inside = f"{found.path}/*" if found.path else "*"
+    patterns = [f"{inside}{end}" for end in DROP_SUFFIXES]
+    place = folder / (found.revision or "newest") / found.name.split("/")[-1]
+    pull_dataset(found, [found.path, *patterns] if found.path else patterns, place)
+    drop = place / (found.path or "")
+    if not drop.exists():
+        raise RefusedDropError(
+            f"{address}: has no file whose name ends in {', '.join(DROP_SUFFIXES)}"
+        )
+    return drop
 
 
 def _existing(file: Path) -> Path:
@@ -197,7 +231,7 @@ def _put(drop: Path, target: Path) -> None:
     hidden = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
         if drop.is_dir():
-            shutil.copytree(drop, hidden)
+            shutil.copytree(drop, hidden, ignore=shutil.ignore_patterns(".cache"))
             hidden.rename(target)  # fails if somebody was faster: a folder is not replaced
         else:
             shutil.copyfile(drop, hidden)

@@ -51,7 +51,7 @@ def compare_policies(
         profile = active_profile()
         comparisons = _compared(profile, temperature or list(_temperatures(profile)))
         for comparison in comparisons:
-            _print(comparison, profile.divergence_sampling.policy)
+            _print(comparison)
         html = render_policy_page(f"Selection policies: {profile.name}", comparisons)
         if page:
             page.write_text(html, encoding="utf-8")
@@ -101,7 +101,7 @@ def _compared(profile: Profile, temperatures: Sequence[str]) -> list[Comparison]
     return comparisons
 
 
-def _print(comparison: Comparison, policy: str) -> None:
+def _print(comparison: Comparison) -> None:
     from rich.console import Console
 
     unit, budget = comparison.budget
@@ -112,7 +112,10 @@ def _print(comparison: Comparison, policy: str) -> None:
         f"\ntemperature {comparison.temperature}: {comparison.candidates.n_samples:,} candidates, "
         f"budget {budget:,} {unit}"
     )
-    names = [f"{choice.policy}{' *' if choice.policy == policy else ''}" for choice in choices]
+    names = [
+        f"{choice.policy}{' *' if choice.policy == comparison.configured else ''}"
+        for choice in choices
+    ]
     console.print(_table("Chosen", COLUMNS, list(zip(names, map(_cells, choices), strict=True))))
     domains = [
         (name, [f"{100 * share:.1f}" for share in choice.domain_shares.values()])

@@ -17,6 +17,10 @@ EXAMPLES = {
         "`dasd init my-project`: the tiny models, on CPU, with a profile to change",
         "`dasd init my-project --from dasd-4b-api`: the paper's numbers, the teacher behind an API",
     ),
+    "pull": _lines(
+        "`dasd pull && dasd doctor`: fetch what the profile names on the hub, then try it",
+        "`HF_HUB_OFFLINE=1 dasd pull`: is it all in the cache?",
+    ),
     "doctor": _lines(
         "`dasd doctor`: can the active profile run on this machine?",
         "`dasd doctor && dasd run`: run only if it can",
@@ -31,16 +35,25 @@ EXAMPLES = {
         "`dasd add-questions new.jsonl --dry-run`: what is in it, without adding it",
         "`dasd add-questions new.jsonl --name algebra-2`: as the question_shard `algebra-2`",
         "`dasd add-questions OpenR1-Math --layout 'openr1-*'`: with a layout of the profile",
+        "`dasd add-questions hf://datasets/open-r1/OpenR1-Math-220k/data --name r1`: of the hub",
     ),
     "run": _lines(
         "`dasd run`: the profile `tiny`, which needs nothing",
         "`DASD_PROFILE=my-project/profile.yaml dasd run --workers 4`: a profile of your own",
         "`dasd run --select +key:divergence_sample`: up to the samples, without training",
     ),
+    "retire": _lines(
+        "`dasd retire drop-01`: what would leave with it",
+        "`dasd retire drop-01 --yes`: take it out",
+    ),
     "status": _lines(
         "`dasd status`: one line for each asset",
         "`dasd status teacher_responses`: the partitions of one asset that are not up to date",
         "`dasd status --json`: for a program",
+    ),
+    "check": _lines(
+        "`dasd check`: all checks on all that is there",
+        "`dasd check --select group:questions`: after a changed limit of these",
     ),
     "ui": _lines("`dasd ui --port 3001`: where port 3000 is taken"),
     "report": _lines("`dasd report`: where the page is", "`dasd report --open`: in the browser"),
@@ -61,5 +74,16 @@ EXAMPLES = {
     "compare-policies": _lines(
         "`dasd compare-policies`: all temperatures",
         "`dasd compare-policies --temperature high --page policies.html`",
+    ),
+    "data-docs": _lines("`dasd data-docs --open`: pages of all checks, in the browser"),
+    "expectations": _lines("`dasd expectations suites`: for a Great Expectations project of yours"),
+    "export": _lines(
+        "`dasd export trl for-trl`: prompts and completions, a file a stage",
+        "`dasd export axolotl for-axolotl --logprobs`: with the teacher's tokens and logprobs",
+    ),
+    "publish": _lines(
+        "`dasd publish --dry-run`: which files would go where",
+        "`dasd publish dataset`: the training sets alone, into a private repository",
+        "`HF_TOKEN=… dasd publish --public`: model and training sets, for everybody",
     ),
 }

@@ -12,16 +12,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dasd_assets.cli.add_questions import add_questions
+from dasd_assets.cli.check import check
 from dasd_assets.cli.compare_policies import compare_policies
+from dasd_assets.cli.data_docs import data_docs, expectations
 from dasd_assets.cli.doctor import doctor
 from dasd_assets.cli.examples import EXAMPLES
 from dasd_assets.cli.exits import DEBUG, EXIT_FAILED, Commands, refusing
+from dasd_assets.cli.export import export
 from dasd_assets.cli.init import init
 from dasd_assets.cli.pictures import pictures
 from dasd_assets.cli.plan import plan
 from dasd_assets.cli.preflight import ModelsRefusedError
 from dasd_assets.cli.prepare import prepare
+from dasd_assets.cli.publish import publish
+from dasd_assets.cli.pull import pull
 from dasd_assets.cli.report import report
+from dasd_assets.cli.retire import retire
 from dasd_assets.cli.sql import sql
 from dasd_assets.cli.status import status
 from dasd_assets.cli.trace import trace
@@ -101,11 +107,24 @@ def run(
 def ui(
     port: Annotated[int, typer.Option(help="Port of the webserver.")] = 3000,
     host: Annotated[str, typer.Option(help="Interface to listen on.")] = "127.0.0.1",
+    pages_port: Annotated[
+        int, typer.Option(help="Port of the pages: report, viewers, certificates.")
+    ] = 3001,
 ) -> None:
-    """Open the Dagster UI over the pipeline's runs (`dagster dev` with the right home)."""
+    """Open the Dagster UI over the pipeline's runs (`dagster dev` with the right home).
+
+    The report and the other pages of the lake are served beside it, where the metadata of their
+    assets links to; DASD_PAGES_URL is their address if it is another one from outside.
+    """
+    from dasd_assets.declaring.pages import PAGES_URL, pages_url
+    from dasd_assets.running import pages_server
+
     with refusing(ProfileError, TooFewGpusError):
         prepare()
         _set_pool_limits()
+    os.environ[PAGES_URL] = pages_url(host, pages_port)
+    pages_server.start(host, pages_port)
+    typer.echo(f"report: {os.environ[PAGES_URL]}/{pages_server.FRONT}")
     program = Path(sys.executable).with_name("dagster")
     workspace = str(PROJECT_ROOT / "workspace.yaml")
     os.execv(program, ["dagster", "dev", "-w", workspace, "--port", str(port), "--host", host])
@@ -140,6 +159,7 @@ def _set_pool_limits() -> None:
 def _run(profile: Profile, folder: Path, workers: int, select: str) -> list[Outcome]:
     import dagster as dg
 
+    from dasd_assets.cli import failing_checks
     from dasd_assets.cli.preflight import try_models
     from dasd_assets.cli.progress import ProgressPrinter
     from dasd_assets.cli.summary import print_summary
@@ -177,7 +197,9 @@ def _run(profile: Profile, folder: Path, workers: int, select: str) -> list[Outc
         with ProgressPrinter(instance, runner.invocation, started) as progress:
             failures = runner.run(on_plan, progress.on_end)
         if not failures and not select:
-            print_summary(profile, folder)
+            print_summary(profile, folder, instance)
+        for line in failing_checks.lines(instance, runner.graph):
+            typer.secho(f"check: {line}", fg=typer.colors.YELLOW)
         if n_runs:
             typer.echo(
                 f"{n_runs} runs in {time.monotonic() - started:.0f} s, "
@@ -190,9 +212,10 @@ def _run(profile: Profile, folder: Path, workers: int, select: str) -> list[Outc
 
 
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Start": (init, doctor, plan, add_questions, run),
-    "Look": (status, ui, report, trace, sql, verify, verify_release),
-    "Analyse": (pictures, compare_policies),
+    "Start": (init, pull, doctor, plan, add_questions, run, retire),
+    "Look": (status, check, ui, report, trace, sql, verify, verify_release),
+    "Analyse": (pictures, compare_policies, data_docs),
+    "Give away": (export, publish, expectations),
 }
 """Commands as `dasd --help` groups them, in the order that they are first needed in."""
 

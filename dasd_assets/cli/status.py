@@ -13,6 +13,7 @@ import typer
 
 from dasd_assets.cli.completion import assets
 from dasd_assets.cli.exits import EXIT_FAILED, refusing
+from dasd_assets.cli.failing_checks import names_of
 from dasd_assets.cli.prepare import prepare
 from dasd_assets.cli.terminal_table import NOTHING, print_table
 from dasd_assets.profile import Profile, ProfileError
@@ -40,6 +41,7 @@ class AssetStatus:
         last_run: id of the run of the newest materialization or attempt.
         last_run_time: when it was recorded, seconds since 1970.
         failing_checks: check -> partitions in which it fails.
+        unchecked: blocking check -> partitions on which it was not run, as after a cancelled run.
         causes: partition key -> why it is stale.
         damage: partition key -> files of the lake that are gone or damaged, with what is wrong.
     """
@@ -52,6 +54,7 @@ class AssetStatus:
     failing_checks: dict[str, int]
     causes: dict[str, str] = field(default_factory=dict)
     damage: dict[str, list[str]] = field(default_factory=dict)
+    unchecked: dict[str, int] = field(default_factory=dict)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -176,6 +179,7 @@ def _status(
         run.dagster_run.status.value.lower() if run else None,
         run.update_timestamp.timestamp() if run else None,
         _failing(states, graph.get_check_keys_for_assets({key}), failed), causes, damage,
+        _unchecked(states, graph, key),
     )  # fmt: skip
 
 
@@ -215,18 +219,23 @@ def _failing(
     failing = {}
     for check in checks:
         subsets = {status.value: subset for status, subset in states[check].subsets.items()}
-        found = _names(subsets.get("FAILED"))
-        found |= _names(subsets.get("EXECUTION_FAILED")) - failed
+        found = names_of(subsets.get("FAILED"))
+        found |= names_of(subsets.get("EXECUTION_FAILED")) - failed
         if found:
             failing[check.name] = len(found)
     return failing
 
 
-def _names(subset: Any) -> set[str]:
-    """Partition keys of an entity subset; that of an unpartitioned one is the empty text."""
-    if subset is None or subset.is_empty:
-        return set()
-    return set(subset.subset_value.get_partition_keys()) if subset.is_partitioned else {""}
+def _unchecked(
+    states: Mapping[dg.AssetCheckKey, Any], graph: Any, key: dg.AssetKey
+) -> dict[str, int]:
+    """Blocking check -> partitions that Dagster shows as green, and that it was not run on."""
+    found = {}
+    for check in graph.get_check_keys_for_assets({key}):
+        for status, subset in states[check].subsets.items():
+            if status.value == "SKIPPED" and graph.get(check).blocking and names_of(subset):
+                found[check.name] = len(names_of(subset))
+    return found
 
 
 def _not_registered(profile: Profile, instance: dg.DagsterInstance) -> list[str]:
@@ -244,7 +253,9 @@ def _not_registered(profile: Profile, instance: dg.DagsterInstance) -> list[str]
 def _print_assets(found: list[AssetStatus]) -> None:
     rows = []
     for one in found:
-        checks = ", ".join(f"{name} ({n})" for name, n in one.failing_checks.items())
+        told = [f"{name} ({n})" for name, n in one.failing_checks.items()]
+        told += [f"{name} ({n} not run: `dasd check`)" for name, n in one.unchecked.items()]
+        checks = ", ".join(told)
         counts = (str(n) if n else "" for n in one.counts.values())
         last = NOTHING
         if one.last_run_time:

@@ -10,6 +10,7 @@ import dagster as dg
 import pyarrow as pa
 
 from dasd_assets.declaring.cost import tokens_of, took
+from dasd_assets.declaring.out_of_date import DRAWN
 from dasd_assets.declaring.stored_data import STORED, TABLE
 from dasd_assets.profile import settings_version
 from formats.pages import as_text, markdown_table
@@ -35,6 +36,7 @@ def declared(
     kinds: set[str],
     table: str | None = None,
     stored: str | None = None,
+    from_what_is_ready: bool = False,
 ) -> dict[str, Any]:
     """Arguments of `@dg.asset` that all assets share.
 
@@ -47,6 +49,7 @@ def declared(
         kinds: technologies, shown as icons.
         table: lake table whose columns the asset declares.
         stored: what it keeps in the lake beside its tables (see `stored_data.STORED`).
+        from_what_is_ready: whether it can be made while partitions of its inputs are missing.
     """
     metadata = compute.metadata()
     if table:
@@ -54,6 +57,8 @@ def declared(
         metadata[TABLE] = table
     if stored:
         metadata[STORED] = stored
+    if from_what_is_ready:
+        metadata[DRAWN] = True
     return {
         "group_name": group,
         "owners": OWNERS,

@@ -12,8 +12,11 @@ MATERIALIZATIONS_AT_ONCE = 1_000
 
 def latest_materializations(
     instance: dg.DagsterInstance,
-) -> Iterator[tuple[dg.AssetMaterialization, str, str]]:
-    """The newest materialization of every partition of every asset, with run and step."""
+) -> Iterator[tuple[dg.AssetMaterialization, str, str, float]]:
+    """The newest materialization of every partition of every asset, with run, step and time.
+
+    The time is in seconds since 1970.
+    """
     for key in sorted(instance.all_asset_keys()):
         seen: set[str | None] = set()
         cursor, has_more = None, True
@@ -23,5 +26,6 @@ def latest_materializations(
                 event = record.asset_materialization
                 if event is not None and event.partition not in seen:
                     seen.add(event.partition)
-                    yield event, record.run_id, record.event_log_entry.step_key or ""
+                    entry = record.event_log_entry
+                    yield event, record.run_id, entry.step_key or "", record.timestamp
             cursor, has_more = page.cursor, page.has_more

@@ -9,9 +9,11 @@ what is gone from the lake or damaged in it has to be made again.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Final
 
 import dagster as dg
@@ -31,6 +33,8 @@ from resources.lake.lake import Lake
 Dimensions = Mapping[str, tuple[dg.PartitionsDefinition, Collection[str]]]
 """Dimension -> what an asset with just this dimension is partitioned by, and keys of it."""
 
+DRAWN: Final = "dasd/drawn_from_what_is_ready"
+"""In the metadata of an asset that can be made while partitions of its inputs are missing."""
 MANY: Final = 100
 """Partitions of one input from which on Dagster compares none of their data versions."""
 INPUT_POINTER_TAG: Final = "dagster/input_event_pointer/"
@@ -51,10 +55,12 @@ class Cause:
 
     Attributes:
         source: the input that is the reason, with its partition; none if it is the code.
+        input: its asset.
     """
 
     reason: str
     source: str | None = None
+    input: dg.AssetKey | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.source}" if self.source else self.reason
@@ -83,17 +89,27 @@ class OutOfDate:
 class Staleness:
     """How the partitions of a graph stand at the time when this is made: what it saw, it keeps."""
 
-    def __init__(self, graph: AssetGraph, instance: dg.DagsterInstance, lake: Lake) -> None:
+    def __init__(
+        self, graph: AssetGraph, instance: dg.DagsterInstance, lake: Lake | None = None
+    ) -> None:
         """Look at a graph over an instance, and at what was made of it.
 
         Args:
             graph: as `Definitions.resolve_asset_graph` has it, or a run's `repository_def`.
+            lake: where that is stored; not needed for `changed` and `made` alone.
         """
         self._graph = graph
         self._instance = instance
         self._view = graph_view(graph, instance)
         self._resolver = stale_resolver(self._view)
-        self.stored = StoredData(graph, lake)
+        self._lake = lake
+
+    @cached_property
+    def stored(self) -> StoredData:
+        """What the assets have in the lake."""
+        if self._lake is None:
+            raise TypeError("without a lake there is nothing to look for what is gone or damaged")
+        return StoredData(self._graph, self._lake)
 
     def loading(self) -> AbstractContextManager[object]:
         """Inside of it, partitions are those that were there when this was made.
@@ -126,13 +142,29 @@ class Staleness:
 
     def causes(self, key: dg.AssetKey, partition: str | None = None) -> list[Cause]:
         """Why one partition is stale; empty for one that is up to date or missing."""
-        causes = []
+        damaged = (Cause(problem) for problem in self.damage(key, partition))
+        return [*damaged, *self._changed(key, partition)]
+
+    def changed(
+        self, key: dg.AssetKey, partition: str | None = None
+    ) -> AbstractSet[dg.AssetKey | None]:
+        """Inputs that one partition was made of as they are no more, `None` if the code is another.
+
+        All inputs for one that was never made. What is gone or damaged is not looked for.
+        """
+        if State[self._resolver.get_status(key, partition).name] is State.MISSING:
+            return self._graph.get(key).parent_keys
+        return {cause.input for cause in self._changed(key, partition)}
+
+    def _changed(self, key: dg.AssetKey, partition: str | None) -> Iterator[Cause]:
         for cause in self._resolver.get_stale_causes(key, partition):
             about = cause.dependency
-            source = _named(about.asset_key, about.partition_key) if about is not None else None
-            causes.append(Cause(cause.reason, source))
-        damaged = (Cause(problem) for problem in self.damage(key, partition))
-        return [*damaged, *causes, *self._changed_among_many(key, partition)]
+            if about is None:
+                yield Cause(cause.reason)
+            else:
+                source = _named(about.asset_key, about.partition_key)
+                yield Cause(cause.reason, source, about.asset_key)
+        yield from self._changed_among_many(key, partition)
 
     def out_of_date(
         self, selection: Collection[dg.AssetKey], among: Dimensions | None = None
@@ -180,12 +212,29 @@ class Staleness:
                 missing = found.waiting.get(parent)
             else:
                 missing = self._missing(parent)
-                below = missing.compute_child_subset(key).compute_intersection(stale)
+                below = self._below(missing, key).compute_intersection(stale)
                 if not below.is_empty:
                     found.causes[parent] = missing
             if missing is not None:
-                blocked = blocked.compute_union(missing.compute_child_subset(key))
+                blocked = blocked.compute_union(self._below(missing, key))
         return blocked
+
+    def below(
+        self, key: dg.AssetKey, missing: Mapping[dg.AssetKey, Collection[str | None]]
+    ) -> set[str | None]:
+        """Partitions of an asset that cannot be made without these partitions of others."""
+        found = self._view.get_empty_subset(key=key)
+        for parent in self._graph.get(key).parent_keys & missing.keys():
+            found = found.compute_union(self._below(self._subset(parent, missing[parent]), key))
+        return keys_of(found)
+
+    def _below(self, missing: Subset, key: dg.AssetKey) -> Subset:
+        """As `below`, of one input."""
+        found = missing.compute_child_subset(key)
+        if not self._graph.get(key).metadata.get(DRAWN):
+            return found
+        there = self._view.get_full_subset(key=missing.key).compute_difference(missing)
+        return found.compute_difference(there.compute_child_subset(key))
 
     def _changed_among_many(self, key: dg.AssetKey, partition: str | None) -> Iterator[Cause]:
         """Partitions of inputs with `MANY` of them that have another content than they had.
@@ -208,14 +257,14 @@ class Staleness:
         for parent, keys in many.items():
             pointer = (made.tags or {}).get(INPUT_POINTER_TAG + parent.to_user_string())
             if pointer is None:
-                yield Cause(f"has a new dependency on {parent.to_user_string()}")
+                yield Cause(f"has a new dependency on {parent.to_user_string()}", input=parent)
                 continue
             last_event = int(pointer) if pointer.isdecimal() else 0  # NULL: there was none yet
             now = self._data_versions(parent, after_cursor=last_event)
             then = self._data_versions(parent, before_cursor=last_event + 1) if now else {}
             for one in keys:
                 if one in now and now[one] != then.get(one):
-                    yield Cause("has a new dependency data version", _named(parent, one))
+                    yield Cause("has a new dependency data version", _named(parent, one), parent)
 
     def _partitions_read(
         self, key: dg.AssetKey, partition: str | None, parent: dg.AssetKey

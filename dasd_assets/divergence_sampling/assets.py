@@ -1,14 +1,18 @@
 """Divergence-aware sampling: the answers that teach this student most (paper section 4)."""
 
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 
 from dasd_assets.answering.template_date import date_shown, template_date
 from dasd_assets.declaring.declare import as_metadata, declared, log_progress, materialized
+from dasd_assets.declaring.pages import page_link
 from dasd_assets.divergence_sampling.policies import rankable
 from dasd_assets.divergence_sampling.provenance_run import write_provenance
-from dasd_assets.divergence_sampling.sample import sample_of, scored_shards, summary
+from dasd_assets.divergence_sampling.ready_shards import shards_to_draw_from
+from dasd_assets.divergence_sampling.sample import sample_of, summary
 from dasd_assets.divergence_sampling.selection import select
 from dasd_assets.divergence_sampling.sentences import segmenter_named
 from dasd_assets.divergence_sampling.student_scoring import TEXT_COLUMNS, score_responses
@@ -21,7 +25,7 @@ from dasd_assets.partitions import (
     same_temperature,
     temperatures,
 )
-from dasd_assets.profile import Profile
+from dasd_assets.profile import DivergenceSampling, Profile
 from dasd_assets.reporting.pictures import provenance_pictures, sample_page, sample_pictures
 from resources.engines.inference import InferenceModel
 from resources.lake.lake import Lake
@@ -98,12 +102,14 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
     @dg.asset(
         partitions_def=temperatures(profile),
         deps=[dg.AssetDep(sentence_provenance, partition_mapping=same_temperature())],
-        **declared(GROUP, profile.compute.data, "4", settings, profile.seed, kinds={"parquet"},
-                   table="divergence_sample", stored=VIEWER),
+        **declared(GROUP, profile.compute.data, "4", _shaping(settings), profile.seed,
+                   *settings.exclude_shards, kinds={"parquet"}, table="divergence_sample",
+                   stored=VIEWER, from_what_is_ready=not settings.require_all_shards),
     )  # fmt: skip
     def divergence_sample(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
         """The training set of one temperature: the best-ranked answers under the budget.
 
+        Drawn from the question_shards that are ready; the check `shards_ready` names the others.
         All candidates keep score, rank, length stratum and decision in `divergence_candidates`,
         together with a random and a longest control of the same token budget.
 
@@ -115,8 +121,12 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         ```
         """
         temperature = {TEMPERATURE: context.partition_key}
-        shards = scored_shards(lake, context.partition_key)
-        found = lake.read_partitions("response_provenance", **temperature)
+        shards = shards_to_draw_from(
+            lake, context.partition_key, settings.exclude_shards, settings.require_all_shards
+        )
+        found = pa.concat_tables(
+            lake.read_partitions("response_provenance", **shard) for shard in shards.ready
+        )
         known = rankable(found.drop_columns(TEMPERATURE), settings.policy)
         candidates = select(
             known,
@@ -125,22 +135,32 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             profile.seed,
         )
         scratch = Path(lake.root, "_scratch", f"divergence_sample__{context.partition_key}")
-        with sample_of(candidates, lake, shards, scratch, settings.weights) as sample:
+        with sample_of(candidates, lake, shards.ready, scratch, settings.weights) as sample:
             lake.write("divergence_candidates", candidates, temperature)
             written = lake.write("divergence_sample", sample, temperature)
         page = sample_page(Path(lake.root), context.partition_key)
-        viewer = lake.publish_page(VIEWER.format(partition=context.partition_key), page.encode())
+        viewer = VIEWER.format(partition=context.partition_key)
+        file = lake.publish_page(viewer, page.encode())
+        drawn_from = {shard[QUESTION_SHARD] for shard in shards.ready}
         registered = set(context.instance.get_dynamic_partitions(QUESTION_SHARD))
         return materialized(
             lake, written, temperature,
             **summary(candidates, settings, context.partition_key),
             without_teacher_probability=found.num_rows - known.num_rows,
-            shards_not_ready=sorted(registered - {shard[QUESTION_SHARD] for shard in shards}),
-            provenance_viewer=dg.MetadataValue.path(str(viewer)),
+            shards_not_ready=sorted(
+                (registered | shards.not_ready.keys()) - drawn_from - {*settings.exclude_shards}
+            ),
+            provenance_viewer=page_link(viewer),
+            provenance_viewer_file=dg.MetadataValue.path(str(file)),
             **as_metadata(sample_pictures(Path(lake.root), context.partition_key)),
         )  # fmt: skip
 
     return [student_scores, *scored_by_teacher, sentence_provenance, divergence_sample]
+
+
+def _shaping(settings: DivergenceSampling) -> dict[str, Any]:
+    """The settings that decide what is in a sample; which shards are left out is added to them."""
+    return settings.model_dump(mode="json", exclude={"require_all_shards", "exclude_shards"})
 
 
 def _teacher_scores(profile: Profile) -> dg.AssetsDefinition:

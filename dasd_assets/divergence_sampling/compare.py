@@ -58,6 +58,7 @@ class Comparison:
         controls: those of the profile's own policy, of its token count.
         choices: one per policy, in the order of POLICIES; where nobody knows the teacher's
             probabilities of some answers, of those policies that do without.
+        configured: the profile's policy.
         overlap: Jaccard index of every two choices, shape (policies, policies), 0 to 1.
     """
 
@@ -67,6 +68,7 @@ class Comparison:
     controls: list[Choice]
     choices: list[Choice]
     overlap: npt.NDArray[np.float64]
+    configured: str
 
     @property
     def described(self) -> list[Choice]:
@@ -105,6 +107,7 @@ def compare_policies(
         ],
         [_described(policy, responses.filter(rows), domains) for policy, rows in chosen.items()],
         jaccard(np.stack([rows.to_numpy() for rows in chosen.values()])),
+        settings.policy,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,15 +45,21 @@ def render_policy_page(title: str, comparisons: Sequence[Comparison]) -> str:
 
 
 def _pictures(comparison: Comparison) -> list[tuple[Figure, str]]:
-    described = comparison.described
+    described = [
+        replace(choice, policy=f"{choice.policy} *")
+        if choice.policy == comparison.configured
+        else choice
+        for choice in comparison.described
+    ]
     domains = list(comparison.candidates.domain_shares)
     domain_colours = {
         name: OTHER_COLOURS[index % len(OTHER_COLOURS)] for index, name in enumerate(domains)
     }
-    names = [choice.policy for choice in comparison.choices]
+    names = [choice.policy for choice in described[1 : 1 + len(comparison.choices)]]
     return [
         (overlap_matrix(names, comparison.overlap),
-         "Answers that two policies both choose, over those that either chooses (Jaccard, %)."),
+         "Answers that two policies both choose, over those that either chooses (Jaccard, %). "
+         "* is the profile's policy, here and below."),
         (length_ranges(described),
          "Student tokens of the chosen answers: median, quartiles and the middle 80 %."),
         (stacked_shares("Sentence classes by policy",

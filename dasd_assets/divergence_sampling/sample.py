@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dasd_assets.divergence_sampling.ready_shards import DRAWN_FROM
 from dasd_assets.divergence_sampling.weights import sample_weights
 from dasd_assets.profile import DivergenceSampling, SampleWeights
 from resources.lake.ordered_rows import OrderedRows
@@ -22,33 +23,6 @@ if TYPE_CHECKING:
     from resources.lake.lake import Lake
 
 TEXT_COLUMNS = ["response_id", "question", "earlier_messages", "response_text"]
-
-
-def scored_shards(lake: Lake, temperature: str) -> list[dict[str, str]]:
-    """Partitions of a temperature that can be selected from.
-
-    Raises:
-        ContractError: there is none, or one has filtered responses without provenance, or the
-            other way round.
-    """
-    tables = ("filtered_responses", "response_provenance")
-    filtered, scored = (lake.partitions(table, temperature=temperature) for table in tables)
-    unmatched = [shard for shard in filtered + scored if (shard in filtered) != (shard in scored)]
-    if unmatched:
-        raise ContractError(
-            f"divergence_sample {temperature}: "
-            + "; ".join(
-                f"{'/'.join(shard.values())} is in {tables[shard in scored]}, but not in "
-                f"{tables[shard in filtered]}"
-                for shard in unmatched
-            )
-            + ". Materialize them, or delete the shard from both, and select again."
-        )
-    if not filtered:
-        raise ContractError(
-            f"divergence_sample {temperature}: there are no filtered responses to choose from"
-        )
-    return filtered
 
 
 @contextmanager
@@ -65,7 +39,7 @@ def sample_of(
 
     Args:
         candidates: rows with the schema DIVERGENCE_CANDIDATES.
-        shards: partitions the candidates came from, as `scored_shards` found them.
+        shards: partitions the candidates came from, as `shards_of` found them.
         scratch: folder for the texts; emptied before and after.
         weights: what each row counts in training.
 
@@ -86,10 +60,13 @@ def sample_of(
             for batch in lake.batches("filtered_responses", shard, TEXT_COLUMNS)
         )
         _require_one_text_each(selected, texts)
-        if scored_shards(lake, shards[0]["temperature"]) != shards:
+        gone = [
+            shard for shard in shards if not all(lake.exists(table, shard) for table in DRAWN_FROM)
+        ]
+        if gone:
             raise ContractError(
-                f"divergence_sample {shards[0]['temperature']}: shards came or went during the "
-                "selection; nothing was written. Select again."
+                f"divergence_sample: {'; '.join('/'.join(shard.values()) for shard in gone)} went "
+                "away during the selection; nothing was written. Select again."
             )
         yield _rows(selected, texts)
     finally:

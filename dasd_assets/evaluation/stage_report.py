@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Iterator
+from dataclasses import asdict, astuple
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,14 +14,21 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import yaml
 
+from dasd_assets.declaring.check_outcomes import check_outcomes
 from dasd_assets.declaring.cost import took
 from dasd_assets.declaring.declare import as_metadata
 from dasd_assets.declaring.materializations import DATA_VERSION_TAG, latest_materializations
+from dasd_assets.declaring.pages import page_link
 from dasd_assets.evaluation.costs import asset_costs
+from dasd_assets.evaluation.earlier_report import AS_OF, MADE_OF, NUMBERS, earlier_report, made_of
+from dasd_assets.evaluation.gather_facts import gather_facts
 from dasd_assets.profile import Profile
 from dasd_assets.reporting.class_deltas import DELTA_HEADER, class_deltas, delta_rows
 from dasd_assets.reporting.code_version import code_version
 from dasd_assets.reporting.collect import funnel_steps, stage_rows, training_logs
+from dasd_assets.reporting.compared import changes, report_numbers
+from dasd_assets.reporting.data_quality import data_quality
+from dasd_assets.reporting.diagnosis import diagnose, markdown_findings
 from dasd_assets.reporting.examples import best_ranked, example_answers
 from dasd_assets.reporting.figures import to_svg
 from dasd_assets.reporting.graded_answers import graded_examples
@@ -31,7 +40,12 @@ from dasd_assets.reporting.report import (
     ReportPlot,
     render_report,
 )
-from dasd_assets.reporting.stage_table import StageRow, markdown_stage_table, render_answer_table
+from dasd_assets.reporting.stage_table import (
+    StageRow,
+    best_row,
+    markdown_stage_table,
+    render_answer_table,
+)
 from formats.pages import markdown_table
 from resources.lake.lake import Lake
 from resources.lake.warehouse import open_warehouse
@@ -41,6 +55,8 @@ if TYPE_CHECKING:
 
 REPORT = "stage_report.html"
 N_EXAMPLES = 3
+FINDINGS = "diagnosis/findings"
+"""Metadata with the findings as JSON, for who prints them."""
 PACKAGES = ("dagster", "torch", "transformers", "pyarrow", "duckdb")
 
 
@@ -55,11 +71,28 @@ def write_stage_report(
     pictures = list(run_pictures(rows, steps, logs, warehouse, profile))
     no_provenance = profile.no_evaluation_provenance
     deltas = class_deltas(warehouse)
+    findings = diagnose(gather_facts(lake, warehouse, profile, rows, logs))
     materializations = list(latest_materializations(context.instance))
     graph = context.repository_def.asset_graph
     # An earlier report is no part of what this one shows.
     sources = [key for key in graph.toposorted_asset_keys if key != context.asset_key]
     groups = {key: graph.get(key).group_name for key in sources}
+    shown = [made for made in materializations if made[0].asset_key in groups]
+    lineage = [
+        Lineage(
+            asset=event.asset_key.to_user_string(),
+            partition=event.partition,
+            run_id=run_id,
+            data_version=(event.tags or {}).get(DATA_VERSION_TAG, ""),
+        )
+        for event, run_id, *_ in shown
+    ]
+    as_of = _date(max((time for *_, time in shown), default=None))
+    names = {key.to_user_string() for key in groups}
+    quality = data_quality(map(astuple, check_outcomes(context.instance, profile, names)))
+    numbers = report_numbers(rows, steps, quality)
+    sources_version = made_of((each.asset, each.partition, each.data_version) for each in lineage)
+    earlier = earlier_report(context.instance, context.asset_key, sources_version)
     page = render_report(
         ReportData(
             title=f"DASD stage report: {profile.name}",
@@ -94,16 +127,12 @@ def write_stage_report(
             costs=asset_costs((event for event, *_ in materializations), groups),
             profile=yaml.safe_dump(profile.model_dump(mode="json"), sort_keys=False),
             versions=_versions(),
-            lineage=[
-                Lineage(
-                    asset=event.asset_key.to_user_string(),
-                    partition=event.partition,
-                    run_id=run_id,
-                    data_version=(event.tags or {}).get(DATA_VERSION_TAG, ""),
-                )
-                for event, run_id, _ in materializations
-                if event.asset_key in groups
-            ],
+            lineage=lineage,
+            as_of=as_of,
+            findings=findings,
+            quality=quality,
+            compared_with=earlier.date if earlier else "",
+            changes=changes(earlier.numbers, numbers) if earlier else (),
         )
     )
     file = lake.publish_page(REPORT, page.encode())
@@ -112,6 +141,7 @@ def write_stage_report(
         if no_provenance
         else {"class_deltas": dg.MetadataValue.md(markdown_table(DELTA_HEADER, delta_rows(deltas)))}
     )
+    best = best_row(rows)
     overall = {
         row.checkpoint: score.avg_at_k.value
         for row in rows
@@ -120,15 +150,29 @@ def write_stage_report(
     return dg.MaterializeResult(
         data_version=dg.DataVersion(hashlib.sha256(page.encode()).hexdigest()[:16]),
         metadata={
-            "report": dg.MetadataValue.path(str(file)),
+            "report": page_link(REPORT),
+            "report_file": dg.MetadataValue.path(str(file)),
             **took(),
+            "diagnosis": dg.MetadataValue.md(markdown_findings(findings)),
+            **({"best_stage": best.checkpoint} if best else {}),
             "stage_table": dg.MetadataValue.md(markdown_stage_table(rows)),
             "answers": dg.MetadataValue.md(f"```\n{render_answer_table(rows)}\n```"),
             **provenance,
             **as_metadata({picture.name: picture.figure for picture in pictures}),
             **{f"avg_at_k/{checkpoint}": value for checkpoint, value in overall.items()},
+            FINDINGS: dg.MetadataValue.json([asdict(each) for each in findings]),
+            AS_OF: as_of,
+            MADE_OF: sources_version,
+            NUMBERS: dg.MetadataValue.json(numbers),
         },
     )
+
+
+def _date(seconds: float | None) -> str:
+    """When the newest of the data was made: the same for the same data, as a clock is not."""
+    if seconds is None:
+        return "unknown"
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _versions() -> dict[str, str]:

@@ -106,7 +106,17 @@ _CHECKPOINT: Final = (
         "Samples of the training set that are not in the packed batches whole, with end token.",
     ),
     _stops("finite_loss", "Logged losses that are not finite; a log without losses counts as one."),
-    _warns("loss_fell", "Loss at the end over the loss at the start.", maximum=1.0),
+)
+_LOSS_FELL = _warns(
+    "loss_fell",
+    "Loss at the end over the loss at the start, each the mean of a fifth of the log.",
+    maximum=1.0,
+)
+_LOSS_NOT_RISEN = _warns(
+    "loss_not_risen",
+    "By how many standard errors the loss of the last fifth of the log is above that of the first: "
+    "what starts from a trained model need not fall, and rises by chance.",
+    maximum=3.0,
 )
 
 _RELEASE: Final = (
@@ -230,6 +240,16 @@ CONTRACTS: Final[dict[str, tuple[Contract, ...]]] = {
             "Registered question_shards whose answers were scored at this temperature, but are "
             "gone from the lake or were not chosen from.",
         ),
+        _warns(
+            "shards_ready",
+            "Question_shards that the sample lacks, as their answers are not all there and scored.",
+            maximum=0,
+        ),
+        _warns(
+            "no_removed_drops",
+            "Samples of drops that are no more in the inbox.",
+            maximum=0,
+        ),
         KNOWN_QUESTIONS,
         WITHIN_CONTEXT,
         POSITIVE_WEIGHTS,
@@ -320,10 +340,10 @@ CONTRACTS: Final[dict[str, tuple[Contract, ...]]] = {
         _FEW_UNSCORED,
         *TABLE,
     ),
-    "low_temperature_checkpoint": _CHECKPOINT,
-    "high_temperature_checkpoint": _CHECKPOINT,
-    "student_checkpoint": _CHECKPOINT,
-    "dasd_checkpoint": _CHECKPOINT,
+    "low_temperature_checkpoint": (*_CHECKPOINT, _LOSS_FELL),
+    "high_temperature_checkpoint": (*_CHECKPOINT, _LOSS_FELL),
+    "student_checkpoint": (*_CHECKPOINT, _LOSS_FELL),
+    "dasd_checkpoint": (*_CHECKPOINT, _LOSS_NOT_RISEN),
     "model_release": _RELEASE,
     "dataset_release": (
         *_RELEASE,

@@ -137,6 +137,15 @@ class DivergenceSampling(Section):
         description="quantile bins of the answers' student tokens within a domain; each gets a "
         "part of the domain's budget in proportion to its candidates. 1: lengths are not looked at",
     )
+    require_all_shards: bool = Field(
+        False,
+        description="true: a sample is drawn only when every question_shard is ready; false: from "
+        "those that are ready, and the check `shards_ready` names the others",
+    )
+    exclude_shards: list[str] = Field(
+        default_factory=list,
+        description="question_shards that no sample is drawn from; what was made of them stays",
+    )
 
     weights: SampleWeights = Field(
         default_factory=NoWeights,

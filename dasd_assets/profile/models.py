@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from dasd_assets.profile.teachers import ALL, QuestionShare
 from formats.model_format import FormatSettings
@@ -15,6 +15,7 @@ from resources.engines.settings import (
     EngineSettings,
     TransformersSettings,
 )
+from resources.hub import SCHEME, parse_address
 from resources.section import Section
 from training.settings import Training
 
@@ -29,7 +30,10 @@ TINY_WORLD = "tiny_world"
 class Model(Section):
     """A model folder in Hugging Face layout, or the id of one in the local hub cache."""
 
-    path: str = Field(description="folder (see docs/cli.md, paths of a profile) or hub id")
+    path: str = Field(
+        description="folder (see docs/cli.md, paths of a profile), hub id, or "
+        "`hf://<owner>/<name>[@revision]`, which is the same as the id and its revision"
+    )
     revision: str | None = Field(None, description="hub revision; a folder is hashed instead")
     engine: EngineSettings = Field(
         default_factory=TransformersSettings, description="how the model is run"
@@ -37,6 +41,20 @@ class Model(Section):
     format: FormatSettings = Field(
         FormatSettings(), description="how the model writes its answers, and its chat template"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_address_apart(cls, settings: Any) -> Any:
+        path = settings.get("path") if isinstance(settings, dict) else None
+        if not (isinstance(path, str) and path.startswith(SCHEME)):
+            return settings
+        address = parse_address(path)
+        if address.is_dataset:
+            raise ValueError(f"{path}: is a data set, but a model is needed here")
+        revision = settings.get("revision")
+        if revision and address.revision and revision != address.revision:
+            raise ValueError(f"{path}: names another revision than `revision: {revision}`")
+        return settings | {"path": address.name, "revision": revision or address.revision}
 
     @property
     def location(self) -> str:

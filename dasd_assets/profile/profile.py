@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field, PrivateAttr, model_validator
 
+from dasd_assets.profile.alerts import Alerts
 from dasd_assets.profile.answers import ImportedAnswers
 from dasd_assets.profile.answers_agree import check_answers
 from dasd_assets.profile.check_settings import Checks
@@ -115,6 +116,9 @@ class Profile(Section):
     checks: Checks = Field(
         default_factory=Checks,
         description="asset -> check -> limits and severity, see docs/data-contracts.md",
+    )
+    alerts: Alerts = Field(
+        default_factory=Alerts, description="what people are told, docs/operations.md"
     )
     compute: ComputePlan = Field(default_factory=ComputePlan)
     plan: PlanSettings = Field(
@@ -259,6 +263,11 @@ class Profile(Section):
                     f"{name}.engine.kind must be transformers or vllm: the checkpoints trained "
                     "here have to be loaded, a server has only its own model"
                 )
+        if self.no_mixed_policy and self.release.checkpoint == "dasd":
+            raise ValueError(
+                f"release.checkpoint is dasd, which is not made ({self.no_mixed_policy}): set "
+                "final, best, low_temperature or high_temperature"
+            )
         taken = TAKEN_NAMES | {f"{name}_base" for name in self.students}
         if clashing := sorted(taken & set(self.students)):
             raise ValueError(

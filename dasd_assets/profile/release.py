@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -10,6 +10,9 @@ from resources.section import Section
 
 SHIPPED_LICENCE = "apache-2.0"
 """The licence whose text the project has itself."""
+
+FINAL: Final = "final"
+BEST: Final = "best"
 
 HubId = Annotated[str, Field(pattern=r"^([\w.-]{1,96}/)?[\w.-]{1,96}$")]
 Language = Annotated[str, Field(pattern=r"^([a-z]{2,3}|code|multilingual)$")]
@@ -23,6 +26,12 @@ class Release(Section):
     )
     dataset_id: HubId = Field(
         "dasd-training-data", description="hub id that the training sets are to have"
+    )
+    checkpoint: Literal["final", "best", "low_temperature", "high_temperature", "dasd"] = Field(
+        FINAL,
+        description="which is released. final: that of the last stage, unless an earlier one is "
+        "better by a paired test; best: that with the highest mean over the evaluation sets; or "
+        "one by its name, whatever the test says (docs/release.md)",
     )
     base_model: HubId | None = Field(
         None, description="hub id of the base student; unset: base_student.path, if it is one"

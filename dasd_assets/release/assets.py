@@ -6,6 +6,7 @@ from dasd_assets.declaring.declare import declared
 from dasd_assets.evaluation.assets import CHECKPOINT_ASSETS
 from dasd_assets.profile import Profile
 from dasd_assets.profile.checkpoints import checkpoints_of
+from dasd_assets.release.choice import candidates
 from dasd_assets.release.publish import release_data, release_model
 from resources.lake.lake import Lake
 
@@ -23,23 +24,27 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
 
     @dg.asset(
         deps=[
-            CHECKPOINT_ASSETS[checkpoints[-1]],
+            *(
+                CHECKPOINT_ASSETS[each]
+                for each in candidates(profile.release.checkpoint, checkpoints)
+            ),
             *(all_of(["evaluation", checkpoint]) for checkpoint in checkpoints),
         ],
         **declared(
             GROUP,
             profile.compute.data,
-            "1",
+            "2",
             profile,
             kinds={"huggingface"},
             stored="releases/model",
         ),
     )
     def model_release(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
-        """The model of the last stage as a folder: weights, tokenizer, card, lineage, checksums.
+        """The distilled model as a folder: weights, tokenizer, card, profile, lineage, checksums.
 
         `transformers`, `vllm serve` and the hub take it as it is. A model without evaluation, with
-        a failed check, or trained on evaluation questions is refused.
+        a failed check, or trained on evaluation questions is refused, and so is the last stage's
+        where an earlier checkpoint is better (`release.checkpoint` says which one is released).
 
         ```text
         version = sha256(SHA256SUMS): the same content is the same release
@@ -65,7 +70,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         ),
     )
     def dataset_release(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult:
-        """The training sets of all stages as a folder that `datasets.load_dataset` reads.
+        """The training sets of the three stages as a folder that `datasets.load_dataset` reads.
 
         With the teacher's tokens and logprobs, and the provenance of each sentence, as companions.
 

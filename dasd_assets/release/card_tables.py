@@ -24,18 +24,16 @@ STAGE_NAMES: Final = {
 }
 
 
-def evaluation_table(rows: Sequence[StageRow]) -> str:
+def evaluation_table(rows: Sequence[StageRow], released: StageRow) -> str:
     """avg@k of every stage on every evaluation set, with its interval, in per cent."""
     names = list(rows[0].scores)
+
+    def title(row: StageRow) -> str:
+        return STAGE_NAMES[row.checkpoint] + (" (this model)" if row is released else "")
+
     return markdown_table(
         ["", *(name.replace("_", " ") for name in names)],
-        [
-            [
-                STAGE_NAMES[row.checkpoint] + (" (this model)" if row is rows[-1] else ""),
-                *(_score(row.scores[name]) for name in names),
-            ]
-            for row in rows
-        ],
+        [[title(row), *(_score(row.scores[name]) for name in names)] for row in rows],
     )
 
 
@@ -78,10 +76,9 @@ def funnel_table(steps: list[FunnelStep]) -> str:
 def stages_table(profile: Profile, sets: Sequence[SetSize]) -> str:
     """What each stage starts from and is trained on, and how."""
     scheduled = profile.temperature_scheduled_learning
-    trainings = [scheduled, scheduled]
-    if not profile.no_mixed_policy:
-        trainings.append(profile.mixed_policy.training)
-    starts = ["base student", "stage 1", "stage 2"][: len(trainings)]
+    mixed = [] if profile.no_mixed_policy else [profile.mixed_policy.training]
+    trainings = [scheduled, scheduled, *mixed]
+    starts = ["base student", "stage 1", "stage 2"]
     return markdown_table(
         ["stage", "starts from", "training set", "rows", "student tokens", "epochs",
          "learning rate", "batch", "precision"],
@@ -89,7 +86,7 @@ def stages_table(profile: Profile, sets: Sequence[SetSize]) -> str:
             [number, start, f"`{size.name}`", f"{size.n_rows:,}", f"{size.n_tokens:,}",
              *_training(training)]
             for number, (start, size, training) in enumerate(
-                zip(starts, sets, trainings, strict=True), 1
+                zip(starts, sets, trainings, strict=False), 1
             )
         ],
     )  # fmt: skip

@@ -13,7 +13,7 @@ from dasd_assets.release.data_files import SPLIT, DataFiles
 from dasd_assets.release.facts import Facts
 from dasd_assets.release.training_sets import TrainingSet
 from dasd_assets.reporting.metrics import OVERALL
-from dasd_assets.reporting.stage_table import StageRow
+from dasd_assets.reporting.stage_table import SIGNIFICANT, StageRow
 from formats.pages import markdown_table
 
 if TYPE_CHECKING:
@@ -42,11 +42,14 @@ MODEL_METADATA: Final = (
 DATASET_METADATA: Final = ("license", "language", "tags", "task_categories", "configs")
 
 
-def model_card(facts: Facts, rows: Sequence[StageRow], context_tokens: int) -> str:
+def model_card(
+    facts: Facts, rows: Sequence[StageRow], released: StageRow, context_tokens: int
+) -> str:
     """The card of the released model.
 
     Args:
-        rows: the stage table; its last row is the model's.
+        rows: the stage table.
+        released: the model's row of it.
         context_tokens: of the model's configuration.
     """
     from huggingface_hub import ModelCard, ModelCardData
@@ -62,13 +65,15 @@ def model_card(facts: Facts, rows: Sequence[StageRow], context_tokens: int) -> s
         datasets=[release.dataset_id],
         tags=TAGS,
         model_name=_name(release.model_id),
-        eval_results=_results(rows[-1], profile),
+        eval_results=_results(released, profile),
     )
     text = _render(
         "model_card.md.j2",
         facts,
         name=_name(release.model_id),
         stage_rows=rows,
+        released=released,
+        n_stages=["one stage", "two stages", "three stages"][len(facts.sets) - 1],
         question=QUESTION,
         max_tokens=max(
             benchmark.max_tokens for benchmark in profile.evaluation.benchmarks.values()
@@ -222,7 +227,7 @@ def _render(template: str, facts: Facts, **values: Any) -> str:
     environment.globals.update(shown)
     profile = facts.profile
     return environment.get_template(template).render(
-        facts=facts, profile=profile, release=profile.release, **values
+        SIGNIFICANT=SIGNIFICANT, facts=facts, profile=profile, release=profile.release, **values
     )
 
 

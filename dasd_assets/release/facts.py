@@ -61,8 +61,12 @@ def gather(
     sources: list[Source],
     checks: CheckResults,
     n_clean: int,
+    n_stages: int,
 ) -> Facts:
     """Count what is in the lake, and read the licence.
+
+    Args:
+        n_stages: whose training sets are meant, from the first on.
 
     Raises:
         ReleaseError: the profile's licence cannot be read.
@@ -79,7 +83,7 @@ def gather(
         sources=sources,
         checks=checks,
         funnel=funnel_steps(lake, profile),
-        sets=[_size(lake, *place) for place in places],
+        sets=[_size(lake, *place) for place in places[:n_stages]],
         shards=[keys["question_shard"] for keys in lake.partitions("questions")],
         question_sources=dict(sorted(counts.items())),
         n_clean=n_clean,

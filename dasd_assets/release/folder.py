@@ -96,7 +96,7 @@ def differences(folder: Path) -> list[str]:
             found.append(f"{SUMS}: line {number} is no checksum of a file of this folder")
         else:
             listed[match["name"]] = match["digest"]
-    there = {str(file.relative_to(folder)) for file in _files(folder)} - {SUMS}
+    there = {str(file.relative_to(folder)) for file in release_files(folder)} - {SUMS}
     for name, digest in sorted(listed.items()):
         if name not in there:
             found.append(f"{name}: missing")
@@ -107,7 +107,7 @@ def differences(folder: Path) -> list[str]:
 
 def _finish(folder: Path) -> list[Path]:
     """Write the checksums and wait until everything is on the disk; returns the files."""
-    files = _files(folder)
+    files = release_files(folder)
     lines = [f"{_digest(file)}  {file.relative_to(folder)}\n" for file in files]
     (folder / SUMS).write_text("".join(lines), encoding="utf-8")
     files.append(folder / SUMS)
@@ -128,7 +128,7 @@ def _point(link: Path, folder: Path) -> None:
     sync(link.parent)
 
 
-def _files(folder: Path) -> list[Path]:
+def release_files(folder: Path) -> list[Path]:
     """All files but hidden ones, in order."""
     return sorted(
         file

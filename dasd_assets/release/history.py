@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 
 import dagster as dg
 
+from dasd_assets.declaring.check_outcomes import check_outcomes
 from dasd_assets.declaring.materializations import DATA_VERSION_TAG, latest_materializations
 from dasd_assets.evaluation.assets import CHECKPOINT_ASSETS
 from dasd_assets.profile import Profile
-from dasd_assets.profile.data_contracts import CONTRACTS
 from dasd_assets.release.folder import ReleaseError
 from dasd_assets.release.lineage import CheckResults, Source
 
@@ -58,13 +57,14 @@ def require_checks_passed(
     errors = []
     n_passed = 0
     warnings: Counter[str] = Counter()
-    for name, check, partition, passed in _outcomes(instance, {source.asset for source in found}):
-        if passed:
+    for outcome in check_outcomes(instance, profile, {source.asset for source in found}):
+        if outcome.passed:
             n_passed += 1
-        elif profile.checks.of(name.split("/")[0])[check].severity == "error":
-            errors.append(f"{name}: {check}" + (f" [{partition}]" if partition else ""))
+        elif outcome.severity == "error":
+            where = f" [{outcome.partition}]" if outcome.partition else ""
+            errors.append(f"{outcome.asset}: {outcome.check}{where}")
         else:
-            warnings[f"{name}: {check}"] += 1
+            warnings[f"{outcome.asset}: {outcome.check}"] += 1
     if errors:
         more = f", and {len(errors) - MAX_EXAMPLES} more" if len(errors) > MAX_EXAMPLES else ""
         raise ReleaseError(
@@ -75,46 +75,35 @@ def require_checks_passed(
     return CheckResults(n_passed, warnings)
 
 
-def require_current_evaluation(
+def require_current_evaluations(
     instance: dg.DagsterInstance, checkpoint: str, data_version: str
 ) -> None:
-    """Refuse a model whose evaluation is that of an earlier checkpoint.
+    """Refuse a model whose evaluation, or one it is compared with, is of an earlier checkpoint.
 
     Args:
-        checkpoint: which one would be released.
-        data_version: of that checkpoint.
+        checkpoint: that would be released.
+        data_version: of its weights.
 
     Raises:
-        ReleaseError: naming the evaluation sets.
+        ReleaseError: naming the evaluations and their sets.
     """
-    asset = CHECKPOINT_ASSETS[checkpoint]
-    evaluation = dg.AssetKey(["evaluation", checkpoint])
-    stale = [
-        event.partition or ""
-        for event, *_ in latest_materializations(instance)
-        if event.asset_key == evaluation
-        and (event.tags or {}).get(INPUT_VERSION_TAG + asset, data_version) != data_version
-    ]
+    events = [event for event, *_ in latest_materializations(instance)]
+    current = {
+        event.asset_key.to_user_string(): (event.tags or {}).get(DATA_VERSION_TAG)
+        for event in events
+    }
+    current[CHECKPOINT_ASSETS[checkpoint]] = data_version
+    stale: dict[str, list[str]] = {}
+    for event in events:
+        asset = CHECKPOINT_ASSETS.get(event.asset_key.path[-1])
+        if event.asset_key.path[0] == "evaluation" and asset:
+            made_of = (event.tags or {}).get(f"{INPUT_VERSION_TAG}{asset}")
+            if made_of is not None and made_of != current.get(asset):
+                name = f"{event.asset_key.to_user_string()} of {asset}"
+                stale.setdefault(name, []).append(event.partition or "")
     if stale:
+        named = "; ".join(f"{name} [{', '.join(sets)}]" for name, sets in sorted(stale.items()))
         raise ReleaseError(
-            f"{evaluation.to_user_string()} [{', '.join(stale)}] is of an earlier {asset}: "
-            "its numbers are not those of this model. Materialize it again."
+            f"evaluations of an earlier checkpoint: {named}. Their numbers are not those of the "
+            "model that there is now. Materialize them again."
         )
-
-
-def _outcomes(
-    instance: dg.DagsterInstance, assets: set[str]
-) -> Iterator[tuple[str, str, str | None, bool]]:
-    """Asset, check, partition and whether it passed, of the newest execution of each."""
-    keys = [
-        dg.AssetCheckKey(dg.AssetKey.from_user_string(name), contract.name)
-        for name in sorted(assets)
-        for contract in CONTRACTS.get(name.split("/")[0], ())
-    ]
-    ended = {"SUCCEEDED": True, "FAILED": False}
-    for info in instance.event_log_storage.get_asset_check_partition_info(keys):
-        status = info.latest_execution_status.value
-        if status in ended:
-            name = info.check_key.asset_key.to_user_string()
-            passed = ended[status]
-            yield name, info.check_key.name, info.partition_key, passed

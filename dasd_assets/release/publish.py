@@ -12,14 +12,15 @@ from dasd_assets.evaluation.assets import CHECKPOINT_ASSETS
 from dasd_assets.profile import Profile
 from dasd_assets.profile.checkpoints import checkpoints_of
 from dasd_assets.release.cards import CARD, dataset_card, model_card
+from dasd_assets.release.choice import STAGES, released_row
 from dasd_assets.release.data_files import DataFiles, write_data_files
 from dasd_assets.release.facts import Facts, gather
 from dasd_assets.release.folder import Released, ReleaseError, publish_release, release_link
-from dasd_assets.release.gate import require_clean, require_evaluated, require_sampled
+from dasd_assets.release.gate import require_clean, require_sampled
 from dasd_assets.release.history import (
     NOT_A_SOURCE,
     require_checks_passed,
-    require_current_evaluation,
+    require_current_evaluations,
     sources,
 )
 from dasd_assets.release.lineage import LINEAGE, lineage_file
@@ -32,6 +33,8 @@ from resources.lake.examination import set_aside_damaged
 from resources.lake.lake import Lake
 
 MODEL, DATASET = "model", "dataset"
+OF_LAST_STAGE = frozenset({"student_rollouts", "teacher_continuations", "mixed_policy_sample"})
+"""What an earlier checkpoint has nothing of."""
 PROFILE = "profile.yaml"
 MIB = 1024**2
 
@@ -44,24 +47,29 @@ def releases(lake: Lake) -> Path:
 def release_model(
     context: dg.AssetExecutionContext, lake: Lake, profile: Profile
 ) -> dg.MaterializeResult:
-    """Release the current checkpoint of the last stage.
+    """Release the checkpoint that `release.checkpoint` says.
 
     Raises:
-        ReleaseError: it is not evaluated, a check failed, or evaluation questions were trained on.
+        ReleaseError: it is not evaluated, an earlier one is better, a check failed, or evaluation
+            questions were trained on.
     """
     rows = stage_rows(lake, profile)
-    require_evaluated(rows)
-    released = checkpoints_of(profile)[-1]
-    checkpoint = lake.current_checkpoint(released)
+    row = released_row(rows, profile.release.checkpoint)
+    checkpoint = lake.current_checkpoint(row.checkpoint)
     model = inspect_model(str(checkpoint))
-    require_current_evaluation(context.instance, released, model.content_hash[:16])
-    facts = _facts(context.instance, lake, profile, NOT_A_SOURCE)
+    require_current_evaluations(context.instance, row.checkpoint, model.content_hash[:16])
+    n_stages = STAGES.index(row.checkpoint) + 1
+    without = NOT_A_SOURCE | {CHECKPOINT_ASSETS[later] for later in STAGES[n_stages:]}
+    if n_stages < len(STAGES):
+        without |= OF_LAST_STAGE
+    facts = _facts(context.instance, lake, profile, without, n_stages)
 
     def write(folder: Path) -> None:
         write_model(checkpoint, folder, profile.release.max_weight_shard_mib * MIB)
-        _write_common(folder, facts, model_card(facts, rows, model.max_position_embeddings))
+        _write_common(folder, facts, model_card(facts, rows, row, model.max_position_embeddings))
 
-    return _result(lake, MODEL, publish_release(releases(lake), MODEL, write))
+    released = publish_release(releases(lake), MODEL, write)
+    return _result(lake, MODEL, released, checkpoint=row.checkpoint)
 
 
 def release_data(
@@ -94,13 +102,17 @@ def release_data(
 
 
 def _facts(
-    instance: dg.DagsterInstance, lake: Lake, profile: Profile, without: frozenset[str]
+    instance: dg.DagsterInstance,
+    lake: Lake,
+    profile: Profile,
+    without: frozenset[str],
+    n_stages: int = len(STAGES),
 ) -> Facts:
     require_sampled(lake)
     found = sources(instance, without)
     checks = require_checks_passed(instance, profile, found)
     n_clean = require_clean(lake, profile)
-    return gather(lake, profile, code_version(), found, checks, n_clean)
+    return gather(lake, profile, code_version(), found, checks, n_clean, n_stages)
 
 
 def _write_common(folder: Path, facts: Facts, card: str) -> None:
@@ -117,7 +129,7 @@ def _write_common(folder: Path, facts: Facts, card: str) -> None:
         (folder / name).write_text(text, encoding="utf-8")
 
 
-def _result(lake: Lake, name: str, released: Released, **counts: int) -> dg.MaterializeResult:
+def _result(lake: Lake, name: str, released: Released, **told: int | str) -> dg.MaterializeResult:
     folder = released.folder.relative_to(lake.root).as_posix()
     set_aside_damaged(lake, folder)  # in a bucket; here it has been replaced
     lake.publish_folder(folder)
@@ -129,7 +141,7 @@ def _result(lake: Lake, name: str, released: Released, **counts: int) -> dg.Mate
             "files": released.n_files,
             "bytes": released.n_bytes,
             "card": dg.MetadataValue.md(card.split("\n---\n", 1)[1]),
-            **counts,
+            **told,
             **took(),
         },
     )

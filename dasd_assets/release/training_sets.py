@@ -106,11 +106,16 @@ def sample_rows(
         yield batch.select(schema.names).cast(schema)
 
 
-def logprob_rows(lake: Lake, key: str) -> Iterator[pa.RecordBatch]:
+def logprob_rows(
+    lake: Lake, key: str, schema: pa.Schema = RELEASED_LOGPROBS
+) -> Iterator[pa.RecordBatch]:
     """Tokens, logprobs and sentences of the divergence sample of one temperature.
 
     The order is that of the shards and of the answers in them. The ids of the sample are held in
     memory, and a row group of each table that is read.
+
+    Args:
+        schema: may have columns of `filtered_responses` besides.
 
     Raises:
         ContractError: a sample's response, or its sentences, are not in the lake.
@@ -119,7 +124,8 @@ def logprob_rows(lake: Lake, key: str) -> Iterator[pa.RecordBatch]:
     n_found = 0
     for shard in sorted(set(sample["question_shard"].to_pylist())):
         ids = sample.filter(pc.equal(sample["question_shard"], shard))["response_id"]
-        for batch in _cell_rows(lake, {"temperature": key, "question_shard": shard}, ids):
+        cell = {"temperature": key, "question_shard": shard}
+        for batch in _cell_rows(lake, cell, ids, schema):
             n_found += batch.num_rows
             yield batch
     if n_found != sample.num_rows:
@@ -129,13 +135,16 @@ def logprob_rows(lake: Lake, key: str) -> Iterator[pa.RecordBatch]:
         )
 
 
-def _cell_rows(lake: Lake, cell: dict[str, str], ids: pa.ChunkedArray) -> Iterator[pa.RecordBatch]:
+def _cell_rows(
+    lake: Lake, cell: dict[str, str], ids: pa.ChunkedArray, schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
     def chosen(table: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
         for batch in lake.batches(table, cell, columns):
             yield batch.filter(pc.is_in(batch["response_id"], ids.combine_chunks()))
 
+    told = [name for name in schema.names if name not in RELEASED_LOGPROBS.names]
     filtered = chosen(
-        "filtered_responses", ["response_id", "response_text", "teacher_token_starts"]
+        "filtered_responses", ["response_id", "response_text", "teacher_token_starts", *told]
     )
     names = [*_SENTENCE.names, "response_id", "segmenter"]
     sentences = sentence_lists(chosen("sentence_provenance", names))
@@ -147,7 +156,7 @@ def _cell_rows(lake: Lake, cell: dict[str, str], ids: pa.ChunkedArray) -> Iterat
     for row, sentence in paired(
         with_answers, sentences, "filtered_responses", "sentence_provenance"
     ):
-        yield _side_by_side(row, sentence).select(RELEASED_LOGPROBS.names).cast(RELEASED_LOGPROBS)
+        yield _side_by_side(row, sentence).select(schema.names).cast(schema)
 
 
 def sentence_lists(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

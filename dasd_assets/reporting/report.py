@@ -14,9 +14,18 @@ import pyarrow as pa
 from markupsafe import Markup, escape
 
 from dasd_assets.reporting.class_deltas import DELTA_HEADER, ClassDelta, delta_rows
+from dasd_assets.reporting.compared import Change
+from dasd_assets.reporting.data_quality import DataQuality
+from dasd_assets.reporting.diagnosis import NOTHING_FOUND, Finding
 from dasd_assets.reporting.funnel import FunnelStep, kept_share, largest_losses, previous
 from dasd_assets.reporting.metrics import OVERALL, PairedDifference
-from dasd_assets.reporting.stage_table import NOT_MEASURED, SIGNIFICANT, StageRow
+from dasd_assets.reporting.stage_table import (
+    NOT_MEASURED,
+    SIGNIFICANT,
+    StageRow,
+    best_row,
+    is_trained,
+)
 from formats.pages import environment
 
 if TYPE_CHECKING:
@@ -25,6 +34,9 @@ if TYPE_CHECKING:
 TEMPLATES: Final = Path(__file__).parent / "templates"
 MAX_SENTENCES: Final = 300
 """Sentences shown of one example; a 64K-token answer would make the page unwieldy."""
+
+MAX_PARTITIONS: Final = 5
+"""Partitions in which a check fails that are named."""
 
 _CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 """What HTML does not allow in text; line ends and tabs are kept."""
@@ -96,7 +108,8 @@ class ReportData:
 
     `summary` and `versions` are label -> value; `profile` is the exact profile as text; the costs
     of one stage stand together; `graded` are rows of `graded_examples`, `class_deltas` those of
-    `class_deltas`.
+    `class_deltas`. `as_of` is when the newest of the data was made; `changes` are those since the
+    report of `compared_with`, which is empty if there is none.
     """
 
     title: str
@@ -111,6 +124,11 @@ class ReportData:
     lineage: Sequence[Lineage]
     graded: Sequence[Mapping[str, Any]] = ()
     class_deltas: Sequence[ClassDelta] = ()
+    as_of: str = ""
+    findings: Sequence[Finding] = ()
+    quality: DataQuality = field(default_factory=DataQuality)
+    compared_with: str = ""
+    changes: Sequence[Change] = ()
 
 
 @dataclass(frozen=True)
@@ -130,6 +148,10 @@ def render_report(data: ReportData) -> str:
     return template("report.html.j2").render(
         data=data,
         OVERALL=OVERALL,
+        NOTHING_FOUND=NOTHING_FOUND,
+        best=(best := best_row(data.stage_rows)),
+        last=next((row for row in reversed(data.stage_rows) if is_trained(row)), None),
+        best_gain=best and best.total_gains[OVERALL],
         NOT_MEASURED=NOT_MEASURED,
         SIGNIFICANT=SIGNIFICANT,
         scores=(scores := [s for row in data.stage_rows for s in row.scores.values() if s]),
@@ -147,6 +169,7 @@ def render_report(data: ReportData) -> str:
         ],
         total_seconds=sum(cost.seconds for cost in data.costs),
         MAX_SENTENCES=MAX_SENTENCES,
+        MAX_PARTITIONS=MAX_PARTITIONS,
     )
 
 

@@ -87,6 +87,21 @@ def stage_table(
     return rows
 
 
+def is_trained(row: StageRow) -> bool:
+    """Whether it is a checkpoint that was trained here and has been evaluated on all sets."""
+    return row.checkpoint != CHECKPOINTS[0] and row.scores.get(OVERALL) is not None
+
+
+def best_row(rows: Sequence[StageRow]) -> StageRow | None:
+    """The trained checkpoint with the highest mean over the evaluation sets, of equals the last."""
+    trained = [
+        (score.avg_at_k.value, place, row)
+        for place, row in enumerate(rows)
+        if is_trained(row) and (score := row.scores[OVERALL])
+    ]
+    return max(trained, key=lambda item: item[:2])[2] if trained else None
+
+
 def render_stage_table(rows: Sequence[StageRow]) -> str:
     """The table as aligned plain text, in per cent, for a terminal of about 90 columns.
 

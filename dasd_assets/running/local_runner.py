@@ -34,6 +34,9 @@ from resources.lake.lake import Lake
 DEFINITIONS_MODULE = "dasd_assets.definitions"
 ALL_ASSETS_JOB = "__ASSET_JOB"
 
+Failed = dict[dg.AssetKey, set[str | None]]
+"""Asset -> partitions that were not made because a run failed; `None` if it has none."""
+
 RUN_CONFIG = {
     "execution": {"config": {"max_concurrent": 1}},
     "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
@@ -104,8 +107,8 @@ class LocalRunner:
         self._workers = workers
         self._log_file = log_file
         self.invocation = uuid.uuid4().hex
-        self._graph = all_assets_job().get_definition().asset_layer.asset_graph
-        self._selected = _selected(selection, self._graph)
+        self.graph = all_assets_job().get_definition().asset_layer.asset_graph
+        self._selected = selected_assets(selection, self.graph)
 
     def groups(self) -> list[list[dg.AssetKey]]:
         """Assets in topological order, those of one partitioning together where they can be.
@@ -115,19 +118,19 @@ class LocalRunner:
         """
         groups: list[list[dg.AssetKey]] = []
         place: dict[dg.AssetKey, int] = {}
-        for level in self._graph.toposorted_asset_keys_by_level:
+        for level in self.graph.toposorted_asset_keys_by_level:
             for key in sorted(level):
-                node = self._graph.get(key)
+                node = self.graph.get(key)
                 if not node.is_materializable or key not in self._selected:
                     continue
                 earliest = 0
                 for parent in node.parent_keys & place.keys():
-                    apart = self._graph.get(parent).partitions_def != node.partitions_def
+                    apart = self.graph.get(parent).partitions_def != node.partitions_def
                     earliest = max(earliest, place[parent] + (1 if apart else 0))
                 fitting = (
                     index
                     for index in range(earliest, len(groups))
-                    if self._graph.get(groups[index][0]).partitions_def == node.partitions_def
+                    if self.graph.get(groups[index][0]).partitions_def == node.partitions_def
                 )
                 place[key] = next(fitting, len(groups))
                 if place[key] == len(groups):
@@ -138,18 +141,27 @@ class LocalRunner:
     def models_used(self) -> set[str]:
         """Models as a profile names them that something selected reads or asks."""
         found = set()
-        for key in self._graph.toposorted_asset_keys:
+        for key in self.graph.toposorted_asset_keys:
             kind, *name = key.path
-            uses = {key, *self._graph.get(key).child_keys} & self._selected
+            uses = {key, *self.graph.get(key).child_keys} & self._selected
             if uses and kind in ("teacher_model", "base_student"):
                 found.add(f"teachers.{name[0]}" if name else kind.removesuffix("_model"))
         return found
 
-    def out_of_date(self, group: Sequence[dg.AssetKey]) -> list[Work]:
-        """Runs that would bring a group up to date, given that everything above it is."""
-        found = Staleness(self._graph, self._instance, self._lake).out_of_date(group)
-        stale = {asset: found.partitions(asset) for asset in group}
-        partitions_def = self._graph.get(group[0]).partitions_def
+    def out_of_date(self, group: Sequence[dg.AssetKey], failed: Failed | None = None) -> list[Work]:
+        """Runs that would bring a group up to date, given that everything above it is.
+
+        Args:
+            failed: but for these; what cannot be made without them is left out, and added.
+        """
+        failed = {} if failed is None else failed
+        staleness = Staleness(self.graph, self._instance, self._lake)
+        found = staleness.out_of_date(group)
+        stale: dict[dg.AssetKey, set[str | None]] = {}
+        for asset in (key for key in self.graph.toposorted_asset_keys if key in group):
+            failed.setdefault(asset, set()).update(staleness.below(asset, failed))
+            stale[asset] = found.partitions(asset) - failed[asset]
+        partitions_def = self.graph.get(group[0]).partitions_def
         keys: Sequence[str | None] = [None]
         if partitions_def is not None:
             keys = partitions_def.get_partition_keys(dynamic_partitions_store=self._instance)
@@ -165,19 +177,25 @@ class LocalRunner:
         two threads must not do at once; and what kills a process, as the kernel does for want of
         memory, ends that run alone.
 
-        A failed partition does not stop the other partitions of its group, but nothing below the
-        group is tried before it is mended: a training set must not silently lack a shard.
+        A failed partition does not stop the others. What is below it is not tried before it is
+        mended, but for the samples, which are drawn from the shards that are ready (unless the
+        profile requires all of them) and whose check `shards_ready` names the others.
 
         Returns:
             The runs that failed.
         """
+        failures: list[Outcome] = []
+        failed: Failed = {}
         for group in self.groups():
-            todo = self.out_of_date(group)
+            todo = self.out_of_date(group, failed)
             on_plan(todo)
             ended = self._run_group(todo, self._at_once(group), on_end)
-            if failures := [outcome for outcome in ended if outcome.errors]:
-                return failures
-        return []
+            for outcome in ended:
+                if outcome.errors:
+                    failures.append(outcome)
+                    for key in outcome.work.assets:
+                        failed.setdefault(key, set()).add(outcome.work.partition_key)
+        return failures
 
     def _run_group(
         self, todo: Iterable[Work], at_once: int, on_end: Callable[[Outcome], None]
@@ -226,15 +244,20 @@ class LocalRunner:
 
     def _cpus(self, work: Work) -> float:
         """Cores that a run declares: its steps follow each other, so those of the largest."""
-        return max(float(self._graph.get(key).metadata.get(CPUS, 1)) for key in work.assets)
+        return max(float(self.graph.get(key).metadata.get(CPUS, 1)) for key in work.assets)
 
     def _at_once(self, group: Sequence[dg.AssetKey]) -> int:
         """Runs of a group that go side by side: one where their order decides what they make."""
-        in_order = any(CURATION_POOL in (self._graph.get(key).pools or ()) for key in group)
+        in_order = any(CURATION_POOL in (self.graph.get(key).pools or ()) for key in group)
         return 1 if in_order else self._workers
 
 
-def _selected(selection: str, graph: AssetGraph) -> AbstractSet[dg.AssetKey]:
+def selected_assets(selection: str, graph: AssetGraph) -> AbstractSet[dg.AssetKey]:
+    """The assets that a text in Dagster's selection syntax selects; all by the empty one.
+
+    Raises:
+        SelectionError: it selects none.
+    """
     if not selection:
         return graph.materializable_asset_keys
     try:

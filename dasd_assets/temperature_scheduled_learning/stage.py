@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from dasd_assets.declaring.cost import took
+from dasd_assets.declaring.pages import page_link
 from dasd_assets.profile import settings_version
 from dasd_assets.reporting.figures import to_markdown
 from dasd_assets.temperature_scheduled_learning.curves import stage_curves
@@ -82,7 +83,7 @@ def train_stage(
         data_version=dg.DataVersion(inspect_model(str(folder)).content_hash[:16]),
         metadata={
             "path": dg.MetadataValue.path(str(folder)),
-            "batch_certificate": dg.MetadataValue.path(str(folder / "certificate.html")),
+            "batch_certificate": page_link(f"{name}/certificate.html"),
             "certified": dg.MetadataValue.md(certificate_table(result.certificate)),
             "curves": dg.MetadataValue.md(to_markdown(stage_curves(result.log))),
             **took(n_tokens=result.certificate["tokens"]),

@@ -86,8 +86,8 @@ def _locate(name: str, revision: str | None) -> Path:
         return Path(snapshot_download(name, revision=revision, local_files_only=True))
     except Exception as error:
         raise ModelFolderError(
-            f"{name}: neither a folder nor in the local hub cache. Download it first: "
-            f"`hf download {name}{f' --revision {revision}' if revision else ''}`"
+            f"{name}: neither a folder nor in the local hub cache. Download it first: `dasd pull`, "
+            f"or `hf download {name}{f' --revision {revision}' if revision else ''}`"
         ) from error
 
 

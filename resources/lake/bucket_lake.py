@@ -25,9 +25,9 @@ from resources.lake.bucket_journal import BucketJournal
 from resources.lake.bucket_lease import Lease, leased
 from resources.lake.bucket_owner import require_owner
 from resources.lake.contract import Partition
-from resources.lake.lake import Lake, Written
+from resources.lake.lake import RETIRED, Lake, Written
 from resources.lake.lake_files import DAMAGE, FOLDER_MANIFEST
-from resources.lake.manifest import DamagedError, FileRecord, sha256_of
+from resources.lake.manifest import SUFFIX, DamagedError, FileRecord, sha256_of
 from resources.lake.manifests import Entry
 from resources.lake.table import ContractError
 from resources.lake.tables import TABLES
@@ -139,6 +139,15 @@ class BucketLake(Lake):
             if name == "data.parquet" and all(keys.get(n) == k for n, k in where.items()):
                 found.append(keys)
         return found
+
+    def retire(self, table: str, partition: Partition) -> None:
+        """Move one partition out of its table, below `_retired`; what was there is replaced."""
+        require_owner(self.bucket, self.owner)
+        name = self.name(table, partition)
+        self.bucket.upload(self.path(table, partition), f"{RETIRED}/{name}")
+        if manifest := self.content(name + SUFFIX):
+            self.put(f"{RETIRED}/{name}{SUFFIX}", manifest)
+        self.bucket.delete([name, name + SUFFIX])
 
     def journal(self, asset: str, partition: Partition | None = None) -> Path:
         """Local file for the finished requests of a partition; copies of it go to the bucket."""

@@ -8,6 +8,7 @@ table's schema in `resources.lake.tables`, and what is read against the file's m
 from __future__ import annotations
 
 import logging
+import shutil
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ from resources.lake.verified_parquet import AlteredError, VerifiedParquet
 
 BATCH_ROWS = 1_024
 """Rows that a reader gets at once: as Python objects they are many times as large."""
+
+RETIRED = "_retired"
+"""Folder for partitions that were taken out of their tables."""
 
 _logger = logging.getLogger(__name__)
 
@@ -254,6 +258,14 @@ class Lake(LakeFiles):
             if all(keys.get(name) == key for name, key in where.items()):
                 found.append(keys)
         return found
+
+    def retire(self, table: str, partition: Partition) -> None:
+        """Move one partition out of its table, below `_retired`; what was there is replaced."""
+        there = self._local(table, partition).parent
+        aside = Path(self.root, RETIRED, there.relative_to(self.root))
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        there.rename(aside)
 
     def read_partitions(
         self,

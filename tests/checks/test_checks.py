@@ -12,6 +12,7 @@ import pytest
 from support.checked_lake import (
     LOW,
     SHARD,
+    N,
     Rows,
     Spoil,
     evaluate,
@@ -25,7 +26,7 @@ from support.checked_lake import (
 
 from checks.checked_partition import CheckedPartition
 from checks.declare import shards_made
-from checks.divergence_sampling import no_shard_lost
+from checks.divergence_sampling import no_removed_drops, no_shard_lost, shards_ready
 from dasd_assets.profile.data_contracts import CONTRACTS
 from resources.lake.lake import Lake
 
@@ -344,9 +345,11 @@ CASES += [
 CHECKPOINT_CASES: list[tuple[int, list[float], set[str]]] = [
     (4, [2.0, 1.0], {"certificate_holds", "nothing_cut"}),
     (5, [2.0, NAN], {"finite_loss", "loss_fell"}),
-    (5, [1.0, 2.0], {"loss_fell"}),
+    (5, [1.0] * 5 + [2.0] * 5, {"loss_fell"}),
     (5, [], {"finite_loss", "loss_fell"}),
 ]
+LAST_STAGE: dict[str, str] = {"loss_fell": "loss_not_risen"}
+"""Checks that the last stage has in place of others."""
 
 
 @pytest.mark.parametrize(
@@ -365,7 +368,25 @@ def test_spoilt_checkpoints_fail(
     lake: Lake, name: str, samples_out: int, losses: list[float], broken: set[str]
 ) -> None:
     checkpoint(lake, name, samples_out, losses)
+    if name == "dasd":
+        broken = {LAST_STAGE.get(check, check) for check in broken}
     assert failed_checks(lake, f"{name}_checkpoint") == broken
+
+
+DEMO = [0.127, 0.129, 0.154, 0.11, 0.143, 0.336, 0.161, 0.13, 0.169, 0.15, 0.147, 0.094, 0.126,
+        0.125, 0.161, 0.127, 0.095, 0.213]  # fmt: skip
+"""Losses of the demo's last stage: the last batch was a hard one, the stage learnt no worse."""
+
+
+@pytest.mark.parametrize("losses", [DEMO, [1.0, 2.0]], ids=["of the demo", "of two batches"])
+def test_the_loss_of_the_last_stage_may_rise_by_chance(lake: Lake, losses: list[float]) -> None:
+    checkpoint(lake, "dasd", 5, losses)
+    assert failed_checks(lake, "dasd_checkpoint") == set()
+
+
+def test_the_loss_of_a_first_stage_is_that_of_several_batches(lake: Lake) -> None:
+    checkpoint(lake, "low_temperature", 5, [*([2.0, 2.0] * 2), *([1.0] * 5), 2.5])
+    assert failed_checks(lake, "low_temperature_checkpoint") == set()
 
 
 def test_there_is_a_failing_case_for_every_check() -> None:
@@ -375,13 +396,16 @@ def test_there_is_a_failing_case_for_every_check() -> None:
         for asset, contracts in CONTRACTS.items()
         if asset in OF_THE_LAKE and not asset.endswith("_checkpoint")
         for contract in contracts
-        # test_schema.py and test_drift.py fail these for every asset that has them; the last one
-        # looks at what Dagster remembers, too (below).
-        if contract.name not in {"matches_contract", "drift", "no_shard_lost"}
+        # test_schema.py and test_drift.py fail these for every asset that has them; the last three
+        # look at what Dagster remembers, too (below).
+        if contract.name
+        not in {"matches_contract", "drift", "no_shard_lost", "shards_ready", "no_removed_drops"}
     }
     assert declared <= covered
+    broken_ones = {check for *_, broken in CHECKPOINT_CASES for check in broken}
+    assert {c.name for c in CONTRACTS["low_temperature_checkpoint"]} == broken_ones
     assert {c.name for c in CONTRACTS["dasd_checkpoint"]} == {
-        check for *_, broken in CHECKPOINT_CASES for check in broken
+        LAST_STAGE.get(check, check) for check in broken_ones
     }
 
 
@@ -413,7 +437,35 @@ def test_a_shard_that_was_there_and_is_gone_or_was_not_chosen_from_is_named(lake
         put(lake, table, cell)
     assert lost() == (), "it has no answers"
     put(lake, "response_provenance", cell, {"response_id": "r77"})
+    assert lost() == (), "it is being made anew, which the check `shards_ready` says"
+    put(lake, "filtered_responses", cell, {"response_id": "r77"})
     assert lost() == ("new: not chosen from; materialize divergence_sample again",)
+
+
+def test_shards_that_a_sample_lacks_are_named_with_how_far_they_are(lake: Lake) -> None:
+    fill(lake, good_rows())
+    put(lake, "raw_questions", {"question_shard": "read"})
+    put(lake, "filtered_responses", {**LOW, "question_shard": "half"}, {"response_id": "r77"})
+    registered = ["s", "unreadable", "read", "half", "excluded"]
+    with CheckedPartition(lake, LOW, registered=lambda: registered) as data:
+        found = shards_ready(data, ["excluded"])
+    assert found.values == {"low": 3}
+    assert found.examples == (
+        "half is in filtered_responses, but not in response_provenance",
+        "read has nothing in questions yet",
+        "unreadable has nothing in raw_questions yet",
+    )
+
+
+@pytest.mark.parametrize(("removed", "n"), [({"s", "other"}, N - 1), ({"other"}, 0)])
+def test_samples_of_a_removed_drop_are_counted(lake: Lake, removed: set[str], n: int) -> None:
+    fill(lake, good_rows())
+    with CheckedPartition(lake, LOW, removed=lambda: removed) as data:
+        data.view("divergence_candidates", "temperature")
+        found = no_removed_drops(data)
+    assert found.values == {"low": n}
+    told = (f"s: {n} sample(s); put the drop back, or `dasd retire s`",)
+    assert found.examples == (told if n else ())
 
 
 def test_a_question_of_another_shard_is_found(lake: Lake) -> None:

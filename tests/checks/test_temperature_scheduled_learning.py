@@ -28,7 +28,7 @@ def measured(tmp_path: Path, certificate: dict[str, Any] | None) -> dict[str, Me
     (folder / "training_log.jsonl").write_text('{"step": 1, "loss": 2.0}\n')
     lake.publish_checkpoint("dasd", "key")
     with CheckedPartition(lake, {}) as data:
-        found = temperature_scheduled_learning._checkpoint("dasd")(data)
+        found = temperature_scheduled_learning._checkpoint("dasd", True)(data)
         return {one.check: one for one in found if isinstance(one, Measurement)}
 
 

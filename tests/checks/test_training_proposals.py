@@ -9,8 +9,9 @@ import dagster as dg
 import pytest
 
 from checks import training_proposals
-from checks.training_proposals import APPROVE, CHECK, proposal
+from checks.training_proposals import APPROVE, proposal
 from dasd_assets.dagster_internals import job_of_file
+from dasd_assets.declaring.alerts import PROPOSAL
 from dasd_assets.profile import load_profile
 from resources.lake.lake import Lake
 
@@ -80,7 +81,7 @@ class Location:
 
     def look(self) -> tuple[bool, str | None, dict[str, object]]:
         (seen,) = self.run("look")
-        assert seen.check_name == CHECK
+        assert seen.check_name == PROPOSAL
         assert seen.severity == dg.AssetCheckSeverity.WARN
         return seen.passed, seen.description, {k: v.value for k, v in seen.metadata.items()}
 

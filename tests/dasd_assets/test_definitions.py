@@ -301,7 +301,7 @@ def test_without_stage_3_stage_2_is_evaluated_and_released() -> None:
     graph = definitions.resolve_asset_graph()
     above = {key.to_user_string() for key in graph.get(dg.AssetKey("model_release")).parent_keys}
     assert above == {
-        "high_temperature_checkpoint", "evaluation/base", "evaluation/low_temperature",
-        "evaluation/high_temperature",
+        "low_temperature_checkpoint", "high_temperature_checkpoint", "evaluation/base",
+        "evaluation/low_temperature", "evaluation/high_temperature",
     }  # fmt: skip
     definitions.resolve_implicit_global_asset_job_def()

@@ -19,8 +19,8 @@ from dasd_assets.questions.reading.data_files import data_files
 from dasd_assets.questions.reading.json_lines import read_json_lines
 from dasd_assets.questions.reading.rows import DropError, Row
 from dasd_assets.questions.reading.unusable import UnusableRowError
+from resources.hub import DATASETS, HubError, parse_address, pull_dataset
 
-HUB: Final = "hf://datasets/"
 SUFFIXES: Final = (*DROP_SUFFIXES, ".csv")
 MAX_ROW_BYTES: Final = 1 << 30
 """A row of LiveCodeBench holds all its hidden tests."""
@@ -44,7 +44,7 @@ def benchmark_rows(path: str, pattern: str = "*") -> Iterator[FileRow]:
     Raises:
         DropError: nothing is there, or a file cannot be read at all.
     """
-    folder = _from_hub(path, pattern) if path.startswith(HUB) else resolve_path(path)
+    folder = _from_hub(path, pattern) if path.startswith(DATASETS) else resolve_path(path)
     if not folder.exists():
         raise DropError(f"{folder} is missing")
     for file in data_files(folder, pattern, SUFFIXES):
@@ -53,22 +53,10 @@ def benchmark_rows(path: str, pattern: str = "*") -> Iterator[FileRow]:
 
 
 def _from_hub(path: str, pattern: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    name, _, revision = path.removeprefix(HUB).partition("@")
     try:
-        return Path(
-            snapshot_download(
-                name, repo_type="dataset", revision=revision or None, allow_patterns=pattern
-            )
-        )
-    except Exception as error:  # of the network, of rights and of names, of many libraries
-        what = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise DropError(
-            f"{path} is neither on the hub nor in its local cache ({what}). For a gated data set "
-            "accept its terms and run `hf auth login`; without a network bring it into the cache: "
-            f"`hf download --repo-type dataset {name}`"
-        ) from error
+        return pull_dataset(parse_address(path), [pattern])
+    except HubError as error:
+        raise DropError(str(error)) from error
 
 
 def _rows(file: Path) -> Iterator[Row]:

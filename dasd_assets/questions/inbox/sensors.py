@@ -4,8 +4,6 @@ What was seen of a drop is kept in the instance as an observation of `question_d
 hash of the content as data version: a changed drop makes `raw_questions` of its shard stale.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import dagster as dg
@@ -14,12 +12,13 @@ from dasd_assets.declaring.jobs import READ_QUESTIONS
 from dasd_assets.declaring.materializations import DATA_VERSION_TAG
 from dasd_assets.partitions import QUESTION_SHARD, question_shards
 from dasd_assets.profile import Profile
+from dasd_assets.questions.inbox import drop_table
+from dasd_assets.questions.inbox.drop_table import QUESTION_DROPS, RAW_QUESTIONS
 from dasd_assets.questions.inbox.listing import InboxError, inbox_at, list_inbox
 from dasd_assets.questions.inbox.observed_drops import InboxChanges, Seen, inbox_changes
 
 SECONDS_BETWEEN_TICKS = 30
-QUESTION_DROPS = dg.AssetKey("question_drops")
-RAW_QUESTIONS, QUESTIONS = dg.AssetKey("raw_questions"), dg.AssetKey("questions")
+QUESTIONS = dg.AssetKey("questions")
 OBSERVATIONS_AT_ONCE = 1_000
 BYTES_A_TICK = 2 * 1024**3
 """Dagster gives a tick a minute; so much is read in half of it even at 100 MB/s."""
@@ -67,6 +66,8 @@ def build(profile: Profile) -> dg.SensorDefinition:
         never_read = registered & listing.drops.keys() & seen.keys()
         never_read -= instance.get_materialized_partitions(RAW_QUESTIONS)
         asked = sorted({*changes.new, *changes.changed, *never_read})
+        if table := drop_table.look(instance, listing, seen | changes.seen):
+            instance.report_runless_asset_event(table)
         if not asked and not changes.seen:
             return dg.SkipReason("\n".join(changes.warnings) or "no new and no changed drop")
         return dg.SensorResult(
@@ -96,16 +97,31 @@ def register_drops(instance: dg.DagsterInstance, profile: Profile) -> InboxChang
         InboxError: the inbox is no folder.
     """
     registered = set(instance.get_dynamic_partitions(QUESTION_SHARD))
-    changes = inbox_changes(
-        list_inbox(inbox_at(profile.questions.inbox)),
-        seen_drops(instance),
-        registered,
-        settled_seconds=0,
-    )
+    listing, seen = list_inbox(inbox_at(profile.questions.inbox)), seen_drops(instance)
+    changes = inbox_changes(listing, seen, registered, settled_seconds=0)
     instance.add_dynamic_partitions(QUESTION_SHARD, changes.new)
     for observation in observations(changes):
         instance.report_runless_asset_event(observation)
+    if table := drop_table.look(instance, listing, seen | changes.seen):
+        instance.report_runless_asset_event(table)
     return changes
+
+
+def check(profile: Profile) -> dg.AssetChecksDefinition:
+    """How every drop stands; the sensor and `dasd run` look each time, a person may in the UI."""
+
+    @dg.asset_check(
+        asset=QUESTION_DROPS,
+        name=drop_table.CHECK,
+        description="Each drop: present, changed, new, gone from the inbox while what was made of "
+        "it is still there, a duplicate of another, or refused; and the rows that were read of it.",
+    )
+    def drops_in_order(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        listing = list_inbox(inbox_at(profile.questions.inbox))
+        found = drop_table.evaluated(context.instance, listing, seen_drops(context.instance))
+        return dg.AssetCheckResult(check_name=drop_table.CHECK, **found)
+
+    return drops_in_order
 
 
 def seen_drops(instance: dg.DagsterInstance) -> dict[str, Seen]:
@@ -124,6 +140,19 @@ def seen_drops(instance: dg.DagsterInstance) -> dict[str, Seen]:
                     )
         cursor, has_more = page.cursor, page.has_more
     return seen
+
+
+def removed_drops(instance: dg.DagsterInstance, inbox: str) -> set[str]:
+    """Registered shards whose drop was in the inbox once and is there no more.
+
+    None where the inbox cannot be read: a machine that has not got it knows nothing of its drops.
+    """
+    try:
+        listing = list_inbox(inbox_at(inbox))
+    except InboxError:
+        return set()
+    registered = set(instance.get_dynamic_partitions(QUESTION_SHARD))
+    return (registered & seen_drops(instance).keys()) - listing.drops.keys() - listing.ambiguous
 
 
 def observations(changes: InboxChanges) -> Iterator[dg.AssetObservation]:

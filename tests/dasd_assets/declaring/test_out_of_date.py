@@ -10,7 +10,14 @@ import pytest
 from support.checked_lake import put
 
 from dasd_assets.dagster_internals import keys_of
-from dasd_assets.declaring.out_of_date import MANY, Cause, OutOfDate, Staleness, State
+from dasd_assets.declaring.out_of_date import (
+    DRAWN,
+    MANY,
+    Cause,
+    OutOfDate,
+    Staleness,
+    State,
+)
 from dasd_assets.declaring.stored_data import STORED, TABLE, StoredData
 from dasd_assets.graph import build_definitions
 from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE, question_shards
@@ -107,6 +114,29 @@ class Pipeline:
 
     def look(self) -> Staleness:
         return Staleness(GRAPH, self.instance, self.lake)
+
+
+@pytest.mark.parametrize(
+    ("drawn", "missing", "below"),
+    [
+        (False, {"a|low"}, {"low"}),
+        (True, {"a|low"}, set()),
+        (True, {"a|low", "b|low"}, {"low"}),
+        (True, {"a|low", "b|low", "a|high"}, {"low"}),
+        (False, {"a|low", "b|high"}, {"low", "high"}),
+    ],
+)
+def test_what_cannot_be_made_without_partitions_of_an_input(
+    drawn: bool, missing: set[str | None], below: set[str]
+) -> None:
+    graph = dg.Definitions(
+        [questions, responses, sample.map_asset_specs(lambda spec: spec.merge_attributes(
+            metadata={DRAWN: drawn}))]
+    ).resolve_asset_graph()  # fmt: skip
+    staleness = Staleness(graph, Pipeline(["a", "b"]).instance)
+    assert staleness.below(S, {R: missing}) == below
+    waiting = staleness.out_of_date({S}).waiting
+    assert keys_of(waiting[S]) == {"low", "high"}, "nothing was ever made"
 
 
 def parts(found: OutOfDate) -> tuple[dict, dict, dict]:

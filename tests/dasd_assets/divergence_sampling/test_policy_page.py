@@ -31,10 +31,18 @@ def test_the_page_needs_nothing_else_and_has_every_policy() -> None:
     assert len(drawings) == 4
     for drawing in drawings:
         texts = {text.strip() for text in ET.fromstring(drawing).itertext()}
-        assert {name.replace("_", " ") for name in POLICIES} <= texts
+        names = {name.replace("_", " ") for name in POLICIES}
+        assert names - texts == {"divergence count"}
+        assert "divergence count *" in texts
     for choice in compared.choices:
-        assert f"<td>{choice.policy.replace('_', ' ')}</td>" in page
+        assert f"<td>{choice.policy.replace('_', ' ')}" in page
         assert f"{choice.n_tokens:,}" in page
+
+
+def test_the_page_marks_the_profiles_policy() -> None:
+    page = render_policy_page("Policies", [comparison(budget_samples={"low": 12})])
+    (row,) = re.findall(r'<tr class="configured" aria-current="true"><td>(.*?)</td>', page)
+    assert row == 'divergence count <span class="tag">in the profile</span>'
 
 
 def test_empty_choices_can_be_drawn() -> None:

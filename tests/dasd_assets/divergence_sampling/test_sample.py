@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ import pytest
 from support.candidates import candidate_rows, candidate_table, put_into_lake
 
 from dasd_assets.divergence_sampling.assets import build
-from dasd_assets.divergence_sampling.sample import sample_of, scored_shards, summary
+from dasd_assets.divergence_sampling.ready_shards import shards_of
+from dasd_assets.divergence_sampling.sample import sample_of, summary
 from dasd_assets.divergence_sampling.selection import select
 from dasd_assets.partitions import QUESTION_SHARD
 from dasd_assets.profile import DivergenceSampling, NoWeights, PowerWeights, load_profile
@@ -25,6 +28,7 @@ pytestmark = pytest.mark.slow
 ROWS = candidate_rows(60)
 SETTINGS = DivergenceSampling(budget_samples={"low": 20})
 LOW = {"temperature": "low"}
+SAMPLE = dg.AssetKey("divergence_sample")
 
 
 @pytest.fixture
@@ -41,7 +45,7 @@ def materialize(lake: Lake, **changes: Any) -> dg.ExecuteInProcessResult:
         update={"budget_samples": {"low": 20, "high": 1}, **changes}
     )
     profile = tiny.model_copy(update={"divergence_sampling": settings})
-    asset = next(a for a in build(profile) if a.key == dg.AssetKey("divergence_sample"))
+    asset = next(a for a in build(profile) if a.key == SAMPLE)
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions(QUESTION_SHARD, ["drop-0", "drop-1", "drop-2", "drop-9"])
         return dg.materialize(
@@ -55,7 +59,7 @@ def table(settings: DivergenceSampling = SETTINGS) -> pa.Table:
 
 def sample(lake: Lake, candidates: pa.Table) -> pa.Table:
     scratch = Path(lake.root, "_scratch")
-    shards = scored_shards(lake, "low")
+    shards = shards_of(lake, "low").ready
     with sample_of(candidates, lake, shards, scratch, NoWeights()) as batches:
         rows = pa.Table.from_batches(batches, DIVERGENCE_SAMPLE)
     assert not scratch.exists()
@@ -138,12 +142,56 @@ def test_what_the_answers_were_preferred_to_is_said() -> None:
     assert summary(chosen, any_answer, "low")["chosen_between"] == "all answers of a domain"
 
 
-@pytest.mark.parametrize("table", ["filtered_responses", "response_provenance"])
-def test_a_shard_in_one_table_alone_is_an_error_that_names_it(lake: Lake, table: str) -> None:
+def in_one_table(lake: Lake, table: str) -> str:
     shutil.rmtree(lake.path(table, {**LOW, "question_shard": "drop-1"}).parent)
     other = {"filtered_responses", "response_provenance"} - {table}
-    with pytest.raises(ContractError, match=rf"low/drop-1 is in {other.pop()}, but not in {table}"):
-        scored_shards(lake, "low")
+    return f"is in {other.pop()}, but not in {table}"
+
+
+def being_made_anew(lake: Lake, table: str) -> str:
+    """One response is in this table alone, as after a changed filter."""
+    cell = {**LOW, "question_shard": "drop-1"}
+    other = ({"filtered_responses", "response_provenance"} - {table}).pop()
+    lake.write(other, lake.read(other, cell).slice(1), cell)
+    both = {"filtered_responses": (1, 0), "response_provenance": (0, 1)}[table]
+    return "has {} response(s) without provenance and provenance of {} that are no more".format(
+        *both
+    )
+
+
+@pytest.mark.parametrize("table", ["filtered_responses", "response_provenance"])
+@pytest.mark.parametrize("spoil", [in_one_table, being_made_anew])
+def test_a_sample_is_drawn_from_the_shards_that_are_ready(
+    lake: Lake, spoil: Callable[[Lake, str], str], table: str
+) -> None:
+    problem = spoil(lake, table)
+    assert shards_of(lake, "low").not_ready == {"drop-1": problem}
+    metadata = materialize(lake).asset_materializations_for_node("divergence_sample")[0].metadata
+    assert metadata["shards_not_ready"].value == ["drop-1", "drop-9"]
+    from_shards = lake.read("divergence_candidates", LOW)["question_shard"].unique().to_pylist()
+    assert sorted(from_shards) == ["drop-0", "drop-2"]
+    with pytest.raises(ContractError, match=f"low/drop-1 {re.escape(problem)}.*exclude_shards"):
+        materialize(lake, require_all_shards=True)
+
+
+def test_an_excluded_shard_is_left_out_and_its_rows_stay(lake: Lake) -> None:
+    excluded = materialize(lake, exclude_shards=["drop-1"], require_all_shards=True)
+    metadata = excluded.asset_materializations_for_node("divergence_sample")[0].metadata
+    assert metadata["shards_not_ready"].value == ["drop-9"]
+    from_shards = lake.read("divergence_candidates", LOW)["question_shard"].unique().to_pylist()
+    assert sorted(from_shards) == ["drop-0", "drop-2"]
+    assert lake.exists("filtered_responses", {**LOW, "question_shard": "drop-1"})
+
+
+def test_requiring_all_shards_makes_nothing_stale_and_excluding_one_does() -> None:
+    tiny = load_profile("tiny")
+
+    def version(**changes: Any) -> str | None:
+        settings = tiny.divergence_sampling.model_copy(update=changes)
+        built = build(tiny.model_copy(update={"divergence_sampling": settings}))
+        return next(asset for asset in built if asset.key == SAMPLE).code_versions_by_key[SAMPLE]
+
+    assert version() == version(require_all_shards=True) != version(exclude_shards=["drop-1"])
 
 
 def test_no_shard_at_all_is_an_error(tmp_path: Path) -> None:
@@ -164,11 +212,15 @@ def test_a_shard_deleted_under_a_running_selection_leaves_what_was_there(
     read = Lake.batches
 
     def batches(self: Lake, table: str, *rest: Any) -> Any:
+        is_looked_for = rest[-1] == ["response_id"]  # which shards are ready
         for batch in read(self, table, *rest):
+            if is_looked_for:
+                yield batch
+                continue
             if table == "filtered_responses" and when.startswith("after"):
                 delete()
             yield batch
-        if table == "response_provenance" and when.startswith("before"):
+        if table == "response_provenance" and not is_looked_for and when.startswith("before"):
             delete()
 
     def delete() -> None:
@@ -177,7 +229,7 @@ def test_a_shard_deleted_under_a_running_selection_leaves_what_was_there(
             shutil.rmtree(folder, ignore_errors=True)
 
     monkeypatch.setattr(Lake, "batches", batches)
-    expected = "drop-0: not in the lake" if when.startswith("before") else "came or went during"
+    expected = "drop-0: not in the lake" if when.startswith("before") else "went away during"
     with pytest.raises(ContractError, match=expected):
         materialize(lake, max_answers_per_question=3)
     assert {name: file.read_bytes() for name, file in files.items() if file.exists()} == before

@@ -47,7 +47,7 @@ def test_the_models_card_tells_recipe_funnel_and_numbers(model_folder: Path) -> 
     text = (model_folder / CARD).read_text(encoding="utf-8")
     for part in (
         "| base student | 25.0 [25.0, 25.0] |",
-        "| stage 1, low temperature | – |",
+        "| stage 1, low temperature | 50.0 [50.0, 50.0] |",
         "| stage 3, mixed policy (this model) | 75.0 [75.0, 75.0] |",
         "| overall | +50.0 | [+50.0, +50.0] |",
         "| 1 | base student | `stage1_low_temperature` | 1 | 30 | 3 | 0.001 → 0.0001 |",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
-from support.release_lake import PROFILE, failure, put_benchmark, release
+from support.release_lake import PROFILE, failure, put_benchmark, put_evaluation, release
 from support.small_lake import filled
+from support.training_rows import STUDENT
 
+from dasd_assets.profile import Profile
 from dasd_assets.profile.check_settings import Checks
 from resources.engines.model_folder import inspect_model
 from resources.lake.lake import Lake
@@ -34,6 +37,33 @@ def test_a_model_without_its_evaluation_is_refused(lake: Lake, checkpoint: str) 
 def test_a_model_that_is_not_trained_is_refused(lake: Lake) -> None:
     Path(lake.root, "checkpoints", "dasd", "current.json").unlink()
     assert "dasd: not trained yet" in failure(release(lake, "model_release"))
+
+
+def lost_last_stage(lake: Lake, wanted: str) -> Profile:
+    """Make the last stage worse than the first, which is a model, and say what is wanted."""
+    folder = lake.current_checkpoint("low_temperature")
+    shutil.copytree(STUDENT, folder, dirs_exist_ok=True)
+    for benchmark in PROFILE.evaluation.benchmarks:
+        for checkpoint in ("high_temperature", "dasd"):
+            put_evaluation(lake, checkpoint, benchmark, n_correct=1)
+    update = {"release": PROFILE.release.model_copy(update={"checkpoint": wanted})}
+    return PROFILE.model_copy(update=update)
+
+
+def test_a_last_stage_that_lost_is_refused(lake: Lake) -> None:
+    result = release(lake, "model_release", profile=lost_last_stage(lake, "final"))
+    assert "dasd is worse than an earlier checkpoint" in failure(result)
+    assert nothing_released(lake)
+
+
+def test_the_best_stage_is_released_in_its_place(lake: Lake) -> None:
+    Path(lake.root, "checkpoints", "dasd", "current.json").unlink()
+    result = release(lake, "model_release", profile=lost_last_stage(lake, "best"))
+    (made,) = result.asset_materializations_for_node("model_release")
+    assert made.metadata["checkpoint"].value == "low_temperature"
+    card = Path(lake.root, "releases", "model", "README.md").read_text(encoding="utf-8")
+    assert "| stage 1, low temperature (this model) | 50.0" in card
+    assert "Sequence Distillation in one stage." in card and "Mixed policy" not in card
 
 
 @pytest.mark.parametrize("name", ["model_release", "dataset_release"])
@@ -142,5 +172,6 @@ def test_an_evaluation_of_an_earlier_checkpoint_is_refused(lake: Lake, is_curren
         result = release(lake, "model_release", instance=instance)
     assert result.success == is_current
     if not is_current:
-        assert "is of an earlier dasd_checkpoint" in failure(result)
+        message = failure(result)
+        assert "of an earlier checkpoint: evaluation/dasd of dasd_checkpoint [" in message
         assert nothing_released(lake)

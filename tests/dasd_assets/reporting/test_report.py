@@ -11,6 +11,9 @@ import pytest
 from support.html_page import Page
 
 from dasd_assets.reporting import data_plots, plots, report
+from dasd_assets.reporting.compared import changes
+from dasd_assets.reporting.data_quality import DataQuality, Failing
+from dasd_assets.reporting.diagnosis import NOTHING_FOUND, Finding
 from dasd_assets.reporting.figures import to_svg
 from dasd_assets.reporting.funnel import ResponseCounts, funnel
 from dasd_assets.reporting.report import (
@@ -137,13 +140,67 @@ def test_the_same_data_gives_the_same_page() -> None:
 
 def test_scores_gains_and_what_is_missing() -> None:
     text = " ".join(Page(render_report(data()), " ").text.split())
-    assert "20.0 % → 90.0 % from base to dasd" in text
+    assert "20.0 % → 90.0 % from base to the best stage, dasd, mean over" in text
+    assert "The last stage" not in text
     assert "+70.0 points" in text
     assert "low temperature 70.0 +50.0*" in text
     # Not measured: the high-temperature checkpoint, and so the last gain over the row above.
     assert "high temperature – – dasd 90.0 80.0 – 100.0" not in text
     assert re.search(r"high temperature – – dasd 90\.0 \d", text)
     assert "base dasd overall 20 +70.0" in text
+
+
+def test_the_headline_names_the_best_stage_where_it_is_not_the_last() -> None:
+    rows = stage_table(
+        pa.concat_tables([answers("base", 4), answers("low_temperature", 18), answers("dasd", 14)]),
+        ["math"],
+    )
+    text = " ".join(Page(render_report(data(stage_rows=rows)), " ").text.split())
+    assert "20.0 % → 90.0 % from base to the best stage, low temperature, mean" in text
+    assert "The last stage, dasd, has 70.0 %." in text
+
+
+def test_it_says_of_when_it_is_what_was_found_and_which_checks_fail() -> None:
+    page = render_report(
+        data(
+            as_of="2026-11-29 10:00 UTC",
+            findings=[Finding("r", "It <is> so.", "Do this.")],
+            quality=DataQuality(
+                9, (Failing("evaluation/dasd", "few_truncated", "warn", tuple("abcdefg")),)
+            ),
+        )
+    )
+    text = " ".join(Page(page, " ").text.split())
+    assert "Data as of 2026-11-29 10:00 UTC." in text
+    assert "It <is> so. Do this." in text
+    assert "9 checks passed." in text
+    assert "few truncated evaluation/ dasd warn a, b, c, d, e and 2 more" in text
+    assert NOTHING_FOUND in Page(render_report(data()), " ").text
+
+
+def test_what_changed_since_the_last_report_is_told() -> None:
+    then = {"avg@k (%) base": 32.3, "questions": 1000, "rollouts": 3}
+    now = {"avg@k (%) base": 30.0, "questions": 1000, "checks that fail": 2}
+    text = " ".join(
+        Page(
+            render_report(data(compared_with="Monday", changes=changes(then, now))), " "
+        ).text.split()
+    )
+    assert "the report of other data before this one, of Monday." in text
+    assert "avg@k (%) base 32.3 30.0 −2.3" in text
+    assert "checks that fail – 2" in text and "rollouts 3 –" in text
+    same = " ".join(Page(render_report(data(compared_with="Monday")), " ").text.split())
+    assert "The report before this one, of Monday, has the same numbers." in same
+
+
+def test_pictures_shrink_with_the_page() -> None:
+    """A lowest width, or a frame to scroll in, cut them at the right on a phone."""
+    page = render_report(data())
+    widths = re.findall(r"figure[^{]*svg \{([^}]*)\}", page)
+    assert "max-width: 100%" in widths[0]
+    assert not any("min-width" in rules for rules in widths)
+    figures = re.findall(r"<figure.*?</figure>", page, re.DOTALL)
+    assert figures and not any("scroll" in figure for figure in figures)
 
 
 def test_funnel_costs_and_lineage() -> None:

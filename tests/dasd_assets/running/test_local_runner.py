@@ -12,8 +12,9 @@ import pytest
 from support import killing_location
 
 from dasd_assets.dagster_internals import job_of_file
+from dasd_assets.declaring.out_of_date import DRAWN
 from dasd_assets.running import local_run, local_runner, run_errors, run_process
-from dasd_assets.running.local_runner import ALL_ASSETS_JOB, LocalRunner, Outcome, Work
+from dasd_assets.running.local_runner import ALL_ASSETS_JOB, Failed, LocalRunner, Outcome, Work
 from dasd_assets.running.run_errors import cause_of, killed_by
 from resources.compute.declared import CPUS
 from resources.lake.lake import Lake
@@ -77,6 +78,14 @@ def whole() -> None:
 
 
 defs = dg.Definitions([read, curated, whole], executor=dg.in_process_executor)
+drawing = dg.Definitions(
+    [
+        read,
+        curated,
+        whole.map_asset_specs(lambda spec: spec.merge_attributes(metadata={DRAWN: True})),
+    ]
+)
+"""The same, where the last can be made of those shards that are ready."""
 READ, CURATED, WHOLE = read.key, curated.key, whole.key
 
 
@@ -125,6 +134,22 @@ def test_what_is_below_in_the_same_run_is_made_along_and_the_next_group_by_what_
     ]  # fmt: skip
     make(runner, Work((CURATED,), "a"))
     assert runner.out_of_date(of_all) == [Work((WHOLE,), None)]
+
+
+def test_what_is_below_a_failed_partition_is_left_out_but_a_sample_is_drawn(
+    runner: LocalRunner,
+) -> None:
+    of_all = [WHOLE]
+    make(runner, Work((READ, CURATED), "a"))
+    failed: Failed = {READ: {"b"}}
+    assert runner.out_of_date([CURATED], failed) == [Work((CURATED,), "c")]
+    assert failed[CURATED] == {"b"}
+    assert runner.out_of_date(of_all, failed) == []
+    assert failed[WHOLE] == {None}
+    drawn = drawing.resolve_asset_graph()
+    runner.graph = drawn
+    assert runner.out_of_date(of_all, {CURATED: {"b"}}) == [Work((WHOLE,), None)]
+    assert runner.out_of_date(of_all, {CURATED: {"a", "b", "c"}}) == []
 
 
 @pytest.mark.parametrize(

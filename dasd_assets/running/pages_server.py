@@ -1,0 +1,119 @@
+"""The lake's HTML pages over HTTP, beside the Dagster UI: reports, viewers, certificates.
+
+Read-only, and nothing but pages: no data, no weights. It ends with the process that it was started
+beside, whose place `dasd ui` gives to `dagster dev`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote, urlsplit
+
+if TYPE_CHECKING:
+    from resources.lake.lake import Lake
+
+FRONT: Final = "stage_report.html"
+LOCAL: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+SECONDS_BETWEEN_LOOKS: Final = 1.0
+HEADERS: Final = {
+    "Content-Type": "text/html; charset=utf-8",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+def page_named(path: str) -> str | None:
+    """The file that a request's path means, below the lake's root; None if it can be no page."""
+    name = unquote(urlsplit(path).path).lstrip("/") or FRONT
+    parts = PurePosixPath(name).parts
+    is_page = name.endswith(".html") and not any(part[0] in "._" for part in parts)
+    return name if is_page and "\\" not in name and "\0" not in name else None
+
+
+def pages_server(lake: Lake, host: str, port: int) -> ThreadingHTTPServer:
+    """A server that is not running yet; port 0 is any.
+
+    Raises:
+        OSError: the port is taken, or the host is none of this machine's.
+    """
+
+    class Pages(BaseHTTPRequestHandler):
+        server_version, sys_version = "dasd", ""
+
+        def do_GET(self) -> None:
+            name = page_named(self.path)
+            content = None
+            if name is not None and self._is_for_us():
+                content = lake.content(name)
+            if content is None:
+                self.send_error(404, "no such page")
+                return
+            self.send_response(200)
+            for header, value in {**HEADERS, "Content-Length": str(len(content))}.items():
+                self.send_header(header, value)
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(content)
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def _is_for_us(self) -> bool:
+            """No page for a foreign site whose name was made to mean this machine."""
+            named = urlsplit(f"//{self.headers.get('Host', '')}").hostname
+            return host not in LOCAL or named in LOCAL
+
+        def log_message(self, *given: Any) -> None:
+            """Nothing: the terminal is the UI's."""
+
+    return ThreadingHTTPServer((host, port), Pages)
+
+
+def serve_beside(
+    server: ThreadingHTTPServer, beside: int, parent: Callable[[], int] = os.getppid
+) -> None:
+    """Serve until the process that this was started by is gone.
+
+    Args:
+        beside: its id.
+    """
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    while parent() == beside:
+        thread.join(SECONDS_BETWEEN_LOOKS)
+    server.shutdown()
+    server.server_close()
+
+
+def start(host: str, port: int) -> None:
+    """Start it as a process of its own, which ends with this one."""
+    subprocess.Popen(
+        [sys.executable, "-m", __name__, host, str(port), str(os.getpid())],
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def main() -> None:
+    """Serve the pages of the active profile; arguments: host, port, id of the parent."""
+    from dasd_assets.profile.home import active_profile
+    from dasd_assets.profile.open_lake import open_lake
+
+    host, port, beside = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    try:
+        server = pages_server(open_lake(active_profile()), host, port)
+    except OSError as error:
+        sys.exit(f"pages are not served at {host}:{port}: {error.strerror}. Set --pages-port.")
+    with suppress(KeyboardInterrupt):  # Ctrl-C is for all processes of the terminal
+        serve_beside(server, beside)
+
+
+if __name__ == "__main__":
+    main()
