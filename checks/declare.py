@@ -147,6 +147,7 @@ def _result(
         asset_key=key,
         passed=verdict.passed,
         severity=severity,
+        description=None if verdict.passed else measured.cause or None,
         metadata=metadata,
     )
 

@@ -27,6 +27,8 @@ class Measurement:
     """Ids of rows that break the check, a few."""
     details: Any = None
     """More of what was seen, for people."""
+    cause: str = ""
+    """What a person reads first where the check fails: why, in one line."""
 
 
 @dataclass(frozen=True)

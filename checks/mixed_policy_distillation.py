@@ -18,6 +18,12 @@ from checks.temperature_scheduled_learning import checkpoint_checks
 from dasd_assets.partitions import QUESTION_SHARD, question_shards
 from dasd_assets.profile import Profile
 
+NONE_MIXED = (
+    "no rollout was continued: none hit its cap, or none could be used. More questions "
+    "(mixed_policy_distillation.rollout_questions) or a lower cap_ratio give more; a small project "
+    "leaves stage 3 out: `mixed_policy_distillation: off`"
+)
+
 _BROKEN = "(coalesce(len(broken_rules), 0) > 0)"
 """SQL that is true of a rollout that cannot be used."""
 
@@ -26,7 +32,7 @@ def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
     """Checks of the box for one profile."""
     if profile.no_mixed_policy:
         return []
-    settings = profile.mixed_policy_distillation
+    settings = profile.mixed_policy
     return [
         asset_checks(
             profile, "student_rollouts", _rollouts(settings.cap_ratio),
@@ -93,7 +99,7 @@ def _continuations(min_cut_fraction: float) -> Measure:
 
 
 def _sample(profile: Profile) -> Measure:
-    settings = profile.mixed_policy_distillation
+    settings = profile.mixed_policy
     n_off_policy = settings.off_policy_samples
 
     def measure(data: CheckedPartition) -> Iterator[Measurement | Summary]:
@@ -109,7 +115,7 @@ def _sample(profile: Profile) -> Measure:
                            as repetitive
                 from mixed_policy_sample"""
         )
-        yield Measurement("has_mixed_policy", {data.name(): rows["mixed"]})
+        yield Measurement("has_mixed_policy", {data.name(): rows["mixed"]}, cause=NONE_MIXED)
         for check, sql in {
             "prefix_within_text": """select sample_id from mixed_policy_sample
                 where policy = 'mixed_policy' and not (student_prefix_bytes > 0

@@ -56,14 +56,15 @@ def for_template(tokenizer: Any, messages: Messages) -> list[dict[str, str]]:
     before the first question.
     """
     own = list(messages)
-    if len(own) < 2 or own[0]["role"] != SYSTEM or _has_system_role(tokenizer):
+    if len(own) < 2 or own[0]["role"] != SYSTEM or has_system_role(tokenizer):
         return own
     said = "\n\n".join(filter(None, (own[0]["content"], own[1]["content"])))
     return [{"role": own[1]["role"], "content": said}, *own[2:]]
 
 
 @lru_cache(maxsize=16)
-def _has_system_role(tokenizer: Any) -> bool:
+def has_system_role(tokenizer: Any) -> bool:
+    """Whether the chat template prints what the system says; some refuse it, some drop it."""
     said = "A system prompt, said before all."
     messages = [{"role": SYSTEM, "content": said}, {"role": "user", "content": "A question."}]
     try:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from dasd_assets.cli import doctor_machine, doctor_pipeline
+from dasd_assets.cli import doctor_machine, doctor_pipeline, doctor_trials
 from dasd_assets.cli.doctor_machine import OK, PROBLEM, WARNING, Result
 from dasd_assets.cli.exits import EXIT_FAILED, is_debugging, refusing
 from dasd_assets.cli.prepare import prepare
@@ -22,8 +22,10 @@ CHECKS: tuple[tuple[str, Callable[[Profile], Iterator[Result]]], ...] = (
     ("gpus", doctor_machine.gpus),
     ("memory", doctor_machine.memory),
     ("models", doctor_pipeline.models),
+    ("trial", doctor_trials.tried),
     ("judges", doctor_pipeline.judges),
     ("training", doctor_pipeline.training),
+    ("training memory", doctor_trials.training_memory),
     ("training hosts", doctor_pipeline.hosts),
     ("sandbox", doctor_machine.sandbox),
     ("write access", doctor_machine.write_access),
@@ -39,9 +41,12 @@ def doctor(
     """Examine this machine for the active profile; every problem comes with its remedy.
 
     Packages against the pinned versions, GPUs and memory against the declared compute, models and
-    judges (a server is asked which models it has; no token is spent), the sandbox for programs,
-    write access, disk against the plan, the other machines that training goes over, Dagster's
-    instance, the inbox. Ends with exit code 1 if there is a problem; warnings are none.
+    judges (a server is asked which models it has), one question to each teacher and one answer
+    scored by the student, the memory of training by formula, the sandbox for programs, write
+    access, disk against the plan, the other machines that training goes over, Dagster's instance,
+    the inbox. Models are loaded for that, and a paid teacher answers one question; what was tried
+    is remembered in the lake and not tried again until a model or its settings change. Ends with
+    exit code 1 if there is a problem; warnings are none.
     """
     with refusing(ProfileError, OSError):
         profile, _ = prepare()

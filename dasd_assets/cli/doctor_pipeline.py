@@ -137,11 +137,7 @@ def judges(profile: Profile) -> Iterator[Result]:
 
 def training(profile: Profile) -> Iterator[Result]:
     """Packages that the training settings ask for beside the pinned ones."""
-    stages = (
-        profile.temperature_scheduled_learning,
-        profile.mixed_policy_distillation.training,
-        *map(profile.student_training, profile.students),
-    )
+    stages = profile.trainings.values()
     asked = {
         "liger-kernel": "liger_kernel: false" if any(one.liger_kernel for one in stages) else "",
         **{

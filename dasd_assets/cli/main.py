@@ -24,6 +24,7 @@ from dasd_assets.cli.export import export
 from dasd_assets.cli.init import init
 from dasd_assets.cli.pictures import pictures
 from dasd_assets.cli.plan import plan
+from dasd_assets.cli.preflight import ModelsRefusedError
 from dasd_assets.cli.prepare import prepare
 from dasd_assets.cli.publish import publish
 from dasd_assets.cli.pull import pull
@@ -90,8 +91,8 @@ def run(
         int | None,
         typer.Option(
             min=1,
-            help="Partitions that are made side by side. Default: as many as the machine's cores "
-            "are enough for, by what their assets declare (`compute.*.cpus`).",
+            help="Partitions that are made side by side at most. Default: as many as the cores "
+            "that they declare (`compute.*.cpus`) leave room for, which also bounds a number.",
         ),
     ] = None,
     select: Annotated[
@@ -106,7 +107,7 @@ def run(
 
     A second run makes nothing that is up to date; a run after a kill makes what is missing.
     """
-    with refusing(BadInputError, ProfileError, TooFewGpusError):
+    with refusing(BadInputError, ProfileError, TooFewGpusError, ModelsRefusedError):
         profile, folder = prepare()
         _check_inbox(profile)
         failures = _run(profile, folder, workers, select)
@@ -180,6 +181,7 @@ def _run(profile: Profile, folder: Path, workers: int | None, select: str) -> li
     import dagster as dg
 
     from dasd_assets.cli import failing_checks
+    from dasd_assets.cli.preflight import try_models
     from dasd_assets.cli.progress import ProgressPrinter
     from dasd_assets.cli.summary import print_summary
     from dasd_assets.declaring.jobs import run_tags
@@ -208,6 +210,7 @@ def _run(profile: Profile, folder: Path, workers: int | None, select: str) -> li
             runner = LocalRunner(instance, lake, workers, folder / "workers.log", select, tags)
         except SelectionError as error:
             raise BadInputError(str(error)) from error
+        try_models(profile, lake, runner.models_used(), folder / "workers.log")
         n_runs = 0
 
         def on_plan(work: list[Work]) -> None:

@@ -92,6 +92,8 @@ def status(
         _print_partitions(found[0])
     else:
         _print_assets(found)
+        if why := profile.no_mixed_policy:
+            typer.echo(f"\nstage 3 is left out: {why}")
         if waiting:
             typer.echo(
                 f"\nin the inbox, not registered yet: {', '.join(waiting)} (`dasd run` does it)"

@@ -233,7 +233,7 @@ def _cell(value: Any) -> str:
 
 
 def log_progress(context: dg.AssetExecutionContext, unit: str) -> Callable[[Progress], None]:
-    """A callback that logs done/total, tokens/s and time left every few seconds.
+    """A callback that logs done/total, tokens and, once it can be told, time left, now and then.
 
     The rate at the end becomes metadata. It is the model's own: what a journal or an earlier
     materialization had already counts as done, and not into it.
@@ -248,11 +248,11 @@ def log_progress(context: dg.AssetExecutionContext, unit: str) -> Callable[[Prog
         last = progress.seconds
         rate = progress.n_tokens / max(progress.seconds, 1e-9)
         line = f"progress: {progress.done}/{progress.total} {unit}, {rate:,.0f} tokens/s"
+        line += f", {progress.n_tokens:,} tokens so far"
         if finished:
             context.add_asset_metadata({"tokens_per_second": round(rate, 1)})
-        elif progress.done:
-            left = progress.seconds * (progress.total - progress.done) / progress.done
-            line += f", {left:.0f} s left"
+        elif (left := progress.seconds_left) is not None:
+            line += f", about {left:.0f} s left"
         context.log.info(line)
 
     return log

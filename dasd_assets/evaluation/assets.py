@@ -14,6 +14,7 @@ from dasd_assets.evaluation.teacher_scoring import left_out, read_answers, score
 from dasd_assets.models.students import resource_of
 from dasd_assets.partitions import benchmarks
 from dasd_assets.profile import Profile
+from dasd_assets.profile.checkpoints import checkpoints_of
 from dasd_assets.profile.domains import shaping_graders
 from dasd_assets.reporting.collect import answer_summary
 from dasd_assets.reporting.pictures import answer_pictures
@@ -36,12 +37,12 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
     evaluations = [
         _evaluation(profile, checkpoint, asset, trained=checkpoint != "base")
         for checkpoint, asset in CHECKPOINT_ASSETS.items()
-        if checkpoint != CHECKPOINTS[-1] or not profile.no_mixed_policy
+        if checkpoint in checkpoints_of(profile)
     ]
     others = [each for name in profile.students for each in _before_and_after(profile, name)]
     provenances: list[dg.AssetsDefinition] = []
     if profile.no_evaluation_provenance is None:
-        for checkpoint in CHECKPOINTS[1:]:
+        for checkpoint in checkpoints_of(profile)[1:]:
             provenances += [_teacher_scores(profile, checkpoint), _provenance(profile, checkpoint)]
 
     @dg.asset(

@@ -33,10 +33,10 @@ GROUP = "mixed_policy_distillation"
 
 
 def build(profile: Profile) -> list[dg.AssetsDefinition]:
-    """Assets of the box for one profile; none where there is no teacher."""
-    if profile.teacher is None:
+    """Assets of the box for one profile; none where it is off or there is no teacher."""
+    if profile.no_mixed_policy or profile.teacher is None:
         return []
-    settings = profile.mixed_policy_distillation
+    settings = profile.mixed_policy
     rollout_settings = (settings.rollout_questions, settings.cap_ratio, settings.temperature)
     boundary = boundary_of(profile)
     boundary_version = (boundary.segmenter.name, boundary.segmenter.version) if boundary else ()

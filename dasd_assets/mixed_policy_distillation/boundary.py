@@ -70,7 +70,7 @@ class Boundary:
 
 def boundary_of(profile: Profile) -> Boundary | None:
     """What finds a rollout's cut; None if it is drawn at random."""
-    cut = profile.mixed_policy_distillation.cut
+    cut = profile.mixed_policy.cut
     if not isinstance(cut, EntropyCut):
         return None
     return Boundary(cut, segmenter_named(profile.divergence_sampling.segmenter))

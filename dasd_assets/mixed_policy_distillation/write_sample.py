@@ -18,6 +18,7 @@ from dasd_assets.mixed_policy_distillation.mixed_sample import (
 )
 from dasd_assets.profile import ResponseFiltering
 from dasd_assets.response_filtering.judging import Judge
+from dasd_assets.response_filtering.outcomes import all_rejected
 from dasd_assets.verification.graders import PAPER_GRADERS, Graders
 from formats.model_format import ModelFormat
 from resources.lake.tables.divergence_sampling import DIVERGENCE_SAMPLE
@@ -71,6 +72,9 @@ def write_mixed_sample(
         graders, threads: for the domains whose answers are verified.
         places: None: all partitions of the lake, into tables of one file.
         references: question_id -> reference answer as JSON; None: those of the lake's questions.
+
+    Raises:
+        AllRejectedError: there were continuations, and none was kept. What was there before stays.
     """
     if places is None:
         places = Places(
@@ -89,9 +93,14 @@ def write_mixed_sample(
                     pa.Table.from_batches([batch]),
                     student, teacher, settings, system_prompt, judge, threads,
                 )  # fmt: skip
-                rejected.extend(finished.rejected.to_batches())
+                rejected.extend(b for b in finished.rejected.to_batches() if b.num_rows)
                 questions.extend(finished.kept["question_id"].chunks)
                 yield from finished.kept.to_batches()
+        if rejected and not sum(map(len, questions)):
+            raise all_rejected(
+                rejected, "continuations",
+                "a small project leaves stage 3 out: `mixed_policy_distillation: off`",
+            )  # fmt: skip
         # Written before the main table is there: its presence means that both are.
         lake.write("rejected_continuations", rejected, places.rejected)
         taken = pa.chunked_array(questions if distinct_questions else [], pa.string())

@@ -7,10 +7,19 @@ import dagster as dg
 from dasd_assets.declaring.cost import took
 from dasd_assets.declaring.declare import declared
 from dasd_assets.models import students, teachers
-from dasd_assets.models.formats_of_models import check_student, check_teacher, rendered_example
-from dasd_assets.profile import Profile, Student, Teacher, settings_version
+from dasd_assets.models.formats_of_models import (
+    check_student,
+    rendered_example,
+    system_prompt_place,
+)
+from dasd_assets.models.preflight import STUDENT, training_problems, trials
+from dasd_assets.profile import Model, Profile, Student, Teacher, settings_version
+from dasd_assets.profile.teachers import FIRST
 from formats.model_format import AUTO, FormatSettings, ModelFormat
 from resources.engines.inference import InferenceModel
+from resources.engines.model_folder import ModelFolderError
+from resources.lake.lake import Lake
+from training.settings import Training
 
 GROUP = "models"
 
@@ -22,26 +31,26 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
     @dg.asset(
         **declared(
             GROUP,
-            profile.compute.data,
+            profile.compute.student_inference,
             "2",
             profile.base_student,
             has_reasoning,
             kinds={"huggingface"},
         ),
     )
-    def base_student(base_student_model: InferenceModel) -> dg.MaterializeResult:
+    def base_student(lake: Lake, base_student_model: InferenceModel) -> dg.MaterializeResult:
         """The student before distillation: scores the responses and starts the training.
+
+        Its files, its format and the memory that its training needs are checked, and it scores an
+        example answer; what was tried once is remembered (`_trials/` in the lake).
 
         ```text
         p_S = the base student, in every p_S of this graph
         data version = SHA-256 of the model's folder
         ```
         """
-        found = check_student(
-            base_student_model.tokenizer(), profile.base_student.format,
-            has_reasoning=has_reasoning,
-        )  # fmt: skip
-        return _inspected(base_student_model, profile.base_student.format, found)
+        _require_memory(profile, profile.base_student, profile.base_trainings)
+        return _tried(profile, STUDENT, profile.base_student, base_student_model, lake)
 
     others = [_student_model(profile, *student) for student in profile.students.items()]
     first = [_teacher_model(profile, profile.teacher)] if profile.teacher else []
@@ -54,24 +63,24 @@ def _teacher_model(profile: Profile, settings: Teacher) -> dg.AssetsDefinition:
 
     @dg.asset(
         **declared(
-            GROUP, profile.compute.data, "2", _of_model(settings), has_reasoning,
+            GROUP, profile.compute.teacher_inference, "2", _of_model(settings), has_reasoning,
             kinds={"huggingface"},
         ),
     )  # fmt: skip
-    def teacher_model(teacher: InferenceModel) -> dg.MaterializeResult:
+    def teacher_model(lake: Lake, teacher: InferenceModel) -> dg.MaterializeResult:
         """The teacher's folder: complete, consistent, with a chat template and a known format.
 
-        Reads no weights. A teacher whose answers the filters could not read, or whose tokenizer
-        loses text, is refused here, before anything is asked of it. Another model under the same
-        path makes everything below stale.
+        One question is answered: a teacher whose answers the filters could not read, that tells no
+        logprobs, or whose tokenizer loses text, is refused here, before all others are asked. What
+        was tried once is remembered (`_trials/` in the lake). Another model under the same path
+        makes everything below stale.
 
         ```text
         data version = SHA-256 of every *.json, *.jinja and *.safetensors of the folder
         (of a large file its size and header)
         ```
         """
-        found = check_teacher(teacher.tokenizer(), settings.format, has_reasoning=has_reasoning)
-        return _inspected(teacher, settings.format, found)
+        return _tried(profile, FIRST, settings, teacher, lake)
 
     return teacher_model
 
@@ -86,17 +95,17 @@ def _further_teacher(profile: Profile, name: str, settings: Teacher) -> dg.Asset
 
     @dg.asset(
         key=["teacher_model", name],
-        required_resource_keys={teachers.resource_of(name)},
-        description=f"The further teacher `{name}`: its folder and its format, checked without "
-        "reading weights, before anything is asked of it.\n\n```text\n"
+        required_resource_keys={"lake", teachers.resource_of(name)},
+        description=f"The further teacher `{name}`: its folder and its format are checked, and one "
+        "question is answered, before all others are asked.\n\n```text\n"
         "data version = SHA-256 of the model's folder\n```",
-        **declared(GROUP, profile.compute.data, "2", _of_model(settings), has_reasoning,
+        **declared(GROUP, profile.compute.teacher_inference, "2", _of_model(settings),
+                   has_reasoning,
                    kinds={"huggingface"}),
     )  # fmt: skip
     def teacher_model(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         model: InferenceModel = getattr(context.resources, teachers.resource_of(name))
-        found = check_teacher(model.tokenizer(), settings.format, has_reasoning=has_reasoning)
-        return _inspected(model, settings.format, found)
+        return _tried(profile, f"teachers.{name}", settings, model, context.resources.lake)
 
     return teacher_model
 
@@ -116,13 +125,44 @@ def _student_model(profile: Profile, name: str, student: Student) -> dg.AssetsDe
             model.tokenizer(), student.format,
             has_reasoning=profile.response_filtering.require_reasoning,
         )  # fmt: skip
+        training = {f"students.{name}.training": profile.student_training(name)}
+        _require_memory(profile, student, training)
         return _inspected(model, student.format, found)
 
     return student_model
 
 
+def _require_memory(profile: Profile, student: Model, trainings: dict[str, Training]) -> None:
+    """Refuse a student whose training does not fit into the declared GPUs.
+
+    Raises:
+        ModelFolderError: what a step needs, and of what.
+    """
+    if problems := list(training_problems(student, trainings, profile.compute.training)):
+        raise ModelFolderError("; ".join(problems))
+
+
+def _tried(
+    profile: Profile, name: str, settings: Model, model: InferenceModel, lake: Lake
+) -> dg.MaterializeResult:
+    """The model's check, and what was found when it was loaded and asked.
+
+    Args:
+        name: as in `trials`; a rehearsal's model, which makes answers up, has none.
+    """
+    trial = trials(profile)[name]
+    found = trial.check(model.tokenizer())
+    if not trial.is_real:
+        return _inspected(model, settings.format, found)
+    told = trial.once(model, lake)
+    answer = {"answered": dg.MetadataValue.md(f"````text\n{told.answer}\n````")}
+    return _inspected(
+        model, settings.format, found, trial=str(told), **(answer if told.answer else {})
+    )
+
+
 def _inspected(
-    model: InferenceModel, settings: FormatSettings, found: ModelFormat
+    model: InferenceModel, settings: FormatSettings, found: ModelFormat, **tried: Any
 ) -> dg.MaterializeResult:
     folder = model.inspect()
     version = folder.content_hash[:16]
@@ -132,6 +172,8 @@ def _inspected(
         data_version=dg.DataVersion(version),
         metadata={
             "format": found.format.name,
+            **tried,
+            "system_prompt": system_prompt_place(found.tokenizer),
             "example": dg.MetadataValue.md(f"````text\n{rendered_example(found)}\n````"),
             "path": dg.MetadataValue.path(str(folder.path)),
             "architecture": folder.architecture,

@@ -5,12 +5,15 @@ Everything is tried on one example, with the tokenizer alone.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from jinja2 import TemplateError
 
 from formats.answer_format import FormatError
-from formats.chat import chat
+from formats.chat import chat, has_system_role
 from formats.encoding import check_reversible, encode_texts
 from formats.model_format import (
     FormatSettings,
@@ -21,7 +24,7 @@ from formats.model_format import (
 )
 from formats.student_tokens import encode_prompt
 from formats.token_bytes import TokenizerError
-from resources.engines.end_tokens import check_trainable
+from resources.engines.end_tokens import check_trainable, check_turn_end
 from resources.engines.model_folder import ModelFolderError
 
 REASONING, ANSWER = "The sum of 2 and 2:\n\n1. I count on.", "It is \\boxed{4}."
@@ -37,13 +40,16 @@ def check_teacher(tokenizer: Any, settings: FormatSettings, *, has_reasoning: bo
 
     Raises:
         ModelFolderError: the format is not recognised, or does not give the example back; the
-            tokenizer loses text; the rules ask for what the format does not have.
+            tokenizer loses text; the rules ask for what the format does not have; its template ends
+            a turn with a token that ends no answer.
     """
-    try:
-        teacher = model_format(tokenizer, settings)
-    except (UnknownFormatError, TokenizerError) as error:
-        raise ModelFolderError(f"{error}. Nothing was asked") from error
-    return _tried("teacher", teacher, has_reasoning)
+    with _rendering(tokenizer, "teacher"):
+        check_turn_end(tokenizer)
+        try:
+            teacher = model_format(tokenizer, settings)
+        except (UnknownFormatError, TokenizerError) as error:
+            raise ModelFolderError(f"{error}. Nothing was asked") from error
+        return _tried("teacher", teacher, has_reasoning)
 
 
 def check_student(tokenizer: Any, settings: FormatSettings, *, has_reasoning: bool) -> ModelFormat:
@@ -52,12 +58,33 @@ def check_student(tokenizer: Any, settings: FormatSettings, *, has_reasoning: bo
     Raises:
         ModelFolderError: as `check_teacher`; or it could not be trained, or not be saved.
     """
-    check_trainable(tokenizer)
+    with _rendering(tokenizer, "base_student"):
+        check_trainable(tokenizer)
+        try:
+            student = student_format(tokenizer, settings)
+        except (UnknownFormatError, TokenizerError) as error:
+            raise ModelFolderError(str(error)) from error
+        return _tried("base_student", student, has_reasoning)
+
+
+@contextmanager
+def _rendering(tokenizer: Any, key: str) -> Iterator[None]:
+    """A chat template that refuses what every question is, told as what is wrong with the model."""
     try:
-        student = student_format(tokenizer, settings)
-    except (UnknownFormatError, TokenizerError) as error:
-        raise ModelFolderError(str(error)) from error
-    return _tried("base_student", student, has_reasoning)
+        yield
+    except TemplateError as error:
+        raise ModelFolderError(
+            f"{tokenizer.name_or_path}: its chat template does not render a question behind a "
+            f"system prompt: {error}. Set the variables that it wants in "
+            f"{key}.format.template_settings, or use the template of an instruction-tuned model"
+        ) from error
+
+
+def system_prompt_place(tokenizer: Any) -> str:
+    """Where the system prompt stands in what a model reads."""
+    if has_system_role(tokenizer):
+        return "in the template's system role"
+    return "before the first question: the chat template has no system role; nothing has to be set"
 
 
 def _tried(key: str, model: ModelFormat, has_reasoning: bool) -> ModelFormat:

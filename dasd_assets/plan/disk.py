@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from dasd_assets.models.training_memory import MASTER_BYTES, MOMENT_BYTES, PARAMETER_BYTES
 from resources.lake.table import GAINED
 from resources.lake.tables import TABLES
 from training.settings import Training
@@ -13,11 +14,6 @@ TEXTS = frozenset({"text", "sentence", "response_text", "reasoning", "prefix_tex
 """Columns as long as an answer; `reasoning` stands for `answer` too, which is the rest of it."""
 
 TOKEN_LISTS = (pa.list_(pa.int32()), pa.list_(pa.float32()))
-
-PARAMETER_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-MASTER_BYTES = 4
-MOMENT_BYTES = 8
-"""AdamW moves float32 weights, the masters, by two float32 moments of each."""
 
 
 def row_bytes(table: str, prompt_tokens: float, answer_tokens: float) -> float:

@@ -7,7 +7,7 @@ what one stage makes is what the next one starts from. docs/plan.md has the form
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 
 from dasd_assets.plan.answers import Answers, Candidates
@@ -17,10 +17,10 @@ from dasd_assets.plan.measured import ratio
 from dasd_assets.plan.quantities import BASE_STUDENT, Quantities
 from dasd_assets.plan.sizes import Sizes
 from dasd_assets.profile import ModelShape, Profile
+from dasd_assets.profile.checkpoints import checkpoints_of
 from dasd_assets.profile.plan import Work
 from resources.compute.declared import Compute
 from resources.engines.settings import OpenAiSettings
-from resources.lake.tables.evaluation import CHECKPOINTS
 from training.settings import Training
 
 MEAN_CUT = 0.75
@@ -75,11 +75,17 @@ class Estimate:
                 f"student_checkpoint/{name}", self._profile.student_training(name),
                 self._selected["low"], name,
             )  # fmt: skip
+        mixed, last = (0, 0.0), training
         if not self._profile.no_mixed_policy:
-            yield from self._mixed_policy()
+            mixed = yield from self._mixed_policy()
+            last = self._profile.mixed_policy.training
+        if not self._profile.no_release:
+            n_rows = mixed[0] + sum(sample.n_rows for sample in self._selected.values())
+            yield self._released("model_release", 0, self._weights(last))
+            yield self._released("dataset_release", n_rows, self._training_sets(*mixed))
         yield from self._evaluation()
         if self._profile.no_evaluation_provenance is None:
-            for checkpoint in CHECKPOINTS[1:]:
+            for checkpoint in checkpoints_of(self._profile)[1:]:
                 yield from self._own_answers(checkpoint)
 
     def _questions(self) -> Iterator[AssetPlan]:
@@ -108,8 +114,9 @@ class Estimate:
         sentences = round(kept.n_rows * (per_answer or mean / quantities.sentence_tokens()))
         yield self._data("sentence_provenance", sentences, n_shards, temperature)
 
-    def _mixed_policy(self) -> Iterator[AssetPlan]:
-        settings, quantities = self._profile.mixed_policy_distillation, self._quantities
+    def _mixed_policy(self) -> Generator[AssetPlan, None, tuple[int, float]]:
+        """Stage 3; gives the rows of its training set, and their mean tokens."""
+        settings, quantities = self._profile.mixed_policy, self._quantities
         prompt = quantities.prompt_tokens()
         n_selected = sum(sample.n_rows for sample in self._selected.values())
         n_tokens = sum(sample.n_tokens for sample in self._selected.values())
@@ -136,13 +143,11 @@ class Estimate:
         mean = (finished * (prefix + added) + off_policy * answer) / max(1, rows)
         yield self._data("mixed_policy_sample", rows, 1, "", mean)
         yield self._training("dasd_checkpoint", settings.training, Answers.alike(rows, mean))
-        yield self._released("model_release", 0, self._weights(settings.training))
-        yield self._released("dataset_release", n_selected + rows, self._training_sets(rows, mean))
+        return rows, mean
 
     def _evaluation(self) -> Iterator[AssetPlan]:
         settings = self._profile.evaluation
-        made = CHECKPOINTS[:-1] if self._profile.no_mixed_policy else CHECKPOINTS
-        evaluated = dict.fromkeys(made, BASE_STUDENT)
+        evaluated = dict.fromkeys(checkpoints_of(self._profile), BASE_STUDENT)
         for name in self._profile.students:
             evaluated |= {f"{name}_base": name, name: name}
         for checkpoint, student in evaluated.items():

@@ -44,14 +44,7 @@ def layout(profile: Profile) -> Iterator[Placement]:
     yield _place("base_student.engine", student, inference_layout(profile.base_student.engine))
     for name, other in profile.students.items():
         yield _place(f"students.{name}.engine", student, inference_layout(other.engine))
-    stages = {
-        "temperature_scheduled_learning": profile.temperature_scheduled_learning,
-        "mixed_policy_distillation.training": profile.mixed_policy_distillation.training,
-        **{
-            f"students.{name}.training": profile.student_training(name) for name in profile.students
-        },
-    }
-    for name, training in stages.items():
+    for name, training in profile.trainings.items():
         yield _place(name, compute.training, training_layout(training, compute.training.hosts))
 
 

@@ -21,6 +21,7 @@ from dasd_assets.profile import Model, ModelShape, PlanSettings, Profile
 from resources.compute.declared import GIB
 from resources.lake.table import CELL, SHARD
 from resources.lake.tables import TABLES
+from training.settings import Training
 
 SUMMARIES_PER_CELL = 1
 """Files for drift beside the tables of one temperature and shard."""
@@ -114,17 +115,14 @@ def plan_pipeline(
     per_cell = dimensions.count(CELL) + SUMMARIES_PER_CELL
     n_temperatures = len(profile.teacher_responses.temperatures)
     n_files = n_shards * (dimensions.count(SHARD) + per_cell * n_temperatures)
-    stages = [
-        (student, profile.temperature_scheduled_learning),
-        (student, profile.mixed_policy_distillation.training),
-        *((shape, profile.student_training(name)) for name, shape in others.items()),
-    ]
     restart = max(
-        restart_bytes(shape.parameters, training) if shape else 0.0 for shape, training in stages
+        restart_bytes(shape.parameters, training) if shape else 0.0
+        for _, training, shape in _trainings(profile, student, others)
     )
     plan = Plan(
         profile.name, sizes.by_domain, n_shards, assets, quantities.used, quantities.flops,
         [
+            *_left_out(profile),
             *(finding for answers in candidates.values() for finding in answers.findings()),
             *_memory(profile, quantities, candidates, teacher, student, others),
             *shard_findings(sizes, fitting, n_shards, n_files),
@@ -141,6 +139,12 @@ def plan_pipeline(
             ),
         )  # fmt: skip
     return plan
+
+
+def _left_out(profile: Profile) -> Iterator[Finding]:
+    """A stage that the graph does not have, and why."""
+    if why := profile.no_mixed_policy:
+        yield Finding("hint", "stage 3", f"is left out: {why}")
 
 
 def absent(profile: Profile) -> set[str]:
@@ -175,13 +179,18 @@ def _memory(
             name, engine, shape, compute.student_inference,
             int(prompt) + longest, prompt + quantities.evaluation_tokens(answers["high"]),
         )  # fmt: skip
-    stages = {
-        "temperature_scheduled_learning": (profile.temperature_scheduled_learning, student),
-        "mixed_policy_distillation.training": (profile.mixed_policy_distillation.training, student),
-        **{f"students.{n}.training": (profile.student_training(n), others[n]) for n in others},
-    }
-    for name, (training, shape) in stages.items():
+    for name, training, shape in _trainings(profile, student, others):
         yield from training_findings(name, training, shape, compute.training)
+
+
+def _trainings(
+    profile: Profile, student: ModelShape | None, others: Mapping[str, ModelShape | None]
+) -> Iterator[tuple[str, Training, ModelShape | None]]:
+    """Each training with its name and the size of what it trains."""
+    for name, training in profile.base_trainings.items():
+        yield name, training, student
+    for name, shape in others.items():
+        yield f"students.{name}.training", profile.student_training(name), shape
 
 
 def models(profile: Profile) -> dict[str, tuple[Model, ModelShape | None]]:

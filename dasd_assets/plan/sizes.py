@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
+from dasd_assets.models.shapes import shape_of_files
 from dasd_assets.profile import Model, ModelShape
 from resources.engines.model_folder import ModelFolderError
-from resources.engines.weight_files import weight_files
 
 
 @dataclass(frozen=True)
@@ -78,25 +75,7 @@ def shape_of(model: Model, stated: ModelShape | None) -> tuple[ModelShape | None
         found = model.inspect()
         if not found.n_parameters:
             return stated, "profile" if stated else "no weights here"
-        return _from_files(found.path, found.n_parameters, stated), "its files"
+        active = stated.active_parameters if stated else None
+        return shape_of_files(found.path, found.n_parameters, active), "its files"
     except ModelFolderError as error:
         return stated, "profile" if stated else str(error)
-
-
-def _from_files(folder: Path, n_parameters: int, stated: ModelShape | None) -> ModelShape:
-    """As the config has it; of experts it does not tell how many parameters are active."""
-    config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    heads = int(config["num_attention_heads"])
-    kinds = config.get("layer_types")
-    return ModelShape(
-        parameters=n_parameters,
-        active_parameters=stated.active_parameters if stated else None,
-        weight_bytes=sum(file.stat().st_size for file in weight_files(folder)),
-        layers=config["num_hidden_layers"],
-        full_attention_layers=kinds.count("full_attention") if kinds else None,
-        heads=heads,
-        kv_heads=config.get("num_key_value_heads", heads),
-        head_dim=config.get("head_dim") or config["hidden_size"] // heads,
-        hidden_size=config["hidden_size"],
-        vocab_size=config["vocab_size"],
-    )

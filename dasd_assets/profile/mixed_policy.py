@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from dasd_assets.profile.section import Temperature
 from resources.section import Probability, Section
 from training.settings import OneEpoch
+
+
+def off_is_none(section: Any) -> Any:
+    """`off`, which YAML reads as false, for no stage 3."""
+    return None if section is False or section == "off" else section
 
 
 class RandomCut(Section):

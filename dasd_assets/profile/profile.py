@@ -7,9 +7,9 @@ import json
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, PrivateAttr, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, PrivateAttr, model_validator
 
 from dasd_assets.profile.alerts import Alerts
 from dasd_assets.profile.answers import ImportedAnswers
@@ -27,7 +27,7 @@ from dasd_assets.profile.evaluation import (
     DOMAIN_OF_FORMAT,
     Evaluation,
 )
-from dasd_assets.profile.mixed_policy import MixedPolicyDistillation
+from dasd_assets.profile.mixed_policy import MixedPolicyDistillation, off_is_none
 from dasd_assets.profile.models import PROJECT_ROOT, Model, Student, Teacher
 from dasd_assets.profile.plan import PlanSettings
 from dasd_assets.profile.questions import Questions
@@ -99,7 +99,12 @@ class Profile(Section):
     response_filtering: ResponseFiltering
     divergence_sampling: DivergenceSampling
     temperature_scheduled_learning: Training
-    mixed_policy_distillation: MixedPolicyDistillation
+    mixed_policy_distillation: Annotated[
+        MixedPolicyDistillation | None, BeforeValidator(off_is_none)
+    ] = Field(
+        description="stage 3; `off`: it is left out, stages 1 and 2 are evaluated and stage 2 is "
+        "released, docs/mixed-policy.md"
+    )
     evaluation: Evaluation
     verification: Verification = Field(
         default_factory=Verification,
@@ -173,8 +178,37 @@ class Profile(Section):
 
     @property
     def no_mixed_policy(self) -> str | None:
-        """Why the graph ends with stage 2, without a release; None if it does not."""
+        """Why the graph ends with stage 2; None if it does not."""
+        if self.mixed_policy_distillation is None:
+            return "mixed_policy_distillation: off"
         return None if self.teacher else "teacher: null, and nobody else can finish a rollout"
+
+    @property
+    def no_release(self) -> str | None:
+        """Why the graph has no release; None if it has. A card names the teacher."""
+        return None if self.teacher else "teacher: null"
+
+    @property
+    def mixed_policy(self) -> MixedPolicyDistillation:
+        """Settings of stage 3, for what is only there where the graph has it (no_mixed_policy)."""
+        if self.mixed_policy_distillation is None:
+            raise ValueError("mixed_policy_distillation is off")
+        return self.mixed_policy_distillation
+
+    @property
+    def base_trainings(self) -> dict[str, Training]:
+        """Name of its settings -> each training of base_student that is set."""
+        found = {"temperature_scheduled_learning": self.temperature_scheduled_learning}
+        if self.mixed_policy_distillation is not None:
+            found["mixed_policy_distillation.training"] = self.mixed_policy_distillation.training
+        return found
+
+    @property
+    def trainings(self) -> dict[str, Training]:
+        """`base_trainings` and those of the further students."""
+        return self.base_trainings | {
+            f"students.{name}.training": self.student_training(name) for name in self.students
+        }
 
     @property
     def _teacher_cannot_score(self) -> str | None:
@@ -229,6 +263,11 @@ class Profile(Section):
                     f"{name}.engine.kind must be transformers or vllm: the checkpoints trained "
                     "here have to be loaded, a server has only its own model"
                 )
+        if self.no_mixed_policy and self.release.checkpoint == "dasd":
+            raise ValueError(
+                f"release.checkpoint is dasd, which is not made ({self.no_mixed_policy}): set "
+                "final, best, low_temperature or high_temperature"
+            )
         taken = TAKEN_NAMES | {f"{name}_base" for name in self.students}
         if clashing := sorted(taken & set(self.students)):
             raise ValueError(
@@ -255,12 +294,7 @@ class Profile(Section):
                 f"plan.mean_answer_tokens names {', '.join(unknown)}, which is none of "
                 f"teacher_responses.temperatures: {', '.join(sorted(temperatures))}"
             )
-        stages = {
-            "temperature_scheduled_learning": self.temperature_scheduled_learning,
-            "mixed_policy_distillation.training": self.mixed_policy_distillation.training,
-            **{f"students.{name}.training": self.student_training(name) for name in self.students},
-        }
-        for name, training in stages.items():
+        for name, training in self.trainings.items():
             if self.response_filtering.max_student_tokens > training.max_length:
                 raise ValueError(
                     f"response_filtering.max_student_tokens "

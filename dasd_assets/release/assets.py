@@ -5,6 +5,7 @@ import dagster as dg
 from dasd_assets.declaring.declare import declared
 from dasd_assets.evaluation.assets import CHECKPOINT_ASSETS
 from dasd_assets.profile import Profile
+from dasd_assets.profile.checkpoints import checkpoints_of
 from dasd_assets.release.choice import candidates
 from dasd_assets.release.publish import release_data, release_model
 from resources.lake.lake import Lake
@@ -13,17 +14,21 @@ GROUP = "release"
 
 
 def build(profile: Profile) -> list[dg.AssetsDefinition]:
-    """Assets of the box for one profile; none where the last stage is left out."""
-    if profile.no_mixed_policy:
+    """Assets of the box for one profile; none where there is no teacher."""
+    if profile.no_release:
         return []
+    checkpoints = checkpoints_of(profile)
 
     def all_of(asset: str | list[str]) -> dg.AssetDep:
         return dg.AssetDep(dg.AssetKey(asset), partition_mapping=dg.AllPartitionMapping())
 
     @dg.asset(
         deps=[
-            *(CHECKPOINT_ASSETS[each] for each in candidates(profile.release.checkpoint)),
-            *(all_of(["evaluation", checkpoint]) for checkpoint in CHECKPOINT_ASSETS),
+            *(
+                CHECKPOINT_ASSETS[each]
+                for each in candidates(profile.release.checkpoint, checkpoints)
+            ),
+            *(all_of(["evaluation", checkpoint]) for checkpoint in checkpoints),
         ],
         **declared(
             GROUP,
@@ -53,7 +58,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             all_of("filtered_responses"),
             all_of("sentence_provenance"),
             all_of("divergence_sample"),
-            "mixed_policy_sample",
+            *([] if profile.no_mixed_policy else ["mixed_policy_sample"]),
         ],
         **declared(
             GROUP,

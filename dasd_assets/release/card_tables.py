@@ -76,7 +76,8 @@ def funnel_table(steps: list[FunnelStep]) -> str:
 def stages_table(profile: Profile, sets: Sequence[SetSize]) -> str:
     """What each stage starts from and is trained on, and how."""
     scheduled = profile.temperature_scheduled_learning
-    trainings = [scheduled, scheduled, profile.mixed_policy_distillation.training]
+    mixed = [] if profile.no_mixed_policy else [profile.mixed_policy.training]
+    trainings = [scheduled, scheduled, *mixed]
     starts = ["base student", "stage 1", "stage 2"]
     return markdown_table(
         ["stage", "starts from", "training set", "rows", "student tokens", "epochs",

@@ -14,15 +14,16 @@ from resources.lake.tables.evaluation import CHECKPOINTS
 STAGES: Final = CHECKPOINTS[1:]
 
 
-def candidates(wanted: str) -> tuple[str, ...]:
+def candidates(wanted: str, checkpoints: Sequence[str] = CHECKPOINTS) -> tuple[str, ...]:
     """The checkpoints of which one is released.
 
     Args:
         wanted: `release.checkpoint`.
+        checkpoints: those that the profile makes, the base student first.
     """
     if wanted == BEST:
-        return STAGES
-    return (STAGES[-1] if wanted == FINAL else wanted,)
+        return tuple(checkpoints[1:])
+    return (checkpoints[-1] if wanted == FINAL else wanted,)
 
 
 def released_row(rows: Sequence[StageRow], wanted: str) -> StageRow:
@@ -41,7 +42,7 @@ def released_row(rows: Sequence[StageRow], wanted: str) -> StageRow:
         ReleaseError: an evaluation that the choice rests on is missing, or an earlier checkpoint
             is better.
     """
-    named = candidates(wanted)
+    named = candidates(wanted, [row.checkpoint for row in rows])
     until = CHECKPOINTS.index(named[-1]) + 1
     needed = CHECKPOINTS[:until] if wanted in (FINAL, BEST) else (CHECKPOINTS[0], *named)
     _require_evaluated([row for row in rows if row.checkpoint in needed])

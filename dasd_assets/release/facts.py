@@ -73,7 +73,7 @@ def gather(
     """
     places = [
         *((name, "divergence_sample", {"temperature": key}) for name, key in STAGES.items()),
-        (MIXED, "mixed_policy_sample", {}),
+        *([] if profile.no_mixed_policy else [(MIXED, "mixed_policy_sample", {})]),
     ]
     named = lake.read_partitions("questions", ["source"])["source"].fill_null(NOT_NAMED)
     counts = {row["values"]: row["counts"] for row in named.value_counts().to_pylist()}

@@ -11,6 +11,7 @@ from dasd_assets.declaring.cost import took
 from dasd_assets.declaring.declare import place
 from dasd_assets.evaluation.assets import CHECKPOINT_ASSETS
 from dasd_assets.profile import Profile
+from dasd_assets.profile.checkpoints import checkpoints_of
 from dasd_assets.release.cards import CARD, dataset_card, model_card
 from dasd_assets.release.choice import STAGES, released_row
 from dasd_assets.release.data_files import DataFiles, write_data_files
@@ -33,7 +34,6 @@ from resources.lake.examination import set_aside_damaged
 from resources.lake.lake import Lake
 
 MODEL, DATASET = "model", "dataset"
-NOT_A_SOURCE_OF_DATA = NOT_A_SOURCE | {"dasd_checkpoint", "evaluation"}
 OF_LAST_STAGE = frozenset({"student_rollouts", "teacher_continuations", "mixed_policy_sample"})
 """What an earlier checkpoint has nothing of."""
 PROFILE = "profile.yaml"
@@ -76,12 +76,15 @@ def release_model(
 def release_data(
     context: dg.AssetExecutionContext, lake: Lake, profile: Profile
 ) -> dg.MaterializeResult:
-    """Release the training sets of the three stages.
+    """Release the training sets of all stages.
 
     Raises:
         ReleaseError: a check failed, there are evaluation questions among them, or one is empty.
     """
-    facts = _facts(context.instance, lake, profile, NOT_A_SOURCE_OF_DATA)
+    # No rollouts are of the last checkpoint; without stage 3 there are none of any.
+    last = checkpoints_of(profile)[1 if profile.no_mixed_policy else -1 :]
+    trained = {CHECKPOINT_ASSETS[checkpoint] for checkpoint in last}
+    facts = _facts(context.instance, lake, profile, NOT_A_SOURCE | trained | {"evaluation"})
     sets = training_sets(lake, profile)
     files: dict[str, DataFiles] = {}
 

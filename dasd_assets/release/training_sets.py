@@ -64,14 +64,15 @@ def training_sets(lake: Lake, profile: Profile) -> list[TrainingSet]:
         )
         for name, key in STAGES.items()
     ]
-    sets.append(
-        TrainingSet(
-            MIXED,
-            "the student's answers finished by the teacher, and a share of stages 1 and 2",
-            MIXED_POLICY_SAMPLE,
-            lambda: lake.batches("mixed_policy_sample"),
+    if not profile.no_mixed_policy:
+        sets.append(
+            TrainingSet(
+                MIXED,
+                "the student's answers finished by the teacher, and a share of stages 1 and 2",
+                MIXED_POLICY_SAMPLE,
+                lambda: lake.batches("mixed_policy_sample"),
+            )
         )
-    )
     if profile.release.include_logprobs:
         sets += [
             TrainingSet(

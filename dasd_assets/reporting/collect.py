@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from dasd_assets.profile import Profile
+from dasd_assets.profile.checkpoints import checkpoints_of
 from dasd_assets.reporting.funnel import FunnelStep, ResponseCounts, funnel
 from dasd_assets.reporting.metrics import COUNTED, Bootstrap, benchmark_scores, question_counts
 from dasd_assets.reporting.mixed_policy_funnel import mixed_policy_steps
@@ -34,6 +35,7 @@ def stage_rows(lake: Lake, profile: Profile) -> list[StageRow]:
     return stage_table(
         lake.read_partitions("evaluation", list(COUNTED)),
         list(settings.benchmarks),
+        checkpoints_of(profile),
         bootstrap=Bootstrap(settings.confidence, settings.bootstrap_resamples, profile.seed),
     )
 
@@ -65,7 +67,7 @@ def funnel_steps(lake: Lake, profile: Profile) -> list[FunnelStep]:
             for temperature in profile.teacher_responses.temperatures
         },
     )
-    if not lake.partitions("student_rollouts"):
+    if profile.no_mixed_policy or not lake.partitions("student_rollouts"):
         return steps
     return steps + mixed_policy_steps(open_warehouse(Path(lake.root)))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from dasd_assets.profile import Profile
+from dasd_assets.profile.checkpoints import checkpoints_of
 from dasd_assets.reporting import data_plots, picture_data, plots
 from dasd_assets.reporting.examples import best_ranked, example_answers, last_ranked
 from dasd_assets.reporting.funnel import FunnelStep
@@ -125,7 +126,7 @@ def data_pictures(warehouse: DuckDBPyConnection, profile: Profile) -> Iterator[P
         "own_classes_right_and_wrong": "Classes of the sentences of a checkpoint's own answers, "
         "right ones solid, wrong ones dashed (the paper's Fig. 6).",
     }
-    for name, figure in _answer_pictures(warehouse, {"checkpoint": CHECKPOINTS[-1]}):
+    for name, figure in _answer_pictures(warehouse, {"checkpoint": checkpoints_of(profile)[-1]}):
         yield Picture(name.replace("_", "-"), figure, captions[name], is_wide=True)
 
 

@@ -47,6 +47,7 @@ class StageRow:
 def stage_table(
     evaluation: pa.Table,
     benchmarks: Sequence[str],
+    checkpoints: Sequence[str] = CHECKPOINTS,
     bootstrap: Bootstrap | None = None,
 ) -> list[StageRow]:
     """Scores and gains of every checkpoint on every benchmark and overall.
@@ -54,6 +55,7 @@ def stage_table(
     Args:
         evaluation: rows with the schema EVALUATION.
         benchmarks: evaluation sets that the run has, in the order of the columns.
+        checkpoints: those that the run makes, in the order of the rows.
     """
     counts = question_counts(evaluation)
     scores = benchmark_scores(counts, bootstrap)
@@ -68,17 +70,17 @@ def stage_table(
         return {name: gain and replace(gain, benchmark=name) for name, gain in paired.items()}
 
     rows = []
-    for index, checkpoint in enumerate(CHECKPOINTS):
+    for index, checkpoint in enumerate(checkpoints):
         nothing: dict[str, PairedDifference | None] = dict.fromkeys(columns)
-        differences = {before: gains(before, checkpoint) for before in CHECKPOINTS[:index]}
+        differences = {before: gains(before, checkpoint) for before in checkpoints[:index]}
         measured = {name: scores.get((checkpoint, name)) for name in benchmarks}
         measured[OVERALL] = overall_score(counts, checkpoint, benchmarks, bootstrap)
         rows.append(
             StageRow(
                 checkpoint,
                 scores=measured,
-                gains=differences[CHECKPOINTS[index - 1]] if index else nothing,
-                total_gains=differences.get(CHECKPOINTS[0], nothing),
+                gains=differences[checkpoints[index - 1]] if index else nothing,
+                total_gains=differences.get(checkpoints[0], nothing),
                 differences=differences,
             )
         )

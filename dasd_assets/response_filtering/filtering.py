@@ -12,15 +12,18 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dasd_assets.answering.logprobs import first_known
 from dasd_assets.profile import ResponseFiltering
 from dasd_assets.response_filtering.imported_parts import imported_parts
 from dasd_assets.response_filtering.judging import Judge, Judgement
+from dasd_assets.response_filtering.outcomes import all_rejected
 from dasd_assets.response_filtering.rules import Response, broken_rules
 from dasd_assets.verification.graders import PAPER_GRADERS, Graders
 from formats.answer_format import MISMATCH, AnswerParts, FormatError
 from formats.chat import chat_of, prompt_tokens
 from formats.model_format import ModelFormat
 from formats.student_text import student_text
+from resources.lake.contract import partition_name
 from resources.lake.table import GAINED, ContractError
 from resources.lake.tables.response_filtering import FILTERED_RESPONSES, REJECTED_RESPONSES
 from resources.lake.tables.teacher_responses import IMPORTED, TEACHER_RESPONSES
@@ -116,14 +119,28 @@ def write_filtered(
 
     Returns:
         What was written as `filtered_responses` and as `rejected_responses`.
+
+    Raises:
+        AllRejectedError: there were answers, and none was kept. What was there before stays; if
+            there was nothing, the rejects are written, to be looked at.
     """
     rejected: list[pa.RecordBatch] = []
     written: list[Written] = []
 
     def kept() -> Iterator[pa.RecordBatch]:
+        n_kept = 0
         for part in filtered:
             rejected.append(part.rejected)
+            n_kept += part.kept.num_rows
             yield part.kept
+        if not n_kept and any(part.num_rows for part in rejected):
+            if not lake.exists("filtered_responses", cell):
+                lake.write("rejected_responses", rejected, cell)
+            raise all_rejected(
+                rejected, f"answers of {partition_name(cell)}",
+                "or take the drop out of the inbox, if it is the questions. `dasd sql \"FROM "
+                "rejected_responses\"` has all of them",
+            )  # fmt: skip
         # Written before the main table is there: its presence means that both are.
         written.append(lake.write("rejected_responses", rejected, cell))
 
@@ -268,7 +285,7 @@ def _from_first_known(
     parts: AnswerParts, logprobs: npt.NDArray[np.float32]
 ) -> tuple[AnswerParts, npt.NDArray[np.float32]]:
     """The tokens of which a server told the logprobs: not those of the reasoning (`split`)."""
-    first = int(np.isfinite(logprobs).argmax()) if len(logprobs) else 0
+    first = first_known(logprobs)
     return replace(parts, token_starts=parts.token_starts[first:]), logprobs[first:]
 
 

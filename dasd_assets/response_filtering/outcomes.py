@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
 
@@ -60,3 +60,32 @@ def outcomes_table(counted: Outcomes) -> str:
                 for outcome, n in outcomes.items()
             ]
     return markdown_table(["domain", "temperature", "outcome", "answers", "share"], rows)
+
+
+class AllRejectedError(ValueError):
+    """Rules that nothing keeps: an empty table would fail where nobody looks for the cause."""
+
+
+def all_rejected(rejected: Iterable[pa.RecordBatch], what: str, remedy: str) -> AllRejectedError:
+    """The error of a partition of which nothing was kept: how often each rule, and one example.
+
+    Args:
+        rejected: at least one row, with an id in the first column, and broken_rules.
+        what: what was rejected, in the plural.
+        remedy: what to do, besides loosening the rule.
+    """
+    rows = [row for batch in rejected for row in batch.to_pylist()]
+    broken = Counter(each["rule"] for row in rows for each in row["broken_rules"])
+    counts = ", ".join(f"{rule} {n:,}" for rule, n in broken.most_common())
+    commonest = broken.most_common(1)[0][0]
+    shown = next(
+        f"{next(iter(row.values()))}: {each['evidence']}"
+        for row in rows
+        for each in row["broken_rules"]
+        if each["rule"] == commonest
+    )
+    return AllRejectedError(
+        f"100 % of {len(rows):,} {what} rejected: {counts} (one may break several rules). For "
+        f"example {commonest} of {shown}. docs/filters-and-verification.md has the rules and their "
+        f"settings; {remedy}"
+    )

@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from dasd_assets.answering.logprobs import logprobs_problem
 from dasd_assets.profile import ResponseFiltering
 from dasd_assets.response_filtering.repetition import (
     Repeated,
@@ -78,13 +79,9 @@ def stopped_by_server(response: Response, settings: ResponseFiltering) -> str | 
 
 def invalid_logprobs(response: Response, settings: ResponseFiltering) -> str | None:
     """Logprobs are missing, not one per token, not finite, or above 0. Never filled in."""
-    logprobs = response.logprobs
-    if logprobs is None:
+    if response.logprobs is None:
         return None
-    if len(logprobs) != response.n_tokens:
-        return f"{len(logprobs)} logprobs for {response.n_tokens} tokens"
-    bad = np.flatnonzero(~np.isfinite(logprobs) | (logprobs > 1e-4))
-    return f"{logprobs[bad[0]]} at token {bad[0]}" if len(bad) else None
+    return logprobs_problem(response.logprobs, response.n_tokens)
 
 
 def no_reasoning(response: Response, settings: ResponseFiltering) -> str | None:

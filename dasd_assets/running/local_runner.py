@@ -8,13 +8,13 @@ Dagster's daemon and backfills instead.
 
 from __future__ import annotations
 
-import os
+import sys
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -28,8 +28,10 @@ from dasd_assets.declaring.pools import CURATION_POOL
 from dasd_assets.declaring.unchecked import unchecked
 from dasd_assets.declaring.up_to_date import report_changes, standings
 from dasd_assets.running import run_process
+from dasd_assets.running.cores import has_room, usable_cores
 from dasd_assets.running.local_run_launcher import fail_if_unfinished
 from dasd_assets.running.run_errors import errors_of
+from resources.compute.declared import CPUS
 from resources.lake.lake import Lake
 
 DEFINITIONS_MODULE = "dasd_assets.definitions"
@@ -100,7 +102,8 @@ class LocalRunner:
         Args:
             instance: persistent instance of the pipeline.
             lake: what was made so far.
-            workers: runs that go on at the same time; None: as many as the cores are enough for.
+            workers: runs that go on at the same time, if the machine has the cores that they
+                declare; None: as many as it has the cores for.
             log_file: gets what the runs print; the steps' own logs are in the instance.
             selection: in Dagster's selection syntax, such as `+key:divergence_sample`; empty: all.
             tags: of every run, beside its `stage`.
@@ -144,6 +147,16 @@ class LocalRunner:
                     groups.append([])
                 groups[place[key]].append(key)
         return groups
+
+    def models_used(self) -> set[str]:
+        """Models as a profile names them that something selected reads or asks."""
+        found = set()
+        for key in self.graph.toposorted_asset_keys:
+            kind, *name = key.path
+            uses = {key, *self.graph.get(key).child_keys} & self._selected
+            if uses and kind in ("teacher_model", "base_student"):
+                found.add(f"teachers.{name[0]}" if name else kind.removesuffix("_model"))
+        return found
 
     def out_of_date(self, group: Sequence[dg.AssetKey], failed: Failed | None = None) -> list[Work]:
         """Runs that would bring a group up to date, given that everything above it is.
@@ -206,13 +219,13 @@ class LocalRunner:
     def _run_group(
         self, todo: Iterable[Work], at_once: int, on_end: Callable[[Outcome], None]
     ) -> list[Outcome]:
-        waiting = iter(todo)
+        waiting = deque(todo)
         running: list[_Running] = []
         outcomes: list[Outcome] = []
         try:
             while True:
-                for work in islice(waiting, at_once - len(running)):
-                    running.append(self._start(work))
+                while waiting and len(running) < at_once and self._has_room(waiting[0], running):
+                    running.append(self._start(waiting.popleft()))
                 if not running:
                     return outcomes
                 over = connection.wait([one.process.sentinel for one in running])
@@ -247,13 +260,17 @@ class LocalRunner:
             return Outcome(ended.work, run_id, (reason,))
         return Outcome(ended.work, run_id, errors_of(self._instance, run_id))
 
+    def _has_room(self, work: Work, running: Sequence[_Running]) -> bool:
+        return has_room([self._cpus(one.work) for one in running], self._cpus(work), usable_cores())
+
+    def _cpus(self, work: Work) -> float:
+        """Cores that a run declares: its steps follow each other, so those of the largest."""
+        return max(float(self.graph.get(key).metadata.get(CPUS, 1)) for key in work.assets)
+
     def _at_once(self, group: Sequence[dg.AssetKey]) -> int:
         """Runs of a group that go side by side: one where their order decides what they make."""
         in_order = any(CURATION_POOL in (self.graph.get(key).pools or ()) for key in group)
-        if in_order:
-            return 1
-        declared = (self.graph.get(key).metadata.get("compute/cpus", 1.0) for key in group)
-        return self._workers or max(1, int(len(os.sched_getaffinity(0)) // max(declared)))
+        return 1 if in_order else self._workers or sys.maxsize
 
 
 def selected_assets(selection: str, graph: AssetGraph) -> AbstractSet[dg.AssetKey]:

@@ -12,11 +12,14 @@ import dagster as dg
 SAYING_WHY = {
     dg.DagsterEventType.ENGINE_EVENT, dg.DagsterEventType.STEP_FAILURE,
     dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_CANCELED,
+    dg.DagsterEventType.ASSET_CHECK_EVALUATION,
 }  # fmt: skip
 STEP_KILLED = "ChildProcessCrashException"
 """Dagster's error for a step whose process ended without a word; an event before it says how."""
 SIGNAL = re.compile(r"terminated by signal (\d+)")
 """What that event says."""
+CHECK_FACTS = ("observed", "allowed", "failing_examples", "details")
+"""Metadata of a check that says why it failed."""
 CONTAINER_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )  # fmt: skip
@@ -34,9 +37,27 @@ def errors_of(instance: dg.DagsterInstance, run_id: str) -> tuple[str, ...]:
     around = [event for event in events if event.is_engine_event and event.engine_event_data.error]
     # The run's own failure says again what its steps, or what went wrong around them, have said.
     told = [event for event in failures if event.step_key] or around or failures
-    killed = {event.step_key: _how_killed(event) for event in around if _is_kill(event)}
-    causes = [killed.get(event.step_key) or cause_of(event) for event in told]
+    known = {event.step_key: [_how_killed(event)] for event in around if _is_kill(event)}
+    for event in events:
+        if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION and (
+            reason := _why_blocked(event.asset_check_evaluation_data)
+        ):
+            known.setdefault(event.step_key, []).append(reason)
+    causes = [cause for event in told for cause in known.get(event.step_key) or [cause_of(event)]]
     return tuple(dict.fromkeys(causes)) or ("failed",)
+
+
+def _why_blocked(check: dg.AssetCheckEvaluation) -> str | None:
+    """What a check saw that stops all below; None if it does not. Dagster's error only names it."""
+    if check.passed or not check.blocking or check.severity != dg.AssetCheckSeverity.ERROR:
+        return None
+    found = {name: check.metadata[name].value for name in CHECK_FACTS if name in check.metadata}
+    facts = ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in found.items())
+    why = f"{check.description}; {facts}" if check.description else facts
+    return (
+        f"{check.asset_key.to_user_string()}: check {check.check_name} failed, which stops all "
+        f"below it: {why}"
+    )
 
 
 def _is_kill(event: dg.DagsterEvent) -> bool:

@@ -14,6 +14,8 @@ from pydantic import Field, model_validator
 from resources.section import Section
 
 GIB = 1024**3
+CPUS = "compute/cpus"
+"""Metadata of an asset: cores that a step declares."""
 GPUS_HERE = "compute/gpus_here"
 """Metadata of an asset that goes over several machines: GPUs of the one the run is on."""
 SHARED_MEMORY = "shared-memory"
@@ -88,7 +90,7 @@ class Compute(Section):
         return {
             "compute/gpus": self.gpus,
             "compute/gpu_memory_gib": self.gpu_memory_gib,
-            "compute/cpus": self.cpus,
+            CPUS: self.cpus,
             "compute/memory_gib": self.memory_gib,
         }
 

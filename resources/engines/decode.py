@@ -6,7 +6,7 @@ last one ends, and it returns raw logprobs only by keeping every step's full log
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ def sample_batch(
     keys: Sequence[str],
     stop_ids: frozenset[int],
     pad_id: int,
+    on_step: Callable[[int], None] = lambda under_way: None,
 ) -> Iterator[Completion]:
     """Sample one batch; each completion is yielded when it ends.
 
@@ -40,6 +41,7 @@ def sample_batch(
         keys: key of each request.
         stop_ids: ids that end an answer.
         pad_id: any valid id; padding is masked out.
+        on_step: is told after each step how many tokens the unfinished answers have.
     """
     device = next(model.parameters()).device
     prompts = [(*request.prompt.token_ids, *request.prefix_token_ids) for request in requests]
@@ -92,6 +94,7 @@ def sample_batch(
                 going.append(row)
         if not going:
             return
+        on_step(len(going) * step)
         if len(going) < COMPACT_BELOW * len(live):
             keep = torch.tensor(going, device=device)
             cache.batch_select_indices(keep)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from resources.engines.model_files import ModelFolderError
+from resources.engines.model_files import ModelFolderError, read_json
 
 GENERATION_SETTINGS = "generation_config.json"
 
@@ -47,6 +47,44 @@ def check_trainable(tokenizer: Any) -> None:
     check_generation_settings(Path(tokenizer.name_or_path))
 
 
+def check_turn_end(tokenizer: Any) -> None:
+    """Refuse a model to be sampled whose template ends a turn with a token that ends no answer.
+
+    Raises:
+        ModelFolderError: neither tokenizer nor generation_config.json names that token.
+    """
+    after = _after_a_turn(tokenizer)
+    added = {token.content: index for index, token in tokenizer.added_tokens_decoder.items()}
+    found = next((text for text in sorted(added, key=len)[::-1] if after.startswith(text)), None)
+    if found is None:  # some templates end a turn where the next begins
+        return
+    ends = end_token_ids(_named_ends(Path(tokenizer.name_or_path)), tokenizer)
+    if added[found] not in ends:
+        raise ModelFolderError(
+            f"{tokenizer.name_or_path}: its chat template ends a turn with {found!r} (token "
+            f"{added[found]}), and neither the tokenizer ({tokenizer.eos_token!r}) nor "
+            f"{GENERATION_SETTINGS} names it as an end: an answer would not stop there. Add it to "
+            f"eos_token_id in {GENERATION_SETTINGS}."
+        )
+
+
+def _named_ends(folder: Path) -> int | list[int] | None:
+    """`eos_token_id` of the generation settings; None where there is none."""
+    if not (folder / GENERATION_SETTINGS).is_file():
+        return None
+    found: int | list[int] | None = read_json(
+        folder / GENERATION_SETTINGS, "Copy or download it again."
+    ).get("eos_token_id")
+    return found
+
+
+def _after_a_turn(tokenizer: Any) -> str:
+    """What the chat template writes behind an answer."""
+    turns = [{"role": "user", "content": "question"}, {"role": "assistant", "content": "answer"}]
+    conversation = str(tokenizer.apply_chat_template(turns, tokenize=False))
+    return conversation.rpartition("answer")[2].lstrip()
+
+
 def check_end_token(tokenizer: Any) -> None:
     """Refuse a tokenizer whose end token is not what its chat template ends a turn with.
 
@@ -57,9 +95,7 @@ def check_end_token(tokenizer: Any) -> None:
         raise ModelFolderError(
             f"{tokenizer.name_or_path}: the tokenizer has no end token (eos_token)"
         )
-    turns = [{"role": "user", "content": "question"}, {"role": "assistant", "content": "answer"}]
-    conversation = str(tokenizer.apply_chat_template(turns, tokenize=False))
-    after = conversation.rpartition("answer")[2].lstrip()
+    after = _after_a_turn(tokenizer)
     if not after.startswith(tokenizer.eos_token):
         raise ModelFolderError(
             f"{tokenizer.name_or_path}: the tokenizer's end token is {tokenizer.eos_token!r}, but "

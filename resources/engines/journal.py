@@ -13,7 +13,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from resources.durable import sync, told_when_full
@@ -254,7 +254,7 @@ def finish_requests(
         def report(progress: Progress) -> None:
             if on_progress:
                 done = n_kept + progress.done
-                on_progress(Progress(done, len(wanted), progress.n_tokens, progress.seconds))
+                on_progress(replace(progress, done=done, total=len(wanted), done_before=n_kept))
 
         for completion in engine.generate(missing, report) if missing else ():
             journal.append(completion)

@@ -19,6 +19,9 @@ from formats.model_format import FormatSettings, ModelFormat
 
 RAW_LOGPROBS = "raw_logprobs"
 
+LEAST_ANSWERS, LEAST_SHARE = 5, 0.05
+"""Finished answers that an estimate of the time left needs: so many, and this share of all."""
+
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 """Why an answer ended; the last two only come from servers that take answers apart themselves."""
 
@@ -116,12 +119,32 @@ class TokenScores:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a call is: `n_tokens` were sampled or scored in `seconds`."""
+    """How far a call is: `n_tokens` were sampled or scored in `seconds`.
+
+    An engine that knows of answers which are not finished counts their tokens too; there are
+    `under_way` among `n_tokens`. Of `done` requests, `done_before` were so before the call.
+    """
 
     done: int
     total: int
     n_tokens: int
     seconds: float
+    under_way: int = 0
+    done_before: int = 0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long it will go on; None as long as too little is known.
+
+        What is left has as many tokens an answer as what is finished. Answers that end first are
+        short: of a few of many nothing is concluded.
+        """
+        finished, asked = self.done - self.done_before, self.total - self.done_before
+        if finished < max(LEAST_ANSWERS, LEAST_SHARE * asked) or not self.n_tokens:
+            return None
+        mean = (self.n_tokens - self.under_way) / finished
+        left = mean * (self.total - self.done) - self.under_way
+        return left * self.seconds / self.n_tokens if left > 0 else None
 
 
 ProgressCallback = Callable[[Progress], None]

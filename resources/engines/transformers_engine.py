@@ -84,15 +84,23 @@ class TransformersEngine(LocalTokenizerEngine):
             reverse=True,
         )  # fmt: skip
         started, done, n_tokens = time.monotonic(), 0, 0
+
+        def report(under_way: int) -> None:
+            if on_progress:
+                seconds = time.monotonic() - started
+                tokens = n_tokens + under_way
+                on_progress(Progress(done, len(ordered), tokens, seconds, under_way))
+
         for start in range(0, len(ordered), self._batch_size):
             batch = ordered[start : start + self._batch_size]
             keys = [request.key(self._identity) for request in batch]
-            for completion in sample_batch(self._model, batch, keys, self._stop_ids, self._pad_id):
+            for completion in sample_batch(
+                self._model, batch, keys, self._stop_ids, self._pad_id, report
+            ):
                 done += 1
                 n_tokens += len(completion.token_ids)
-                if on_progress:
-                    seconds = time.monotonic() - started
-                    on_progress(Progress(done, len(ordered), n_tokens, seconds))
+                if done == len(ordered):
+                    report(0)
                 yield completion
 
     def score(

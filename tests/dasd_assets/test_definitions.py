@@ -288,3 +288,20 @@ def test_definitions_load_no_model_library() -> None:
         "print(sorted(heavy))"
     )
     assert printed(program) == "[]"
+
+
+def test_without_stage_3_stage_2_is_evaluated_and_released() -> None:
+    without = TINY.model_copy(update={"mixed_policy_distillation": None})
+    left_out = set(assets(TINY)) - set(assets(without))
+    assert left_out == {
+        "student_rollouts", "teacher_continuations", "mixed_policy_sample", "dasd_checkpoint",
+        "evaluation/dasd", "evaluation_provenance/dasd", "evaluation_teacher_scores/dasd",
+    }  # fmt: skip
+    definitions = build_definitions(without, Path("/nowhere"))
+    graph = definitions.resolve_asset_graph()
+    above = {key.to_user_string() for key in graph.get(dg.AssetKey("model_release")).parent_keys}
+    assert above == {
+        "low_temperature_checkpoint", "high_temperature_checkpoint", "evaluation/base",
+        "evaluation/low_temperature", "evaluation/high_temperature",
+    }  # fmt: skip
+    definitions.resolve_implicit_global_asset_job_def()

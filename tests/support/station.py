@@ -15,6 +15,7 @@ import yaml
 from support.pipeline import TINY_WORLD
 
 from dasd_assets.graph import build_definitions
+from dasd_assets.models.formats_of_models import QUESTION
 from dasd_assets.profile import PROFILE_FOLDER, Profile
 from resources.engines.inference import InferenceModel
 from resources.engines.protocol import GenerationRequest, InferenceEngine
@@ -23,7 +24,9 @@ QUESTIONS_PER_DROP = 6
 Made = Counter[tuple[str, str | None]]
 
 ASKED: list[tuple[str, int]] = []
-"""Every request to the teacher's engine: hash of its prompt and sampling, and its seed."""
+"""Every request to the teacher's engine: hash of its prompt and sampling, and its seed.
+
+Without the question that the model is tried on."""
 
 
 class CountedTeacher(InferenceModel):
@@ -35,7 +38,11 @@ class CountedTeacher(InferenceModel):
             generate = engine.generate
 
             def counted(requests: Sequence[GenerationRequest], *rest: Any, **named: Any) -> Any:
-                ASKED.extend((request.key(engine.identity), request.seed) for request in requests)
+                ASKED.extend(
+                    (request.key(engine.identity), request.seed)
+                    for request in requests
+                    if request.prompt.messages[-1][1] != QUESTION
+                )
                 return generate(requests, *rest, **named)
 
             engine.generate = counted  # type: ignore[method-assign]

@@ -176,6 +176,8 @@ def _version(questions: Mapping[str, pa.Table]) -> str:
 
 
 def _teacher(profile: Profile) -> Model:
-    if profile.teacher is None:
-        raise typer.BadParameter(f"the profile {profile.name} has no teacher to finish rollouts")
+    if profile.teacher is None or profile.no_mixed_policy:
+        raise typer.BadParameter(
+            f"the profile {profile.name} finishes no rollouts: {profile.no_mixed_policy}"
+        )
     return profile.teacher

@@ -45,7 +45,7 @@ def write_mixed_samples(
         checkpoint: the stage-2 student's.
         references: question_id -> reference answer as JSON.
     """
-    settings = profile.mixed_policy_distillation
+    settings = profile.mixed_policy
     run_seed = profile.seed + seed
     place = {ABLATION_SEED: str(seed)}
     drawn = [sample_place(seed, name) for name in ("low", "high")]

@@ -94,7 +94,7 @@ def steps_of(
 def _mixed_key(
     profile: Profile, seed: int, samples: Mapping[str, str], student: str, teacher: str
 ) -> str:
-    settings = profile.mixed_policy_distillation.model_dump(
+    settings = profile.mixed_policy.model_dump(
         mode="json", exclude={"training", "mask_student_prefix"}
     )
     return settings_version(

@@ -29,6 +29,7 @@ from dasd_assets.reporting.mixed_policy_funnel import (
     mixed_policy_steps,
     rollout_counts,
 )
+from dasd_assets.response_filtering.outcomes import AllRejectedError
 from resources.lake import lake as lake_module
 from resources.lake.lake import Lake
 from resources.lake.tables.mixed_policy_distillation import MIXED_POLICY_SAMPLE
@@ -215,6 +216,18 @@ def test_without_continuations_the_sample_is_off_policy(lake: Lake) -> None:
     sample = write(lake)
     assert (sample.n_mixed, sample.n_rejected, sample.written.n_rows) == (0, 0, 40)
     assert lake.read("rejected_continuations").num_rows == 0
+
+
+def test_continuations_of_which_none_is_kept_are_the_cause(lake: Lake) -> None:
+    before = write(lake).written.data_version
+    too_short = SETTINGS.model_copy(update={"max_student_tokens": 1})
+    with pytest.raises(AllRejectedError, match=r"100 % of 30 continuations rejected: too_long 30"):
+        write_mixed_sample(
+            lake, written("student"), written("teacher"), too_short, SYSTEM_PROMPT,
+            n_off_policy=0, distinct_questions=True, seed=0,
+        )  # fmt: skip
+    assert lake.read("rejected_continuations").num_rows == 10
+    assert write(lake).written.data_version == before
 
 
 def test_the_funnel_says_what_was_lost_and_why(lake: Lake) -> None:

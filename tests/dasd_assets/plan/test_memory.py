@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 
+from dasd_assets.models.training_memory import state_bytes, training_bytes
 from dasd_assets.plan.disk import checkpoint_bytes, restart_bytes, row_bytes
 from dasd_assets.plan.memory import (
     Finding,
     cache_bytes,
     inference_findings,
-    state_bytes,
-    training_bytes,
     training_findings,
     weight_bytes,
 )
@@ -223,7 +222,7 @@ def test_training_that_does_not_fit() -> None:
     assert [finding.level for finding in findings] == ["warning", "problem"]
     assert "processes 2, but 16 GPUs" in findings[0].text
     gib = training_bytes(QWEN3_4B, few) / GIB
-    assert f"{gib:,.1f} GiB a GPU of 40.0 GiB: 4.00B parameters under ZeRO-3 on 2" in (
+    assert f"{gib:,.1f} GiB a GPU of 40.0 GiB: 4.00B parameters in bfloat16 under ZeRO-3 on 2" in (
         findings[1].text
     )
     more = Training(processes=16, deepspeed_zero_stage=3, liger_kernel=True)

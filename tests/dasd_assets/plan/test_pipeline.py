@@ -196,3 +196,14 @@ def test_the_papers_other_teacher_fits_and_trains_on_25k_answers_a_stage() -> No
     assert set(trained.values()) == {25_000}
     (teacher,) = [one for one in plan.flops if one.work == "teacher_responses low"]
     assert teacher.parameters == 2 * 3e9  # of 80B, a token goes through 3B
+
+
+def test_a_stage_that_is_left_out_is_named_and_not_planned() -> None:
+    with_it = planned()
+    plan = planned(small_profile().model_copy(update={"mixed_policy_distillation": None}))
+    gone = {one.asset for one in with_it.assets} - {one.asset for one in plan.assets}
+    assert {"dasd_checkpoint", "student_rollouts", "evaluation/dasd"} <= gone
+    assert {"model_release", "dataset_release"} <= {one.asset for one in plan.assets}
+    (hint,) = [one for one in plan.findings if one.about == "stage 3"]
+    assert hint.text == "is left out: mixed_policy_distillation: off"
+    assert plan.disk_bytes < with_it.disk_bytes

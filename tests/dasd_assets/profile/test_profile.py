@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from dasd_assets.profile import PROFILE_FOLDER, ProfileError, load_profile, settings_version
+from dasd_assets.profile.checkpoints import checkpoints_of
 from dasd_assets.profile.yaml_file import parse_yaml
 from resources.engines.settings import OpenAiSettings
 
@@ -265,3 +266,17 @@ def test_settings_version_changes_with_a_setting_and_only_then() -> None:
     assert settings_version(filtering) != settings_version(
         filtering.model_copy(update={"max_sentence_repeats": 99})
     )
+
+
+@pytest.mark.parametrize("written", ["off", "'off'", "false", "null"])
+def test_stage_3_can_be_left_out(tmp_path: Path, written: str) -> None:
+    text = (PROFILE_FOLDER / "tiny.yaml").read_text(encoding="utf-8")
+    before, _, after = text.partition("mixed_policy_distillation:\n")
+    (tmp_path / "mine.yaml").write_text(
+        f"{before}mixed_policy_distillation: {written}\n\n{after[after.index('evaluation:') :]}"
+    )
+    profile = load_profile(str(tmp_path / "mine.yaml"))
+    assert profile.no_mixed_policy == "mixed_policy_distillation: off"
+    assert list(profile.trainings) == ["temperature_scheduled_learning"]
+    assert checkpoints_of(profile) == ("base", "low_temperature", "high_temperature")
+    assert profile.no_release is None

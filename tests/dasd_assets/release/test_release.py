@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import httpx
 import pyarrow as pa
 import pytest
 import torch
-from support.release_lake import PROFILE, release
+from support.release_lake import PROFILE, RELEASES, put_evaluation, release
 from support.training_rows import STUDENT
 from support.vllm_server import VllmServer
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -182,3 +183,20 @@ def test_vllm_serves_the_release(model_folder: Path, tmp_path: Path) -> None:
     assert answer["finish_reason"] == "stop"
     assert answer["message"]["content"] == expected
     assert expected.startswith("<think>")
+
+
+def test_without_stage_3_stage_2_is_what_is_released(lake: Lake) -> None:
+    shutil.copytree(STUDENT, lake.checkpoint_folder("high_temperature", "4567abcdef"))
+    lake.publish_checkpoint("high_temperature", "4567abcdef")
+    for benchmark in PROFILE.evaluation.benchmarks:
+        put_evaluation(lake, "high_temperature", benchmark, n_correct=2)
+    without = PROFILE.model_copy(update={"mixed_policy_distillation": None})
+    result = release(lake, *RELEASES, profile=without, with_checks=True)
+    assert result.success
+    assert all(evaluation.passed for evaluation in result.get_asset_check_evaluations())
+    releases = Path(lake.root, "releases")
+    card = (releases / "model" / "README.md").read_text(encoding="utf-8")
+    assert "in two stages" in card
+    assert "| stage 2, high temperature (this model) |" in card
+    assert "Mixed policy" not in card
+    assert not list((releases / "dataset").rglob("*stage3*"))

@@ -23,7 +23,7 @@ from dasd_assets.response_filtering.filtering import (
     filter_responses,
     write_filtered,
 )
-from dasd_assets.response_filtering.outcomes import outcomes
+from dasd_assets.response_filtering.outcomes import AllRejectedError, outcomes
 from dasd_assets.verification.graders import Graders
 from dasd_assets.verification.sandbox import SandboxError
 from formats.model_format import ModelFormat, student_format
@@ -206,6 +206,36 @@ def test_both_tables_are_written_as_they_come_or_neither(
     assert (kept.n_rows, rejected.n_rows) == (2, 1)
     assert lake.read("filtered_responses", cell)["response_id"].to_pylist() == ["r0", "r2"]
     assert lake.read("rejected_responses", cell)["response_id"].to_pylist() == ["r1"]
+
+
+def test_where_nothing_is_kept_the_cause_and_an_example_are_told(
+    tokenizers: tuple[Any, Any], tmp_path: Path
+) -> None:
+    lake, cell = Lake(root=str(tmp_path)), {"temperature": "low", "question_shard": "s"}
+
+    def write(*wires: str) -> None:
+        rows = teacher_rows(tokenizers[0], list(wires))
+        batch = pa.RecordBatch.from_pylist(rows, schema=TEACHER_RESPONSES)
+        write_filtered(lake, cell, filter_responses(
+            iter([batch]), **formats_of(tokenizers), system_prompt="s", references={},
+            settings=load_profile("tiny").response_filtering,
+        ))  # fmt: skip
+
+    no_answer = "<|channel|>analysis<|message|>Ones: 1 + 2 = 3.<|end|>"
+    told = "100 % of 3 answers of low/s rejected: malformed_answer 2, hit_max_tokens 1, no_final"
+    with pytest.raises(AllRejectedError, match=told) as raised:
+        write("no channel<|return|>", no_answer, "nor here<|return|>")
+    assert "For example malformed_answer of r0: " in str(raised.value)
+    assert "take the drop out of the inbox" in str(raised.value)
+    assert not lake.exists("filtered_responses", cell)
+    assert lake.read("rejected_responses", cell).num_rows == 3
+    write(GOOD, no_answer)
+    with pytest.raises(AllRejectedError):
+        write(no_answer)  # leaves both tables as they were
+    assert lake.read("filtered_responses", cell).num_rows == 1
+    assert lake.read("rejected_responses", cell)["response_id"].to_pylist() == ["r1"]
+    write()  # where nothing came in nothing is wrong
+    assert lake.read("filtered_responses", cell).num_rows == 0
 
 
 def test_a_wrong_answer_is_reported_beside_the_other_rules_that_it_breaks(

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 from multiprocessing.forkserver import _forkserver
 from pathlib import Path
-from types import SimpleNamespace
 
 import dagster as dg
 import pytest
@@ -19,6 +18,7 @@ from dasd_assets.profile import PROJECT_ROOT
 from dasd_assets.running import local_run, local_runner, run_errors, run_process
 from dasd_assets.running.local_runner import ALL_ASSETS_JOB, Failed, LocalRunner, Outcome, Work
 from dasd_assets.running.run_errors import cause_of, killed_by
+from resources.compute.declared import CPUS
 from resources.lake.lake import Lake
 
 pytestmark = pytest.mark.slow
@@ -49,6 +49,19 @@ def by_dagster(context: dg.AssetExecutionContext) -> None:
     dg.PipesSubprocessClient().run(context=context, command=command)
 
 
+@dg.asset(check_specs=[
+    dg.AssetCheckSpec("has_mixed_policy", asset="blocked", blocking=True),
+    dg.AssetCheckSpec("domain_balance", asset="blocked"),
+])  # fmt: skip
+def blocked() -> Iterator[object]:
+    yield dg.MaterializeResult()
+    yield dg.AssetCheckResult(
+        passed=False, check_name="has_mixed_policy", description="no rollout was continued",
+        metadata={"observed": 0, "allowed": "at least 1"},
+    )  # fmt: skip
+    yield dg.AssetCheckResult(passed=False, check_name="domain_balance")
+
+
 @dg.asset(partitions_def=shards)
 def read() -> None:
     """Of a shard."""
@@ -59,7 +72,9 @@ def curated() -> None:
     """Of the same shard, in the same run."""
 
 
-@dg.asset(deps=[dg.AssetDep(curated, partition_mapping=dg.AllPartitionMapping())])
+@dg.asset(
+    deps=[dg.AssetDep(curated, partition_mapping=dg.AllPartitionMapping())], metadata={CPUS: 2.0}
+)
 def whole() -> None:
     """Of all shards."""
 
@@ -122,21 +137,6 @@ def test_a_run_is_on_the_timeline_and_says_what_it_is(
     label = stored.tags_for_storage()[".dagster/repository"]
     assert label == f"__repository__@{location['location_name']}"
     assert location["module_name"] == local_runner.DEFINITIONS_MODULE
-
-
-@pytest.mark.parametrize(
-    ("asked", "cores", "cpus", "at_once"),
-    [(None, 8, 1.0, 8), (None, 8, 3.0, 2), (None, 2, 4.0, 1), (3, 8, 4.0, 3), (None, 3, 0.5, 6)],
-)
-def test_runs_side_by_side_are_what_the_cores_are_enough_for(
-    runner: LocalRunner, monkeypatch: pytest.MonkeyPatch,
-    asked: int | None, cores: int, cpus: float, at_once: int,
-) -> None:  # fmt: skip
-    monkeypatch.setattr(local_runner.os, "sched_getaffinity", lambda process: set(range(cores)))
-    monkeypatch.setattr(runner, "_workers", asked)
-    node = SimpleNamespace(pools=None, metadata={"compute/cpus": cpus})
-    monkeypatch.setattr(runner, "_graph", {READ: node, CURATED: node})
-    assert runner._at_once([READ, CURATED]) == at_once
 
 
 def test_group_after_group_is_made_in_the_order_of_the_shards(runner: LocalRunner) -> None:
@@ -285,3 +285,25 @@ def test_without_the_process_that_they_are_forked_from_runs_end_and_the_next_get
     lost = "its process ended with the one that it was forked from; what it had finished is kept"
     assert causes == {"made [run]": lost, "made [beside]": lost}
     assert instance.get_materialized_partitions(killing_location.made.key) == {"later"}
+
+
+def test_the_reason_of_a_block_is_told() -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = dg.materialize([blocked], instance=instance, raise_on_error=False)
+        assert run_errors.errors_of(instance, result.run_id) == (
+            "blocked: check has_mixed_policy failed, which stops all below it: no rollout was "
+            "continued; observed: 0, allowed: at least 1",
+        )
+
+
+def test_runs_go_side_by_side_while_their_declared_cores_fit(
+    monkeypatch: pytest.MonkeyPatch, runner: LocalRunner
+) -> None:
+    monkeypatch.setattr(local_runner, "usable_cores", lambda: 2.0)
+    small, large = Work((READ,), "a"), Work((WHOLE,), None)
+    beside = [local_runner._Running(small, None, None)]  # type: ignore[arg-type]
+    assert runner._has_room(small, beside)
+    assert not runner._has_room(large, beside)
+    assert runner._has_room(large, [])
+    monkeypatch.setattr(runner, "_workers", None)
+    assert runner._at_once([READ]) > 1_000  # by the cores alone
