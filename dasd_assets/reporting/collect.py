@@ -35,7 +35,7 @@ def stage_rows(lake: Lake, profile: Profile) -> list[StageRow]:
     return stage_table(
         lake.read_partitions("evaluation", list(COUNTED)),
         list(settings.benchmarks),
-        checkpoints_of(profile),
+        checkpoints=checkpoints_of(profile),
         bootstrap=Bootstrap(settings.confidence, settings.bootstrap_resamples, profile.seed),
     )
 

@@ -47,8 +47,8 @@ class StageRow:
 def stage_table(
     evaluation: pa.Table,
     benchmarks: Sequence[str],
-    checkpoints: Sequence[str] = CHECKPOINTS,
     bootstrap: Bootstrap | None = None,
+    checkpoints: Sequence[str] = CHECKPOINTS,
 ) -> list[StageRow]:
     """Scores and gains of every checkpoint on every benchmark and overall.
 
