@@ -24,7 +24,8 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.selection import synthetic
-from dasd_assets.divergence_sampling.sample import TEXT_COLUMNS, sample_of, scored_shards
+from dasd_assets.divergence_sampling.ready_shards import shards_to_draw_from
+from dasd_assets.divergence_sampling.sample import TEXT_COLUMNS, sample_of
 from dasd_assets.divergence_sampling.selection import select
 from dasd_assets.profile import DivergenceSampling
 from resources.lake.lake import Lake
@@ -98,7 +99,7 @@ def texts(rows: pa.Table, text_bytes: int, rng: np.random.Generator) -> Iterator
 def measure(way: str, folder: str) -> tuple[float, float, str]:
     """Seconds, peak memory in MiB and a hash of the rows that were written."""
     lake = Lake(root=folder)
-    shards = scored_shards(lake, "low")
+    shards = shards_to_draw_from(lake, "low").ready
     responses = lake.read_partitions("response_provenance", **LOW).drop_columns("temperature")
     settings = DivergenceSampling(budget_samples={"low": responses.num_rows // 2})
     settings = settings.model_copy(update={"max_answers_per_question": 4})

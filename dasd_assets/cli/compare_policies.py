@@ -70,8 +70,10 @@ def _compared(profile: Profile, temperatures: Sequence[str]) -> list[Comparison]
     Raises:
         NotThereYetError: none of the temperatures has any.
     """
+    import pyarrow as pa
+
     from dasd_assets.divergence_sampling.compare import compare_policies
-    from dasd_assets.divergence_sampling.sample import scored_shards
+    from dasd_assets.divergence_sampling.ready_shards import shards_to_draw_from
     from dasd_assets.profile.open_lake import open_lake
 
     unknown = sorted(set(temperatures) - set(_temperatures(profile)))
@@ -94,9 +96,13 @@ def _compared(profile: Profile, temperatures: Sequence[str]) -> list[Comparison]
         typer.secho(f"{name}: no provenance yet, left out", fg=typer.colors.YELLOW, err=True)
     comparisons = []
     for name in ready:
-        scored_shards(lake, name)
-        responses = lake.read_partitions("response_provenance", temperature=name)
         settings = profile.divergence_sampling
+        shards = shards_to_draw_from(
+            lake, name, settings.exclude_shards, settings.require_all_shards
+        )
+        responses = pa.concat_tables(
+            lake.read_partitions("response_provenance", None, **shard) for shard in shards.ready
+        )
         comparisons.append(compare_policies(responses, settings, name, profile.seed))
     return comparisons
 

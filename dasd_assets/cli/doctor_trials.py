@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from resources.engines.inference import InferenceModel
     from resources.lake.lake import Lake
 
-GUIDES = {True: "docs/bring-your-own-teacher.md", False: "docs/bring-your-own-student.md"}
-"""Whether it is a teacher -> where its settings are explained."""
+GUIDES = {True: "bring-your-own-teacher", False: "bring-your-own-student"}
+"""Whether it is a teacher -> page that explains its settings."""
 
 
 def training_memory(profile: Profile) -> Iterator[Result]:
@@ -87,4 +87,6 @@ def _tried(name: str, trial: Trial, model: InferenceModel, lake: Lake, n_gpus: i
     except (
         ModelFolderError, EngineUnavailableError, RequestFailedError, UnsupportedRequestError,
     ) as error:  # fmt: skip
-        return Result(PROBLEM, f"{name}: {error}", f"see {GUIDES[trial.asking is not None]}")
+        return Result(
+            PROBLEM, f"{name}: {error}", f"see `dasd docs {GUIDES[trial.asking is not None]}`"
+        )

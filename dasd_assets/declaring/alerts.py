@@ -115,12 +115,13 @@ def proposed_trainings(
     found = instance.event_log_storage.get_latest_asset_check_execution_by_key(checks)
     news = []
     for check, record in found.items():
-        evaluated = record.event and record.event.asset_check_evaluation
-        if evaluated and not evaluated.passed and record.event.timestamp > since:
+        event = record.event
+        evaluated = event and event.asset_check_evaluation
+        if event and evaluated and not evaluated.passed and event.timestamp > since:
             changed = evaluated.metadata.get("what_changed")
             why = f": {changed.value}" if changed is not None else ""
             line = f"training of {check.asset_key.to_user_string()} is proposed{why}"
-            news.append(News(record.event.timestamp, f"{line}. Job: train_student"))
+            news.append(News(event.timestamp, f"{line}. Job: train_student"))
     return sorted(news, key=lambda one: one.time)
 
 

@@ -125,7 +125,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             lake, context.partition_key, settings.exclude_shards, settings.require_all_shards
         )
         found = pa.concat_tables(
-            lake.read_partitions("response_provenance", **shard) for shard in shards.ready
+            lake.read_partitions("response_provenance", None, **shard) for shard in shards.ready
         )
         known = rankable(found.drop_columns(TEMPERATURE), settings.policy)
         candidates = select(

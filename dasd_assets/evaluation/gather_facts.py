@@ -54,7 +54,8 @@ def gather_facts(
     """
     n_words = profile.questions.decontamination_ngram_words
     shared = contaminated(training_questions(lake), evaluation_questions(lake), n_words)
-    is_masked = profile.mixed_policy_distillation.mask_student_prefix
+    mixed = profile.mixed_policy_distillation
+    is_masked = mixed is not None and mixed.mask_student_prefix
     return RunFacts(
         temperatures={
             name: _temperature(warehouse, name, sampled_at)

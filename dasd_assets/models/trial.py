@@ -84,7 +84,7 @@ def try_teacher(engine: InferenceEngine, asking: Asking) -> Found:
             f"{name}: one question was asked {ATTEMPTS} times, and no answer can be read as "
             f"{engine.format.format.name}: {problem}. Name its format (`format.name`, "
             "`format.marks`), or set what its chat template wants (`format.template_settings`); "
-            f"docs/bring-your-own-teacher.md. Answered was {_short(text)}"
+            f"`dasd docs bring-your-own-teacher` says how. Answered was {_short(text)}"
         )
     if asking.continues:
         _continue(engine, replace(request, max_tokens=1), completion)

@@ -10,7 +10,7 @@ MOST_NODES = 100_000
 """Values of a file with each alias counted as all that it stands for; ours have some hundred."""
 
 
-class Only(dict[str, Any]):
+class Only(dict[Any, Any]):
     """A mapping that was written with the tag `!only`: it takes nothing over from a base."""
 
 
@@ -55,9 +55,11 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_StrictLoader.add_constructor(
-    "!only", lambda loader, node: Only(loader.construct_mapping(node, True))
-)
+def _only(loader: _StrictLoader, node: yaml.MappingNode) -> Only:
+    return Only(loader.construct_mapping(node, deep=True))
+
+
+_StrictLoader.add_constructor("!only", _only)
 
 
 def parse_yaml(text: str) -> Any:

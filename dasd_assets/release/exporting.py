@@ -135,8 +135,8 @@ def _weighed(batches: Iterator[pa.RecordBatch], lake: Lake, key: str) -> Iterato
 def _exported(batch: pa.RecordBatch, system_prompt: str, library: Library) -> pa.RecordBatch:
     names = batch.schema.names
     asked = batch.select(["question", "earlier_messages"]).to_pylist()
-    prompts = [chat_of(row, system_prompt) for row in asked]
-    answers = [
+    prompts: list[list[dict[str, Any]]] = [[*chat_of(row, system_prompt)] for row in asked]
+    answers: list[list[dict[str, Any]]] = [
         [{"role": "assistant", "content": text}] for text in batch["response_text"].to_pylist()
     ]
     columns: dict[str, pa.Array] = {

@@ -86,6 +86,6 @@ def all_rejected(rejected: Iterable[pa.RecordBatch], what: str, remedy: str) -> 
     )
     return AllRejectedError(
         f"100 % of {len(rows):,} {what} rejected: {counts} (one may break several rules). For "
-        f"example {commonest} of {shown}. docs/filters-and-verification.md has the rules and their "
-        f"settings; {remedy}"
+        f"example {commonest} of {shown}. `dasd docs filters-and-verification` has the rules and "
+        f"their settings; {remedy}"
     )

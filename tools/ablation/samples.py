@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dasd_assets.divergence_sampling.sample import sample_of, scored_shards
+from dasd_assets.divergence_sampling.ready_shards import shards_to_draw_from
+from dasd_assets.divergence_sampling.sample import sample_of
 from dasd_assets.divergence_sampling.selection import select
 from dasd_assets.profile import DivergenceSampling, Profile
 from dasd_assets.verification.graders import Graders
@@ -56,7 +57,7 @@ def read_pool(
     Raises:
         ContractError: there are none, or a shard has not been scored.
     """
-    shards = scored_shards(lake, temperature)
+    shards = shards_to_draw_from(lake, temperature, require_all=True).ready
     responses = lake.read_partitions("response_provenance", temperature=temperature)
     columns = ["response_id", "question_id", "domain", "question", "response_text"]
     texts = lake.read_partitions("filtered_responses", columns, temperature=temperature)

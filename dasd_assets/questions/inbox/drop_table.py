@@ -90,7 +90,8 @@ def drops(
             state = DropState.CHANGED
         else:
             state = DropState.PRESENT
-        found.append(Drop(shard, state, was and was.rows, was and was.quarantined))
+        counts = (was.rows, was.quarantined) if was else (None, None)
+        found.append(Drop(shard, state, *counts))
     refused = sorted(path.name for path in listing.refused)
     return [*found, *(Drop(name, DropState.REFUSED) for name in refused)]
 
@@ -129,12 +130,12 @@ def _read(instance: dg.DagsterInstance) -> dict[str, Read]:
             event = record.asset_materialization
             if event is not None and event.partition is not None:
                 n = {name: value.value for name, value in event.metadata.items()}
-                counts = (int(str(n.get(name) or 0)) for name in COUNTS)
+                rows, quarantined = (int(str(n.get(name) or 0)) for name in COUNTS)
                 read_of = str((event.tags or {}).get(READ_OF))
                 is_current = seen_at.get(event.partition, 0) <= (
                     int(read_of) if read_of.isdecimal() else 0
                 )
-                found.setdefault(event.partition, Read(*counts, is_current=is_current))
+                found.setdefault(event.partition, Read(rows, quarantined, is_current))
         cursor, has_more = page.cursor, page.has_more
     return found
 

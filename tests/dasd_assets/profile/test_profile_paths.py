@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from dasd_assets.cli.prepare import _configure, prepare
+from dasd_assets.cli.prepare import make_dagster_home, prepare
 from dasd_assets.profile import PROFILE_FOLDER, PROJECT_ROOT, Profile, load_profile, resolve_path
 from dasd_assets.profile.home import home
 
@@ -109,10 +109,10 @@ def test_runs_side_by_side_follow_the_cores_unless_somebody_chose_another_number
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_cores: int, n_runs: int
 ) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(n_cores)))
-    configuration = tmp_path / "dagster.yaml"
+    configuration = tmp_path / "dagster" / "dagster.yaml"
 
     def limit() -> int:
-        _configure(configuration)
+        make_dagster_home(tmp_path)
         settings = yaml.safe_load(configuration.read_text(encoding="utf-8"))
         return settings["concurrency"]["runs"]["max_concurrent_runs"]
 
