@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from formats.model_format import AUTO, FormatSettings, preset_template
 from resources.engines.settings import (
@@ -16,14 +17,24 @@ from resources.engines.settings import (
 if TYPE_CHECKING:
     from resources.engines.protocol import InferenceEngine
 
+PLAIN: Final = ("PreTrainedTokenizerFast", "TokenizersBackend")
+"""Names of the class of tokenizers that are their tokenizer.json and nothing else."""
+
 
 def load_tokenizer(path: Path, settings: FormatSettings = AUTO) -> Any:
     """A model's tokenizer, its chat template preset."""
-    from transformers import AutoTokenizer
+    import transformers
 
-    tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+    # AutoTokenizer would take the same class, and imports torch to find it.
+    name = "PreTrainedTokenizerFast" if _declared_class(path) in PLAIN else "AutoTokenizer"
+    tokenizer: Any = getattr(transformers, name).from_pretrained(path, trust_remote_code=False)
     preset_template(tokenizer, settings.template_settings)
     return tokenizer
+
+
+def _declared_class(path: Path) -> str | None:
+    file = path / "tokenizer_config.json"
+    return json.loads(file.read_bytes()).get("tokenizer_class") if file.is_file() else None
 
 
 def load_engine(
