@@ -27,8 +27,8 @@ from dasd_assets.profile import PROJECT_ROOT
 pytestmark = pytest.mark.slow
 
 PROJECT = {
-    "pyproject.toml": '[project.scripts]\nprog = "box.cli:app"\n[tool.dagster]\n'
-    'module_name = "box.defs"\n',
+    "pyproject.toml": '[project.scripts]\nprog = "box.cli:app"\n[tool.dg.project]\n'
+    'code_location_target_module = "box.defs"\n',
     "box/__init__.py": "",
     "box/__main__.py": "import box.main",
     "box/main.py": "", "box/cli.py": "", "box/defs.py": "", "box/lazy.py": "", "box/typed.py": "",

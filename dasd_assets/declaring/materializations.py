@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-DATA_VERSION_TAG = "dagster/data_version"
 MATERIALIZATIONS_AT_ONCE = 1_000
 
 

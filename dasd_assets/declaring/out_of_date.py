@@ -19,6 +19,7 @@ from typing import Final
 import dagster as dg
 
 from dasd_assets.dagster_internals import (
+    DATA_VERSION_TAG,
     AssetGraph,
     LatestEvents,
     Subset,
@@ -27,7 +28,6 @@ from dasd_assets.dagster_internals import (
     stale_resolver,
     subset_of,
 )
-from dasd_assets.declaring.materializations import DATA_VERSION_TAG
 from dasd_assets.declaring.stored_data import StoredData
 from resources.lake.lake import Lake
 

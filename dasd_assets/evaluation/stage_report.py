@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import yaml
 
+from dasd_assets.dagster_internals import DATA_VERSION_TAG
 from dasd_assets.declaring.check_outcomes import check_outcomes
 from dasd_assets.declaring.cost import took
 from dasd_assets.declaring.declare import as_metadata, place
-from dasd_assets.declaring.materializations import DATA_VERSION_TAG, latest_materializations
+from dasd_assets.declaring.materializations import latest_materializations
 from dasd_assets.declaring.pages import page_link
 from dasd_assets.evaluation.costs import asset_costs
 from dasd_assets.evaluation.earlier_report import AS_OF, MADE_OF, NUMBERS, earlier_report, made_of

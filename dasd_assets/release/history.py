@@ -6,8 +6,9 @@ from collections import Counter
 
 import dagster as dg
 
+from dasd_assets.dagster_internals import DATA_VERSION_TAG
 from dasd_assets.declaring.check_outcomes import check_outcomes
-from dasd_assets.declaring.materializations import DATA_VERSION_TAG, latest_materializations
+from dasd_assets.declaring.materializations import latest_materializations
 from dasd_assets.evaluation.assets import CHECKPOINT_ASSETS
 from dasd_assets.profile import Profile
 from dasd_assets.release.folder import ReleaseError

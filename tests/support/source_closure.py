@@ -36,8 +36,8 @@ class Sources:
             name: target.partition(":")[0]
             for name, target in settings["project"]["scripts"].items()
         }
-        definitions = settings["tool"]["dagster"]["module_name"]
-        self._programs |= dict.fromkeys({"dagster", "dagster-webserver"}, definitions)
+        definitions = settings["tool"]["dg"]["project"]["code_location_target_module"]
+        self._programs |= dict.fromkeys({"dagster", "dagster-webserver", "dg"}, definitions)
         self._yaml: dict[str, list[Path]] = {}
         for file in [*root.glob("*.yaml"), *(root / "deploy").rglob("*.yaml")]:
             self._yaml.setdefault(file.name, []).append(file)

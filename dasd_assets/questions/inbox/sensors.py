@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from dasd_assets.dagster_internals import DATA_VERSION_TAG
 from dasd_assets.declaring.jobs import READ_QUESTIONS, run_tags
-from dasd_assets.declaring.materializations import DATA_VERSION_TAG
 from dasd_assets.partitions import QUESTION_SHARD, question_shards
 from dasd_assets.profile import Profile
 from dasd_assets.questions.inbox import drop_table

@@ -11,7 +11,7 @@ import pytest
 from support.small_lake import make_small_lake
 
 from dasd_assets.cli.summary import newest_findings
-from dasd_assets.declaring.materializations import DATA_VERSION_TAG
+from dasd_assets.dagster_internals import DATA_VERSION_TAG
 from dasd_assets.evaluation import stage_report as stage_report_module
 from dasd_assets.evaluation.assets import build
 from dasd_assets.evaluation.stage_report import write_stage_report

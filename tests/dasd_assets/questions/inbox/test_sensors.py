@@ -10,7 +10,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from dasd_assets.declaring.materializations import DATA_VERSION_TAG
+from dasd_assets.dagster_internals import DATA_VERSION_TAG
 from dasd_assets.partitions import QUESTION_SHARD
 from dasd_assets.profile import Profile, load_profile
 from dasd_assets.questions.inbox import file_contents, sensors

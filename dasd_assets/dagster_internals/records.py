@@ -1,0 +1,208 @@
+"""Dagster's records of many partitions or checks, read at once instead of piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import dagster as dg
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+DATA_VERSION_TAG: Final = "dagster/data_version"
+"""Tag of a materialization that says its data version."""
+RECORDS_AT_ONCE: Final = 200
+"""Materializations of one query: their pictures make each of them up to a megabyte."""
+
+
+def _remember_revisions() -> None:
+    """Have Alembic read the revisions of the records' schema once, for forks of this process too.
+
+    Each storage of an instance, and the log of each run, compares its schema with the newest
+    revision when it is opened. To find it, Alembic executes all their files, anew each time.
+    """
+    read, known = ScriptDirectory.from_config, dict[str | None, ScriptDirectory]()
+
+    def remembered(config: Config) -> ScriptDirectory:
+        place = config.get_main_option("script_location")
+        if place not in known:
+            known[place] = read(config)
+        return known[place]
+
+    ScriptDirectory.from_config = staticmethod(remembered)  # type: ignore[method-assign]
+
+
+_remember_revisions()
+
+
+class LatestEvents:
+    """The last event of each kind of each partition, of all assets of a graph in one query.
+
+    Dagster's storage tells it of one asset at a time, in two queries each.
+    """
+
+    def __init__(self, instance: dg.DagsterInstance, keys: Iterable[dg.AssetKey]) -> None:
+        self._instance = instance
+        self._ids = _latest_ids(instance.event_log_storage, list(keys))
+        self._records: dict[dg.AssetKey, dict[int, Any]] = {}
+        self._versions: dict[tuple[dg.AssetKey, int], Mapping[str, str | None]] = {}
+
+    def made(self, key: dg.AssetKey) -> Mapping[str | None, int]:
+        """Partition -> storage id of its last materialization; `None` for one without partitions.
+
+        With partitions, `None` is an event that names none of them.
+        """
+        return self._ids.get((key, dg.DagsterEventType.ASSET_MATERIALIZATION), {})
+
+    def last(self, key: dg.AssetKey, partition: str | None) -> int | None:
+        """Storage id of the last materialization of a partition, or of any for `None`."""
+        made = self.made(key)
+        return max(made.values(), default=None) if partition is None else made.get(partition)
+
+    def attempts(self) -> dict[tuple[dg.AssetKey, str | None], str]:
+        """Partition that a run set out to make and has not made -> that run.
+
+        It failed, was cancelled, or is at it.
+        """
+        planned = {
+            number: (asset, partition)
+            for (asset, kind), ids in self._ids.items()
+            if kind is dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+            for partition, number in ids.items()
+            if number > self.made(asset).get(partition, 0)
+        }
+        kind = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+        return {
+            planned[record.storage_id]: record.run_id for record in self._events(kind, [*planned])
+        }
+
+    def record(self, key: dg.AssetKey, partition: str | None) -> Any:
+        """The last materialization of a partition; None if there is none."""
+        number = self.last(key, partition)
+        if number is None:
+            return None
+        self.load([key])
+        return self._records[key].get(number)
+
+    def versions_at(self, key: dg.AssetKey, number: int) -> Mapping[str, str | None]:
+        """Partition -> its data version when the event with this storage id was the last."""
+        if (key, number) not in self._versions:
+            tags = self._instance.event_log_storage.get_latest_tags_by_partition(
+                key, dg.DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG],
+                before_cursor=number + 1,
+            )  # fmt: skip
+            self._versions[key, number] = {
+                partition: found.get(DATA_VERSION_TAG) for partition, found in tags.items()
+            }
+        return self._versions[key, number]
+
+    def load(self, keys: Iterable[dg.AssetKey]) -> None:
+        """Read the last materializations of these assets, many at a time."""
+        wanted = [key for key in keys if key not in self._records]
+        self._records.update({key: {} for key in wanted})
+        numbers = [number for key in wanted for number in self.made(key).values()]
+        for record in self._events(dg.DagsterEventType.ASSET_MATERIALIZATION, numbers):
+            assert record.asset_key is not None
+            self._records[record.asset_key][record.storage_id] = record
+
+    def _events(self, kind: dg.DagsterEventType, numbers: Sequence[int]) -> Iterator[Any]:
+        for start in range(0, len(numbers), RECORDS_AT_ONCE):
+            some = numbers[start : start + RECORDS_AT_ONCE]
+            yield from self._instance.event_log_storage.get_event_records(
+                dg.EventRecordsFilter(kind, storage_ids=some)
+            )
+
+
+def _latest_ids(
+    storage: Any, keys: list[dg.AssetKey]
+) -> dict[tuple[dg.AssetKey, dg.DagsterEventType], dict[str | None, int]]:
+    """Storage ids by asset and kind of event, then by partition; wiped events are none."""
+    import sqlalchemy as db
+
+    # The very table that storage filters; imported when used, as it takes half a second.
+    from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+
+    row = SqlEventLogStorageTable.c
+    kinds = (dg.DagsterEventType.ASSET_MATERIALIZATION,
+             dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED)  # fmt: skip
+    of_these = row.asset_key.in_([key.to_string() for key in keys])
+    query = storage._add_assets_wipe_filter_to_query(
+        db.select(row.asset_key, row.dagster_event_type, row.partition, db.func.max(row.id))
+        .where(of_these, row.dagster_event_type.in_([kind.value for kind in kinds]))
+        .group_by(row.asset_key, row.dagster_event_type, row.partition),
+        storage._get_assets_details(keys), keys,
+    )  # fmt: skip
+    by_text = {key.to_string(): key for key in keys}
+    found: dict[tuple[dg.AssetKey, dg.DagsterEventType], dict[str | None, int]] = {}
+    with storage.index_connection() as connection:
+        for key, kind, partition, number in connection.execute(query):
+            place = (by_text[key], dg.DagsterEventType(kind))
+            found.setdefault(place, {})[partition] = number
+    return found
+
+
+def check_states(
+    instance: dg.DagsterInstance,
+    checks: Mapping[dg.AssetCheckKey, dg.PartitionsDefinition | None],
+    latest: LatestEvents,
+) -> Mapping[dg.AssetCheckKey, Any]:
+    """How each check stands, as the UI has it: `AssetCheckState`, all from one query.
+
+    Dagster's `get_asset_check_state` makes two queries for each check.
+    """
+    # What the UI makes of them; imported when used, as it takes half a second.
+    from dagster._core.storage import asset_check_state as states
+
+    infos: dict[dg.AssetCheckKey, list[Any]] = {check: [] for check in checks}
+    for info in _last_executions(states, instance.event_log_storage, list(checks), latest):
+        if info.check_key in infos:
+            infos[info.check_key].append(info)
+    planned = {
+        info.latest_planned_run_id
+        for some in infos.values()
+        for info in some
+        if info.latest_execution_status.value == "PLANNED"
+    }
+    runs = instance.get_runs(dg.RunsFilter(run_ids=list(planned))) if planned else []
+    finished = {run.run_id: run.status for run in runs if run.is_finished}
+    none = states.AssetCheckState.empty()
+    return {
+        check: none.with_updates(check, partitions_def, infos[check], finished)
+        for check, partitions_def in checks.items()
+    }
+
+
+def _last_executions(
+    states: Any, storage: Any, checks: Sequence[dg.AssetCheckKey], latest: LatestEvents
+) -> Iterable[Any]:
+    import sqlalchemy as db
+
+    columns = (
+        "id", "asset_key", "check_name", "partition", "execution_status", "run_id",
+        "evaluation_event_storage_id", "materialization_event_storage_id",
+    )  # fmt: skip
+    row = db.table("asset_check_executions", *(db.column(name) for name in columns)).c
+    assets = {check.asset_key.to_string(): check.asset_key for check in checks}
+    last = (
+        db.select(db.func.max(row.id))
+        .where(row.asset_key.in_(list(assets)), row.evaluation_event_storage_id.isnot(None))
+        .group_by(row.asset_key, row.check_name, row.partition)
+    )
+    query = db.select(
+        row.asset_key, row.check_name, row.partition, row.execution_status, row.run_id,
+        row.evaluation_event_storage_id, row.materialization_event_storage_id,
+    ).where(row.id.in_(last))  # fmt: skip
+    with storage.index_connection() as connection:
+        rows = connection.execute(query).all()
+    for asset, check, partition, status, run_id, number, target in rows:
+        made = latest.made(assets[asset])
+        known = [one for one in (made.get(partition), made.get(None)) if one is not None]
+        yield states.AssetCheckPartitionInfo(
+            check_key=dg.AssetCheckKey(assets[asset], check),
+            partition_key=partition,
+            latest_execution_status=states.AssetCheckExecutionRecordStatus(status),
+            latest_planned_run_id=run_id,
+            latest_check_event_storage_id=number,
+            latest_materialization_storage_id=max(known, default=None),
+            latest_target_materialization_storage_id=target,
+        )
