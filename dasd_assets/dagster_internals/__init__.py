@@ -51,7 +51,7 @@ __all__ = [
     "CachingStaleStatusResolver", "DagsterReleaseError", "GraphView", "LatestEvents", "Subset",
     "capture_interrupts", "check_states", "checks_of_job", "engine_event", "execute_run",
     "graph_view", "health_of_worker", "is_code_of_this_environment", "job_of_file",
-    "job_of_module", "job_of_run", "keys_of", "monitor_run", "on_its_way", "origin_in_ui", "require_release",
-    "run_daemon", "stale_resolver", "start_backfill", "step_failed", "steps_started_by",
-    "subset_of",
+    "job_of_module", "job_of_run", "keys_of", "monitor_run", "on_its_way", "origin_in_ui",
+    "require_release", "run_daemon", "stale_resolver", "start_backfill", "step_failed",
+    "steps_started_by", "subset_of",
 ]  # fmt: skip
