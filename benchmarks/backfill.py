@@ -157,7 +157,7 @@ def make_by_backfill(home: Path, environment: dict[str, str]) -> None:
     with dg.DagsterInstance.from_config(str(home)) as instance:
         view = graph_view(definitions().resolve_asset_graph(), instance)
         subsets = [view.get_full_subset(key=ASSET)]
-        backfill_id = start_backfill(instance, subsets, "benchmark", "")
+        backfill_id = start_backfill(instance, subsets, "benchmark", "", {})
         until(lambda: ended(instance, backfill_id), 3600)
 
 

@@ -40,7 +40,7 @@ class Machine:
     def backfill(self, assets: list[dg.AssetKey], partitions: list[str]) -> str:
         view = graph_view(defs.resolve_asset_graph(), self.instance)
         subsets = [subset_of(view, asset, partitions) for asset in assets]
-        return start_backfill(self.instance, subsets, "of a test", "")
+        return start_backfill(self.instance, subsets, "of a test", "", {})
 
     def status(self, backfill_id: str) -> str:
         backfill = self.instance.get_backfill(backfill_id)
