@@ -100,6 +100,8 @@ def _compared(profile: Profile, temperatures: Sequence[str]) -> list[Comparison]
         shards = shards_to_draw_from(
             lake, name, settings.exclude_shards, settings.require_all_shards
         )
+        for shard, why in shards.not_ready.items():
+            typer.secho(f"{name}/{shard} {why}: left out", fg=typer.colors.YELLOW, err=True)
         responses = pa.concat_tables(
             lake.read_partitions("response_provenance", None, **shard) for shard in shards.ready
         )

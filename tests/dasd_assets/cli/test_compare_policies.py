@@ -86,5 +86,6 @@ def test_unknown_temperatures_and_half_a_shard_are_named(lake: Lake) -> None:
     cell = {"temperature": "low", "question_shard": "drop-1"}
     shutil.rmtree(lake.path("filtered_responses", cell).parent)
     result = run()
-    assert result.exit_code == 2
-    assert "low/drop-1 is in response_provenance, but not in filtered_responses" in result.output
+    assert result.exit_code == 0, result.output
+    said = "low/drop-1 is in response_provenance, but not in filtered_responses: left out"
+    assert said in result.output

@@ -73,7 +73,8 @@ def test_each_request_is_answered_once_under_its_key(contract_engine: InferenceE
     assert Counter(c.key for c in found) == Counter(
         r.key(contract_engine.identity) for r in requests
     )
-    assert [p.done for p in progress] == list(range(1, 41))
+    done = [p.done for p in progress]
+    assert done == sorted(done) and done[-1] == 40
     assert progress[-1].n_tokens == sum(len(c.token_ids) for c in found)
     for completion in found:
         assert (completion.token_ids.dtype, completion.logprobs.dtype) == (np.int32, np.float32)
