@@ -10,6 +10,8 @@ import atexit
 import gc
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import dagster as dg
 
@@ -19,8 +21,10 @@ gc.disable()
 for library in LIBRARIES:
     with suppress(ImportError):  # told by the step that needs it
         import_module(library)
-with dg.DagsterInstance.local_temp():
-    pass  # reads the revisions of the records' schema, which every run and step would read
+with TemporaryDirectory() as home:
+    Path(home, "dagster.yaml").touch()  # without one Dagster says that there is none
+    with dg.DagsterInstance.local_temp(home):
+        pass  # reads the revisions of the records' schema, which every run and step would read
 gc.freeze()
 gc.enable()
 atexit.register(gc.unfreeze)  # else triton takes at the end what is frozen for leaked
