@@ -108,4 +108,4 @@ def test_without_a_sandbox_nothing_is_filtered_where_programs_are_judged(
         with pytest.raises(SandboxError, match="apt-get install bubblewrap"):
             filtered(**{setting: ["code"]})
         assert not lake.exists("filtered_responses", {"temperature": "low", "question_shard": "s1"})
-    filtered(verify_domains=["math"], judge_domains=[])
+    filtered(verify_domains=[], judge_domains=["math"])
