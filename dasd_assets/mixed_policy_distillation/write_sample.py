@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
@@ -25,6 +25,9 @@ from resources.lake.tables.divergence_sampling import DIVERGENCE_SAMPLE
 
 if TYPE_CHECKING:
     from resources.lake.lake import Lake, Partition, Written
+
+FEWEST_TELLING: Final = 10
+"""Continuations; that fewer are all rejected tells nothing of their cause."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,8 @@ def write_mixed_sample(
         references: question_id -> reference answer as JSON; None: those of the lake's questions.
 
     Raises:
-        AllRejectedError: there were continuations, and none was kept. What was there before stays.
+        AllRejectedError: there were FEWEST_TELLING continuations or more, and none was kept. What
+            was there before stays.
     """
     if places is None:
         places = Places(
@@ -96,7 +100,7 @@ def write_mixed_sample(
                 rejected.extend(b for b in finished.rejected.to_batches() if b.num_rows)
                 questions.extend(finished.kept["question_id"].chunks)
                 yield from finished.kept.to_batches()
-        if rejected and not sum(map(len, questions)):
+        if sum(map(len, rejected)) >= FEWEST_TELLING and not sum(map(len, questions)):
             raise all_rejected(
                 rejected, "continuations",
                 "a small project leaves stage 3 out: `mixed_policy_distillation: off`",

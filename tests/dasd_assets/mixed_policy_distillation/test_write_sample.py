@@ -12,6 +12,7 @@ import pytest
 from support.scripted_engine import encode, written
 from support.small_lake import filled
 
+from dasd_assets.mixed_policy_distillation import write_sample
 from dasd_assets.mixed_policy_distillation.mixed_sample import (
     finish_continuations,
     off_policy_choice,
@@ -218,7 +219,9 @@ def test_without_continuations_the_sample_is_off_policy(lake: Lake) -> None:
     assert lake.read("rejected_continuations").num_rows == 0
 
 
-def test_continuations_of_which_none_is_kept_are_the_cause(lake: Lake) -> None:
+def test_continuations_of_which_none_is_kept_are_the_cause(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = write(lake).written.data_version
     too_short = SETTINGS.model_copy(update={"max_student_tokens": 1})
     with pytest.raises(AllRejectedError, match=r"100 % of 30 continuations rejected: too_long 30"):
@@ -228,6 +231,12 @@ def test_continuations_of_which_none_is_kept_are_the_cause(lake: Lake) -> None:
         )  # fmt: skip
     assert lake.read("rejected_continuations").num_rows == 10
     assert write(lake).written.data_version == before
+    monkeypatch.setattr(write_sample, "FEWEST_TELLING", 31)
+    written_all = write_mixed_sample(
+        lake, written("student"), written("teacher"), too_short, SYSTEM_PROMPT,
+        n_off_policy=3, distinct_questions=True, seed=0,
+    )  # fmt: skip
+    assert written_all.written.n_rows == 3  # off-policy ones alone
 
 
 def test_the_funnel_says_what_was_lost_and_why(lake: Lake) -> None:
