@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+import dasd_assets
 from dasd_assets.profile import PROFILE_FOLDER, PROJECT_ROOT
 from resources.lake.lake import Lake
 
@@ -65,12 +66,11 @@ class Pipeline:
         from dasd_assets.cli.main import app
 
         variables, folder = dict(os.environ), Path.cwd()
-        # They are of the profile that was active when they were imported.
-        sys.modules.pop("dasd_assets.definitions", None)
+        _forget_definitions()
         try:
             result = CliRunner().invoke(app, arguments, env=self.environment)
         finally:  # `dasd` sets both for the processes below it
-            sys.modules.pop("dasd_assets.definitions", None)
+            _forget_definitions()
             os.environ.clear()
             os.environ.update(variables)
             os.chdir(folder)
@@ -108,3 +108,9 @@ def new_pipeline(folder: Path) -> Pipeline:
     }
     pipeline.profile.write_text(yaml.safe_dump(settings), encoding="utf-8")
     return pipeline
+
+
+def _forget_definitions() -> None:
+    """They are of the profile that was active when they were imported."""
+    sys.modules.pop("dasd_assets.definitions", None)
+    vars(dasd_assets).pop("definitions", None)
