@@ -137,7 +137,7 @@ def test_a_materialization_shows_rows_tokens_rate_cost_samples_and_lineage(tmp_p
     # The model's own rate, not the tokens of the table over the time of the step.
     assert shown["tokens_per_second"] == 25.0
     hours = shown["cost/seconds"] / 3_600
-    assert 0 < shown["cost/seconds"] < 60
+    assert shown["cost/seconds"] > 0
     assert shown["cost/gpu_hours"] == pytest.approx(2 * hours, abs=1e-6)
     assert shown["cost/core_hours"] == pytest.approx(4 * hours, abs=1e-6)
     assert shown["cost/money"] == pytest.approx(6 * hours, abs=1e-5)
