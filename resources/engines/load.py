@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from formats.model_format import AUTO, FormatSettings, preset_template
+from resources.engines.model_files import read_json
 from resources.engines.settings import (
     EngineSettings,
     OpenAiSettings,
@@ -34,7 +34,9 @@ def load_tokenizer(path: Path, settings: FormatSettings = AUTO) -> Any:
 
 def _declared_class(path: Path) -> str | None:
     file = path / "tokenizer_config.json"
-    return json.loads(file.read_bytes()).get("tokenizer_class") if file.is_file() else None
+    if not file.is_file():
+        return None
+    return read_json(file, "Copy or download it again.").get("tokenizer_class")
 
 
 def load_engine(
