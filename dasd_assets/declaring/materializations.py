@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import dagster as dg
 
-MATERIALIZATIONS_AT_ONCE = 1_000
+RECORDS_AT_ONCE = 1_000
+
+
+def newest_first(
+    fetch: Callable[[dg.AssetKey, int, str | None], dg.EventRecordsResult], key: dg.AssetKey
+) -> Iterator[dg.EventLogRecord]:
+    """All events of an asset, a page at a time.
+
+    Args:
+        fetch: `fetch_materializations` or `fetch_observations` of an instance.
+    """
+    cursor, has_more = None, True
+    while has_more:
+        page = fetch(key, RECORDS_AT_ONCE, cursor)
+        yield from page.records
+        cursor, has_more = page.cursor, page.has_more
 
 
 def latest_materializations(
@@ -18,13 +33,9 @@ def latest_materializations(
     """
     for key in sorted(instance.all_asset_keys()):
         seen: set[str | None] = set()
-        cursor, has_more = None, True
-        while has_more:
-            page = instance.fetch_materializations(key, MATERIALIZATIONS_AT_ONCE, cursor)
-            for record in page.records:
-                event = record.asset_materialization
-                if event is not None and event.partition not in seen:
-                    seen.add(event.partition)
-                    entry = record.event_log_entry
-                    yield event, record.run_id, entry.step_key or "", record.timestamp
-            cursor, has_more = page.cursor, page.has_more
+        for record in newest_first(instance.fetch_materializations, key):
+            event = record.asset_materialization
+            if event is not None and event.partition not in seen:
+                seen.add(event.partition)
+                entry = record.event_log_entry
+                yield event, record.run_id, entry.step_key or "", record.timestamp

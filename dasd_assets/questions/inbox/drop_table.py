@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import dagster as dg
 
+from dasd_assets.declaring.materializations import newest_first
 from dasd_assets.declaring.out_of_date import INPUT_POINTER_TAG
 from dasd_assets.partitions import QUESTION_SHARD
 from dasd_assets.questions.inbox.listing import InboxListing
@@ -20,7 +21,6 @@ RAW_QUESTIONS: Final = dg.AssetKey("raw_questions")
 QUESTION_DROPS: Final = dg.AssetKey("question_drops")
 READ_OF: Final = INPUT_POINTER_TAG + "question_drops"
 COUNTS: Final = ("dagster/row_count", "quarantined")
-AT_ONCE: Final = 1_000
 HEADINGS: Final = ["drop", "is", "rows", "quarantined"]
 
 
@@ -123,20 +123,16 @@ def _read(instance: dg.DagsterInstance) -> dict[str, Read]:
         QUESTION_DROPS, dg.DagsterEventType.ASSET_OBSERVATION
     )
     found: dict[str, Read] = {}
-    cursor, has_more = None, True
-    while has_more:
-        page = instance.fetch_materializations(RAW_QUESTIONS, AT_ONCE, cursor)
-        for record in page.records:
-            event = record.asset_materialization
-            if event is not None and event.partition is not None:
-                n = {name: value.value for name, value in event.metadata.items()}
-                rows, quarantined = (int(str(n.get(name) or 0)) for name in COUNTS)
-                read_of = str((event.tags or {}).get(READ_OF))
-                is_current = seen_at.get(event.partition, 0) <= (
-                    int(read_of) if read_of.isdecimal() else 0
-                )
-                found.setdefault(event.partition, Read(rows, quarantined, is_current))
-        cursor, has_more = page.cursor, page.has_more
+    for record in newest_first(instance.fetch_materializations, RAW_QUESTIONS):
+        event = record.asset_materialization
+        if event is not None and event.partition is not None:
+            n = {name: value.value for name, value in event.metadata.items()}
+            rows, quarantined = (int(str(n.get(name) or 0)) for name in COUNTS)
+            read_of = str((event.tags or {}).get(READ_OF))
+            is_current = seen_at.get(event.partition, 0) <= (
+                int(read_of) if read_of.isdecimal() else 0
+            )
+            found.setdefault(event.partition, Read(rows, quarantined, is_current))
     return found
 
 

@@ -10,6 +10,7 @@ import dagster as dg
 
 from dasd_assets.dagster_internals import DATA_VERSION_TAG
 from dasd_assets.declaring.jobs import READ_QUESTIONS, run_tags
+from dasd_assets.declaring.materializations import newest_first
 from dasd_assets.partitions import QUESTION_SHARD, question_shards
 from dasd_assets.profile import Profile
 from dasd_assets.questions.inbox import drop_table
@@ -19,7 +20,6 @@ from dasd_assets.questions.inbox.observed_drops import InboxChanges, Seen, inbox
 
 SECONDS_BETWEEN_TICKS = 30
 QUESTIONS = dg.AssetKey("questions")
-OBSERVATIONS_AT_ONCE = 1_000
 PRIORITY_TAG = "dagster/priority"
 HIGHEST_PRIORITY = 12
 BYTES_A_TICK = 2 * 1024**3
@@ -141,18 +141,12 @@ def check(profile: Profile) -> dg.AssetChecksDefinition:
 def seen_drops(instance: dg.DagsterInstance) -> dict[str, Seen]:
     """Shard -> its drop as it was last seen."""
     seen: dict[str, Seen] = {}
-    cursor, has_more = None, True
-    while has_more:
-        page = instance.fetch_observations(QUESTION_DROPS, OBSERVATIONS_AT_ONCE, cursor)
-        for record in page.records:
-            observation = record.asset_observation
-            if observation is not None and observation.partition is not None:
-                content, state = (observation.metadata.get(name) for name in ("content", "state"))
-                if content is not None and state is not None:
-                    seen.setdefault(
-                        observation.partition, Seen(str(content.value), str(state.value))
-                    )
-        cursor, has_more = page.cursor, page.has_more
+    for record in newest_first(instance.fetch_observations, QUESTION_DROPS):
+        observation = record.asset_observation
+        if observation is not None and observation.partition is not None:
+            content, state = (observation.metadata.get(name) for name in ("content", "state"))
+            if content is not None and state is not None:
+                seen.setdefault(observation.partition, Seen(str(content.value), str(state.value)))
     return seen
 
 

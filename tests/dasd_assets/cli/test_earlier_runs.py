@@ -12,7 +12,7 @@ from dasd_assets.declaring import materializations
 def test_a_partition_made_long_ago_counts_and_of_each_only_the_newest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(materializations, "MATERIALIZATIONS_AT_ONCE", 3)
+    monkeypatch.setattr(materializations, "RECORDS_AT_ONCE", 3)
     with dg.DagsterInstance.ephemeral() as instance:
         made = [("drop-01|low", 100), *(("drop-02|low", rows) for rows in range(1, 9)),
                 ("drop-01|high", 7)]  # fmt: skip
