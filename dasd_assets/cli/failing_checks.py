@@ -35,13 +35,11 @@ def names_of(subset: Any) -> set[str]:
 
 def lines(instance: dg.DagsterInstance, graph: Any) -> list[str]:
     """What fails or was not run, of all checks of a graph."""
-    import dagster as dg
+    from dasd_assets.declaring.out_of_date import Staleness
 
-    with dg.partition_loading_context(dynamic_partitions_store=instance):
-        keys = graph.get_check_keys_for_assets(set(graph.get_all_asset_keys()))
-        states = instance.event_log_storage.get_asset_check_state(
-            [(key, graph.get(key).partitions_def) for key in keys]
-        )
+    staleness = Staleness(graph, instance)
+    with staleness.loading():
+        states = staleness.check_states(set(graph.get_all_asset_keys()))
         return [
             f"{key.asset_key.to_user_string()}: {key.name} {said}" for key, said in failing(states)
         ]

@@ -117,7 +117,6 @@ def statuses(
     """
     import dagster as dg
 
-    from dasd_assets.dagster_internals import check_states
     from dasd_assets.declaring.out_of_date import Staleness
     from dasd_assets.definitions import defs
 
@@ -137,11 +136,7 @@ def statuses(
     runs = {record.dagster_run.run_id: record for record in found}
     with staleness.loading():
         staleness.latest.load(key for key in shown if graph.get(key).is_materializable)
-        checks = {
-            check: graph.get(check).partitions_def
-            for check in graph.get_check_keys_for_assets(set(shown))
-        }
-        states = check_states(instance, checks, staleness.latest)
+        states = staleness.check_states(set(shown))
         return [
             _status(staleness, graph, key, records.get(key), runs, attempts, states)
             for key in shown

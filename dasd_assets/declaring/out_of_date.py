@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 import dagster as dg
 
@@ -23,6 +23,7 @@ from dasd_assets.dagster_internals import (
     AssetGraph,
     LatestEvents,
     Subset,
+    check_states,
     graph_view,
     keys_of,
     stale_resolver,
@@ -112,6 +113,12 @@ class Staleness:
         if self._lake is None:
             raise TypeError("without a lake there is nothing to look for what is gone or damaged")
         return StoredData(self._graph, self._lake)
+
+    def check_states(self, keys: AbstractSet[dg.AssetKey]) -> Mapping[dg.AssetCheckKey, Any]:
+        """How each check of these assets stands, as the UI has it: Dagster's `AssetCheckState`."""
+        checks = self._graph.get_check_keys_for_assets(keys)
+        partitions = {check: self._graph.get(check).partitions_def for check in checks}
+        return check_states(self._instance, partitions, self.latest)
 
     def loading(self) -> AbstractContextManager[object]:
         """Inside of it, partitions are those that were there when this was made.
