@@ -58,12 +58,14 @@ def model_of(profile: Profile, name: str) -> InferenceModel:
     return inference_model(trials(profile)[name].model, compute)
 
 
-def untried(profile: Profile, lake: Lake) -> list[str]:
-    """Models that were not tried as they are used now."""
+def untried(profile: Profile, lake: Lake, among: Collection[str]) -> list[str]:
+    """Of these models, those that were not tried as they are used now; no other is looked at."""
     return [
         name
         for name, trial in trials(profile).items()
-        if trial.is_real and trial.remembered(model_of(profile, name), lake) is None
+        if name in among
+        and trial.is_real
+        and trial.remembered(model_of(profile, name), lake) is None
     ]
 
 

@@ -35,7 +35,7 @@ def try_models(profile: Profile, lake: Lake, used: Collection[str], log_file: Pa
         ModelsRefusedError: what is wrong, and what to set.
     """
     refused = [result for result in training_memory(profile) if result.level == PROBLEM]
-    new = [name for name in untried(profile, lake) if name in used]
+    new = untried(profile, lake, used)
     if new and not refused:
         typer.echo(
             f"trying {', '.join(new)} on one question before the others are paid for "
