@@ -12,12 +12,13 @@ FAILED, NOT_RUN = ("FAILED", "EXECUTION_FAILED"), ("SKIPPED",)
 
 
 def failing(states: Mapping[dg.AssetCheckKey, Any]) -> Iterator[tuple[dg.AssetCheckKey, str]]:
-    """Checks that fail or were skipped, each with the partitions in words.
+    """Checks that fail or were skipped, by name, each with the partitions in words.
 
     Args:
         states: as Dagster's storage has them, by check.
     """
-    for key, state in states.items():
+    for key in sorted(states, key=lambda check: (check.asset_key, check.name)):
+        state = states[key]
         subsets = {status.value: subset for status, subset in state.subsets.items()}
         for statuses, said in ((FAILED, "fails"), (NOT_RUN, "was not run")):
             names = sorted({name for status in statuses for name in names_of(subsets.get(status))})
