@@ -89,7 +89,7 @@ def test_what_is_missing_is_said_as_in_a_folder(machine: Machine) -> None:
     assert lake.partitions("questions") == []
     with pytest.raises(ContractError, match=r"questions drop-01: not in .*\(s3://.*Materialize"):
         lake.read("questions", SHARD)
-    with pytest.raises(ContractError, match="low_temperature: not trained yet"):
+    with pytest.raises(ContractError, match="checkpoints/low_temperature: not made yet"):
         lake.current_checkpoint("low_temperature")
 
 
@@ -394,7 +394,7 @@ def test_a_checkpoint_whose_upload_was_cut_is_not_seen(
 
     with store.failing(rule), pytest.raises(ObjectStoreError, match="expired"):
         one.publish_checkpoint("dasd", "0123")
-    with pytest.raises(ContractError, match="not trained yet"):
+    with pytest.raises(ContractError, match="not made yet"):
         two.current_checkpoint("dasd")
     assert not two.checkpoint_folder("dasd", "0123").exists()
     one.publish_checkpoint("dasd", "0123")
