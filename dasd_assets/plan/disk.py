@@ -13,6 +13,8 @@ CHARACTERS_PER_TOKEN = 4.0
 TEXTS = frozenset({"text", "sentence", "response_text", "reasoning", "prefix_text"})
 """Columns as long as an answer; `reasoning` stands for `answer` too, which is the rest of it."""
 
+TOKEN_BYTES = 4
+"""Of a token's id in a packed training set."""
 TOKEN_LISTS = (pa.list_(pa.int32()), pa.list_(pa.float32()))
 
 
