@@ -192,7 +192,7 @@ def build(profile: Profile) -> dg.JobDefinition:
             )
         said = "left" if config.yes else "would leave; nothing was changed (set `yes` to do it)"
         context.log.info("\n".join([f"{config.question_shard} {said}:", *found.lines()]))
-        metadata = {**found.rows, "samples": sum(found.samples.values())}
+        metadata: dict[str, int | str] = {**found.rows, "samples": sum(found.samples.values())}
         if config.yes and found.drawn_anew:
             # Automation sees no event of an input here: what left is none.
             metadata |= backfill_out_of_date(context, lake, profile, JOB, {dg.AssetKey(SAMPLE)})
