@@ -68,7 +68,8 @@ def config_of(folder: Path, workers: int) -> SetConfig:
     """The set of the rows in a folder."""
     return SetConfig(
         model_path=str(folder / "model"), samples=[str(folder / "rows.parquet")],
-        system_prompt="Be brief.", output_dir=str(folder / "set"), max_length=MAX_LENGTH, workers=workers,
+        system_prompt="Be brief.", output_dir=str(folder / "set"), max_length=MAX_LENGTH,
+        workers=workers,
     )  # fmt: skip
 
 

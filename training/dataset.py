@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from training.samples import NO_LOSS, RUN_TOKENS, Sample, Samples
+from training.samples import NO_LOSS, Sample, Samples
 
 TOKEN_WEIGHTS = "token_weights"
 """In items and batches: the weight of each token's sample; there only if samples are weighted."""
@@ -36,7 +36,6 @@ class PackedDataset(torch.utils.data.Dataset):
         self._samples = samples
         self._sequences = sequences
         self._is_weighted = is_weighted
-        self._n_read = 0
 
     def __len__(self) -> int:
         return len(self._sequences)
@@ -52,10 +51,9 @@ class PackedDataset(torch.utils.data.Dataset):
         if self._is_weighted:
             weights = [np.full(len(part), part.weight, np.float32) for part in parts]
             item[TOKEN_WEIGHTS] = np.concatenate(weights)
-        self._n_read += len(item["input_ids"])
-        if self._n_read >= RUN_TOKENS and isinstance(self._samples, Samples):
+        if isinstance(self._samples, Samples):
+            # After each: of a file in large pages a look at one sample maps megabytes around it.
             self._samples.forget()
-            self._n_read = 0
         return item
 
 

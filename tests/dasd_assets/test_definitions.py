@@ -138,7 +138,7 @@ def test_the_papers_compute_becomes_pools_and_container_limits() -> None:
         ("evaluation", {"provenance": EvaluationProvenance(alpha=0.2)}, OWN_ANSWERS),
         ("temperature_scheduled_learning", {"epochs": 9},
          {"low_temperature_checkpoint", "high_temperature_checkpoint"}),
-        ("temperature_scheduled_learning", {"max_length": 512},
+        ("temperature_scheduled_learning", {"max_length": 1024},
          {"low_temperature_checkpoint", "high_temperature_checkpoint",
           "low_temperature_training_set", "high_temperature_training_set"}),
         ("temperature_scheduled_learning", {"restart": Restart(every_steps=9)}, set()),

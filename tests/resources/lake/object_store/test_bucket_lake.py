@@ -25,6 +25,7 @@ from resources.lake.bucket import Bucket
 from resources.lake.bucket_errors import ObjectStoreError
 from resources.lake.bucket_lake import BucketLake
 from resources.lake.lake import Lake
+from resources.lake.manifest import DamagedError
 from resources.lake.table import ContractError
 from resources.lake.warehouse import open_warehouse
 
@@ -365,6 +366,31 @@ def test_a_checkpoint_is_on_every_machine_and_one_file_of_it_without_the_others(
         str(file.relative_to(found)) for file in found.rglob("*") if file.is_file()
     ) == ["tokenizer/vocab.json", "weights.bin"]
     assert found.joinpath("weights.bin").read_bytes() == b"w" * 1000
+
+
+def test_a_training_set_is_copied_once_and_not_to_a_disk_that_cannot_hold_it(
+    machine: Machine, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = machine("one"), machine("two")
+    name = "training_sets/low_temperature"
+    folder = one.keyed_folder(name, "0123")
+    folder.mkdir()
+    for file in ("samples.arrow", "tokens.npy"):
+        folder.joinpath(file).write_bytes(b"t" * 1000)
+    one.publish_keyed(name, "0123")
+    with monkeypatch.context() as patch:
+        patch.setattr(bucket_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=1500))
+        with pytest.raises(ObjectStoreError, match=r"2,000 bytes are needed .* and 1,500 are free"):
+            two.current_folder(name)
+    assert not list(Path(two.root).rglob("*.npy"))
+    with store.failing(lambda *_: None) as asked:
+        first = two.current_folder(name)
+        assert two.current_folder(name) == first
+    copied = [path for method, path in asked if method == "GET" and path.endswith("tokens.npy")]
+    assert len(copied) == 1
+    first.joinpath("tokens.npy").write_bytes(b"t" * 999)
+    with pytest.raises(DamagedError, match=r"tokens\.npy is altered"):
+        two.current_folder(name)
 
 
 def test_a_finished_folder_goes_up_once(machine: Machine, store: ObjectStore, bucket: str) -> None:
