@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dasd_assets.profile import PROJECT_ROOT
-from resources.lake.parquet_layout import row_groups, writer_options
+from resources.lake.parquet_layout import ROW_GROUP_BYTES, row_groups, writer_options
 from training.dataset import PackedDataset, collate
 from training.encode_parts import SetConfig, encoded_parts
 from training.make_set import make_training_set
@@ -46,6 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tokens", type=float, nargs="+", default=[100e6, 500e6])
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--row-group-bytes", type=int, default=ROW_GROUP_BYTES)
     parser.add_argument("--ours-only", action="store_true", help="without the rows in memory")
     parser.add_argument("--child", nargs=2, metavar=("WAY", "FOLDER"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -55,7 +56,7 @@ def main() -> None:
         return
     for n_tokens in arguments.tokens:
         with tempfile.TemporaryDirectory() as folder:
-            write_rows(Path(folder), n_tokens)
+            write_rows(Path(folder), n_tokens, arguments.row_group_bytes)
             print(f"{n_tokens:,.0f} tokens asked for, {arguments.workers} workers")
             for way in [way for way in WAYS if not (arguments.ours_only and way == "in memory")]:
                 command = [sys.executable, "-m", "benchmarks.training_set", "--child", way, folder]
@@ -73,7 +74,7 @@ def config_of(folder: Path, workers: int) -> SetConfig:
     )  # fmt: skip
 
 
-def write_rows(folder: Path, n_tokens: float) -> None:
+def write_rows(folder: Path, n_tokens: float, group_bytes: int) -> None:
     """Rows of sums, about 1.2 bytes a token, in row groups as the lake has, and their model."""
     shutil.copytree(STUDENT, folder / "model", ignore=shutil.ignore_patterns("*.safetensors"))
     file = folder / "model" / "config.json"
@@ -91,7 +92,7 @@ def write_rows(folder: Path, n_tokens: float) -> None:
             yield pa.RecordBatch.from_pylist(rows, SCHEMA)
 
     with pq.ParquetWriter(folder / "rows.parquet", SCHEMA, **writer_options(SCHEMA)) as writer:
-        for group in row_groups(batches()):
+        for group in row_groups(batches(), max_bytes=group_bytes):
             writer.write_table(group, row_group_size=group.num_rows)
 
 

@@ -42,14 +42,14 @@ def training_set_checks(
     sample: str,
     sample_id: str,
     keys: Mapping[str, str] | None = None,
-    **fixed: str,
+    student: str | None = None,
 ) -> dg.AssetChecksDefinition:
     """Checks on one training set.
 
     Args:
         sample: the table whose rows it is made of, with its column of ids and the keys of its
             partition.
-        fixed: the key of the set's own partition, if it has one.
+        student: the further student whose set it is, if it is of one.
     """
     table = dg.AssetKey.from_coercible(asset).path[0]
 
@@ -66,7 +66,9 @@ def training_set_checks(
         yield Measurement("same_samples", {data.name(): n_apart}, ids)
         yield positive_weights(data, table, "sample_id")
 
-    return asset_checks(profile, asset, measure, **fixed)
+    if student is not None:
+        return asset_checks(profile, asset, measure, student=student)
+    return asset_checks(profile, asset, measure)
 
 
 def build(profile: Profile) -> list[dg.AssetChecksDefinition]:

@@ -20,8 +20,6 @@ from resources.lake.contract import Partition
 from resources.lake.examination import set_aside_damaged
 from resources.lake.lake import Lake
 from resources.lake.tables.training_sets import TRAINING_SET
-from training.encode_parts import SetConfig
-from training.make_set import made_of, make_training_set
 from training.set_check import multiple_of
 from training.settings import Training
 from training.training_set import SET_VERSION, open_training_set
@@ -79,6 +77,10 @@ def write_training_set(
         partition: of `table`.
         workers: processes that encode side by side.
     """
+    # Definitions load without torch and transformers.
+    from training.encode_parts import SetConfig
+    from training.make_set import made_of, make_training_set
+
     rows, id_column, rows_partition = sample
     config = SetConfig(
         model_path=str(model),
