@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final
 
 import dagster as dg
@@ -64,16 +65,29 @@ class LatestEvents:
 
         It failed, was cancelled, or is at it.
         """
+        return {place: run for place, (_, run) in self._attempts.items()}
+
+    def last_run(self, key: dg.AssetKey) -> str | None:
+        """The run that made an asset last, or set out to; None if there is none."""
+        self.load([key])
+        runs = {number: record.run_id for number, record in self._records[key].items()}
+        runs |= dict(newest for (asset, _), newest in self._attempts.items() if asset == key)
+        return runs[max(runs)] or None if runs else None
+
+    @cached_property
+    def _attempts(self) -> dict[tuple[dg.AssetKey, str | None], tuple[int, str]]:
+        """As `attempts`, with the storage id of the event that says so."""
+        kind = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
         planned = {
             number: (asset, partition)
-            for (asset, kind), ids in self._ids.items()
-            if kind is dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+            for (asset, of), ids in self._ids.items()
+            if of is kind
             for partition, number in ids.items()
             if number > self.made(asset).get(partition, 0)
         }
-        kind = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
         return {
-            planned[record.storage_id]: record.run_id for record in self._events(kind, [*planned])
+            planned[record.storage_id]: (record.storage_id, record.run_id)
+            for record in self._events(kind, [*planned])
         }
 
     def record(self, key: dg.AssetKey, partition: str | None) -> Any:
