@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -350,3 +351,27 @@ def test_the_revisions_of_the_records_schema_are_read_once(
         with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
             assert instance.get_runs() == []
     assert len(read) <= 1
+
+
+def test_the_newest_revision_is_found_without_executing_any(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    place = find_spec("dagster")
+    assert place is not None and place.origin is not None
+    scripts = ScriptDirectory(str(Path(place.origin).parent / "_core" / "storage" / "alembic"))
+    newest = scripts.get_current_head()  # Alembic's own answer
+    monkeypatch.setattr(ScriptDirectory, "_load_revisions", None)
+    assert ScriptDirectory(scripts.dir).as_revision_number("head") == newest
+
+
+def test_revisions_whose_texts_do_not_say_which_is_the_newest_are_left_to_alembic(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "versions").mkdir()
+    texts = {
+        "a": 'revision = "1"\ndown_revision = None\n',
+        "b": "revision = '2'\ndown_revision = '1'",
+    }
+    for name, text in texts.items():
+        (tmp_path / "versions" / f"{name}.py").write_text(text, encoding="utf-8")
+    assert ScriptDirectory(str(tmp_path)).as_revision_number("head") == "2"

@@ -33,7 +33,8 @@ from typer.testing import CliRunner
 from dasd_assets.cli.main import app
 result = CliRunner().invoke(app, ["status"])
 assert result.exit_code == 0, result.output
-print([name for name in ("torch", "transformers", "great_expectations", "matplotlib", "sympy")
+print([name for name in ("torch", "transformers", "great_expectations", "markdown_it",
+                          "matplotlib", "sympy")
        if name in sys.modules])
 """
 
