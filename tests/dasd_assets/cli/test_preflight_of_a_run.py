@@ -46,7 +46,9 @@ def test_a_model_that_ends_the_process_is_named_with_how_it_ended(
     lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(preflight, "_tell", os.kill)  # called as a trial is, it raises
-    with pytest.raises(preflight.ModelsRefusedError, match="teacher, base_student: .*exit") as said:
+    with pytest.raises(
+        preflight.ModelsRefusedError, match=r"teacher, base_student: .*exit"
+    ) as said:
         preflight.try_models(TINY, lake, ["teacher"], tmp_path / "trials.log")
     assert "trials.log has its last words" in str(said.value)
 
