@@ -25,7 +25,6 @@ from formats.student_text import TEMPLATE, THINK_CLOSE, THINK_OPEN, part_spans, 
 from formats.think import KNOWN_MARKS, ThinkFormat, opened_by
 from formats.token_bytes import TokenBytes, TokenizerError
 
-
 ENCODED_AT_ONCE = 2_000_000
 """Characters of texts that are encoded together: they fill all cores, and their tokens' records
 take some 100 MB."""
