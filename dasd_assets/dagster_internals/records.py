@@ -41,7 +41,7 @@ def _remember_revisions() -> None:
         return newest or look_up(self, revision)
 
     ScriptDirectory.from_config = staticmethod(remembered)  # type: ignore[method-assign]
-    ScriptDirectory.as_revision_number = looked_up  # type: ignore[method-assign]
+    ScriptDirectory.as_revision_number = looked_up  # type: ignore[method-assign, assignment]
 
 
 @cache

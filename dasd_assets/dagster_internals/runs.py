@@ -170,7 +170,12 @@ def steps_started_by(
 
 def step_failed(step_context: Any, why: str) -> dg.DagsterEvent:
     """The event that a step failed, for a reason that needs no traceback."""
-    error = {"__class__": "SerializableErrorInfo", "message": why, "stack": [], "cls_name": None}
+    error: dict[str, Any] = {
+        "__class__": "SerializableErrorInfo",
+        "message": why,
+        "stack": [],
+        "cls_name": None,
+    }
     failure = {"__class__": "StepFailureData", "error": error, "user_failure_data": None}
     return dg.DagsterEvent.step_failure_event(step_context, _as_recorded(failure))
 
