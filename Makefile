@@ -103,6 +103,7 @@ $(VENV)/bin/uv:
 $(SETUP): pyproject.toml requirements/cpu.txt | $(VENV)/bin/uv
 	$(BIN)/uv pip install --quiet --compile-bytecode -r requirements/cpu.txt
 	$(BIN)/uv pip install --quiet --no-deps --editable .
+	$(BIN)/python -m compileall -q dasd_assets checks formats resources training
 	touch $@
 
 clean:  ## forget the demo's runs and data (not the virtual environment)

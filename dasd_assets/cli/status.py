@@ -128,35 +128,29 @@ def statuses(
     staleness = Staleness(graph, instance, lake)
     shown = [key for key, name in zip(keys, names, strict=True) if only in (None, name)]
     # All at once: one command is not to ask storage some fifty times for each of these.
-    records = {record.asset_entry.asset_key: record for record in instance.get_asset_records(shown)}
-    attempts = staleness.latest.attempts()
-    last_runs = {record.asset_entry.last_run_id for record in records.values()}
-    run_ids = [run_id for run_id in last_runs | {*attempts.values()} if run_id]
-    found = instance.get_run_records(dg.RunsFilter(run_ids=run_ids)) if run_ids else []
+    staleness.latest.load(key for key in shown if graph.get(key).is_materializable)
+    run_ids = {*staleness.latest.attempts().values(), *map(staleness.latest.last_run, shown)}
+    asked = [run_id for run_id in run_ids if run_id]
+    found = instance.get_run_records(dg.RunsFilter(run_ids=asked)) if asked else []
     runs = {record.dagster_run.run_id: record for record in found}
     with staleness.loading():
-        staleness.latest.load(key for key in shown if graph.get(key).is_materializable)
         states = staleness.check_states(set(shown))
-        return [
-            _status(staleness, graph, key, records.get(key), runs, attempts, states)
-            for key in shown
-        ]
+        return [_status(staleness, graph, key, runs, states) for key in shown]
 
 
 def _status(
     staleness: Staleness,
     graph: Any,
     key: dg.AssetKey,
-    record: Any,
     runs: Mapping[str, dg.RunRecord],
-    attempts: Mapping[tuple[dg.AssetKey, str | None], str],
     states: Mapping[dg.AssetCheckKey, Any],
 ) -> AssetStatus:
     partitions_def = graph.get(key).partitions_def
     keys: list[str | None] = [None]
     if partitions_def is not None:
         keys = list(partitions_def.get_partition_keys())
-    run = runs.get(record.asset_entry.last_run_id) if record is not None else None
+    attempts, last_run = staleness.latest.attempts(), staleness.latest.last_run(key)
+    run = runs.get(last_run or "")
     partitions, causes, damage, failed = {}, {}, {}, set()
     for partition in keys:
         name = str(partition or "")
@@ -174,7 +168,7 @@ def _status(
             failed.add(name)
     return AssetStatus(
         key.to_user_string(), partitions,
-        record.asset_entry.last_run_id if record is not None else None,
+        last_run,
         run.dagster_run.status.value.lower() if run else None,
         run.update_timestamp.timestamp() if run else None,
         _failing(states, graph.get_check_keys_for_assets({key}), failed), causes, damage,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache, cached_property
+from pathlib import Path
 from typing import Any, Final
 
 import dagster as dg
@@ -13,15 +16,19 @@ DATA_VERSION_TAG: Final = "dagster/data_version"
 """Tag of a materialization that says its data version."""
 RECORDS_AT_ONCE: Final = 200
 """Materializations of one query: their pictures make each of them up to a megabyte."""
+_REVISION: Final = re.compile(r'^(down_)?revision = "(\w+)"', re.MULTILINE)
+"""In a file of Alembic's: its own revision, and the one that it is made upon."""
 
 
 def _remember_revisions() -> None:
     """Have Alembic read the revisions of the records' schema once, for forks of this process too.
 
     Each storage of an instance, and the log of each run, compares its schema with the newest
-    revision when it is opened. To find it, Alembic executes all their files, anew each time.
+    revision when it is opened. To find it, Alembic executes all their files, anew each time. To
+    compare, it is enough to find the one that no other is made upon in their text.
     """
     read, known = ScriptDirectory.from_config, dict[str | None, ScriptDirectory]()
+    look_up = ScriptDirectory.as_revision_number
 
     def remembered(config: Config) -> ScriptDirectory:
         place = config.get_main_option("script_location")
@@ -29,7 +36,23 @@ def _remember_revisions() -> None:
             known[place] = read(config)
         return known[place]
 
+    def looked_up(self: ScriptDirectory, revision: str | None) -> str | tuple[str, ...] | None:
+        newest = _newest_revision(Path(self.dir, "versions")) if revision == "head" else None
+        return newest or look_up(self, revision)
+
     ScriptDirectory.from_config = staticmethod(remembered)  # type: ignore[method-assign]
+    ScriptDirectory.as_revision_number = looked_up  # type: ignore[method-assign, assignment]
+
+
+@cache
+def _newest_revision(folder: Path) -> str | None:
+    """The revision of a folder that no other is made upon; None if the texts do not say it."""
+    upon, revisions, files = set[str](), set[str](), list(folder.glob("[!_]*.py"))
+    for file in files:
+        for is_upon, revision in _REVISION.findall(file.read_text(encoding="utf-8")):
+            (upon if is_upon else revisions).add(revision)
+    newest = revisions - upon
+    return newest.pop() if len(newest) == 1 and len(revisions) == len(files) else None
 
 
 _remember_revisions()
@@ -64,16 +87,29 @@ class LatestEvents:
 
         It failed, was cancelled, or is at it.
         """
+        return {place: run for place, (_, run) in self._attempts.items()}
+
+    def last_run(self, key: dg.AssetKey) -> str | None:
+        """The run that made an asset last, or set out to; None if there is none."""
+        self.load([key])
+        runs = {number: record.run_id for number, record in self._records[key].items()}
+        runs |= dict(newest for (asset, _), newest in self._attempts.items() if asset == key)
+        return runs[max(runs)] or None if runs else None
+
+    @cached_property
+    def _attempts(self) -> dict[tuple[dg.AssetKey, str | None], tuple[int, str]]:
+        """As `attempts`, with the storage id of the event that says so."""
+        kind = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
         planned = {
             number: (asset, partition)
-            for (asset, kind), ids in self._ids.items()
-            if kind is dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+            for (asset, of), ids in self._ids.items()
+            if of is kind
             for partition, number in ids.items()
             if number > self.made(asset).get(partition, 0)
         }
-        kind = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
         return {
-            planned[record.storage_id]: record.run_id for record in self._events(kind, [*planned])
+            planned[record.storage_id]: (record.storage_id, record.run_id)
+            for record in self._events(kind, [*planned])
         }
 
     def record(self, key: dg.AssetKey, partition: str | None) -> Any:

@@ -15,7 +15,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from formats.model_format import FormatSettings, ModelFormat
+from formats.format_settings import FormatSettings
+from formats.model_format import ModelFormat
 
 RAW_LOGPROBS = "raw_logprobs"
 
