@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dagster as dg
@@ -205,9 +209,32 @@ def partition_of(table: str) -> dict[str, str]:
 
 
 def fill(lake: Lake, rows: Rows) -> None:
-    """Write all tables."""
+    """Write all tables, or copy those with the good rows: that takes a twentieth of the time."""
+    good = _good_lake()
     for table, content in rows.items():
-        put(lake, table, partition_of(table), *content)
+        if content == good.rows[table]:
+            shutil.copytree(
+                Path(good.folder.name, table), Path(lake.root, table),
+                copy_function=shutil.copyfile,  # of its own time, as what is written again has
+                dirs_exist_ok=True,
+            )  # fmt: skip
+        else:
+            put(lake, table, partition_of(table), *content)
+
+
+@dataclass(frozen=True)
+class _GoodLake:
+    folder: TemporaryDirectory[str]
+    rows: Rows
+
+
+@cache
+def _good_lake() -> _GoodLake:
+    """Written once in a process."""
+    good = _GoodLake(TemporaryDirectory(prefix="good-lake-"), good_rows())
+    for table, content in good.rows.items():
+        put(Lake(root=good.folder.name), table, partition_of(table), *content)
+    return good
 
 
 def spoilt(lake: Lake, spoil: Spoil) -> None:
