@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -270,11 +270,16 @@ PARTITION_KEYS: dict[str, Any] = {
 }
 
 
-def failed_checks(lake: Lake, asset: str) -> set[str]:
-    """Names of the checks of one asset that what is in the lake fails, without a run of Dagster."""
+def check_results(lake: Lake, asset: str) -> dict[str, dg.AssetCheckResult]:
+    """What the checks of one asset say of what is in the lake, without a run of Dagster."""
     context = dg.build_op_context(partition_key=PARTITION_KEYS[asset])
     results = _small_groups()[_key_of(asset)](context, lake)
-    return {str(result.check_name) for result in results if not result.passed}
+    return {str(result.check_name): result for result in results}
+
+
+def failed_checks(lake: Lake, asset: str) -> set[str]:
+    """Names of the checks of one asset that what is in the lake fails, without a run of Dagster."""
+    return failed(check_results(lake, asset))
 
 
 def _key_of(asset: str) -> dg.AssetKey:
@@ -318,6 +323,8 @@ def _groups(profile: Profile) -> dict[dg.AssetKey, dg.AssetChecksDefinition]:
     return {next(iter(group.check_specs)).asset_key: group for group in groups}
 
 
-def failed(evaluations: dict[str, dg.AssetCheckEvaluation]) -> set[str]:
+def failed(
+    evaluations: Mapping[str, dg.AssetCheckEvaluation | dg.AssetCheckResult],
+) -> set[str]:
     """Names of the checks that did not pass."""
     return {name for name, evaluation in evaluations.items() if not evaluation.passed}
