@@ -28,7 +28,7 @@ from dasd_assets.release.publish import releases
 from formats.model_format import student_format
 from resources.engines.load import load_tokenizer
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.deployment("formats")]
 
 Make = Callable[[Path], Path]
 
