@@ -12,6 +12,10 @@ import pytest
 from support.finished_pipeline import Finished
 from support.pipeline import CAP_RATIO, materializations, new_pipeline
 
+from dasd_assets.profile import load_profile
+from formats.model_format import student_format
+from resources.engines.load import load_tokenizer
+
 pytestmark = pytest.mark.slow
 
 
@@ -114,6 +118,18 @@ def test_both_releases_are_whole_and_tell_where_they_come_from(finished: Finishe
     assert {("teacher_responses", "drop-01|low"), ("low_temperature_checkpoint", "")} <= named
     sources = json.loads((releases / "dataset" / "lineage.json").read_text())["sources"]
     assert not [one for one in sources if one["asset"].startswith(("evaluation", "dasd_"))]
+
+
+def test_the_released_model_writes_in_the_format_that_it_learnt(finished: Finished) -> None:
+    pipeline, _ = finished
+    student = load_profile(str(pipeline.profile)).base_student
+    kept = pipeline.lake.read_partitions("filtered_responses", ["reasoning"])
+    assert all(kept["reasoning"].to_pylist())
+    released = load_tokenizer(pipeline.home / "lake" / "releases" / "model", student.format)
+    assert (
+        student_format(released, student.format).format
+        == student_format(load_tokenizer(Path(student.path), student.format), student.format).format
+    )
 
 
 def test_the_assets_show_their_pictures(finished: Finished) -> None:
