@@ -15,6 +15,7 @@ from support.checked_lake import (
     N,
     Rows,
     Spoil,
+    check_results,
     evaluate,
     failed,
     failed_checks,
@@ -471,7 +472,7 @@ def test_samples_of_a_removed_drop_are_counted(lake: Lake, removed: set[str], n:
 def test_a_question_of_another_shard_is_found(lake: Lake) -> None:
     fill(lake, good_rows())
     put(lake, "questions", {"question_shard": "other"}, {"question_id": "q3", "domain": "math"})
-    evaluation = evaluate(lake, "questions")["unique_in_all_shards"]
+    evaluation = check_results(lake, "questions")["unique_in_all_shards"]
     assert not evaluation.passed
     assert evaluation.metadata["failing_examples"].value == ["q3"]
 
@@ -501,12 +502,12 @@ def test_empty_tables_are_measured_without_an_error(lake: Lake) -> None:
 
 def test_what_is_observed_and_allowed_is_shown(lake: Lake) -> None:
     spoilt(lake, several("divergence_sample", 12, domain="math"))
-    evaluation = evaluate(lake, "divergence_sample")["domain_balance"]
+    evaluation = check_results(lake, "divergence_sample")["domain_balance"]
     assert evaluation.metadata["allowed"].value == "at most 0.05"
     assert evaluation.metadata["observed"].value["math"] == pytest.approx(9 / 23, abs=1e-5)
     assert any("math: 0.39" in e for e in evaluation.metadata["failing_examples"].value)
     quarantine = good_rows()
     quarantine["quarantined_rows"] *= 5
     put(lake, "quarantined_rows", SHARD, *({"line": n, "reason": "bad"} for n in range(9)))
-    evaluation = evaluate(lake, "raw_questions")["few_quarantined"]
+    evaluation = check_results(lake, "raw_questions")["few_quarantined"]
     assert "x:0: bad (x)" in evaluation.metadata["failing_examples"].value

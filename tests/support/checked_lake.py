@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dagster as dg
@@ -205,9 +209,32 @@ def partition_of(table: str) -> dict[str, str]:
 
 
 def fill(lake: Lake, rows: Rows) -> None:
-    """Write all tables."""
+    """Write all tables, or copy those with the good rows: that takes a twentieth of the time."""
+    good = _good_lake()
     for table, content in rows.items():
-        put(lake, table, partition_of(table), *content)
+        if content == good.rows[table]:
+            shutil.copytree(
+                Path(good.folder.name, table), Path(lake.root, table),
+                copy_function=shutil.copyfile,  # of its own time, as what is written again has
+                dirs_exist_ok=True,
+            )  # fmt: skip
+        else:
+            put(lake, table, partition_of(table), *content)
+
+
+@dataclass(frozen=True)
+class _GoodLake:
+    folder: TemporaryDirectory[str]
+    rows: Rows
+
+
+@cache
+def _good_lake() -> _GoodLake:
+    """Written once in a process."""
+    good = _GoodLake(TemporaryDirectory(prefix="good-lake-"), good_rows())
+    for table, content in good.rows.items():
+        put(Lake(root=good.folder.name), table, partition_of(table), *content)
+    return good
 
 
 def spoilt(lake: Lake, spoil: Spoil) -> None:
@@ -243,11 +270,16 @@ PARTITION_KEYS: dict[str, Any] = {
 }
 
 
-def failed_checks(lake: Lake, asset: str) -> set[str]:
-    """Names of the checks of one asset that what is in the lake fails, without a run of Dagster."""
+def check_results(lake: Lake, asset: str) -> dict[str, dg.AssetCheckResult]:
+    """What the checks of one asset say of what is in the lake, without a run of Dagster."""
     context = dg.build_op_context(partition_key=PARTITION_KEYS[asset])
     results = _small_groups()[_key_of(asset)](context, lake)
-    return {str(result.check_name) for result in results if not result.passed}
+    return {str(result.check_name): result for result in results}
+
+
+def failed_checks(lake: Lake, asset: str) -> set[str]:
+    """Names of the checks of one asset that what is in the lake fails, without a run of Dagster."""
+    return failed(check_results(lake, asset))
 
 
 def _key_of(asset: str) -> dg.AssetKey:
@@ -291,6 +323,8 @@ def _groups(profile: Profile) -> dict[dg.AssetKey, dg.AssetChecksDefinition]:
     return {next(iter(group.check_specs)).asset_key: group for group in groups}
 
 
-def failed(evaluations: dict[str, dg.AssetCheckEvaluation]) -> set[str]:
+def failed(
+    evaluations: Mapping[str, dg.AssetCheckEvaluation | dg.AssetCheckResult],
+) -> set[str]:
     """Names of the checks that did not pass."""
     return {name for name, evaluation in evaluations.items() if not evaluation.passed}
