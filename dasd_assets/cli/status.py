@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +13,6 @@ import typer
 
 from dasd_assets.cli.completion import assets
 from dasd_assets.cli.exits import EXIT_FAILED, refusing
-from dasd_assets.cli.failing_checks import names_of
 from dasd_assets.cli.prepare import prepare
 from dasd_assets.cli.terminal_table import NOTHING, print_table
 from dasd_assets.profile import Profile, ProfileError
@@ -21,6 +20,7 @@ from dasd_assets.profile import Profile, ProfileError
 if TYPE_CHECKING:
     import dagster as dg
 
+    from dasd_assets.declaring.check_outcomes import Unmet
     from dasd_assets.declaring.out_of_date import Staleness
     from resources.lake.lake import Lake
 
@@ -41,7 +41,7 @@ class AssetStatus:
         last_run: id of the run of the newest materialization or attempt.
         last_run_time: when it was recorded, seconds since 1970.
         failing_checks: check -> partitions in which it fails.
-        unchecked: blocking check -> partitions on which it was not run, as after a cancelled run.
+        unchecked: check -> partitions on which it was not run, as after a cancelled run.
         causes: partition key -> why it is stale.
         damage: partition key -> files of the lake that are gone or damaged, with what is wrong.
     """
@@ -117,6 +117,7 @@ def statuses(
     """
     import dagster as dg
 
+    from dasd_assets.declaring.check_outcomes import unmet
     from dasd_assets.declaring.out_of_date import Staleness
     from dasd_assets.definitions import defs
 
@@ -136,9 +137,9 @@ def statuses(
     runs = {record.dagster_run.run_id: record for record in found}
     with staleness.loading():
         staleness.latest.load(key for key in shown if graph.get(key).is_materializable)
-        states = staleness.check_states(set(shown))
+        checks = unmet(staleness.check_outcomes(set(shown)))
         return [
-            _status(staleness, graph, key, records.get(key), runs, attempts, states)
+            _status(staleness, graph, key, records.get(key), runs, attempts, checks)
             for key in shown
         ]
 
@@ -150,14 +151,14 @@ def _status(
     record: Any,
     runs: Mapping[str, dg.RunRecord],
     attempts: Mapping[tuple[dg.AssetKey, str | None], str],
-    states: Mapping[dg.AssetCheckKey, Any],
+    checks: list[Unmet],
 ) -> AssetStatus:
     partitions_def = graph.get(key).partitions_def
     keys: list[str | None] = [None]
     if partitions_def is not None:
         keys = list(partitions_def.get_partition_keys())
     run = runs.get(record.asset_entry.last_run_id) if record is not None else None
-    partitions, causes, damage, failed = {}, {}, {}, set()
+    partitions, causes, damage = {}, {}, {}
     for partition in keys:
         name = str(partition or "")
         partitions[name] = staleness.state(key, partition).value
@@ -171,41 +172,15 @@ def _status(
             partitions[name] = RUNNING
         elif attempt is not None and attempt.dagster_run.is_failure:
             partitions[name] = FAILED
-            failed.add(name)
+    own = [one for one in checks if one.asset == key]
     return AssetStatus(
         key.to_user_string(), partitions,
         record.asset_entry.last_run_id if record is not None else None,
         run.dagster_run.status.value.lower() if run else None,
         run.update_timestamp.timestamp() if run else None,
-        _failing(states, graph.get_check_keys_for_assets({key}), failed), causes, damage,
-        _unchecked(states, graph, key),
+        {name: one.n_partitions for one in own if one.fails for name in one.checks}, causes, damage,
+        {name: one.n_partitions for one in own if not one.fails for name in one.checks},
     )  # fmt: skip
-
-
-def _failing(
-    states: Mapping[dg.AssetCheckKey, Any], checks: Iterable[dg.AssetCheckKey], failed: set[str]
-) -> dict[str, int]:
-    """Check -> partitions in which it fails, without those that failed before they were checked."""
-    failing = {}
-    for check in checks:
-        subsets = {status.value: subset for status, subset in states[check].subsets.items()}
-        found = names_of(subsets.get("FAILED"))
-        found |= names_of(subsets.get("EXECUTION_FAILED")) - failed
-        if found:
-            failing[check.name] = len(found)
-    return failing
-
-
-def _unchecked(
-    states: Mapping[dg.AssetCheckKey, Any], graph: Any, key: dg.AssetKey
-) -> dict[str, int]:
-    """Blocking check -> partitions that Dagster shows as green, and that it was not run on."""
-    found = {}
-    for check in graph.get_check_keys_for_assets({key}):
-        for status, subset in states[check].subsets.items():
-            if status.value == "SKIPPED" and graph.get(check).blocking and names_of(subset):
-                found[check.name] = len(names_of(subset))
-    return found
 
 
 def _not_registered(profile: Profile, instance: dg.DagsterInstance) -> list[str]:
