@@ -274,7 +274,9 @@ def evaluate(
             [in_the_lake_already, group],
             instance=instance,
             resources={"lake": lake},
-            partition_key=PARTITION_KEYS[asset],
+            # Of checks alone Dagster knows no partitions, but takes one by its tag.
+            partition_key=None if only else PARTITION_KEYS[asset],
+            tags={"dagster/partition": PARTITION_KEYS[asset]} if only else None,
             selection=only and dg.AssetSelection.checks(dg.AssetCheckKey(key, only)),
             raise_on_error=False,
         )
