@@ -41,7 +41,7 @@ class AssetStatus:
         last_run: id of the run of the newest materialization or attempt.
         last_run_time: when it was recorded, seconds since 1970.
         failing_checks: check -> partitions in which it fails.
-        unchecked: check -> partitions on which it was not run, as after a cancelled run.
+        unchecked: blocking check -> partitions on which it was not run, as after a cancelled run.
         causes: partition key -> why it is stale.
         damage: partition key -> files of the lake that are gone or damaged, with what is wrong.
     """
@@ -173,13 +173,17 @@ def _status(
         elif attempt is not None and attempt.dagster_run.is_failure:
             partitions[name] = FAILED
     own = [one for one in checks if one.asset == key]
+    blocking = {
+        each.name for each in graph.get_check_keys_for_assets({key}) if graph.get(each).blocking
+    }
     return AssetStatus(
         key.to_user_string(), partitions,
         record.asset_entry.last_run_id if record is not None else None,
         run.dagster_run.status.value.lower() if run else None,
         run.update_timestamp.timestamp() if run else None,
         {name: one.n_partitions for one in own if one.fails for name in one.checks}, causes, damage,
-        {name: one.n_partitions for one in own if not one.fails for name in one.checks},
+        {name: one.n_partitions for one in own if not one.fails
+         for name in one.checks if name in blocking},
     )  # fmt: skip
 
 
