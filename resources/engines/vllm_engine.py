@@ -204,7 +204,7 @@ class VllmEngine(LocalTokenizerEngine):
             logprobs=0,  # of the emitted token alone
             flat_logprobs=True,
             detokenize=False,
-            # In pieces, for the progress. A piece a token would take 2 ms of CPU a step of 256 answers.
+            # In pieces, for the progress. A piece a token would take 2 ms of CPU for 256 answers.
             output_kind=RequestOutputKind.DELTA,
             stream_interval=TOKENS_PER_PIECE,
         )
