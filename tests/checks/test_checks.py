@@ -22,12 +22,15 @@ from support.checked_lake import (
     fill,
     good_rows,
     put,
+    small_profile,
     spoilt,
 )
 
 from checks.checked_partition import CheckedPartition
 from checks.declare import shards_made
 from checks.divergence_sampling import no_removed_drops, no_shard_lost, shards_ready
+from checks.mixed_policy_distillation import too_few
+from dasd_assets.profile.check_settings import Checks
 from dasd_assets.profile.data_contracts import CONTRACTS
 from resources.lake.lake import Lake
 
@@ -467,6 +470,20 @@ def test_samples_of_a_removed_drop_are_counted(lake: Lake, removed: set[str], n:
     assert found.values == {"low": n}
     told = (f"s: {n} sample(s); put the drop back, or `dasd retire s`",)
     assert found.examples == (told if n else ())
+
+
+def test_too_few_mixed_policy_samples_are_told_with_what_to_set(lake: Lake) -> None:
+    fill(lake, good_rows())
+    limits = {"mixed_policy_sample": {"has_mixed_policy": {"min": 500}}}
+    profile = small_profile().model_copy(update={"checks": Checks.model_validate(limits)})
+    evaluation = evaluate(lake, "mixed_policy_sample", profile)["has_mixed_policy"]
+    assert not evaluation.passed
+    assert str(evaluation.description).startswith(
+        "11 mixed-policy samples found, 500 needed "
+        "(checks.mixed_policy_sample.has_mixed_policy.min). More questions"
+    )
+    assert str(evaluation.description).endswith("`mixed_policy_distillation: off`")
+    assert "no rollout was continued" in too_few(0, 1)
 
 
 def test_a_question_of_another_shard_is_found(lake: Lake) -> None:
