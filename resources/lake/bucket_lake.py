@@ -219,6 +219,25 @@ class BucketLake(Lake):
         """Write a small object, and nothing here."""
         self.bucket.put(name, content)
 
+    def keep_file(self, temporary: Path, name: str) -> None:
+        """Upload a large file under a name that no other ever has; the copy here stays."""
+        require_owner(self.bucket, self.owner)
+        self.bucket.upload(temporary, name)
+        super().keep_file(temporary, name)
+
+    def kept_file(self, name: str) -> Path:
+        """A local copy of a file that was kept; it is not there if the object is not."""
+        copy = super().kept_file(name)
+        if not copy.is_file() and (stored := self.bucket.stored(name)):
+            self._download(name, stored, copy)
+        return copy
+
+    def keep_only(self, folder: str, names: set[str]) -> None:
+        """Delete what else lies in a folder of kept files, in the bucket and here."""
+        require_owner(self.bucket, self.owner)
+        self.bucket.delete(set(self.bucket.keys(f"{folder}/")) - names)
+        super().keep_only(folder, names)
+
     def listing(self, begin: str) -> dict[str, Entry]:
         """All objects whose keys begin so."""
         return self.bucket.listing(begin)

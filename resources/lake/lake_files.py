@@ -11,7 +11,7 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
-from resources.durable import write_whole
+from resources.durable import publish, write_whole
 from resources.lake.contract import Partition
 from resources.lake.lock_file import locked
 from resources.lake.manifest import DamagedError, FileRecord, plain_record, record_of, sha256_of
@@ -143,6 +143,20 @@ class LakeFiles(dg.ConfigurableResource):
     def put(self, name: str, content: bytes) -> None:
         """Write a small file below the root atomically."""
         LakeFiles.publish_file(self, name, content)
+
+    def keep_file(self, temporary: Path, name: str) -> None:
+        """Keep a large file, written below the root, under a name that no other ever has."""
+        publish(temporary, Path(self.root, name))
+
+    def kept_file(self, name: str) -> Path:
+        """A file that was kept, here; it need not be there."""
+        return Path(self.root, name)
+
+    def keep_only(self, folder: str, names: set[str]) -> None:
+        """Delete what else lies in a folder of kept files: what was replaced, or half written."""
+        for file in Path(self.root, folder).glob("*"):
+            if f"{folder}/{file.name}" not in names:
+                file.unlink(missing_ok=True)
 
     def listing(self, begin: str) -> dict[str, Entry]:
         """All files whose names begin so, in order; a folder's where it ends with a slash."""
