@@ -133,6 +133,10 @@ class LakeFiles(dg.ConfigurableResource):
         with recorded(self, name, record_of(content)):
             return self.publish_file(name, content)
 
+    def take_away(self, name: str) -> None:
+        """Delete a small file that can be made again; its manifest says that there was one."""
+        Path(self.root, name).unlink(missing_ok=True)
+
     def content(self, name: str) -> bytes | None:
         """A small file below the root; None if there is none."""
         try:
