@@ -97,6 +97,7 @@ def materialized(
     written: Written,
     partition: Partition | None = None,
     pictures: Mapping[str, Figure] | None = None,
+    /,
     **metadata: Any,
 ) -> dg.MaterializeResult:
     """Result of an asset whose main table has been written: all that the UI shows of its data.

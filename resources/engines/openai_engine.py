@@ -177,11 +177,14 @@ class OpenAiEngine(LocalTokenizerEngine):
         """By all servers since they started; None if one of them does not tell it."""
         if not self._is_vllm:
             return None
-        found = []
+        in_all = 0
         for endpoint in self._client.endpoints.all:
             metrics = self._client.text(f"{endpoint.url.removesuffix('/v1')}/metrics", endpoint)
-            found.append(None if metrics is None else tokens_sampled(metrics))
-        return None if None in found else sum(found)
+            n_tokens = None if metrics is None else tokens_sampled(metrics)
+            if n_tokens is None:
+                return None
+            in_all += n_tokens
+        return in_all
 
     def _body(self, request: GenerationRequest) -> dict[str, Any]:
         return generation_body(request, self._settings, self._is_vllm)
