@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from resources.compute.gpus import usable_gpus
@@ -21,6 +22,7 @@ from resources.engines.prompts import (
     check_scoring,
 )
 from resources.engines.protocol import (
+    NO_TOP,
     RAW_LOGPROBS,
     Completion,
     EngineUnavailableError,
@@ -30,6 +32,7 @@ from resources.engines.protocol import (
     ProgressCallback,
     ScoringRequest,
     TokenScores,
+    TopLogprobs,
 )
 from resources.engines.settings import VllmSettings
 from resources.engines.vllm_copies import gpu_shares, only_gpus, run_tasks
@@ -129,13 +132,13 @@ class VllmEngine(LocalTokenizerEngine):
             if on_progress:
                 seconds = time.monotonic() - started
                 on_progress(Progress(done, len(requests), n_tokens, seconds))
+            logprobs, top = _listed(answer.logprobs, requests[index].top_logprobs)
             yield Completion(
                 key=requests[index].key(self._identity),
                 token_ids=np.asarray(answer.token_ids, np.int32),
-                logprobs=np.asarray(
-                    answer.logprobs.logprobs if answer.logprobs else (), np.float32
-                ),
+                logprobs=logprobs,
                 finish_reason=_finish_reason(answer.finish_reason),
+                top=top,
             )
 
     def score(
@@ -198,7 +201,7 @@ class VllmEngine(LocalTokenizerEngine):
             max_tokens=request.max_tokens,
             stop_token_ids=self._stop_ids,
             ignore_eos=True,  # the end tokens are in stop_token_ids
-            logprobs=0,  # of the emitted token alone
+            logprobs=request.top_logprobs,  # beside the emitted token's own
             flat_logprobs=True,
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
@@ -238,6 +241,19 @@ def _scoring_parameters(last_token_id: int) -> vllm.SamplingParams:
         skip_reading_prefix_cache=True,
         output_kind=RequestOutputKind.FINAL_ONLY,
     )
+
+
+def _listed(listed: Any, k: int) -> tuple[npt.NDArray[np.float32], TopLogprobs]:
+    """The emitted tokens' logprobs, and the k likeliest tokens of each position.
+
+    Args:
+        listed: vLLM's `FlatLogprobs`: at each position the emitted token, then the k likeliest.
+    """
+    if not listed:
+        return np.empty(0, np.float32), NO_TOP
+    values = np.asarray(listed.logprobs, np.float32).reshape(-1, k + 1)
+    ids = np.asarray(listed.token_ids, np.int32).reshape(-1, k + 1)
+    return values[:, 0], TopLogprobs(ids[:, 1:], values[:, 1:]) if k else NO_TOP
 
 
 def _finish_reason(reason: str | None) -> Literal["stop", "length"]:
