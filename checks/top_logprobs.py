@@ -65,7 +65,7 @@ def _broken(answers: pa.RecordBatch, tops: pa.RecordBatch, k: int) -> list[str]:
         ids,
         logprobs,
         tops["top_token_ids"].flatten().to_numpy().reshape(-1, k),
-        tops["top_logprobs"].flatten().to_numpy().astype(np.float32).reshape(-1, k),
+        tops["top_logprobs"].flatten().to_numpy().reshape(-1, k),
     )
     rows = np.searchsorted(ends, np.concatenate(list(found.values())), side="right")
     names = [rule for rule, positions in found.items() for _ in positions]

@@ -95,7 +95,7 @@ def _digits(row_id: str) -> str:
 def _top(k: pa.Scalar, token_ids: pa.ListScalar, logprobs: pa.ListScalar) -> TopLogprobs:
     return TopLogprobs(
         token_ids.values.to_numpy(zero_copy_only=False).reshape(-1, k.as_py()),
-        logprobs.values.to_numpy(zero_copy_only=False).astype(np.float32).reshape(-1, k.as_py()),
+        logprobs.values.to_numpy(zero_copy_only=False).reshape(-1, k.as_py()),
     )
 
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from resources.engines.protocol import ROUNDING, UNKNOWN_TOKEN
 
 HALF_PRECISION = 2.0**-11
-"""Relative rounding of float16, in which the likeliest tokens' logprobs are kept."""
+"""Relative rounding to a float16, to which the likeliest tokens' logprobs are kept."""
 NOISE = 1e-3
 """Between the logprobs of an emitted token and of the same among the likeliest, in nats."""
 

@@ -13,8 +13,8 @@ CHARACTERS_PER_TOKEN = 4.0
 TEXTS = frozenset({"text", "sentence", "response_text", "reasoning", "prefix_text"})
 """Columns as long as an answer; `reasoning` stands for `answer` too, which is the rest of it."""
 
-TOP_BYTES = 4 + 2
-"""Of one of the likeliest tokens of a position: int32 and float16."""
+TOP_BYTES = 4 + 4
+"""Of one of the likeliest tokens of a position: int32 and float32."""
 
 TOKEN_LISTS = (pa.list_(pa.int32()), pa.list_(pa.float32()))
 

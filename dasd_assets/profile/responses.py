@@ -30,8 +30,8 @@ class TeacherResponses(Section):
         # So that a profile which says nothing of it has the versions that it always had.
         exclude_if=lambda k: not k,
         description="how many of the likeliest tokens the teacher tells at each position, with "
-        "their logprobs, for trainers that learn from distributions; 0: none. Each takes 6 bytes "
-        "for each token of an answer; another number asks for all answers again",
+        "their logprobs, for trainers that learn from distributions; 0: none. Each takes 8 bytes "
+        "for each token of an answer, 3 to 4 on disk; another number asks for all answers again",
     )
 
     @model_validator(mode="after")

@@ -16,7 +16,6 @@ from formats.token_bytes import TokenBytes
 from resources.engines.load import load_tokenizer
 from resources.engines.model_folder import ModelFolder, inspect_model
 from resources.engines.settings import ServerSettings
-from resources.lake.table import LOGPROBS
 from resources.lake.tables.teacher_responses import TEACHER_TOP_LOGPROBS
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def nested(batch: pa.RecordBatch) -> dict[str, pa.Array]:
     k = ks[0] if ks else 1
     return {
         "teacher_top_token_ids": _by_position(batch["top_token_ids"], k),
-        "teacher_top_logprobs": _by_position(batch["top_logprobs"].cast(LOGPROBS), k),
+        "teacher_top_logprobs": _by_position(batch["top_logprobs"], k),
     }
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from dasd_assets.answering.earlier import EarlierColumns, row_id
@@ -64,13 +65,19 @@ class Sampled:
                 "response_id": row_id("r", self.engine, request),
                 "k": request.top_logprobs,
                 "top_token_ids": completion.top.token_ids.ravel() if completion else [],
-                "top_logprobs": completion.top.logprobs.ravel().astype(np.float16)
-                if completion
-                else [],
+                "top_logprobs": _rounded(completion.top.logprobs.ravel()) if completion else [],
             }
             for request, completion in zip(self.requests, self.completions, strict=True)
         )
         return batches(rows, TEACHER_TOP_LOGPROBS)
+
+
+def _rounded(logprobs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """To the precision of float16: a file has hardly more than these bits of each.
+
+    In the type itself they would be two bytes in memory too, and DuckDB takes none from Arrow.
+    """
+    return logprobs.astype(np.float16).astype(np.float32)
 
 
 def sample_responses(

@@ -23,8 +23,6 @@ ROW_GROUP_BYTES = 32 * 1024**2
 """Decoded values of a group: a reader holds one group in memory, whatever the rows' length."""
 
 _NUMBERS = {"INT32", "INT64", "FLOAT", "DOUBLE"}
-_HALF = "Float16"
-"""Logical type of numbers that Parquet stores as two bytes of no type of its own."""
 
 
 def writer_options(schema: pa.Schema) -> dict[str, Any]:
@@ -43,9 +41,7 @@ def writer_options(schema: pa.Schema) -> dict[str, Any]:
     columns = pq.ParquetFile(buffer).schema
     leaves = [columns.column(index) for index in range(len(columns.names))]
     split = {
-        leaf.path
-        for leaf in leaves
-        if leaf.max_repetition_level and (leaf.physical_type in _NUMBERS or _is_half(leaf))
+        leaf.path for leaf in leaves if leaf.max_repetition_level and leaf.physical_type in _NUMBERS
     }
     return {
         "compression": "zstd",
@@ -53,15 +49,9 @@ def writer_options(schema: pa.Schema) -> dict[str, Any]:
         "use_dictionary": [leaf.path for leaf in leaves if leaf.path not in split],
         "column_encoding": dict.fromkeys(sorted(split), "BYTE_STREAM_SPLIT"),
         "write_statistics": [
-            leaf.path
-            for leaf in leaves
-            if leaf.physical_type not in ("FLOAT", "DOUBLE") and not _is_half(leaf)
+            leaf.path for leaf in leaves if leaf.physical_type not in ("FLOAT", "DOUBLE")
         ],
     }
-
-
-def _is_half(leaf: pq.ColumnSchema) -> bool:
-    return str(leaf.logical_type) == _HALF
 
 
 def row_groups(

@@ -18,7 +18,6 @@ import pyarrow as pa
 
 TOKEN_IDS: Final = pa.list_(pa.int32())
 LOGPROBS: Final = pa.list_(pa.float32())
-TOP_LOGPROBS: Final = pa.list_(pa.float16())
 MESSAGES: Final = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 BROKEN_RULES: Final = pa.list_(pa.struct([("rule", pa.string()), ("evidence", pa.string())]))
 

@@ -119,8 +119,8 @@ def good_rows() -> Rows:
             for i in every
         ],
         "teacher_top_logprobs": [
-            {"response_id": f"r{i}", "k": 2, "top_token_ids": [1, 7, 7, 2, 3, 7],
-             "top_logprobs": [-0.1, -2.5, -0.15, -0.2, -0.3, -1.5]}
+            {"response_id": f"r{i}", "k": 2, "top_token_ids": [1, 7, 2, 7, 3, 7],
+             "top_logprobs": [-0.1, -2.5, -0.2, -2.5, -0.3, -1.5]}
             for i in every
         ],
         "filtered_responses": [

@@ -11,7 +11,6 @@ from resources.lake.table import (
     EARLIER_MESSAGES,
     LOGPROBS,
     TOKEN_IDS,
-    TOP_LOGPROBS,
     Table,
     made,
     same,
@@ -73,9 +72,10 @@ TEACHER_TOP_LOGPROBS = schema(
     ),
     (
         "top_logprobs",
-        TOP_LOGPROBS,
-        "natural-log probability of each, as that of the emitted token, see logprobs_mode; NaN: "
-        "the server did not tell that of the emitted token either",
+        LOGPROBS,
+        "natural-log probability of each, as that of the emitted token, see logprobs_mode, rounded "
+        "to the precision of a float16; NaN: the server did not tell that of the emitted token "
+        "either",
     ),
 )
 
