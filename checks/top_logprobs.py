@@ -53,21 +53,19 @@ def _pairs(data: CheckedPartition) -> Iterator[tuple[pa.RecordBatch, pa.RecordBa
 
 def _broken(answers: pa.RecordBatch, tops: pa.RecordBatch, k: int) -> list[str]:
     """Ids of the answers in which one position breaks a rule, with the rule."""
-    n_tokens = pc.list_value_length(answers["token_ids"]).to_numpy()
-    ids = answers["token_ids"].flatten().to_numpy()
-    logprobs = np.full(len(ids), np.nan, np.float32)
-    # An answer may have fewer logprobs than tokens; the check of these says so.
-    ends = np.cumsum(n_tokens)
-    told = pc.list_value_length(answers["logprobs"]).to_numpy()
-    places = np.arange(told.sum()) + np.repeat(ends - n_tokens - (np.cumsum(told) - told), told)
-    logprobs[places] = answers["logprobs"].flatten().to_numpy()
+    n_tokens = pc.list_value_length(answers["token_ids"])
+    # Of an answer without one logprob per token another check says so.
+    is_told = pc.equal(n_tokens, pc.list_value_length(answers["logprobs"]))
+    answers, tops, n_tokens = (each.filter(is_told) for each in (answers, tops, n_tokens))
     found = top_breaks(
-        ids,
-        logprobs,
+        answers["token_ids"].flatten().to_numpy(),
+        answers["logprobs"].flatten().to_numpy(zero_copy_only=False),
         tops["top_token_ids"].flatten().to_numpy().reshape(-1, k),
         tops["top_logprobs"].flatten().to_numpy().reshape(-1, k),
     )
-    rows = np.searchsorted(ends, np.concatenate(list(found.values())), side="right")
-    names = [rule for rule, positions in found.items() for _ in positions]
-    first = dict(zip(rows.tolist()[::-1], names[::-1], strict=True))
+    ends = np.cumsum(n_tokens.to_numpy())
+    first: dict[int, str] = {}
+    for rule, positions in found.items():
+        for row in np.searchsorted(ends, positions, side="right").tolist():
+            first.setdefault(row, rule)
     return [f"{answers['response_id'][row].as_py()}: {first[row]}" for row in sorted(first)]

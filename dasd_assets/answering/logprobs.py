@@ -39,7 +39,7 @@ def top_breaks(
         top_ids, top: of the k likeliest at the same positions (n, k).
     """
     margin = NOISE + HALF_PRECISION * np.abs(np.nan_to_num(top))
-    own = logprobs[:, None]
+    own = np.where(np.isfinite(logprobs), logprobs, np.nan)[:, None]
     is_own = top_ids == token_ids[:, None]
     is_known = (top_ids != UNKNOWN_TOKEN).all(axis=1)
     # Comparisons with NaN are false: what is not told breaks the first rule alone.
