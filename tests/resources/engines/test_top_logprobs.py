@@ -202,7 +202,10 @@ def test_a_server_is_asked_for_them_and_a_malformed_answer_again(
         else:
             logprobs["top_logprobs"][0] = {}
 
-    server.fault = lambda body, attempt: Fault(change=short) if attempt == 1 else None
+    def first_try(body: Body, attempt: int) -> Fault | None:
+        return Fault(change=short) if attempt == 1 and "path" not in body else None
+
+    server.fault = first_try
     settings = OpenAiSettings(
         base_url=server.base_url, served_model="tiny", endpoint=endpoint, backoff_seconds=0.01
     )
