@@ -14,7 +14,7 @@ from dasd_assets.declaring.pages import page_link
 from dasd_assets.profile import settings_version
 from dasd_assets.reporting.figures import to_markdown
 from dasd_assets.temperature_scheduled_learning.curves import stage_curves
-from formats.model_format import AUTO, FormatSettings
+from formats.format_settings import AUTO, FormatSettings
 from formats.pages import markdown_table
 from resources.compute.training_launcher import TrainingLauncher
 from resources.engines.model_folder import inspect_model

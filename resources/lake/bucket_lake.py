@@ -26,7 +26,7 @@ from resources.lake.bucket_lease import Lease, leased
 from resources.lake.bucket_owner import require_owner
 from resources.lake.contract import Partition
 from resources.lake.lake import RETIRED, Lake, Written
-from resources.lake.lake_files import DAMAGE, FOLDER_MANIFEST
+from resources.lake.lake_folder import DAMAGE, FOLDER_MANIFEST
 from resources.lake.manifest import SUFFIX, DamagedError, FileRecord, sha256_of
 from resources.lake.manifests import Entry
 from resources.lake.table import ContractError

@@ -7,13 +7,16 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from resources.lake.lake import Lake
-from resources.lake.lake_files import DAMAGE, FOLDER_MANIFEST
+from resources.lake.lake_folder import DAMAGE, FOLDER_MANIFEST, LakeFolder
 from resources.lake.manifest import SUFFIX, Manifest, ManifestError
 from resources.lake.manifests import Entry, mark
 from resources.lake.tables import TABLES
 from resources.lake.verified_parquet import AlteredError, VerifiedParquet, wrong_size
+
+if TYPE_CHECKING:
+    from resources.lake.lake_files import LakeFiles
 
 GONE = "is gone"
 CHANGED = "has bytes that are not what was written"
@@ -36,7 +39,7 @@ class Examination:
     sees: the next reader of it does, and a look at the whole.
     """
 
-    def __init__(self, lake: Lake) -> None:
+    def __init__(self, lake: LakeFolder) -> None:
         self._lake = lake
         self._listed: dict[str, dict[str, Entry]] = {}
         self._manifests: dict[str, bytes | None] = {}
@@ -220,7 +223,7 @@ class Examination:
             return  # nothing can be written: then it is compared each time
 
 
-def set_aside_damaged(lake: Lake, folder: str) -> str | None:
+def set_aside_damaged(lake: LakeFiles, folder: str) -> str | None:
     """Make place for a folder that is published again; gives what was wrong with the one there."""
     problem = Examination(lake).folder_problem(folder, whole=True)
     if problem is None or problem == GONE:

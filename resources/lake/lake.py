@@ -53,18 +53,6 @@ class Written:
 class Lake(LakeFiles):
     """Tables, checkpoints and scratch space of one pipeline below one root folder."""
 
-    def path(self, table: str, partition: Partition | None = None) -> Path:
-        """File of one partition of a table; the dimensions stand in the order given."""
-        return self._local(table, partition)
-
-    def name(self, table: str, partition: Partition | None = None) -> str:
-        """Path of a partition's file below the root, wherever that is."""
-        dimensions = [f"{name}={key}" for name, key in (partition or {}).items()]
-        return "/".join([table, *dimensions, "data.parquet"])
-
-    def _local(self, table: str, partition: Partition | None) -> Path:
-        return Path(self.root, self.name(table, partition))
-
     def write(
         self,
         table: str,
