@@ -82,7 +82,9 @@ class StoredData:
         metadata = self._graph.get(key).metadata
         if table := _text(metadata.get(TABLE)):
             for each in tables_of(table):
-                yield self._lake.name(each, self._keys(key, each, partition))
+                name = self._lake.name(each, self._keys(key, each, partition))
+                if not TABLES[each].is_optional or self._examination.is_recorded(name):
+                    yield name
         if stored := _text(metadata.get(STORED)):
             yield stored.format(partition=partition)
 
