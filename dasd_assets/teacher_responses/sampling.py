@@ -60,7 +60,7 @@ class Sampled:
 
     def tops(self) -> Iterator[pa.RecordBatch]:
         """Batches with the schema TEACHER_TOP_LOGPROBS, a row for each answer in the same order."""
-        rows = (
+        rows: Iterator[dict[str, Any]] = (
             {
                 "response_id": row_id("r", self.engine, request),
                 "k": request.top_logprobs,
