@@ -53,8 +53,8 @@ EXAMPLES = {
         "`dasd status --json`: for a program",
     ),
     "check": _lines(
-        "`dasd check`: all checks on all that is there",
-        "`dasd check --select group:questions`: after a changed limit of these",
+        "`dasd check`: after a changed limit, or a cancelled run",
+        "`dasd check --select group:questions --all`: all checks of these once more",
     ),
     "ui": _lines("`dasd ui --port 3001`: where port 3000 is taken"),
     "report": _lines("`dasd report`: where the page is", "`dasd report --open`: in the browser"),

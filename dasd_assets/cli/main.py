@@ -180,7 +180,6 @@ def _set_pool_limits() -> None:
 def _run(profile: Profile, folder: Path, workers: int | None, select: str) -> list[Outcome]:
     import dagster as dg
 
-    from dasd_assets.cli import failing_checks
     from dasd_assets.cli.preflight import try_models
     from dasd_assets.cli.progress import ProgressPrinter
     from dasd_assets.cli.summary import print_summary
@@ -220,11 +219,12 @@ def _run(profile: Profile, folder: Path, workers: int | None, select: str) -> li
 
         with ProgressPrinter(instance, runner.invocation, started) as progress:
             failures = runner.run(on_plan, progress.on_end)
-        runner.tell_what_is_stale()
+        unmet = runner.tell_how_it_stands()
         if not failures and not select:
             print_summary(profile, folder, instance)
-        for line in failing_checks.lines(instance, runner.graph):
-            typer.secho(f"check: {line}", fg=typer.colors.YELLOW)
+        for one in unmet:
+            line = f"check: {one.asset.to_user_string()}: {one}"
+            typer.secho(line, fg=typer.colors.YELLOW)
         if n_runs:
             typer.echo(
                 f"{n_runs} runs in {time.monotonic() - started:.0f} s, "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +13,6 @@ import typer
 
 from dasd_assets.cli.completion import assets
 from dasd_assets.cli.exits import EXIT_FAILED, refusing
-from dasd_assets.cli.failing_checks import names_of
 from dasd_assets.cli.prepare import prepare
 from dasd_assets.cli.terminal_table import NOTHING, print_table
 from dasd_assets.profile import Profile, ProfileError
@@ -21,6 +20,7 @@ from dasd_assets.profile import Profile, ProfileError
 if TYPE_CHECKING:
     import dagster as dg
 
+    from dasd_assets.declaring.check_outcomes import Unmet
     from dasd_assets.declaring.out_of_date import Staleness
     from resources.lake.lake import Lake
 
@@ -117,6 +117,7 @@ def statuses(
     """
     import dagster as dg
 
+    from dasd_assets.declaring.check_outcomes import unmet
     from dasd_assets.declaring.out_of_date import Staleness
     from dasd_assets.definitions import defs
 
@@ -134,8 +135,8 @@ def statuses(
     found = instance.get_run_records(dg.RunsFilter(run_ids=asked)) if asked else []
     runs = {record.dagster_run.run_id: record for record in found}
     with staleness.loading():
-        states = staleness.check_states(set(shown))
-        return [_status(staleness, graph, key, runs, states) for key in shown]
+        checks = unmet(staleness.check_outcomes(set(shown)))
+        return [_status(staleness, graph, key, runs, checks) for key in shown]
 
 
 def _status(
@@ -143,7 +144,7 @@ def _status(
     graph: Any,
     key: dg.AssetKey,
     runs: Mapping[str, dg.RunRecord],
-    states: Mapping[dg.AssetCheckKey, Any],
+    checks: list[Unmet],
 ) -> AssetStatus:
     partitions_def = graph.get(key).partitions_def
     keys: list[str | None] = [None]
@@ -151,7 +152,7 @@ def _status(
         keys = list(partitions_def.get_partition_keys())
     attempts, last_run = staleness.latest.attempts(), staleness.latest.last_run(key)
     run = runs.get(last_run or "")
-    partitions, causes, damage, failed = {}, {}, {}, set()
+    partitions, causes, damage = {}, {}, {}
     for partition in keys:
         name = str(partition or "")
         partitions[name] = staleness.state(key, partition).value
@@ -165,41 +166,19 @@ def _status(
             partitions[name] = RUNNING
         elif attempt is not None and attempt.dagster_run.is_failure:
             partitions[name] = FAILED
-            failed.add(name)
+    own = [one for one in checks if one.asset == key]
+    blocking = {
+        each.name for each in graph.get_check_keys_for_assets({key}) if graph.get(each).blocking
+    }
     return AssetStatus(
         key.to_user_string(), partitions,
         last_run,
         run.dagster_run.status.value.lower() if run else None,
         run.update_timestamp.timestamp() if run else None,
-        _failing(states, graph.get_check_keys_for_assets({key}), failed), causes, damage,
-        _unchecked(states, graph, key),
+        {name: one.n_partitions for one in own if one.fails for name in one.checks}, causes, damage,
+        {name: one.n_partitions for one in own if not one.fails
+         for name in one.checks if name in blocking},
     )  # fmt: skip
-
-
-def _failing(
-    states: Mapping[dg.AssetCheckKey, Any], checks: Iterable[dg.AssetCheckKey], failed: set[str]
-) -> dict[str, int]:
-    """Check -> partitions in which it fails, without those that failed before they were checked."""
-    failing = {}
-    for check in checks:
-        subsets = {status.value: subset for status, subset in states[check].subsets.items()}
-        found = names_of(subsets.get("FAILED"))
-        found |= names_of(subsets.get("EXECUTION_FAILED")) - failed
-        if found:
-            failing[check.name] = len(found)
-    return failing
-
-
-def _unchecked(
-    states: Mapping[dg.AssetCheckKey, Any], graph: Any, key: dg.AssetKey
-) -> dict[str, int]:
-    """Blocking check -> partitions that Dagster shows as green, and that it was not run on."""
-    found = {}
-    for check in graph.get_check_keys_for_assets({key}):
-        for status, subset in states[check].subsets.items():
-            if status.value == "SKIPPED" and graph.get(check).blocking and names_of(subset):
-                found[check.name] = len(names_of(subset))
-    return found
 
 
 def _not_registered(profile: Profile, instance: dg.DagsterInstance) -> list[str]:

@@ -247,8 +247,11 @@ def log_progress(context: dg.AssetExecutionContext, unit: str) -> Callable[[Prog
             return
         last = progress.seconds
         rate = progress.n_tokens / max(progress.seconds, 1e-9)
-        line = f"progress: {progress.done}/{progress.total} {unit}, {rate:,.0f} tokens/s"
-        line += f", {progress.n_tokens:,} tokens so far"
+        line = f"progress: {progress.done}/{progress.total} {unit}"
+        if progress.n_tokens:
+            line += f", {rate:,.0f} tokens/s, {progress.n_tokens:,} tokens so far"
+        if progress.answers_under_way:
+            line += f", {progress.answers_under_way} under way"
         if finished:
             context.add_asset_metadata({"tokens_per_second": round(rate, 1)})
         elif (left := progress.seconds_left) is not None:

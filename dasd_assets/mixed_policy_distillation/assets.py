@@ -168,7 +168,10 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
                    kinds={"parquet"}, table="mixed_policy_sample"),
     )  # fmt: skip
     def mixed_policy_sample(
-        lake: Lake, teacher: InferenceModel, base_student_model: InferenceModel
+        context: dg.AssetExecutionContext,
+        lake: Lake,
+        teacher: InferenceModel,
+        base_student_model: InferenceModel,
     ) -> dg.MaterializeResult:
         """Continuations that pass the quality filters, plus the off-policy share.
 
@@ -188,6 +191,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
                 seed=profile.seed,
                 graders=graders,
                 threads=max(1, int(profile.compute.data.cpus)),
+                warn=context.log.warning,
             )  # fmt: skip
         steps = mixed_policy_steps(open_warehouse(Path(lake.root)))
         return materialized(

@@ -33,10 +33,11 @@ class CheckSettings(Section):
     @property
     def allowed(self) -> str:
         """The limits in words."""
+        # Exact to all that a person would write: another limit has to read as another.
         if self.min == self.max and self.min is not None:
-            return f"{self.min:g}"
+            return f"{self.min:.15g}"
         limits = [("at least", self.min), ("at most", self.max)]
-        said = [f"{words} {limit:g}" for words, limit in limits if limit is not None]
+        said = [f"{words} {limit:.15g}" for words, limit in limits if limit is not None]
         return " and ".join(said) or "anything"
 
 

@@ -85,7 +85,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
                 graders=graders,
                 threads=max(1, int(profile.compute.data.cpus)),
             )  # fmt: skip
-            written, rejected = write_filtered(lake, cell, filtered)
+            written, rejected = write_filtered(lake, cell, filtered, context.log.warning)
         counted = outcomes(_temperatures(lake, profile, cell))
         return materialized(
             lake, written, cell,

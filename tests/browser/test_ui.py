@@ -14,7 +14,7 @@ from dasd_assets.declaring.jobs import JOBS
 from dasd_assets.graph import BOXES
 from resources.lake.tables import TABLES
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.deployment("browser")]
 
 ASSET = "teacher_responses"
 CELL = "drop-02|high"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ def curate(
     others: Mapping[str, pa.Table | Result] | None = None,
     held_out: pa.Table | None = None,
     order: int | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> Result:
     """Curate rows.
 
@@ -52,6 +53,7 @@ def curate(
         others: the other shards in their order from 1, with or without signatures.
         held_out: BENCHMARK_QUESTIONS.
         order: the place of this shard; default: behind all others.
+        warn: is told of a drop of which no question stays; unset: nobody looks for that.
     """
     other_shards = []
     for place, (name, other) in enumerate((others or {}).items(), 1):
@@ -70,6 +72,8 @@ def curate(
         with curated(
             shard, other_shards, held_out, settings, Compute(memory_gib=1), scratch
         ) as result:
+            if warn is not None:
+                result.require_some_left("the-drop", warn)
             tables = Result(
                 pa.Table.from_batches(result.questions(), QUESTIONS),
                 pa.Table.from_batches(result.rejected(), REJECTED_QUESTIONS),

@@ -7,10 +7,10 @@ them lies in DuckDB tables, which go to disk where they do not fit into memory.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +27,14 @@ if TYPE_CHECKING:
     import duckdb
 
 DUCKDB_SHARE_OF_MEMORY = 0.5
+FEWEST_TELLING: Final = 10
+"""Questions; that fewer are all rejected tells nothing of their cause."""
+OF_SHARDS: Final = frozenset({"duplicate_of_shard", "near_duplicate_of_shard"})
+"""Reasons that another shard has the question."""
+
+
+class NothingLeftError(ValueError):
+    """A drop of which no question can be used."""
 
 
 class Curated:
@@ -39,6 +47,39 @@ class Curated:
         counts = connection.execute("select reason, count(*) from rejected group by 1 order by 1")
         self.n_rejected: dict[str, int] = dict(counts.fetchall())
         """Rejected questions by reason."""
+
+    def require_some_left(self, drop: str, warn: Callable[[str], None]) -> None:
+        """Say it where no question of a drop stays, with the reasons and one example.
+
+        A drop of which other shards have questions was sent again, whole or in part: that is said
+        and breaks nothing, and so is a drop of few questions. Else it is a mistake.
+
+        Raises:
+            NothingLeftError: no other shard has any of FEWEST_TELLING questions or more.
+        """
+        n_rejected = sum(self.n_rejected.values())
+        ((n_rows,),) = self._connection.execute("select count(*) from rows").fetchall()
+        if not n_rows or n_rejected < n_rows:
+            return
+        file, line, reason, evidence = self._connection.execute(
+            "select drop, line, reason, evidence from rejected order by row limit 1"
+        ).fetchall()[0]
+        counts = ", ".join(
+            f"{name} {n:,}" for name, n in sorted(self.n_rejected.items(), key=lambda one: -one[1])
+        )
+        said = (
+            f"100 % of {n_rows:,} questions of {drop} rejected: {counts}. For example {reason} of "
+            f"{file}, line {line}: {evidence}"
+        )
+        if set(self.n_rejected) & OF_SHARDS:
+            warn(f"{said}. It brings nothing new: was it sent again?")
+        elif n_rows < FEWEST_TELLING:
+            warn(said)
+        else:
+            raise NothingLeftError(
+                f"{said}. Take the drop out of the inbox, or see `dasd docs "
+                "bring-your-own-questions` for the settings of curation"
+            )
 
     def questions(self) -> Iterator[pa.RecordBatch]:
         """Questions that stay, in the order of the drop; schema QUESTIONS."""
