@@ -1,7 +1,7 @@
 """How the checks on one asset are declared, run in one step and reported."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from dasd_assets.profile import Profile
 from dasd_assets.profile.data_contracts import CONTRACTS, DRIFT, Contract
 from dasd_assets.questions.inbox.sensors import removed_drops
 from resources.lake.lake import Lake
-from resources.lake.tables import tables_of
+from resources.lake.tables import TABLES, tables_of
 
 Measure = Callable[[CheckedPartition], Iterable[Measurement | Summary]]
 """Measures what the contract of an asset names beside the checks that every table has, and gives
@@ -33,6 +33,7 @@ def asset_checks(
     *,
     partitions_def: dg.PartitionsDefinition | None = None,
     dimension: str | None = None,
+    without: Collection[str] = (),
     **fixed: str,
 ) -> dg.AssetChecksDefinition:
     """Checks on one asset that run in one step.
@@ -40,10 +41,11 @@ def asset_checks(
     Args:
         asset: asset key; its first part names the contract.
         dimension: what the partition key stands for; unset with the temperature x shard grid.
+        without: names of checks that say nothing with this profile, and are not declared.
         fixed: dimensions of the lake's path that are no partition of the asset.
     """
     key = dg.AssetKey.from_coercible(asset)
-    contract = CONTRACTS[key.path[0]]
+    contract = [check for check in CONTRACTS[key.path[0]] if check.name not in without]
     settings = profile.checks.of(key.path[0])
     tables = tables_of(key.path[0])
 
@@ -84,8 +86,11 @@ def asset_checks(
             return removed_drops(context.instance, profile.questions.inbox)
 
         wanted = {each.name for each in context.selected_asset_check_keys}
+        written = tuple(
+            name for name in tables if not TABLES[name].is_optional or lake.exists(name, partition)
+        )
         with CheckedPartition(lake, partition, made, registered, removed) as data:
-            measured = [one for one in _measured(data, tables, measure) if one.check in wanted]
+            measured = [one for one in _measured(data, written, measure) if one.check in wanted]
         verdicts = judge(measured, settings)
         asset_name = "/".join(key.path)
         links = {"kept": keep(lake, asset_name, partition, data.name(), verdicts)}

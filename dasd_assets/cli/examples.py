@@ -75,6 +75,7 @@ EXAMPLES = {
         "`dasd verify-release .dasd/tiny/lake/releases/model`: what was released last",
         "`dasd verify-release ~/Downloads/dasd-model`: what came over the net",
     ),
+    "pages": _lines("`dasd pages --port 3002`: where port 3001 is taken"),
     "pictures": _lines("`dasd pictures plots`: as PNG files into the folder `plots`"),
     "compare-policies": _lines(
         "`dasd compare-policies`: all temperatures",

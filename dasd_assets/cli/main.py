@@ -22,6 +22,7 @@ from dasd_assets.cli.examples import EXAMPLES
 from dasd_assets.cli.exits import DEBUG, EXIT_FAILED, Commands, refusing
 from dasd_assets.cli.export import export
 from dasd_assets.cli.init import init
+from dasd_assets.cli.pages import pages
 from dasd_assets.cli.pictures import pictures
 from dasd_assets.cli.plan import plan
 from dasd_assets.cli.prepare import prepare
@@ -128,13 +129,14 @@ def ui(
     port: Annotated[int, typer.Option(help="Port of the webserver.")] = 3000,
     host: Annotated[str, typer.Option(help="Interface to listen on.")] = "127.0.0.1",
     pages_port: Annotated[
-        int, typer.Option(help="Port of the pages: report, viewers, certificates.")
+        int, typer.Option(help="Port of the pages: report, viewers, certificates, pictures.")
     ] = 3001,
 ) -> None:
     """Open the Dagster UI over the pipeline's runs (`dagster dev` with the right home).
 
-    The report and the other pages of the lake are served beside it, where the metadata of their
-    assets links to; DASD_PAGES_URL is their address if it is another one from outside.
+    The report, the other pages of the lake and the pictures are served beside it, where the
+    metadata of their assets links to; DASD_PAGES_URL is their address if it is another one from
+    outside.
     """
     from dasd_assets.declaring.pages import PAGES_URL, pages_url
     from dasd_assets.running import pages_server
@@ -238,7 +240,7 @@ def _run(profile: Profile, folder: Path, workers: int | None, select: str) -> li
 
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Start": (init, pull, doctor, plan, add_questions, run, retire),
-    "Look": (status, check, ui, report, trace, sql, verify, verify_release, docs),
+    "Look": (status, check, ui, pages, report, trace, sql, verify, verify_release, docs),
     "Analyse": (pictures, compare_policies, data_docs),
     "Give away": (export, publish, expectations),
 }

@@ -114,7 +114,8 @@ def _last_executions(
         .group_by(row.asset_key, row.check_name, row.partition)
     )
     query = db.select(*row).where(row.id.in_(last))
-    with instance.event_log_storage.index_connection() as connection:
+    storage: Any = instance.event_log_storage
+    with storage.index_connection() as connection:
         rows = connection.execute(query).mappings().all()
     return [
         {**one, "key": dg.AssetCheckKey(assets[one["asset_key"]], one["check_name"])}

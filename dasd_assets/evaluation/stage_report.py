@@ -17,9 +17,9 @@ import yaml
 from dasd_assets.dagster_internals import DATA_VERSION_TAG, CheckStatus
 from dasd_assets.declaring.check_outcomes import of_contracts
 from dasd_assets.declaring.cost import took
-from dasd_assets.declaring.declare import as_metadata, place
+from dasd_assets.declaring.declare import place
 from dasd_assets.declaring.materializations import latest_materializations
-from dasd_assets.declaring.pages import page_link
+from dasd_assets.declaring.pages import kept_pictures, page_link
 from dasd_assets.evaluation.costs import asset_costs
 from dasd_assets.evaluation.earlier_report import AS_OF, MADE_OF, NUMBERS, earlier_report, made_of
 from dasd_assets.evaluation.gather_facts import gather_facts
@@ -165,7 +165,7 @@ def write_stage_report(
             "stage_table": dg.MetadataValue.md(markdown_stage_table(rows)),
             "answers": dg.MetadataValue.md(f"```\n{render_answer_table(rows)}\n```"),
             **provenance,
-            **as_metadata({picture.name: picture.figure for picture in pictures}),
+            **kept_pictures(lake, REPORT, {each.name: each.figure for each in pictures}),
             **{f"avg_at_k/{checkpoint}": value for checkpoint, value in overall.items()},
             FINDINGS: dg.MetadataValue.json([asdict(each) for each in findings]),
             AS_OF: as_of,

@@ -37,6 +37,7 @@ from resources.engines.protocol import (
     ProgressCallback,
     ScoringRequest,
     TokenScores,
+    TopLogprobs,
 )
 from resources.engines.settings import OpenAiSettings, cannot_score
 from resources.engines.under_way import Count
@@ -177,11 +178,14 @@ class OpenAiEngine(LocalTokenizerEngine):
         """By all servers since they started; None if one of them does not tell it."""
         if not self._is_vllm:
             return None
-        found = []
+        in_all = 0
         for endpoint in self._client.endpoints.all:
             metrics = self._client.text(f"{endpoint.url.removesuffix('/v1')}/metrics", endpoint)
-            found.append(None if metrics is None else tokens_sampled(metrics))
-        return None if None in found else sum(found)
+            n_tokens = None if metrics is None else tokens_sampled(metrics)
+            if n_tokens is None:
+                return None
+            in_all += n_tokens
+        return in_all
 
     def _body(self, request: GenerationRequest) -> dict[str, Any]:
         return generation_body(request, self._settings, self._is_vllm)
@@ -192,11 +196,13 @@ class OpenAiEngine(LocalTokenizerEngine):
 
         def read(answer: Any, endpoint: Endpoint) -> Completion:
             choice = self._choice(answer, endpoint)
-            emitted = self._reader.read(choice, request.max_tokens, self.format, body.get("prompt"))
+            emitted = self._reader.read(
+                choice, request.max_tokens, self.format, body.get("prompt"), request.top_logprobs
+            )
             reason = finish_reason(choice)
             n_prompt = len(request.prompt.token_ids) + len(request.prefix_token_ids)
             self._budget.add(answer.get("usage"), n_prompt, len(emitted.token_ids))
-            return Completion(key, emitted.token_ids, emitted.logprobs, reason)
+            return Completion(key, emitted.token_ids, emitted.logprobs, reason, emitted.top)
 
         try:
             return await self._client.post(_path(body), body, key[:12], read)
@@ -204,7 +210,9 @@ class OpenAiEngine(LocalTokenizerEngine):
             if not TOO_LONG.search(str(error)):
                 raise
             # The server's own rendering or its context is not ours: nothing was emitted.
-            return Completion(key, np.empty(0, np.int32), np.empty(0, np.float32), "length")
+            nothing = TopLogprobs.unknown(0, request.top_logprobs)
+            ids, logprobs = np.empty(0, np.int32), np.empty(0, np.float32)
+            return Completion(key, ids, logprobs, "length", nothing)
 
     async def _score(self, request: ScoringRequest) -> TokenScores:
         body = scoring_body(request, self._settings)

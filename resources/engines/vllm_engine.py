@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from resources.compute.gpus import usable_gpus
@@ -21,6 +22,7 @@ from resources.engines.prompts import (
     check_scoring,
 )
 from resources.engines.protocol import (
+    NO_TOP,
     RAW_LOGPROBS,
     Completion,
     EngineUnavailableError,
@@ -30,6 +32,7 @@ from resources.engines.protocol import (
     ProgressCallback,
     ScoringRequest,
     TokenScores,
+    TopLogprobs,
 )
 from resources.engines.settings import VllmSettings
 from resources.engines.under_way import Count
@@ -131,14 +134,15 @@ class VllmEngine(LocalTokenizerEngine):
             pieces = [output.outputs[0] for output in outputs]
             token_ids = [token for piece in pieces for token in piece.token_ids]
             count.finished(len(token_ids))
+            logprobs, top = _listed(
+                [piece.logprobs for piece in pieces if piece.logprobs], requests[index].top_logprobs
+            )
             yield Completion(
                 key=requests[index].key(self._identity),
                 token_ids=np.asarray(token_ids, np.int32),
-                logprobs=np.asarray(
-                    [p for piece in pieces if piece.logprobs for p in piece.logprobs.logprobs],
-                    np.float32,
-                ),
+                logprobs=logprobs,
                 finish_reason=_finish_reason(pieces[-1].finish_reason),
+                top=top,
             )
 
     def score(
@@ -201,7 +205,7 @@ class VllmEngine(LocalTokenizerEngine):
             max_tokens=request.max_tokens,
             stop_token_ids=self._stop_ids,
             ignore_eos=True,  # the end tokens are in stop_token_ids
-            logprobs=0,  # of the emitted token alone
+            logprobs=request.top_logprobs,  # beside the emitted token's own
             flat_logprobs=True,
             detokenize=False,
             # In pieces, for the progress. A piece a token would take 2 ms of CPU for 256 answers.
@@ -245,6 +249,18 @@ def _scoring_parameters(last_token_id: int) -> vllm.SamplingParams:
         skip_reading_prefix_cache=True,
         output_kind=RequestOutputKind.FINAL_ONLY,
     )
+
+
+def _listed(pieces: Sequence[Any], k: int) -> tuple[npt.NDArray[np.float32], TopLogprobs]:
+    """The emitted tokens' logprobs, and the k likeliest tokens of each position.
+
+    Args:
+        pieces: vLLM's `FlatLogprobs`: at each position the emitted token, then the k likeliest.
+    """
+    values = np.array([p for piece in pieces for p in piece.logprobs], np.float32)
+    ids = np.array([token for piece in pieces for token in piece.token_ids], np.int32)
+    values, ids = values.reshape(-1, k + 1), ids.reshape(-1, k + 1)
+    return values[:, 0], TopLogprobs(ids[:, 1:], values[:, 1:]) if k else NO_TOP
 
 
 def _finish_reason(reason: str | None) -> Literal["stop", "length"]:

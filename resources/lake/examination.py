@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -43,6 +44,7 @@ class Examination:
         self._lake = lake
         self._listed: dict[str, dict[str, Entry]] = {}
         self._manifests: dict[str, bytes | None] = {}
+        self._recorded: dict[str, dict[str, list[str]]] = {}
 
     def problem(self, name: str, whole: bool = False) -> str | None:
         """What is wrong with something that has to be there; None if nothing is.
@@ -86,6 +88,20 @@ class Examination:
             return self._manifest(name) is not None
         folder = self._current(name)
         return folder is not None and self._sums(folder) is not None
+
+    def recorded_in(self, folder: str) -> list[str]:
+        """Files that were written to a folder, there or not."""
+        top = folder.partition("/")[0]
+        if top not in self._recorded:
+            by_folder = self._recorded[top] = defaultdict(list)
+            for name in self._entries(f"{folder}/"):
+                if name.endswith(SUFFIX):
+                    by_folder[name.rpartition("/")[0]].append(name.removesuffix(SUFFIX))
+        return self._recorded[top].get(folder, [])
+
+    def is_there(self, name: str) -> bool:
+        """Whether there is a file of this name, whatever is in it."""
+        return name in self._entries(name)
 
     def mark(self, name: str, problem: str) -> None:
         """Have something made again by the next `dasd run`."""

@@ -23,6 +23,7 @@ from resources.lake.lake_files import LakeFiles
 from resources.lake.manifest import DamagedError, ManifestError, parquet_record, sha256_of
 from resources.lake.manifests import manifest_of, mark, recorded
 from resources.lake.parquet_layout import row_groups, writer_options
+from resources.lake.pictures import pictures_of
 from resources.lake.table import GAINED, ContractError, fits
 from resources.lake.tables import TABLES
 from resources.lake.verified_parquet import AlteredError, VerifiedParquet
@@ -248,12 +249,14 @@ class Lake(LakeFiles):
         return found
 
     def retire(self, table: str, partition: Partition) -> None:
-        """Move one partition out of its table, below `_retired`; what was there is replaced."""
-        there = self._local(table, partition).parent
-        aside = Path(self.root, RETIRED, there.relative_to(self.root))
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.parent.mkdir(parents=True, exist_ok=True)
-        there.rename(aside)
+        """Move one partition and its pictures below `_retired`; what was there is replaced."""
+        pictures = Path(self.root, pictures_of(self.name(table, partition)))
+        folders = [self._local(table, partition).parent]
+        for there in [pictures, *folders] if pictures.is_dir() else folders:
+            aside = Path(self.root, RETIRED, there.relative_to(self.root))
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            there.rename(aside)
 
     def read_partitions(
         self,

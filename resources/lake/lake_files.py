@@ -11,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
+from resources.durable import publish
 from resources.lake.contract import Partition
 from resources.lake.lake_folder import FOLDER_MANIFEST, LakeFolder
 from resources.lake.lock_file import locked
@@ -109,6 +110,24 @@ class LakeFiles(dg.ConfigurableResource, LakeFolder):
         """Write one file that an asset stands for (a report), with a manifest."""
         with recorded(self, name, record_of(content)):
             return self.publish_file(name, content)
+
+    def take_away(self, name: str) -> None:
+        """Delete a small file that can be made again; its manifest says that there was one."""
+        Path(self.root, name).unlink(missing_ok=True)
+
+    def keep_file(self, temporary: Path, name: str) -> None:
+        """Keep a large file, written below the root, under a name that no other ever has."""
+        publish(temporary, Path(self.root, name))
+
+    def kept_file(self, name: str) -> Path:
+        """A file that was kept, here; it need not be there."""
+        return Path(self.root, name)
+
+    def keep_only(self, folder: str, names: set[str]) -> None:
+        """Delete what else lies in a folder of kept files: what was replaced, or half written."""
+        for file in Path(self.root, folder).glob("*"):
+            if f"{folder}/{file.name}" not in names:
+                file.unlink(missing_ok=True)
 
     def exclusively(
         self, work: str, waiting: Callable[[str], None]

@@ -170,15 +170,24 @@ CASES: list[tuple[str, Spoil, set[str]]] = [
          row for row in [rows["questions"].pop() for _ in range(16)]),
      {"few_rejected"}),
     ("questions", every("questions", domain="math"), {"domain_balance"}),
-    ("teacher_responses", without("teacher_responses"), {"all_answered"}),
+    ("teacher_responses", without("teacher_responses"), {"all_answered", "top_logprobs_hold"}),
     ("teacher_responses", first("teacher_responses", logprobs_mode="processed_logprobs"),
      {"raw_logprobs"}),
     ("teacher_responses", first("teacher_responses", question_id="q99"),
      {"known_questions", "all_answered"}),
     ("teacher_responses", several("teacher_responses", 6, finish_reason="length"),
      {"few_truncated"}),
-    ("teacher_responses", first("teacher_responses", response_id="  "), {"no_nulls"}),
-    ("teacher_responses", first("teacher_responses", response_id="r1"), {"unique_ids"}),
+    ("teacher_responses", first("teacher_responses", response_id="  "),
+     {"no_nulls", "top_logprobs_hold"}),
+    ("teacher_responses", first("teacher_responses", response_id="r1"),
+     {"unique_ids", "top_logprobs_hold"}),
+    ("teacher_responses", without("teacher_top_logprobs"), {"top_logprobs_hold"}),
+    ("teacher_responses", every("teacher_top_logprobs", k=3), {"top_logprobs_hold"}),
+    ("teacher_responses", first("teacher_top_logprobs", top_token_ids=[1, 7, 7, 2, 3]),
+     {"top_logprobs_hold"}),
+    ("teacher_responses",
+     first("teacher_top_logprobs", top_logprobs=[-0.1, -2.5, -0.25, -2.5, -0.3, -1.5]),
+     {"top_logprobs_hold"}),
     ("filtered_responses", without("filtered_responses"), {"none_lost"}),
     ("filtered_responses", first("rejected_responses", response_id="r1"), {"none_lost"}),
     ("filtered_responses", first("rejected_responses", broken_rules=[]),
@@ -334,14 +343,21 @@ CASES: list[tuple[str, Spoil, set[str]]] = [
     ("evaluation_provenance", first("evaluation_provenance", sentence_index=1), {"unique_ids"}),
 ]  # fmt: skip
 CASES += [
-    (table, spoil, {check})
+    # Where the logprobs are other numbers, the likely tokens' are not in line with them either.
+    (
+        table,
+        spoil,
+        {check, "top_logprobs_hold"}
+        if table == "teacher_responses" and check != "one_logprob_per_token"
+        else {check},
+    )
     for table, column in LOGPROBS.items()
     for spoil, check in (
         (first(table, **{column: [-0.1, -0.2]}), "one_logprob_per_token"),
-        (first(table, **{column: [-0.1, NAN, -0.2]}), "one_logprob_per_token"),
-        (first(table, **{column: [-0.1, -INFINITY, -0.2]}), "one_logprob_per_token"),
-        (first(table, **{column: [-0.1, None, -0.2]}), "one_logprob_per_token"),
-        (first(table, **{column: [-0.1, 0.5, -0.2]}), "logprobs_not_positive"),
+        (first(table, **{column: [-0.1, NAN, -0.3]}), "one_logprob_per_token"),
+        (first(table, **{column: [-0.1, -INFINITY, -0.3]}), "one_logprob_per_token"),
+        (first(table, **{column: [-0.1, None, -0.3]}), "one_logprob_per_token"),
+        (first(table, **{column: [-0.1, 0.5, -0.3]}), "logprobs_not_positive"),
         (every(table, **{column: [0.0, 0.0, 0.0]}), "mean_logprob"),
         (every(table, **{column: [-20.0, -20.0, -20.0]}), "mean_logprob"),
     )

@@ -60,6 +60,7 @@ def small_profile() -> Profile:
     return tiny.model_copy(
         update={
             "questions": questions,
+            "teacher_responses": tiny.teacher_responses.model_copy(update={"top_logprobs": 2}),
             "students": {"student": Student(path=tiny.base_student.path)},
             "divergence_sampling": sampling,
             "mixed_policy_distillation": mixed,
@@ -120,6 +121,11 @@ def good_rows() -> Rows:
         "teacher_responses": [
             {"response_id": f"r{i}", **about(i), "logprobs_mode": "raw_logprobs",
              **(sampled if i in kept else cut)}
+            for i in every
+        ],
+        "teacher_top_logprobs": [
+            {"response_id": f"r{i}", "k": 2, "top_token_ids": [1, 7, 2, 7, 3, 7],
+             "top_logprobs": [-0.1, -2.5, -0.2, -2.5, -0.3, -1.5]}
             for i in every
         ],
         "filtered_responses": [
@@ -190,7 +196,8 @@ def good_rows() -> Rows:
 def partition_of(table: str) -> dict[str, str]:
     """Where the rows of a table lie in the small lake."""
     grid = {
-        "imported_answers", "quarantined_answers", "teacher_responses", "filtered_responses",
+        "imported_answers", "quarantined_answers", "teacher_responses", "teacher_top_logprobs",
+        "filtered_responses",
         "rejected_responses", "student_scores", "teacher_scores", "sentence_provenance",
         "response_provenance",
     }  # fmt: skip

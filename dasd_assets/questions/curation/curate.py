@@ -17,8 +17,10 @@ import pyarrow as pa
 
 from dasd_assets.profile import Questions
 from dasd_assets.questions.curation.decontamination import EvaluationGrams
+from dasd_assets.questions.curation.index.question_index import QuestionIndex
+from dasd_assets.questions.curation.index.shard_entries import id_keys
 from dasd_assets.questions.curation.near_rejection import MEMBERS_SQL, reject_near
-from dasd_assets.questions.curation.shards import BATCH_ROWS, OtherShard, Shard, in_parts, insert
+from dasd_assets.questions.curation.shards import BATCH_ROWS, Shard, ascending, in_parts, insert
 from resources.compute.declared import Compute
 from resources.lake.table import MESSAGES
 from resources.lake.tables.questions import QUESTION_SIGNATURES, QUESTIONS, REJECTED_QUESTIONS
@@ -112,7 +114,7 @@ class Curated:
         yield from self._stream(
             f"""select question_id, {self._shard.order}::int as curation_order,
                        $settings as settings, band_keys
-                from members where place = 0 and row not in (select row from rejected)
+                from members where row not in (select row from rejected)
                 order by row""",
             QUESTION_SIGNATURES,
             settings=self._settings,
@@ -127,7 +129,7 @@ class Curated:
 @contextmanager
 def curated(
     shard: Shard,
-    others: list[OtherShard],
+    index: QuestionIndex,
     benchmark_questions: pa.Table,
     settings: Questions,
     compute: Compute,
@@ -141,7 +143,7 @@ def curated(
 
     Args:
         shard: the shard to curate.
-        others: all other shards that have been curated.
+        index: compares with all other shards that have been curated.
         benchmark_questions: rows with the schema BENCHMARK_QUESTIONS.
         settings: n-gram length and the settings of near-duplicates.
         compute: cores, and memory, half of which DuckDB may use.
@@ -158,21 +160,23 @@ def curated(
     }
     try:
         with duckdb.connect(config=config) as connection:
-            _reject_exact(connection, shard, others, benchmark_questions, settings)
+            _reject_exact(connection, shard, index, benchmark_questions, settings)
             connection.execute(MEMBERS_SQL)
             name = ""
             if settings.near_duplicate_jaccard is not None:
-                name = reject_near(connection, shard, others, settings)
+                name = reject_near(connection, shard, index, settings)
             yield Curated(connection, shard, name)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
 _ROWS_SQL = """
+create table shard_names (place integer, name varchar);
 create table rows (
-    row bigint, question_id varchar, drop varchar, line bigint, contamination varchar
+    row bigint, question_id varchar, id_key ubigint, drop varchar, line bigint,
+    contamination varchar
 );
-create table taken (question_id varchar, shard varchar);
+create table taken (id_key ubigint, place integer);
 """
 
 _REJECTED_SQL = """
@@ -180,10 +184,10 @@ create table rejected as
 with firsts as (
     select question_id, min(row) as row from rows group by question_id
 ), holders as (
-    select question_id, min(shard) as shard from taken group by question_id
+    select id_key, min(name) as shard from taken join shard_names using (place) group by id_key
 ), judged as (
     select rows.*, firsts.row as first_row, holders.shard as shard
-    from rows join firsts using (question_id) left join holders using (question_id)
+    from rows join firsts using (question_id) left join holders using (id_key)
 )
 select judged.row, judged.question_id, judged.drop, judged.line,
     case when judged.row > first_row then 'duplicate_in_drop'
@@ -202,29 +206,34 @@ where judged.row > first_row or shard is not null or judged.contamination is not
 def _reject_exact(
     connection: duckdb.DuckDBPyConnection,
     shard: Shard,
-    others: list[OtherShard],
+    index: QuestionIndex,
     benchmark_questions: pa.Table,
     settings: Questions,
 ) -> None:
     """Fill `rejected` with duplicates and contaminated questions."""
     connection.execute(_ROWS_SQL)
+    names = index.names()
+    places = pa.array(names.keys(), pa.int32())
+    shard_names = {"place": places, "name": pa.array(names.values(), pa.string())}
+    insert(connection, "shard_names", pa.table(shard_names))
     grams = EvaluationGrams(benchmark_questions, settings.decontamination_ngram_words)
     for part in in_parts(shard.rows):
         indices = range(part.raw.num_rows)
         contamination = grams.matches_of_turns(part.user_turns(indices))
+        ids = part.ids(indices)
         rows = pa.table(
             {
                 "row": range(part.first, part.first + len(indices)),
-                "question_id": part.ids(indices),
+                "question_id": ids,
+                "id_key": id_keys(ids),
                 "drop": part.raw["drop"],
                 "line": part.raw["line"],
                 "contamination": pa.array(map(contamination.get, indices), pa.string()),
             }
         )
         insert(connection, "rows", rows)
-    for other in others:
-        for ids in other.questions():
-            names = pa.array([other.name] * ids.num_rows, pa.string())
-            taken = pa.table({"question_id": ids["question_id"], "shard": names})
-            insert(connection, "taken", taken)
+    for keys in ascending(connection, "select id_key from rows"):
+        found = index.find(keys, are_bands=False)
+        taken = {"id_key": keys[found.indices], "place": found.places.astype(np.int32)}
+        insert(connection, "taken", pa.table(taken))
     connection.execute(_REJECTED_SQL)
