@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -13,6 +12,7 @@ from checks.drift import Summary, drift
 from checks.expectations import Measurement, Verdict, judge
 from checks.kept_results import keep
 from checks.schema import contract_problems, table_checks
+from dasd_assets.declaring.pages import page_link
 from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE, response_partition
 from dasd_assets.profile import Profile
 from dasd_assets.profile.data_contracts import CONTRACTS, DRIFT, Contract
@@ -81,9 +81,10 @@ def asset_checks(
             measured = {one.check: one for one in _measured(data, tables, measure)}
         verdicts = judge([measured[c.name] for c in contract if c.name in measured], settings)
         asset_name = "/".join(key.path)
-        links = {"kept": keep(lake, asset_name, partition, data.name(), verdicts)}
+        kept = keep(lake, asset_name, partition, data.name(), verdicts)
+        links: dict[str, dg.MetadataValue[Any]] = {"kept": dg.MetadataValue.path(str(kept))}
         if page := page_of(lake, asset_name):
-            links["data_docs"] = page
+            links["data_docs"] = page_link(page)
         judged = {verdict.measured.check: verdict for verdict in verdicts}
         for check in contract:
             yield _result(key, check, judged.get(check.name), links)
@@ -117,7 +118,10 @@ def _measured(
 
 
 def _result(
-    key: dg.AssetKey, check: Contract, verdict: Verdict | None, links: dict[str, Path]
+    key: dg.AssetKey,
+    check: Contract,
+    verdict: Verdict | None,
+    links: dict[str, dg.MetadataValue[Any]],
 ) -> dg.AssetCheckResult:
     """One verdict as the UI shows it."""
     if verdict is None:
@@ -132,7 +136,7 @@ def _result(
     metadata: dict[str, Any] = {
         "observed": _observed(measured),
         "allowed": settings.allowed,
-        **{name: dg.MetadataValue.path(str(path)) for name, path in links.items()},
+        **links,
     }
     examples = (*(() if _is_one_number(measured) else verdict.outside), *measured.examples)
     if measured.details is not None:

@@ -17,6 +17,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
+from dasd_assets.declaring.pages import DATA_DOCS
+
 if TYPE_CHECKING:
     from resources.lake.lake import Lake
 
@@ -34,8 +36,11 @@ HEADERS: Final = {
 def page_named(path: str) -> str | None:
     """The file that a request's path means, below the lake's root; None if it can be no page."""
     name = unquote(urlsplit(path).path).lstrip("/") or FRONT
-    parts = PurePosixPath(name).parts
-    is_page = name.endswith(".html") and not any(part[0] in "._" for part in parts)
+    inner = name.removeprefix(f"{DATA_DOCS}/")
+    hidden = "._" if inner == name else "."
+    is_page = name.endswith(".html") and not any(
+        part[0] in hidden for part in PurePosixPath(inner).parts
+    )
     return name if is_page and "\\" not in name and "\0" not in name else None
 
 
@@ -46,6 +51,8 @@ def pages_server(lake: Lake, host: str, port: int) -> ThreadingHTTPServer:
         OSError: the port is taken, or the host is none of this machine's.
     """
 
+    from resources.lake.lake_files import LakeFiles
+
     class Pages(BaseHTTPRequestHandler):
         server_version, sys_version = "dasd", ""
 
@@ -53,7 +60,8 @@ def pages_server(lake: Lake, host: str, port: int) -> ThreadingHTTPServer:
             name = page_named(self.path)
             content = None
             if name is not None and self._is_for_us():
-                content = lake.content(name)
+                is_local = name.startswith(DATA_DOCS)
+                content = LakeFiles.content(lake, name) if is_local else lake.content(name)
             if content is None:
                 self.send_error(404, "no such page")
                 return
