@@ -18,6 +18,7 @@ from typing import Any, Final
 import duckdb
 import great_expectations as gx
 import great_expectations.expectations as gxe
+import sqlalchemy as sa
 from great_expectations.expectations.metadata_types import FailureSeverity
 
 import checks.duckdb_dialect  # noqa: F401 (makes the address known)
@@ -78,10 +79,10 @@ def shown_columns(table: str) -> list[str]:
 
 
 def write_views(lake: Lake, file: Path) -> tuple[str, list[str]]:
-    """A DuckDB database with a view over all whole partitions of each table that has any.
+    """A DuckDB database with a view over all whole partitions of each table.
 
     Returns:
-        Its address for SQLAlchemy, and the tables that it has.
+        Its address for SQLAlchemy, and the tables that have any.
 
     Raises:
         OSError: an earlier one cannot be replaced.
@@ -96,7 +97,11 @@ def write_views(lake: Lake, file: Path) -> tuple[str, list[str]]:
                 for keys in lake.partitions(table)
                 if lake.is_whole(table, keys)
             ]
-            if not files:
+            if not files:  # another table's rule may ask for it
+                empty = TABLES[table].schema.empty_table()
+                connection.register("empty", empty).execute(
+                    f"create table {table} as select *, '' as {PARTITION} from empty"
+                )
                 continue
             tables.append(table)
             connection.executemany("insert into files values (?, ?)", files)
@@ -107,7 +112,9 @@ def write_views(lake: Lake, file: Path) -> tuple[str, list[str]]:
                         [{names}], union_by_name = true, filename = true, hive_partitioning = false
                     ) join files using (filename)"""
             )
-    return f"postgresql+duckdb:///{file}?memory_limit={MEMORY_LIMIT}&threads={THREADS}", tables
+    limits = {"memory_limit": MEMORY_LIMIT, "threads": str(THREADS)}
+    address = sa.URL.create("postgresql+duckdb", database=str(file.resolve()), query=limits)
+    return address.render_as_string(), tables
 
 
 def _all_of(table: str, profile: Profile) -> Iterator[Any]:
