@@ -10,7 +10,13 @@ from pydantic import Field
 from dasd_assets.answering.earlier import SAMPLED
 from dasd_assets.answering.template_date import date_shown, template_date
 from dasd_assets.declaring.cost import took
-from dasd_assets.declaring.declare import as_metadata, declared, log_progress, materialized
+from dasd_assets.declaring.declare import (
+    as_metadata,
+    declared,
+    log_progress,
+    materialized,
+    quarantine,
+)
 from dasd_assets.models import teachers
 from dasd_assets.partitions import (
     QUESTION_SHARD,
@@ -226,7 +232,8 @@ def _imported_answers(profile: Profile) -> dg.AssetsDefinition:
             domains=profile.domains,
             writer=writers_format(answers, teacher) if answers else None,
         )  # fmt: skip
-        return materialized(lake, written, cell, **facts)
+        unusable = lake.read("quarantined_answers", cell)
+        return materialized(lake, written, cell, **facts, **quarantine(unusable))
 
     return imported_answers
 
