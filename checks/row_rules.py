@@ -64,12 +64,12 @@ def within(
         is_above: the least value itself is not allowed.
     """
     low = "" if least is None else f"{column} {'>' if is_above else '>='} {least!r} and "
-    arguments = {"column": column, "min_value": least, "max_value": most, "strict_min": is_above}
+    limits = {"min_value": least, "max_value": most, "strict_min": is_above or None}
     return Rule(
         check,
         f"not coalesce({low}{column} <= {most!r}, true)",
         "ExpectColumnValuesToBeBetween",
-        {name: value for name, value in arguments.items() if value not in (None, False)},
+        {"column": column, **{name: limit for name, limit in limits.items() if limit is not None}},
     )
 
 

@@ -41,7 +41,7 @@ FAULTS: dict[str, list[dict[str, Any]]] = {
     "rejected_responses": [{"broken_rules": []}, *[{"broken_rules": REPEATED}] * 6],
     "student_scores": [{"ranks": [1, 0, 1]}, {"response_id": "r3"}, {"logprobs": [0.5] * 3}],
     "sentence_provenance": [
-        {"p_teacher": NAN}, {"p_student": 1.5}, {"end_byte": 0}, {"p_teacher": None},
+        {"p_teacher": NAN}, {"p_student": 1.5}, {"end_byte": 0}, {"p_student": -0.1},
     ],
     "divergence_sample": [
         {"weight": NAN}, {"weight": INFINITY}, {"weight": 0.0}, {"n_student_tokens": 9_999},
@@ -67,7 +67,7 @@ EXPECTED: dict[str, dict[str, set[str]]] = {
         "ranks_from_one": {"r0"}, "unique_ids": {"r3"}, "logprobs_not_positive": {"r2"},
     },
     "sentence_provenance": {
-        "probabilities_in_range": {"r0:0", "r0:1"}, "sentences_in_order": {"r1:0"},
+        "probabilities_in_range": {"r0:0", "r0:1", "r1:1"}, "sentences_in_order": {"r1:0"},
     },
     "divergence_sample": {
         "positive_weights": {"r0", "r1", "r2"}, "within_context": {"r3"},
