@@ -46,8 +46,6 @@ FAULTS: dict[str, list[dict[str, Any]]] = {
     "divergence_sample": [
         {"weight": NAN}, {"weight": INFINITY}, {"weight": 0.0}, {"n_student_tokens": 9_999},
     ],
-    "teacher_continuations": [{"cut_fraction": 0.3}, {"cut_fraction": NAN}],
-    "evaluation": [{"verdict": "not_judged"}],
 }  # fmt: skip
 """Table -> what is wrong with its first rows."""
 
@@ -72,8 +70,6 @@ EXPECTED: dict[str, dict[str, set[str]]] = {
     "divergence_sample": {
         "positive_weights": {"r0", "r1", "r2"}, "within_context": {"r3"},
     },
-    "teacher_continuations": {"cut_in_range": {"c0", "c2"}},
-    "evaluation": {"all_graded": {"b0:0"}},
 }  # fmt: skip
 """Table -> check that fails -> ids of the rows that break it."""
 
@@ -86,7 +82,7 @@ def lake(tmp_path: Path) -> Lake:
     return Lake(root=str(tmp_path / "lake"))
 
 
-def validated(lake: Lake, tables: list[str]) -> dict[str, list[Any]]:
+def validated(lake: Lake, tables: list[str], *, with_types: bool) -> dict[str, list[Any]]:
     """Results of the tables' suites, each read from its JSON as Great Expectations reads it."""
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
@@ -103,6 +99,10 @@ def validated(lake: Lake, tables: list[str]) -> dict[str, list[Any]]:
         exported = json.loads(json.dumps(row_suite(table, small_profile()).to_json_dict()))
         suite = gx.ExpectationSuite(**exported)
         assert len(suite.expectations) == len(exported["expectations"])
+        if not with_types:  # half of the expectations, which take half of the time
+            suite.expectations = [
+                one for one in suite.expectations if one.meta["check"] != "matches_contract"
+            ]
         batch = source.add_table_asset(table, table_name=table)
         shown = {
             "result_format": "SUMMARY", "unexpected_index_column_names": shown_columns(table),
@@ -159,7 +159,7 @@ def test_great_expectations_finds_the_rows_that_the_checks_find(lake: Lake) -> N
         for row, fault in zip(rows[table], faults, strict=False):
             row.update(fault)
         put(lake, table, partition_of(table), *(rows[table] if faults else []))
-    by_gx = validated(lake, [table for table in TABLES if table in FAULTS])
+    by_gx = validated(lake, [table for table in TABLES if table in FAULTS], with_types=False)
     for table, expected in EXPECTED.items():
         assert found_by_gx(table, by_gx[table]) == expected, table
         of_rows = {check: ids for check, ids in expected.items() if check not in OF_THE_PARTITION}
@@ -188,7 +188,7 @@ def test_an_id_of_two_shards_and_a_broken_contract(lake: Lake) -> None:
     )  # fmt: skip
     pq.write_table(changed, file)
     file.with_name(file.name + SUFFIX).unlink()
-    results = validated(lake, ["quarantined_rows", "questions"])
+    results = validated(lake, ["quarantined_rows", "questions"], with_types=True)
     (twice,) = [one for one in results["questions"] if not one.success]
     assert twice.expectation_config.type == "expect_column_values_to_be_unique"
     shown = twice.result["partial_unexpected_index_list"]
