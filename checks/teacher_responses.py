@@ -8,6 +8,7 @@ from dataclasses import replace
 import dagster as dg
 import pyarrow as pa
 
+from checks import top_logprobs
 from checks.checked_partition import CheckedPartition, share
 from checks.declare import Measure, asset_checks
 from checks.drift import Summary
@@ -26,8 +27,11 @@ def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
     imported = [asset_checks(profile, "imported_answers", _imported, partitions_def=grid)]
     return [
         *(imported if profile.imports else []),
-        asset_checks(profile, "teacher_responses", _answers(profile), partitions_def=grid),
-    ]
+        asset_checks(
+            profile, "teacher_responses", _answers(profile), partitions_def=grid,
+            without=() if profile.teacher_responses.top_logprobs else (top_logprobs.CHECK,),
+        ),
+    ]  # fmt: skip
 
 
 def _imported(data: CheckedPartition) -> Iterator[Measurement | Summary]:
@@ -70,6 +74,8 @@ def _answers(profile: Profile) -> Measure:
         yield replace(other, details=data.pairs(modes))
         yield known_questions(data, "teacher_responses", "response_id")
         yield from sampled(data, "teacher_responses", of=logprobs_of("teacher_responses", profile))
+        if k := profile.teacher_responses.top_logprobs:
+            yield top_logprobs.top_logprobs_hold(data, k)
 
     return measure
 

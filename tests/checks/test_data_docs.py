@@ -14,6 +14,7 @@ from checks.data_docs import NothingCheckedError, build_data_docs, page_of, suit
 from checks.expectations import Measurement, judge
 from checks.kept_results import keep, kept_results
 from dasd_assets.declaring.pages import page_link
+from dasd_assets.profile.check_settings import Checks
 from dasd_assets.profile.data_contracts import CONTRACTS
 from dasd_assets.running.pages_server import page_named
 from resources.lake.lake import Lake
@@ -111,6 +112,16 @@ def test_rows_are_validated_when_asked_for(lake: Lake) -> None:
         if not one["success"]:
             (row,) = one["result"]["partial_unexpected_index_list"]
             assert row["partition"] == "base|math"
+
+
+def test_a_check_that_runs_alone_keeps_what_the_others_found(lake: Lake) -> None:
+    fill(lake, good_rows())
+    evaluate(lake, "questions")
+    limits = {"questions": {"none_lost": {"min": 1, "max": 2}}}
+    stricter = small_profile().model_copy(update={"checks": Checks.model_validate(limits)})
+    assert not evaluate(lake, "questions", stricter, only="none_lost")["none_lost"].passed
+    (kept,) = kept_results(lake)
+    assert kept.passed == {each.name: each.name != "none_lost" for each in CONTRACTS["questions"]}
 
 
 def test_without_results_there_are_no_pages(lake: Lake) -> None:

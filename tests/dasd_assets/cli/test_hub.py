@@ -83,6 +83,18 @@ def test_what_was_interrupted_goes_on(
     assert len(hub.uploads) == len(set(hub.uploads)) == 3, "each file of weights went once"
 
 
+def test_a_release_is_one_commit_where_xet_is_there_too(
+    hub: Hub, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # With hf_xet, upload_folder commits a large folder piece by piece; only the transfer of the
+    # files is left to the protocol that the stand-in speaks.
+    monkeypatch.setattr("huggingface_hub.hf_api.is_xet_available", lambda: True)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    assert dasd("publish", "model").exit_code == 0
+    assert hub.n_commits == 1
+    assert set(SHARDS) < set(hub.repositories["model", "me/dasd-model"].files)
+
+
 def test_files_of_the_release_before_go_and_others_stay(
     hub: Hub, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
