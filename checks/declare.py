@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -14,6 +13,7 @@ from checks.expectations import Measurement, Verdict, judge
 from checks.kept_results import keep
 from checks.schema import contract_problems, table_checks
 from dasd_assets.declaring.check_outcomes import ALLOWED, SEVERITY
+from dasd_assets.declaring.pages import page_link
 from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE, response_partition
 from dasd_assets.profile import Profile
 from dasd_assets.profile.data_contracts import CONTRACTS, DRIFT, Contract
@@ -93,9 +93,10 @@ def asset_checks(
             measured = [one for one in _measured(data, written, measure) if one.check in wanted]
         verdicts = judge(measured, settings)
         asset_name = "/".join(key.path)
-        links = {"kept": keep(lake, asset_name, partition, data.name(), verdicts)}
+        kept = keep(lake, asset_name, partition, data.name(), verdicts)
+        links: dict[str, dg.MetadataValue[Any]] = {"kept": dg.MetadataValue.path(str(kept))}
         if page := page_of(lake, asset_name):
-            links["data_docs"] = page
+            links["data_docs"] = page_link(page)
         judged = {verdict.measured.check: verdict for verdict in verdicts}
         for check in (each for each in contract if each.name in wanted):
             yield _result(key, check, judged.get(check.name), links)
@@ -129,7 +130,10 @@ def _measured(
 
 
 def _result(
-    key: dg.AssetKey, check: Contract, verdict: Verdict | None, links: dict[str, Path]
+    key: dg.AssetKey,
+    check: Contract,
+    verdict: Verdict | None,
+    links: dict[str, dg.MetadataValue[Any]],
 ) -> dg.AssetCheckResult:
     """One verdict as the UI shows it."""
     if verdict is None:
@@ -144,7 +148,7 @@ def _result(
     metadata: dict[str, Any] = {
         "observed": _observed(measured),
         ALLOWED: settings.allowed,
-        **{name: dg.MetadataValue.path(str(path)) for name, path in links.items()},
+        **links,
     }
     examples = (*(() if _is_one_number(measured) else verdict.outside), *measured.examples)
     if measured.details is not None:

@@ -81,7 +81,10 @@ EXAMPLES = {
         "`dasd compare-policies`: all temperatures",
         "`dasd compare-policies --temperature high --page policies.html`",
     ),
-    "data-docs": _lines("`dasd data-docs --open`: pages of all checks, in the browser"),
+    "data-docs": _lines(
+        "`dasd data-docs --open`: pages of all checks, in the browser",
+        "`dasd data-docs --rows`: what must hold of every row, too",
+    ),
     "expectations": _lines("`dasd expectations suites`: for a Great Expectations project of yours"),
     "export": _lines(
         "`dasd export trl for-trl`: prompts and completions, a file a stage",

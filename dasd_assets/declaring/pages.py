@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 PAGES_URL: Final = "DASD_PAGES_URL"
 """Environment variable with the address of the pages, where it is not the default."""
 DEFAULT_PORT: Final = 3001
+DATA_DOCS_FOLDER: Final = "_data_docs"
+"""Great Expectations' project in the lake's folder on this machine, also of a lake in a bucket."""
+DATA_DOCS: Final = f"{DATA_DOCS_FOLDER}/gx/uncommitted/data_docs/local_site"
+"""Its pages."""
 
 
 def pages_url(host: str = "127.0.0.1", port: int = DEFAULT_PORT) -> str:

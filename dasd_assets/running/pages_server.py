@@ -18,6 +18,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
+from dasd_assets.declaring.pages import DATA_DOCS
 from resources.lake.pictures import PICTURES
 
 if TYPE_CHECKING:
@@ -40,10 +41,12 @@ def page_named(path: str) -> str | None:
     None if it can be neither a page nor a picture.
     """
     name = unquote(urlsplit(path).path).lstrip("/") or FRONT
-    parts = PurePosixPath(name).parts
+    inner = name.removeprefix(f"{DATA_DOCS}/")
+    hidden = "._" if inner == name else "."
+    parts = PurePosixPath(inner).parts
     is_picture = name.endswith(".png") and parts[0] == PICTURES
     is_shown = is_picture or name.endswith(".html")
-    is_page = is_shown and not any(part[0] in "._" for part in parts)
+    is_page = is_shown and not any(part[0] in hidden for part in parts)
     return name if is_page and "\\" not in name and "\0" not in name else None
 
 
@@ -54,6 +57,8 @@ def pages_server(lake: Lake, host: str, port: int) -> ThreadingHTTPServer:
         OSError: the port is taken, or the host is none of this machine's; the message says so.
     """
 
+    from resources.lake.lake_files import LakeFiles
+
     class Pages(BaseHTTPRequestHandler):
         server_version, sys_version = "dasd", ""
 
@@ -61,7 +66,8 @@ def pages_server(lake: Lake, host: str, port: int) -> ThreadingHTTPServer:
             name = page_named(self.path)
             content = None
             if name is not None and self._is_for_us():
-                content = _whole(lake, name)
+                is_local = name.startswith(DATA_DOCS)
+                content = LakeFiles.content(lake, name) if is_local else _whole(lake, name)
             if name is None or content is None:
                 self.send_error(404, "no such page")
                 return

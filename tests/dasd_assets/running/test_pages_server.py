@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dasd_assets.declaring.pages import PAGES_URL, page_link
+from dasd_assets.declaring.pages import DATA_DOCS, PAGES_URL, page_link
 from dasd_assets.running.pages_server import page_named, pages_server, serve_beside
 from resources.lake.lake import Lake
 
@@ -21,6 +21,8 @@ def port(tmp_path: Path) -> Iterator[int]:
     lake.publish_file("stage_report.html", "<p>Für dich".encode())
     lake.publish_file("checkpoints/dasd/0123/certificate.html", b"<p>certified")
     lake.publish_file("teacher_responses/data.parquet", b"PAR1")
+    lake.publish_file(f"{DATA_DOCS}/validations/questions/__none__/1.html", b"<p>validated")
+    lake.publish_file("_data_docs/rows.html", b"<p>not a page of the site")
     for name in ("whole", "cut", "unrecorded"):
         lake.publish_page(f"pictures/a/b=c%7Cd e/{name}.png", b"png")
     lake.take_away("pictures/a/b=c%7Cd e/unrecorded.png.manifest.json")
@@ -52,6 +54,7 @@ def asked(port: int, path: str, method: str = "GET", host: str = "localhost") ->
         ("/", "<p>Für dich"),
         ("/stage_report.html?of=today", "<p>Für dich"),
         ("/checkpoints/dasd/0123/certificate.html", "<p>certified"),
+        (f"/{DATA_DOCS}/validations/questions/__none__/1.html", "<p>validated"),
         ("/pictures/a/b%3Dc%257Cd%20e/whole.png", "png"),
     ],
 )
@@ -67,6 +70,8 @@ def test_pages_are_served(port: int, path: str, content: str) -> None:
         "/pictures/a/b%3Dc%257Cd%20e/cut.png", "/pictures/a/b%3Dc%257Cd%20e/unrecorded.png",
         "/pictures/a/b%3Dc%257Cd%20e/whole.png.manifest.json", "/releases/model/logo.png",
         "/teacher_responses/data.parquet", "/checkpoints", "/a\\..\\outside.html", "/a%00.html",
+        "/_data_docs/rows.html", f"/{DATA_DOCS}/../../../../rows.html",
+        f"/{DATA_DOCS}/.hidden.html",
     ],
 )  # fmt: skip
 def test_nothing_else_is(port: int, path: str) -> None:
