@@ -52,7 +52,7 @@ test-quick: $(SETUP)  ## pure functions and definitions only, in about a minute
 	$(PYTEST) --quick
 
 FAULTS ?=
-fault-injection: $(SETUP)  ## damage each file and kill each step of a small pipeline, in about an hour
+fault-injection: $(SETUP)  ## damage each file and kill each step of a small pipeline
 	PYTHONPATH=tests:. $(BIN)/python -W ignore -m support.fault_sweep $(FAULTS)
 
 system-packages:  ## install what the tests need of the system, or say the command for it
