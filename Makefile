@@ -40,12 +40,13 @@ gpu-check: $(SETUP)  ## what one GPU does with scoring and training; writes gpu-
 # Threads that wait for each other leave the cores to the other tests: GOMP_SPINCOUNT.
 PYTEST := GOMP_SPINCOUNT=0 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup \
 	--no-loadscope-reorder
-# Deployment tests: `all`, or those whose code `changed` since tests/deployment_verified.txt.
+# Deployments and variants of the pipeline: `all`, or those whose code `changed` since
+# tests/deployment_verified.txt.
 DEPLOYMENTS ?= all
 test: system-packages $(SETUP)  ## unit, property and end-to-end tests, side by side
 	$(PYTEST) --deployments $(DEPLOYMENTS) --durations 25
 
-verify-deployments: system-packages $(SETUP)  ## deployment tests whose code changed; note that they pass
+verify-deployments: system-packages $(SETUP)  ## try deployments whose code changed; note which pass
 	$(PYTEST) --deployments verify
 
 test-quick: $(SETUP)  ## pure functions and definitions only, in about a minute
@@ -107,6 +108,7 @@ $(VENV)/bin/uv:
 $(SETUP): pyproject.toml requirements/cpu.txt | $(VENV)/bin/uv
 	$(BIN)/uv pip install --quiet --compile-bytecode -r requirements/cpu.txt
 	$(BIN)/uv pip install --quiet --no-deps --editable .
+	$(BIN)/python -m compileall -q dasd_assets checks formats resources training
 	touch $@
 
 clean:  ## forget the demo's runs and data (not the virtual environment)

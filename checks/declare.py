@@ -13,6 +13,7 @@ from checks.drift import Summary, drift
 from checks.expectations import Measurement, Verdict, judge
 from checks.kept_results import keep
 from checks.schema import contract_problems, table_checks
+from dasd_assets.declaring.check_outcomes import ALLOWED, SEVERITY
 from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE, response_partition
 from dasd_assets.profile import Profile
 from dasd_assets.profile.data_contracts import CONTRACTS, DRIFT, Contract
@@ -48,6 +49,7 @@ def asset_checks(
 
     @dg.multi_asset_check(
         name="_".join([*key.path, "checks"]),
+        can_subset=True,
         specs=[
             dg.AssetCheckSpec(
                 check.name,
@@ -55,6 +57,10 @@ def asset_checks(
                 description=f"{check.description} Allowed: {settings[check.name].allowed}.",
                 blocking=check.blocking,
                 partitions_def=partitions_def,
+                metadata={
+                    ALLOWED: settings[check.name].allowed,
+                    SEVERITY: settings[check.name].severity,
+                },
             )
             for check in contract
         ],
@@ -77,15 +83,16 @@ def asset_checks(
         def removed() -> set[str]:
             return removed_drops(context.instance, profile.questions.inbox)
 
+        wanted = {each.name for each in context.selected_asset_check_keys}
         with CheckedPartition(lake, partition, made, registered, removed) as data:
-            measured = {one.check: one for one in _measured(data, tables, measure)}
-        verdicts = judge([measured[c.name] for c in contract if c.name in measured], settings)
+            measured = [one for one in _measured(data, tables, measure) if one.check in wanted]
+        verdicts = judge(measured, settings)
         asset_name = "/".join(key.path)
         links = {"kept": keep(lake, asset_name, partition, data.name(), verdicts)}
         if page := page_of(lake, asset_name):
             links["data_docs"] = page
         judged = {verdict.measured.check: verdict for verdict in verdicts}
-        for check in contract:
+        for check in (each for each in contract if each.name in wanted):
             yield _result(key, check, judged.get(check.name), links)
 
     return checks_of_asset
@@ -131,7 +138,7 @@ def _result(
     measured, settings = verdict.measured, verdict.settings
     metadata: dict[str, Any] = {
         "observed": _observed(measured),
-        "allowed": settings.allowed,
+        ALLOWED: settings.allowed,
         **{name: dg.MetadataValue.path(str(path)) for name, path in links.items()},
     }
     examples = (*(() if _is_one_number(measured) else verdict.outside), *measured.examples)

@@ -18,12 +18,6 @@ from checks.temperature_scheduled_learning import checkpoint_checks
 from dasd_assets.partitions import QUESTION_SHARD, question_shards
 from dasd_assets.profile import Profile
 
-NONE_MIXED = (
-    "no rollout was continued: none hit its cap, or none could be used. More questions "
-    "(mixed_policy_distillation.rollout_questions) or a lower cap_ratio give more; a small project "
-    "leaves stage 3 out: `mixed_policy_distillation: off`"
-)
-
 _BROKEN = "(coalesce(len(broken_rules), 0) > 0)"
 """SQL that is true of a rollout that cannot be used."""
 
@@ -101,6 +95,7 @@ def _continuations(min_cut_fraction: float) -> Measure:
 def _sample(profile: Profile) -> Measure:
     settings = profile.mixed_policy
     n_off_policy = settings.off_policy_samples
+    needed = profile.checks.of("mixed_policy_sample")["has_mixed_policy"].min or 0
 
     def measure(data: CheckedPartition) -> Iterator[Measurement | Summary]:
         data.view_all("teacher_continuations")
@@ -115,7 +110,9 @@ def _sample(profile: Profile) -> Measure:
                            as repetitive
                 from mixed_policy_sample"""
         )
-        yield Measurement("has_mixed_policy", {data.name(): rows["mixed"]}, cause=NONE_MIXED)
+        yield Measurement(
+            "has_mixed_policy", {data.name(): rows["mixed"]}, cause=too_few(rows["mixed"], needed)
+        )
         for check, sql in {
             "prefix_within_text": """select sample_id from mixed_policy_sample
                 where policy = 'mixed_policy' and not (student_prefix_bytes > 0
@@ -161,6 +158,18 @@ def _sample(profile: Profile) -> Measure:
         )
 
     return measure
+
+
+def too_few(found: int, needed: float) -> str:
+    """Why stage 3 is not trained, and what to do."""
+    why = "" if found else "; no rollout was continued: none hit its cap, or none could be used"
+    return (
+        f"{found:,} mixed-policy samples found, {needed:,g} needed "
+        f"(checks.mixed_policy_sample.has_mixed_policy.min){why}. More questions "
+        "(mixed_policy_distillation.rollout_questions) or a lower cap_ratio give more; a small "
+        "project leaves stage 3 out, and evaluates and releases stages 1 and 2: "
+        "`mixed_policy_distillation: off`"
+    )
 
 
 def _broken_rollouts(data: CheckedPartition) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ EXAMPLES = {
         "`dasd plan`: for the questions in the inbox",
         "`dasd plan --profile dasd-4b --questions 110000`: before there are any",
         "`dasd plan --teacher-tokens-per-second 2500 --price-per-gpu-hour 2`: your own figures",
+        "`dasd plan --measured gpu-check/gpu-check.json`: with what `make gpu-check` measured",
         "`dasd plan --json | jq .totals`: for a program",
     ),
     "add-questions": _lines(
@@ -52,8 +53,8 @@ EXAMPLES = {
         "`dasd status --json`: for a program",
     ),
     "check": _lines(
-        "`dasd check`: all checks on all that is there",
-        "`dasd check --select group:questions`: after a changed limit of these",
+        "`dasd check`: after a changed limit, or a cancelled run",
+        "`dasd check --select group:questions --all`: all checks of these once more",
     ),
     "ui": _lines("`dasd ui --port 3001`: where port 3000 is taken"),
     "report": _lines("`dasd report`: where the page is", "`dasd report --open`: in the browser"),
@@ -74,6 +75,7 @@ EXAMPLES = {
         "`dasd verify-release .dasd/tiny/lake/releases/model`: what was released last",
         "`dasd verify-release ~/Downloads/dasd-model`: what came over the net",
     ),
+    "pages": _lines("`dasd pages --port 3002`: where port 3001 is taken"),
     "pictures": _lines("`dasd pictures plots`: as PNG files into the folder `plots`"),
     "compare-policies": _lines(
         "`dasd compare-policies`: all temperatures",

@@ -10,7 +10,7 @@ from pydantic import Field
 from dasd_assets.answering.earlier import SAMPLED
 from dasd_assets.answering.template_date import date_shown, template_date
 from dasd_assets.declaring.cost import took
-from dasd_assets.declaring.declare import as_metadata, declared, log_progress, materialized
+from dasd_assets.declaring.declare import declared, log_progress, materialized, quarantine
 from dasd_assets.models import teachers
 from dasd_assets.partitions import (
     QUESTION_SHARD,
@@ -175,8 +175,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             journal.unlink(missing_ok=True)
         pictures = response_pictures(Path(lake.root), cell)
         return materialized(
-            lake, written, cell,
-            **sampling_summary(lake, cell), **date_shown(day), **as_metadata(pictures),
+            lake, written, cell, pictures, **sampling_summary(lake, cell), **date_shown(day)
         )  # fmt: skip
 
     return [*imports, sampling_temperature, teacher_responses]
@@ -226,7 +225,8 @@ def _imported_answers(profile: Profile) -> dg.AssetsDefinition:
             domains=profile.domains,
             writer=writers_format(answers, teacher) if answers else None,
         )  # fmt: skip
-        return materialized(lake, written, cell, **facts)
+        unusable = lake.read("quarantined_answers", cell)
+        return materialized(lake, written, cell, **facts, **quarantine(unusable))
 
     return imported_answers
 
@@ -248,11 +248,10 @@ def _take_over(
     rows = taken.rows(lake.batches("imported_answers", cell))
     written = lake.write("teacher_responses", rows, cell)
     return materialized(
-        lake, written, cell,
+        lake, written, cell, response_pictures(Path(lake.root), cell),
         engine=IMPORTED,
         without_question=taken.n_without_question,
         **sampling_summary(lake, cell),
-        **as_metadata(response_pictures(Path(lake.root), cell)),
     )  # fmt: skip
 
 

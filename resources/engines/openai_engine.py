@@ -17,6 +17,7 @@ from resources.engines.openai_answers import AnswerReader, finish_reason, only_c
 from resources.engines.openai_budget import Budget
 from resources.engines.openai_client import ApiClient, RequestFailedError
 from resources.engines.openai_endpoints import Endpoint
+from resources.engines.openai_metrics import tokens_sampled
 from resources.engines.openai_probe import check_logprobs_mode
 from resources.engines.openai_requests import (
     UnsupportedRequestError,
@@ -38,6 +39,7 @@ from resources.engines.protocol import (
     TokenScores,
 )
 from resources.engines.settings import OpenAiSettings, cannot_score
+from resources.engines.under_way import Count
 
 T = TypeVar("T")
 
@@ -109,15 +111,24 @@ class OpenAiEngine(LocalTokenizerEngine):
         check_supported(requests, self._settings, self._is_vllm)
         if requests:
             self._probe(self._body(requests[0]))
-        started, done, n_tokens = time.monotonic(), 0, 0
-        for completion in self._client.stream(requests, self._answer, self._budget.allows_more):
-            done += 1
-            n_tokens += len(completion.token_ids)
-            if on_progress:
-                on_progress(Progress(done, len(requests), n_tokens, time.monotonic() - started))
+        count = Count(len(requests), on_progress)
+        longest = max((request.max_tokens for request in requests), default=0)
+        before = self._tokens_sampled()
+
+        def look() -> None:
+            answers = sum(endpoint.under_way for endpoint in self._client.endpoints.all)
+            now = self._tokens_sampled()
+            known = 0 if now is None or before is None else now - before - count.n_finished
+            # Others may use the servers too.
+            count.under_way(max(0, min(known, answers * longest)), answers)
+
+        for completion in self._client.stream(
+            requests, self._answer, self._budget.allows_more, look
+        ):
+            count.finished(len(completion.token_ids))
             yield completion
-        if done < len(requests):
-            raise self._budget.exceeded(len(requests) - done)
+        if count.done < len(requests):
+            raise self._budget.exceeded(len(requests) - count.done)
 
     def score(
         self, requests: Sequence[ScoringRequest], on_progress: ProgressCallback | None = None
@@ -161,6 +172,16 @@ class OpenAiEngine(LocalTokenizerEngine):
                     raise
                 self._client.endpoints.leave_out(endpoint, str(error))
             self._probed.add(endpoint)
+
+    def _tokens_sampled(self) -> int | None:
+        """By all servers since they started; None if one of them does not tell it."""
+        if not self._is_vllm:
+            return None
+        found = []
+        for endpoint in self._client.endpoints.all:
+            metrics = self._client.text(f"{endpoint.url.removesuffix('/v1')}/metrics", endpoint)
+            found.append(None if metrics is None else tokens_sampled(metrics))
+        return None if None in found else sum(found)
 
     def _body(self, request: GenerationRequest) -> dict[str, Any]:
         return generation_body(request, self._settings, self._is_vllm)

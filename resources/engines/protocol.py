@@ -15,7 +15,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from formats.model_format import FormatSettings, ModelFormat
+from formats.format_settings import FormatSettings
+from formats.model_format import ModelFormat
 
 RAW_LOGPROBS = "raw_logprobs"
 
@@ -122,7 +123,8 @@ class Progress:
     """How far a call is: `n_tokens` were sampled or scored in `seconds`.
 
     An engine that knows of answers which are not finished counts their tokens too; there are
-    `under_way` among `n_tokens`. Of `done` requests, `done_before` were so before the call.
+    `under_way` among `n_tokens`. Of `done` requests, `done_before` were so before the call. Of a
+    server that tells no tokens is known how many answers it is at: `answers_under_way`.
     """
 
     done: int
@@ -131,6 +133,7 @@ class Progress:
     seconds: float
     under_way: int = 0
     done_before: int = 0
+    answers_under_way: int = 0
 
     @property
     def seconds_left(self) -> float | None:

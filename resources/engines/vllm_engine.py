@@ -6,7 +6,7 @@ import gc
 import itertools
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -32,6 +32,7 @@ from resources.engines.protocol import (
     TokenScores,
 )
 from resources.engines.settings import VllmSettings
+from resources.engines.under_way import Count
 from resources.engines.vllm_copies import gpu_shares, only_gpus, run_tasks
 
 try:
@@ -47,6 +48,9 @@ except ImportError as error:
 
 CPU_CACHE_BYTES = 1024**3
 """Key-value cache on CPU, where vLLM would else reserve most of the machine's memory."""
+
+TOKENS_PER_PIECE = 32
+"""Tokens of an answer that vLLM gives out together, after its first one."""
 
 WAITING_PER_SEQUENCE = 2
 """Requests handed to vLLM per sequence that it runs at once: it never waits for the next one, and
@@ -122,20 +126,19 @@ class VllmEngine(LocalTokenizerEngine):
             ([*request.prompt.token_ids, *request.prefix_token_ids], self._sampling(request))
             for request in requests
         )
-        started, n_tokens = time.monotonic(), 0
-        for done, (index, output) in enumerate(self._run(tasks), start=1):
-            answer = output.outputs[0]
-            n_tokens += len(answer.token_ids)
-            if on_progress:
-                seconds = time.monotonic() - started
-                on_progress(Progress(done, len(requests), n_tokens, seconds))
+        count = Count(len(requests), on_progress)
+        for index, outputs in self._run(tasks, count.under_way):
+            pieces = [output.outputs[0] for output in outputs]
+            token_ids = [token for piece in pieces for token in piece.token_ids]
+            count.finished(len(token_ids))
             yield Completion(
                 key=requests[index].key(self._identity),
-                token_ids=np.asarray(answer.token_ids, np.int32),
+                token_ids=np.asarray(token_ids, np.int32),
                 logprobs=np.asarray(
-                    answer.logprobs.logprobs if answer.logprobs else (), np.float32
+                    [p for piece in pieces if piece.logprobs for p in piece.logprobs.logprobs],
+                    np.float32,
                 ),
-                finish_reason=_finish_reason(answer.finish_reason),
+                finish_reason=_finish_reason(pieces[-1].finish_reason),
             )
 
     def score(
@@ -155,7 +158,7 @@ class VllmEngine(LocalTokenizerEngine):
             for request in requests
         )
         started, scored = time.monotonic(), 0
-        for done, (index, output) in enumerate(self._run(tasks), start=1):
+        for done, (index, (output,)) in enumerate(self._run(tasks), start=1):
             request = requests[index]
             given, emitted = output.prompt_logprobs, output.outputs[0].logprobs
             n_given = len(request.token_ids) - 1
@@ -201,16 +204,20 @@ class VllmEngine(LocalTokenizerEngine):
             logprobs=0,  # of the emitted token alone
             flat_logprobs=True,
             detokenize=False,
-            output_kind=RequestOutputKind.FINAL_ONLY,
+            # In pieces, for the progress. A piece a token would take 2 ms of CPU for 256 answers.
+            output_kind=RequestOutputKind.DELTA,
+            stream_interval=TOKENS_PER_PIECE,
         )
 
     def _run(
-        self, tasks: Iterable[tuple[list[int], vllm.SamplingParams]]
-    ) -> Iterator[tuple[int, Any]]:
-        """Run tasks (prompt tokens, parameters); yields index and output as they finish."""
+        self,
+        tasks: Iterable[tuple[list[int], vllm.SamplingParams]],
+        on_step: Callable[[int], None] = lambda under_way: None,
+    ) -> Iterator[tuple[int, list[Any]]]:
+        """Run tasks (prompt tokens, parameters); yields index and outputs as they finish."""
         engines = [copy.llm_engine for copy in self._copies]
         prompts = ((tokens_input(token_ids), parameters) for token_ids, parameters in tasks)
-        return run_tasks(engines, prompts, self._under_way, self._request_ids)
+        return run_tasks(engines, prompts, self._under_way, self._request_ids, on_step)
 
 
 def _cpu_arguments() -> dict[str, Any]:

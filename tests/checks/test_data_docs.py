@@ -13,6 +13,7 @@ from support.fresh_python import printed
 from checks.data_docs import NothingCheckedError, build_data_docs, page_of, suite
 from checks.expectations import Measurement, judge
 from checks.kept_results import keep, kept_results
+from dasd_assets.profile.check_settings import Checks
 from dasd_assets.profile.data_contracts import CONTRACTS
 from resources.lake.lake import Lake
 
@@ -88,6 +89,16 @@ def test_a_check_keeps_its_results_and_links_to_the_pages(lake: Lake) -> None:
     assert evaluate(lake, "student_scores")["no_nulls"].metadata["data_docs"].path == str(page)
     runs = Path(lake.root, "_data_docs", "gx", "uncommitted", "validations")
     assert len(list(runs.rglob("*.json"))) == 2
+
+
+def test_a_check_that_runs_alone_keeps_what_the_others_found(lake: Lake) -> None:
+    fill(lake, good_rows())
+    evaluate(lake, "questions")
+    limits = {"questions": {"none_lost": {"min": 1, "max": 2}}}
+    stricter = small_profile().model_copy(update={"checks": Checks.model_validate(limits)})
+    assert not evaluate(lake, "questions", stricter, only="none_lost")["none_lost"].passed
+    (kept,) = kept_results(lake)
+    assert kept.passed == {each.name: each.name != "none_lost" for each in CONTRACTS["questions"]}
 
 
 def test_without_results_there_are_no_pages(lake: Lake) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from dasd_assets.graph import build_definitions
 from dasd_assets.profile import Profile
-from dasd_assets.reporting import figures
+from dasd_assets.reporting import examples, figures
 from resources.compute.training_launcher import TrainingLauncher, TrainingResult
 from training.sft import SftConfig, train
 
@@ -49,6 +50,8 @@ def run_whole_graph(
     """
     # Checks and pictures have tests of their own, and take most of the time.
     monkeypatch.setattr(figures, "to_png", lambda figure: b"")
+    monkeypatch.setattr(examples, "to_svg", lambda figure: "")
+    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", lambda engine, figure: None)
     built = build_definitions(profile, home)
     definitions = dg.Definitions(
         assets=built.assets, resources={**(built.resources or {}), "trainer": InThisProcess()}

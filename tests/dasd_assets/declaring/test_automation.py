@@ -13,6 +13,8 @@ import dagster as dg
 import pytest
 from support.station import ASKED, QUESTIONS_PER_DROP, Station
 
+from dasd_assets.declaring import automation
+
 pytestmark = pytest.mark.slow
 
 TEMPERATURES = ("low", "high")
@@ -24,7 +26,7 @@ TRAINING = ("low_temperature_checkpoint", "high_temperature_checkpoint", "dasd_c
 def station(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
     """A pipeline of one drop that is up to date as far as it goes without a person."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dasd_assets.reporting.figures.to_markdown", lambda figure: "a picture")
+        patch.setattr("dasd_assets.reporting.figures.to_png", lambda figure: b"a picture")
         station = Station(tmp_path_factory.mktemp("station"))
         station.settle()
         station.put_drop("a", 0)
@@ -157,6 +159,10 @@ def test_training_follows_no_condition(station: Station) -> None:
     for asset in TRAINING:
         assert station.instance.get_latest_materialization_event(dg.AssetKey(asset)) is None
     assert ASKED == []
+
+
+def test_runs_that_it_asks_for_say_so() -> None:
+    assert automation.sensor("tiny").run_tags == {"profile": "tiny", "dasd/by": "keep_up_to_date"}
 
 
 @pytest.mark.parametrize("failed", [None, "none_lost"])

@@ -18,7 +18,7 @@ from dasd_assets.temperature_scheduled_learning import assets as scheduled
 from resources.compute.training_launcher import TrainingLauncher, TrainingResult
 from resources.engines.inference import InferenceModel
 from resources.lake.lake import Lake
-from resources.lake.lake_files import FOLDER_MANIFEST
+from resources.lake.lake_folder import FOLDER_MANIFEST
 
 pytestmark = pytest.mark.slow
 

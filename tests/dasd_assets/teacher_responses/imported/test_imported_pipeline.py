@@ -123,6 +123,10 @@ def test_three_public_layouts_come_to_a_sample(tmp_path: Path) -> None:
         for cell, of in found.items()
     }  # fmt: skip
     assert counts == KEPT
+    for of in (each["imported_answers"] for each in found.values()):
+        assert ("| file | line | reason |" in of.get("quarantined_rows", "")) == (
+            of["quarantined"] > 0
+        )
     responses = lake.read_partitions("teacher_responses", question_shard="superior").to_pylist()
     assert {row["engine"] for row in responses} == {"imported"}
     assert {row["logprobs_mode"] for row in responses} == {"raw_logprobs"}
