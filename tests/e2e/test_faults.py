@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from support.faults import Undisturbed
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.deployment("kills")]
 
 
 def test_with_all_damaged_and_each_step_killed_runs_come_to_the_same(tmp_path: Path) -> None:
