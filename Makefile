@@ -15,9 +15,9 @@ TEST_PROCESSES ?= 2
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-quick verify-deployments system-packages ui compare-policies ablation rehearse \
-	gpu-check lint types validate check-constraints newest-dagster reference tiny-world requirements \
-	clean
+.PHONY: demo test test-quick verify-deployments fault-injection system-packages ui compare-policies \
+	ablation rehearse gpu-check lint types validate check-constraints newest-dagster reference \
+	tiny-world requirements clean
 
 demo: $(SETUP)  ## run the whole pipeline on tiny models, then print what each stage gained
 	$(BIN)/dasd run
@@ -51,6 +51,10 @@ verify-deployments: system-packages $(SETUP)  ## try deployments whose code chan
 
 test-quick: $(SETUP)  ## pure functions and definitions only, in about a minute
 	$(PYTEST) --quick
+
+FAULTS ?=
+fault-injection: $(SETUP)  ## damage each file and kill each step of a small pipeline
+	PYTHONPATH=tests:. $(BIN)/python -W ignore -m support.fault_sweep $(FAULTS)
 
 system-packages:  ## install what the tests need of the system, or say the command for it
 	tests/system_packages.sh

@@ -27,10 +27,13 @@ class InThisProcess(TrainingLauncher):
         self, context: dg.AssetExecutionContext, config: dict[str, Any], output_dir: Path
     ) -> TrainingResult:
         """Train, and read what it left."""
-        train(SftConfig(**config, output_dir=str(output_dir)), lambda line: None)
+        train(SftConfig(**config, output_dir=str(output_dir)), self.on_line)
         log = (output_dir / "training_log.jsonl").read_text(encoding="utf-8").splitlines()
         certificate = json.loads((output_dir / "certificate.json").read_text(encoding="utf-8"))
         return TrainingResult([json.loads(line) for line in log], certificate)
+
+    def on_line(self, line: str) -> None:
+        """What the program says as it goes on is for a person."""
 
 
 def run_whole_graph(
