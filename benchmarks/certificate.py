@@ -27,8 +27,9 @@ from training.batch_checks import (
     loss_mask,
     nothing_cut,
 )
-from training.dataset import NO_LOSS, PackedDataset, Samples, collate
+from training.dataset import PackedDataset, collate
 from training.packing import pack
+from training.samples import NO_LOSS, Samples
 
 
 def main() -> None:

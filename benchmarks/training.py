@@ -34,8 +34,9 @@ from benchmarks.shapes import (
     random_model,
     wait,
 )
-from training.dataset import NO_LOSS, PackedDataset, Sample, collate
+from training.dataset import PackedDataset, collate
 from training.packing import pack
+from training.samples import NO_LOSS, Sample
 
 AS_TRAINED, PADDED, NO_LIGER, NO_FUSED_LOSS, KEPT = (
     "as trained", "padded", "no Liger", "no fused loss", "no checkpointing",

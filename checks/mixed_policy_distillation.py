@@ -21,7 +21,7 @@ from checks.row_rules import (
     within_context,
 )
 from checks.teacher_responses import known_questions, sampled
-from checks.temperature_scheduled_learning import checkpoint_checks
+from checks.temperature_scheduled_learning import checkpoint_checks, training_set_checks
 from dasd_assets.partitions import QUESTION_SHARD, question_shards
 from dasd_assets.profile import Profile
 
@@ -44,6 +44,9 @@ def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
             partitions_def=question_shards, dimension=QUESTION_SHARD,
         ),
         asset_checks(profile, "mixed_policy_sample", _sample(profile)),
+        training_set_checks(
+            profile, "mixed_policy_training_set", "dasd", "mixed_policy_sample", "sample_id"
+        ),
         checkpoint_checks(profile, "dasd_checkpoint", "dasd", is_last_stage=True),
     ]  # fmt: skip
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 CERTIFICATE = "certificate.json"
 LOG = "training_log.jsonl"
+STEPS = "steps.parquet"
+"""Which packed sequence was seen in which step."""
 ERROR = "error.txt"
 LOCK = "lock"
 """In the folder of restart points: held by the one process that may write there."""

@@ -17,7 +17,8 @@ import numpy.typing as npt
 import torch
 
 from formats.student_tokens import encode_prompt
-from training.dataset import NO_LOSS, TOKEN_WEIGHTS, Samples
+from training.dataset import TOKEN_WEIGHTS
+from training.samples import NO_LOSS, Samples
 
 Sequences = Sequence[npt.NDArray[np.int64]]
 
@@ -63,10 +64,14 @@ def nothing_cut(samples: Samples) -> Check:
 
 def end_token_trained(samples: Samples, end_token: int) -> Check:
     """Each sample ends with the end token, has it once behind its prompt, and trains it."""
-    last = samples.token_ids[samples.starts[1:] - 1]
-    ends = np.flatnonzero(samples.token_ids == end_token)
-    n_ends = np.searchsorted(ends, samples.starts[1:])
-    n_ends -= np.searchsorted(ends, samples.starts[:-1] + samples.n_prompt)
+    last, n_ends = np.zeros((2, len(samples)), np.int64)
+    for run in samples.runs():
+        starts, after = samples.starts[:-1][run], samples.starts[1:][run]
+        token_ids = samples.token_ids[starts[0] : after[-1]]
+        last[run] = token_ids[after - 1 - starts[0]]
+        ends = np.flatnonzero(token_ids == end_token) + starts[0]
+        n_ends[run] = np.searchsorted(ends, after)
+        n_ends[run] -= np.searchsorted(ends, starts + samples.n_prompt[run])
     is_trained = samples.n_masked < samples.lengths
     bad = np.flatnonzero((last != end_token) | (n_ends != 1) | ~is_trained)
     cause = "".join(
@@ -82,10 +87,10 @@ def loss_mask(samples: Samples, tokenizer: Any, mask_student_prefix: bool) -> Ch
     """The mask ends where the template's generation prompt does; beyond it only if asked."""
     marker = np.asarray(_prompt_end(tokenizer), np.int32)
     prompt_ends = samples.starts[:-1] + samples.n_prompt
-    found = samples.token_ids[
-        np.maximum(prompt_ends[:, None] - np.arange(len(marker), 0, -1)[None], 0)
-    ]
-    is_prompt = (samples.n_prompt >= len(marker)) & (found == marker).all(axis=1)
+    is_prompt = samples.n_prompt >= len(marker)
+    for run in samples.runs():
+        at = prompt_ends[run, None] - np.arange(len(marker), 0, -1)[None]
+        is_prompt[run] &= (samples.token_ids[np.maximum(at, 0)] == marker).all(axis=1)
     n_prefix = samples.n_masked - samples.n_prompt
     is_asked = (n_prefix >= 0) if mask_student_prefix else (n_prefix == 0)
     bad = np.flatnonzero(~is_prompt | ~is_asked)

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from formats.pages import environment
-from training.dataset import NO_LOSS, Samples
+from training.samples import NO_LOSS, Samples
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 SHOWN_CHARACTERS = 4_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,14 @@ def check_same_kind(checkpoint: Path, expected: Path) -> None:
 def have_same_tokenizer(one: Path, other: Path) -> bool:
     """Whether two models' tokenizers make the same tokens of the same samples."""
     return _tokenizer(one) == _tokenizer(other)
+
+
+def tokenizer_parts(folder: Path) -> dict[str, str]:
+    """What makes the tokens of a sample, part by part, each with a hash of it."""
+    return {
+        part: hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+        for part, value in _tokenizer(folder).items()
+    }
 
 
 def _shape(folder: Path) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from training.dataset import Item, PackedDataset, Sample
+from training.dataset import Item, PackedDataset
+from training.samples import Sample
 
 MEASURED_TOKENS = 2_048
 """Tokens that the measured batch has at most: its logits fill the memory, not its attention."""

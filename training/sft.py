@@ -17,7 +17,6 @@ have weights, the mean over these tokens is a weighted one (`training.weighted_l
 from __future__ import annotations
 
 import argparse
-import hashlib
 import math
 import os
 import shutil
@@ -29,6 +28,7 @@ from typing import Any
 import torch
 from pydantic import Field
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     Trainer,
     TrainerCallback,
@@ -39,12 +39,10 @@ from transformers.utils import logging as transformers_logging
 
 from formats.checkpoint_folder import LOG, partial_folder
 from formats.format_settings import AUTO, FormatSettings
-from formats.model_format import student_format
 from resources.compute.gpu_lease import keep_leased_gpus
 from resources.engines.end_tokens import name_end_token
 from resources.engines.load import load_tokenizer
 from resources.engines.model_folder import inspect_model
-from training.certificate import certify
 from training.checkpoint import (
     check_same_run,
     finish,
@@ -60,14 +58,16 @@ from training.checkpoint import (
 from training.dataset import PackedDataset, collate
 from training.deepspeed import compile_operator, deepspeed_config
 from training.errors import TrainingError
-from training.expected_model import check_same_kind, have_same_tokenizer
-from training.packing import pack
+from training.expected_model import check_same_kind, tokenizer_parts
 from training.precision import in_type, loaded_type
 from training.progress import Report, reporting
 from training.restart import RestartPoints, cannot_write
-from training.rows import load_samples
+from training.set_check import check_belongs
 from training.settings import Training
+from training.start_check import certify_start
 from training.step_log import StepLog
+from training.steps_drawn import write_drawn
+from training.training_set import describe, open_training_set
 from training.weighted_loss import WeightedTrainer, weigh_losses
 
 
@@ -75,20 +75,16 @@ class SftConfig(Training):
     """A training stage: the profile's settings, and what is trained on what."""
 
     SHAPES_NO_WEIGHTS = Training.SHAPES_NO_WEIGHTS | {
-        "gpus", "hosts", "output_dir", "expected_model_path", "model_path", "samples",
-        "counted_by",
+        "gpus", "hosts", "output_dir", "expected_model_path", "model_path", "training_set",
     }  # fmt: skip
     """With where things are, since what is there is hashed."""
 
     model_path: str
-    samples: list[str]
-    system_prompt: str
+    training_set: str
+    """Folder that `training.make_set` made."""
     output_dir: str
-    mask_student_prefix: bool = False
     expected_model_path: str | None = None
     """A model of the architecture and with the tokenizer that `model_path` has to have."""
-    counted_by: str | None = None
-    """The model whose tokenizer counted the samples' tokens, if it is not `model_path`."""
     gpus: int = Field(0, ge=0, description="GPUs declared (compute.training.gpus); 0: none needed")
     format: FormatSettings = AUTO
     hosts: dict[str, int] = Field(
@@ -100,11 +96,12 @@ def train(config: SftConfig, report: Report) -> None:
     """Run one stage and leave a complete checkpoint folder at `config.output_dir`.
 
     Raises:
-        SampleError: a row cannot be trained on.
+        TrainingSetError: the training set is damaged, or was made for another tokenizer, template
+            or packing.
         CertificateError: the batches are not what training needs; nothing was trained.
         ExpectedModelError: the starting checkpoint is not what the stage expects.
         TrainingError: the machine is not what is declared, the folder belongs to another run, the
-            loss is no longer finite, or the disk is full.
+            ranks see different training sets, the loss is no longer finite, or the disk is full.
     """
     output_dir = Path(config.output_dir)
     check_devices(config)
@@ -134,7 +131,14 @@ def _train(config: SftConfig, run: dict[str, Any], report: Report, is_main: bool
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     tokenizer = load_tokenizer(Path(config.model_path), config.format)
-    student = student_format(tokenizer, config.format)
+    training_set = open_training_set(Path(config.training_set))
+    check_belongs(
+        training_set.description, config, format=config.format,
+        tokenizer=tokenizer_parts(Path(config.model_path)),
+        model_config=AutoConfig.from_pretrained(config.model_path, trust_remote_code=False),
+        where=f"training_set {config.training_set}, model_path {config.model_path}",
+    )  # fmt: skip
+    samples, sequences = training_set.samples, training_set.sequences
     model: Any = AutoModelForCausalLM.from_pretrained(
         config.model_path,
         dtype=loaded_type(config),
@@ -143,20 +147,6 @@ def _train(config: SftConfig, run: dict[str, Any], report: Report, is_main: bool
     )
     model.config.use_cache = False
     name_end_token(model.generation_config, tokenizer)
-    samples = load_samples(
-        [Path(file) for file in config.samples],
-        student,
-        system_prompt=config.system_prompt,
-        max_length=config.max_length,
-        vocab_size=model.config.vocab_size,
-        max_positions=getattr(model.config, "max_position_embeddings", None),
-        mask_student_prefix=config.mask_student_prefix,
-        compare_lengths=not config.counted_by
-        or have_same_tokenizer(Path(config.model_path), Path(config.counted_by)),
-    )
-    # Between processes the data loader repeats sequences to even them out: leave it none to repeat.
-    multiple_of = config.processes * config.micro_batch_size if config.processes > 1 else 1
-    sequences = pack(samples.lengths, config.max_length, multiple_of, one_each=not config.packing)
     restart = RestartPoints(config.restart, output_dir)
     log = StepLog(
         report if is_main else None, folder / LOG if is_main else None, len(samples.token_ids)
@@ -173,12 +163,13 @@ def _train(config: SftConfig, run: dict[str, Any], report: Report, is_main: bool
     if samples.is_weighted:
         weigh_losses(model, trainer.accelerator.autocast)
     trainer.remove_callback(_callback_named(trainer, "PrinterCallback"))
-    certify(
-        samples, sequences, trainer.get_train_dataloader(), model, student,
-        autocast=trainer.accelerator.autocast, system_prompt=config.system_prompt,
-        mask_student_prefix=config.mask_student_prefix, epochs=config.epochs,
-        max_length=config.max_length, folder=folder if is_main else None,
+    orders = certify_start(
+        training_set, trainer.get_train_dataloader(), model, tokenizer,
+        autocast=trainer.accelerator.autocast, epochs=config.epochs,
+        folder=folder if is_main else None,
     )  # fmt: skip
+    if is_main:
+        write_drawn(orders, config.global_batch_size // config.processes, folder)
     try:
         trainer.train(resume_from_checkpoint=str(restart_point) if restart_point else None)
     except Exception as error:
@@ -229,17 +220,16 @@ def check_devices(config: SftConfig) -> None:
 
 def identity(config: SftConfig) -> dict[str, Any]:
     """What shapes the weights: settings, and hashes of the starting model and of the rows."""
-    rows = []
-    for sample in config.samples:
-        with Path(sample).open("rb") as file:
-            rows.append(hashlib.file_digest(file, "sha256").hexdigest())
+    made_of = describe(Path(config.training_set)).made_of
     shaping = config.shaping()
     if config.format == AUTO:  # as before there were others
         del shaping["format"]
     return {
         **shaping,
+        "system_prompt": made_of.system_prompt,
+        "mask_student_prefix": made_of.mask_student_prefix,
         "model": inspect_model(config.model_path).content_hash,
-        "samples": rows,
+        "samples": [file.sha256 for file in made_of.sample_files],
     }
 
 

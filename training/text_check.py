@@ -16,7 +16,7 @@ from formats.encoding import encode_all, encode_texts
 from formats.model_format import ModelFormat
 from formats.student_text import response_parts
 from training.batch_checks import Check
-from training.dataset import NO_LOSS, Samples
+from training.samples import NO_LOSS, Samples
 
 TORN = "\N{REPLACEMENT CHARACTER}"
 """What a decoder writes for a character of which it has only some bytes."""

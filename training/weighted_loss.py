@@ -25,9 +25,10 @@ from torch.utils.checkpoint import checkpoint
 from transformers import Trainer
 from transformers.modeling_outputs import CausalLMOutput
 
-from training.dataset import NO_LOSS, TOKEN_WEIGHTS
+from training.dataset import TOKEN_WEIGHTS
 from training.errors import TrainingError
 from training.isolation import Autocast, ready
+from training.samples import NO_LOSS
 
 TOKENS_AT_ONCE = 2_048
 """Tokens whose logits are in memory together."""

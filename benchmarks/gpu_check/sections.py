@@ -179,7 +179,7 @@ def _trainable(
 
 
 def _samples(vocabulary: int, lengths: Sequence[int]) -> list[Any]:
-    from training.dataset import NO_LOSS, Sample
+    from training.samples import NO_LOSS, Sample
 
     generator = np.random.default_rng(0)
     samples = []

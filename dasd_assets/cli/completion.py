@@ -31,10 +31,13 @@ def assets(incomplete: str) -> list[str]:
     from dasd_assets.profile.data_contracts import CONTRACTS
     from resources.lake.tables import evaluation
 
-    below = {*evaluation.TABLES, "student_checkpoint"}
+    of_students = ("student_training_set", "student_checkpoint")
+    below = {*evaluation.TABLES, *of_students}
     names = [asset for asset in CONTRACTS if asset not in below]
     with suppress(ProfileError):
-        names += [f"student_checkpoint/{student}" for student in active_profile().students]
+        names += [
+            f"{asset}/{student}" for student in active_profile().students for asset in of_students
+        ]
     names += [
         f"{asset}/{checkpoint}"
         for asset in evaluation.TABLES

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dasd_assets.cli.story_steps import training_place
 from resources.lake.bucket_folder import content_of, written_at
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Answer:
         better_siblings: answers to the same question, temperature and policy ranked above it.
         rollouts: the student's own answers whose cap its length set.
         continuations: the teacher's continuations of those, each with `broken_rules`.
-        trained: rows of the view `training_samples` made of it.
+        trained: rows of the view `training_samples` made of it, with their place in the packing.
     """
 
     sample: Row
@@ -125,17 +126,20 @@ def tell(warehouse: DuckDBPyConnection, lake: Path, name: str) -> Story:
         "FROM rejected_questions WHERE question_id = $question_id ORDER BY question_shard, line",
         question_id=question_id,
     )
+    answers = [
+        _answer(warehouse, sample)
+        for sample in siblings
+        if found["response_id"] in (None, sample["response_id"])
+    ]
+    for row in (row for answer in answers for row in answer.trained):
+        row |= training_place(warehouse, lake, row["checkpoint"], row["sample_id"])
     return Story(
         question_id=question_id,
         question=questions[0] if questions else None,
         rejected=rejected,
         left_out_text=None if questions else _delivered_text(warehouse, rejected),
         siblings=siblings,
-        answers=[
-            _answer(warehouse, sample)
-            for sample in siblings
-            if found["response_id"] in (None, sample["response_id"])
-        ],
+        answers=answers,
         checkpoints={name: _checkpoint(lake, name) for name in SAMPLE_FILES},
     )
 

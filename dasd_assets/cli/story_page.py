@@ -186,6 +186,12 @@ class Page:
                 f"Checkpoint {row['checkpoint']} ({state}): as {row['policy']} sample "
                 f"{row['sample_id']}"
             )
+            if row["sequence"] is not None:
+                seen = ", ".join(f"step {step} (epoch {epoch})" for epoch, step in row["steps"])
+                self._line(
+                    f"  packed sequence {row['sequence']}, place {row['place']} in it; "
+                    f"{f'seen in {seen}' if seen else 'no step of this checkpoint saw it'}"
+                )
 
     def _heading(self, title: str) -> None:
         self._console.print()

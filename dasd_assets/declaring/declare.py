@@ -14,7 +14,7 @@ import pyarrow as pa
 from dasd_assets.declaring.cost import tokens_of, took
 from dasd_assets.declaring.out_of_date import DRAWN
 from dasd_assets.declaring.pages import kept_pictures
-from dasd_assets.declaring.stored_data import STORED, TABLE
+from dasd_assets.declaring.stored_data import OF_ASSET, STORED, TABLE
 from dasd_assets.profile import settings_version
 from formats.pages import as_text, markdown_table
 from resources.compute.declared import Compute
@@ -132,11 +132,10 @@ def materialized(
 
 
 def asset_of(table: str, partition: Partition | None) -> dg.AssetKey:
-    """The asset that makes a table; of a table with a checkpoint, that of the same checkpoint."""
+    """The asset that makes a table; where there is one for each checkpoint, that of the same."""
     dimensions = TABLES[table].dimensions if table in TABLES else ()
-    if partition and "checkpoint" in dimensions:
-        return dg.AssetKey([table, partition["checkpoint"]])
-    return dg.AssetKey(table)
+    own = [partition[name] for name in OF_ASSET if partition and name in dimensions]
+    return dg.AssetKey([table, *own])
 
 
 def column_lineage(

@@ -17,6 +17,8 @@ STORED: Final = "lake/stored"
 """In an asset's metadata: what it keeps in the lake beside its tables. `{partition}` in it stands
 for the partition's key."""
 TABLE: Final = "dagster/table_name"
+OF_ASSET: Final = ("checkpoint", "student")
+"""Dimensions of tables that have an asset for each of their keys."""
 
 
 class Verified(NamedTuple):
@@ -96,7 +98,7 @@ class StoredData:
             return {name: found[name] for name in TABLES[table].dimensions}
         rest = partition or ""
         return {
-            name: key.path[1] if name == "checkpoint" else rest for name in TABLES[table].dimensions
+            name: key.path[1] if name in OF_ASSET else rest for name in TABLES[table].dimensions
         }
 
 

@@ -23,6 +23,11 @@ from dasd_assets.reporting.mixed_policy_funnel import (
 from dasd_assets.reporting.pictures import rollout_pictures
 from dasd_assets.reporting.plots import funnel_bars
 from dasd_assets.temperature_scheduled_learning.stage import train_stage
+from dasd_assets.temperature_scheduled_learning.training_set import (
+    set_declaration,
+    workers_of,
+    write_training_set,
+)
 from dasd_assets.verification.graders import Graders
 from resources.compute.training_launcher import TrainingLauncher
 from resources.engines.inference import InferenceModel
@@ -203,7 +208,35 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         )  # fmt: skip
 
     @dg.asset(
-        deps=["high_temperature_checkpoint", mixed_policy_sample],
+        deps=["base_student", mixed_policy_sample],
+        **set_declaration(
+            profile, settings.training, "dasd", "mixed_policy_training_set",
+            settings.mask_student_prefix, group=GROUP,
+        ),
+    )  # fmt: skip
+    def mixed_policy_training_set(
+        context: dg.AssetExecutionContext, lake: Lake, base_student_model: InferenceModel
+    ) -> dg.MaterializeResult:
+        """The mixed-policy sample as the base student's tokens, packed: what stage 3 is trained on.
+
+        Loss is on the student's prefix and the continuation, unless `mask_student_prefix`. Made
+        once, its batches certified.
+        """
+        return write_training_set(
+            context, lake,
+            checkpoint="dasd",
+            table="mixed_policy_training_set",
+            sample=("mixed_policy_sample", "sample_id", None),
+            model=base_student_model.inspect().path,
+            settings=settings.training,
+            system_prompt=profile.system_prompt,
+            mask_student_prefix=settings.mask_student_prefix,
+            format=profile.base_student.format,
+            workers=workers_of(profile),
+        )  # fmt: skip
+
+    @dg.asset(
+        deps=["high_temperature_checkpoint", mixed_policy_training_set],
         **declared(GROUP, profile.compute.training, "3", settings.training.shaping(),
                    settings.mask_student_prefix, profile.system_prompt,
                    kinds={"pytorch", "huggingface"}, stored="checkpoints/dasd"),
@@ -226,11 +259,11 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             checkpoint="dasd",
             start=lake.current_checkpoint("high_temperature"),
             expected=base_student_model.inspect().path,
-            sample=lake.verified_path("mixed_policy_sample"),
             settings=settings.training,
-            system_prompt=profile.system_prompt,
             format=profile.base_student.format,
-            mask_student_prefix=settings.mask_student_prefix,
         )  # fmt: skip
 
-    return [student_rollouts, teacher_continuations, mixed_policy_sample, dasd_checkpoint]
+    return [
+        student_rollouts, teacher_continuations, mixed_policy_sample, mixed_policy_training_set,
+        dasd_checkpoint,
+    ]  # fmt: skip

@@ -16,6 +16,8 @@ TEXTS = frozenset({"text", "sentence", "response_text", "reasoning", "prefix_tex
 TOP_BYTES = 4 + 4
 """Of one of the likeliest tokens of a position: int32 and float32."""
 
+TOKEN_BYTES = 4
+"""Of a token's id in a packed training set."""
 TOKEN_LISTS = (pa.list_(pa.int32()), pa.list_(pa.float32()))
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from dasd_assets.plan.answers import Answers, Candidates
 from dasd_assets.plan.asset_plan import AssetPlan
-from dasd_assets.plan.disk import checkpoint_bytes, row_bytes, top_bytes
+from dasd_assets.plan.disk import TOKEN_BYTES, checkpoint_bytes, row_bytes, top_bytes
 from dasd_assets.plan.measured import ratio
 from dasd_assets.plan.quantities import BASE_STUDENT, Quantities
 from dasd_assets.plan.sizes import Sizes
@@ -69,8 +69,10 @@ class Estimate:
             )  # fmt: skip
         training = self._profile.temperature_scheduled_learning
         for stage in ("low", "high"):
+            yield self._packed(f"{stage}_temperature_training_set", self._selected[stage])
             yield self._training(f"{stage}_temperature_checkpoint", training, self._selected[stage])
         for name in self._profile.students:
+            yield self._packed(f"student_training_set/{name}", self._selected["low"])
             yield self._training(
                 f"student_checkpoint/{name}", self._profile.student_training(name),
                 self._selected["low"], name,
@@ -142,6 +144,7 @@ class Estimate:
         rows = finished + off_policy
         mean = (finished * (prefix + added) + off_policy * answer) / max(1, rows)
         yield self._data("mixed_policy_sample", rows, 1, "", mean)
+        yield self._packed("mixed_policy_training_set", Answers.alike(rows, mean))
         yield self._training("dasd_checkpoint", settings.training, Answers.alike(rows, mean))
         return rows, mean
 
@@ -226,6 +229,12 @@ class Estimate:
             ),
             self._table_bytes(asset, part, rows, tokens / max(1, rows)),
         )  # fmt: skip
+
+    def _packed(self, asset: str, answers: Answers) -> AssetPlan:
+        """A packed training set: a few numbers for each sample, and its tokens."""
+        plan = self._data(asset, answers.n_rows, 1)
+        tokens = answers.n_rows * self._quantities.prompt_tokens() + answers.n_tokens
+        return replace(plan, disk_bytes=plan.disk_bytes + tokens * TOKEN_BYTES)
 
     def _training(
         self, asset: str, training: Training, answers: Answers, student: str = BASE_STUDENT

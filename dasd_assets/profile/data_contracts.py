@@ -96,11 +96,22 @@ def _logprobs(*, blocking: bool, lowest_mean: float) -> tuple[Contract, ...]:
     )
 
 
-_CHECKPOINT: Final = (
+_CERTIFICATE_HOLDS = _stops(
+    "certificate_holds",
+    "Checks of the batch certificate that do not hold; one that is missing counts as one.",
+)
+_TRAINING_SET: Final = (
+    _CERTIFICATE_HOLDS,
     _stops(
-        "certificate_holds",
-        "Checks of the batch certificate that do not hold; one that is missing counts as one.",
+        "same_samples", "Samples of the sample that are not in the set once, or more than there."
     ),
+    POSITIVE_WEIGHTS,
+    MATCHES_CONTRACT,
+    NO_NULLS,
+    UNIQUE_IDS,
+)
+_CHECKPOINT: Final = (
+    _CERTIFICATE_HOLDS,
     _stops(
         "nothing_cut",
         "Samples of the training set that are not in the packed batches whole, with end token.",
@@ -347,6 +358,10 @@ CONTRACTS: Final[dict[str, tuple[Contract, ...]]] = {
         _FEW_UNSCORED,
         *TABLE,
     ),
+    "low_temperature_training_set": _TRAINING_SET,
+    "high_temperature_training_set": _TRAINING_SET,
+    "student_training_set": _TRAINING_SET,
+    "mixed_policy_training_set": _TRAINING_SET,
     "low_temperature_checkpoint": (*_CHECKPOINT, _LOSS_FELL),
     "high_temperature_checkpoint": (*_CHECKPOINT, _LOSS_FELL),
     "student_checkpoint": (*_CHECKPOINT, _LOSS_FELL),
@@ -363,4 +378,4 @@ CONTRACTS: Final[dict[str, tuple[Contract, ...]]] = {
 }  # fmt: skip
 """Asset -> its checks. Of the assets below `evaluation/`, `evaluation_teacher_scores/` and
 `evaluation_provenance/` those of all checkpoints have the same, as have those of all students below
-`student_checkpoint/`."""
+`student_training_set/` and `student_checkpoint/`."""

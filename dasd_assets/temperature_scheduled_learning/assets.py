@@ -9,11 +9,21 @@ from dasd_assets.models.students import resource_of
 from dasd_assets.partitions import TEMPERATURE, only
 from dasd_assets.profile import Profile
 from dasd_assets.temperature_scheduled_learning.stage import train_stage
+from dasd_assets.temperature_scheduled_learning.training_set import (
+    set_declaration,
+    workers_of,
+    write_training_set,
+)
 from resources.compute.training_launcher import TrainingLauncher
 from resources.engines.inference import InferenceModel
 from resources.lake.lake import Lake
 
 GROUP = "temperature_scheduled_learning"
+PACKED = (
+    "Each sample is the chat template's prompt, the response and the end token; loss is on the "
+    "response alone. Samples are packed into sequences, each sample whole. Made once, its batches "
+    "certified."
+)
 
 
 def build(profile: Profile) -> list[dg.AssetsDefinition]:
@@ -26,10 +36,41 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             kinds={"pytorch", "huggingface"}, stored=f"checkpoints/{checkpoint}",
         )  # fmt: skip
 
-    @dg.asset(
-        deps=["base_student", dg.AssetDep("divergence_sample", partition_mapping=only("low"))],
-        **declaration("low_temperature"),
-    )
+    def packed(temperature: str) -> dg.AssetsDefinition:
+        checkpoint = f"{temperature}_temperature"
+
+        @dg.asset(
+            name=f"{checkpoint}_training_set",
+            deps=[
+                "base_student",
+                dg.AssetDep("divergence_sample", partition_mapping=only(temperature)),
+            ],
+            description=f"The `{temperature}` sample as the base student's tokens, packed: what "
+            f"`{checkpoint}_checkpoint` maps and is trained on.\n\n{PACKED}",
+            **set_declaration(
+                profile, settings, checkpoint, f"{checkpoint}_training_set", group=GROUP
+            ),
+        )
+        def training_set(
+            context: dg.AssetExecutionContext, lake: Lake, base_student_model: InferenceModel
+        ) -> dg.MaterializeResult:
+            return write_training_set(
+                context, lake,
+                checkpoint=checkpoint,
+                table=f"{checkpoint}_training_set",
+                sample=("divergence_sample", "response_id", {TEMPERATURE: temperature}),
+                model=base_student_model.inspect().path,
+                settings=settings,
+                system_prompt=profile.system_prompt,
+                format=profile.base_student.format,
+                workers=workers_of(profile),
+            )  # fmt: skip
+
+        return training_set
+
+    low_training_set, high_training_set = packed("low"), packed("high")
+
+    @dg.asset(deps=["base_student", low_training_set], **declaration("low_temperature"))
     def low_temperature_checkpoint(
         context: dg.AssetExecutionContext,
         lake: Lake,
@@ -50,18 +91,12 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             checkpoint="low_temperature",
             start=base_student_model.inspect().path,
             expected=base_student_model.inspect().path,
-            sample=lake.verified_path("divergence_sample", {TEMPERATURE: "low"}),
             settings=settings,
-            system_prompt=profile.system_prompt,
             format=profile.base_student.format,
         )  # fmt: skip
 
     @dg.asset(
-        deps=[
-            low_temperature_checkpoint,
-            dg.AssetDep("divergence_sample", partition_mapping=only("high")),
-        ],
-        **declaration("high_temperature"),
+        deps=[low_temperature_checkpoint, high_training_set], **declaration("high_temperature")
     )
     def high_temperature_checkpoint(
         context: dg.AssetExecutionContext,
@@ -82,14 +117,53 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             checkpoint="high_temperature",
             start=lake.current_checkpoint("low_temperature"),
             expected=base_student_model.inspect().path,
-            sample=lake.verified_path("divergence_sample", {TEMPERATURE: "high"}),
             settings=settings,
-            system_prompt=profile.system_prompt,
             format=profile.base_student.format,
         )  # fmt: skip
 
-    others = [_student_checkpoint(profile, name) for name in profile.students]
-    return [low_temperature_checkpoint, high_temperature_checkpoint, *others]
+    others = [
+        make(profile, name)
+        for name in profile.students
+        for make in (_student_training_set, _student_checkpoint)
+    ]
+    return [
+        low_training_set, high_training_set, low_temperature_checkpoint,
+        high_temperature_checkpoint, *others,
+    ]  # fmt: skip
+
+
+def _student_training_set(profile: Profile, name: str) -> dg.AssetsDefinition:
+    settings = profile.student_training(name)
+
+    @dg.asset(
+        key=["student_training_set", name],
+        deps=[
+            dg.AssetKey(["student_model", name]),
+            dg.AssetDep("divergence_sample", partition_mapping=only("low")),
+        ],
+        required_resource_keys={"lake", "base_student_model", resource_of(name)},
+        description=f"The low-temperature sample as tokens of the further student `{name}`, packed:"
+        " its text is encoded with its own tokenizer. A row that is too long for it is refused by "
+        f"name.\n\n{PACKED}",
+        **set_declaration(profile, settings, name, "student_training_set", group=GROUP),
+    )
+    def student_training_set(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        resources = context.resources
+        return write_training_set(
+            context, resources.lake,
+            checkpoint=name,
+            table="student_training_set",
+            sample=("divergence_sample", "response_id", {TEMPERATURE: "low"}),
+            model=getattr(resources, resource_of(name)).inspect().path,
+            settings=settings,
+            system_prompt=profile.system_prompt,
+            format=profile.students[name].format,
+            counted_by=resources.base_student_model.inspect().path,
+            partition={"student": name},
+            workers=workers_of(profile),
+        )  # fmt: skip
+
+    return student_training_set
 
 
 def _student_checkpoint(profile: Profile, name: str) -> dg.AssetsDefinition:
@@ -99,14 +173,12 @@ def _student_checkpoint(profile: Profile, name: str) -> dg.AssetsDefinition:
         key=["student_checkpoint", name],
         deps=[
             dg.AssetKey(["student_model", name]),
-            dg.AssetDep("divergence_sample", partition_mapping=only("low")),
+            dg.AssetKey(["student_training_set", name]),
         ],
         # All by key: Dagster takes no parameters beside keys, and this one is known here only.
-        required_resource_keys={"lake", "trainer", "base_student_model", resource_of(name)},
+        required_resource_keys={"lake", "trainer", resource_of(name)},
         description=f"The further student `{name}`, fine-tuned on the low-temperature sample that "
         "was chosen for the base student (the paper's Table 8).\n\n"
-        "The sample's text is encoded with its own tokenizer; a row that is too long for it is "
-        "refused by name before training.\n\n"
         "```text\n"
         "θ = argmin_θ  −Σ_(x,y) Σ_i log p_θ(y_i | x, y_<i),   (x, y) in the low sample\n"
         "```",
@@ -124,11 +196,8 @@ def _student_checkpoint(profile: Profile, name: str) -> dg.AssetsDefinition:
             checkpoint=name,
             start=start,
             expected=start,
-            sample=resources.lake.verified_path("divergence_sample", {TEMPERATURE: "low"}),
             settings=settings,
-            system_prompt=profile.system_prompt,
             format=profile.students[name].format,
-            counted_by=resources.base_student_model.inspect().path,
         )  # fmt: skip
 
     return student_checkpoint

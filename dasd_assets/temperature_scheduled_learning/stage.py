@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 
@@ -13,16 +11,17 @@ from dasd_assets.declaring.declare import place
 from dasd_assets.declaring.pages import kept_pictures, page_link
 from dasd_assets.profile import settings_version
 from dasd_assets.temperature_scheduled_learning.curves import stage_curves
+from dasd_assets.temperature_scheduled_learning.training_set import SETS, certificate_table
 from formats.format_settings import AUTO, FormatSettings
-from formats.pages import markdown_table
 from resources.compute.training_launcher import TrainingLauncher
 from resources.engines.model_folder import inspect_model
 from resources.lake.examination import set_aside_damaged
 from resources.lake.lake import Lake
 from training.settings import Training
+from training.training_set import describe
 
 PROGRAM_VERSION = "3"
-"""Of what `training.sft` makes of the same settings and rows."""
+"""Of what `training.sft` and `training.make_set` make of the same settings and rows."""
 
 
 def train_stage(
@@ -33,14 +32,10 @@ def train_stage(
     checkpoint: str,
     start: Path,
     expected: Path,
-    sample: Path,
     settings: Training,
-    system_prompt: str,
-    mask_student_prefix: bool = False,
     format: FormatSettings = AUTO,
-    counted_by: Path | None = None,
 ) -> dg.MaterializeResult:
-    """Train one stage and publish its checkpoint.
+    """Train one stage on its current training set, and publish its checkpoint.
 
     The folder's name is the hash of everything that shapes the weights (starting model, rows,
     settings), so that a repeated run finds a finished checkpoint instead of training again, and a
@@ -51,13 +46,12 @@ def train_stage(
         format: how it writes.
         expected: the base student; a start of another architecture or with another tokenizer is
             refused before training.
-        counted_by: the model whose tokenizer counted the sample's tokens; unset: the start.
     """
-    with sample.open("rb") as file:
-        rows = hashlib.file_digest(file, "sha256").hexdigest()
+    training_set = lake.current_folder(f"{SETS}/{checkpoint}")
+    made_of = describe(training_set).made_of
     key = settings_version(
-        inspect_model(str(start)).content_hash, rows,
-        settings.shaping(), system_prompt, mask_student_prefix, PROGRAM_VERSION,
+        inspect_model(str(start)).content_hash, *(file.sha256 for file in made_of.sample_files),
+        settings.shaping(), made_of.system_prompt, made_of.mask_student_prefix, PROGRAM_VERSION,
         *([format] if format != AUTO else []),
     )  # fmt: skip
     name = f"checkpoints/{checkpoint}/{key}"
@@ -69,12 +63,9 @@ def train_stage(
         config={
             **settings.model_dump(mode="json"),
             "model_path": str(start),
-            "samples": [str(sample)],
-            "system_prompt": system_prompt,
-            "mask_student_prefix": mask_student_prefix,
+            "training_set": str(training_set),
             "format": format.model_dump(mode="json"),
             "expected_model_path": str(expected),
-            "counted_by": str(counted_by) if counted_by else None,
         },
         output_dir=folder,
     )
@@ -92,11 +83,3 @@ def train_stage(
             **result.metadata,
         },
     )
-
-
-def certificate_table(certificate: dict[str, Any]) -> str:
-    """What the batch certificate found, as a table for the asset's page."""
-    columns = ["check", "found", "allowed"]
-    rows = [(check["name"], check["found"], check["allowed"]) for check in certificate["checks"]]
-    warnings = [f"\nWarning: {text}" for text in certificate["warnings"]]
-    return "\n".join([markdown_table(columns, rows), *warnings])

@@ -159,23 +159,23 @@ class BucketLake(Lake):
         file = super().journal(asset, partition)
         return BucketJournal.at(file, self.bucket, f"_journals/{file.stem}")
 
-    def checkpoint_folder(self, checkpoint: str, key: str) -> Path:
-        """Local folder of a checkpoint; one that is finished is copied here if it is not."""
-        folder = super().checkpoint_folder(checkpoint, key)
+    def keyed_folder(self, name: str, key: str) -> Path:
+        """Local folder; one that is finished is copied here, once, if it is not."""
+        folder = super().keyed_folder(name, key)
         if not folder.is_dir():
-            self._fetch_folder(f"checkpoints/{checkpoint}/{key}", folder)
+            self._fetch_folder(f"{name}/{key}", folder)
         return folder
 
-    def checkpoint_file(self, checkpoint: str, name: str) -> Path:
-        """One file of the current checkpoint, without the others."""
-        key = self._current_key(checkpoint)
-        folder = super().checkpoint_folder(checkpoint, key)
+    def file_of_current(self, name: str, file: str) -> Path:
+        """One file of the current folder of a name, without the others."""
+        key = self._current_key(name)
+        folder = super().keyed_folder(name, key)
         if folder.is_dir():
-            return folder / name
-        content = self.bucket.get(f"checkpoints/{checkpoint}/{key}/{name}")
+            return folder / file
+        content = self.bucket.get(f"{name}/{key}/{file}")
         if content is None:
-            raise ContractError(f"{checkpoint}: {self.uri} has no {name} of it")
-        return super().publish_file(f"_checkpoint_files/{checkpoint}/{key}/{name}", content)
+            raise ContractError(f"{name}: {self.uri} has no {file} of it")
+        return super().publish_file(f"_single_files/{name}/{key}/{file}", content)
 
     def publish_folder(self, name: str) -> None:
         """Upload a finished folder below the root; others see it once its last file is there."""
@@ -312,14 +312,19 @@ class BucketLake(Lake):
         if content is None:
             return
         partial = folder.with_name(f".{uuid.uuid4().hex}.tmp")
+        found: dict[str, Stored] = {}
+        for file, sha256 in json.loads(content).items():
+            stored = self.bucket.stored(f"{name}/{file}")
+            if stored is None or stored.sha256 != sha256:
+                raise ObjectStoreError(
+                    f"{self.uri}/{name}/{file}: is gone or changed. Bring the object back from "
+                    f"a backup, or delete {name}/ in the bucket and make it again"
+                )
+            found[file] = stored
+        # All of it, before the first byte comes: a disk that cannot hold it is not filled.
+        make_room(folder.parent, sum(one.n_bytes for one in found.values()), self._unused_copies())
         try:
-            for file, sha256 in json.loads(content).items():
-                stored = self.bucket.stored(f"{name}/{file}")
-                if stored is None or stored.sha256 != sha256:
-                    raise ObjectStoreError(
-                        f"{self.uri}/{name}/{file}: is gone or changed. Bring the object back from "
-                        f"a backup, or delete {name}/ in the bucket and make it again"
-                    )
+            for file, stored in found.items():
                 self._download(f"{name}/{file}", stored, partial / file)
             if not folder.is_dir():
                 partial.rename(folder)

@@ -23,8 +23,8 @@ GONE = "is gone"
 CHANGED = "has bytes that are not what was written"
 SUMS = "SHA256SUMS"
 
-CHECKPOINTS = "checkpoints/"
-FOLDERS = (CHECKPOINTS, "releases/")
+KEYED = ("checkpoints/", "training_sets/")
+FOLDERS = (*KEYED, "releases/")
 """What is published as folders, not as files."""
 
 REQUESTS_AT_ONCE = 16
@@ -52,8 +52,8 @@ class Examination:
         The answer continues a sentence that begins with the name.
 
         Args:
-            name: path of a file below the lake's root; or `checkpoints/…` and `releases/…` for the
-                current folder of that name.
+            name: path of a file below the lake's root; or `checkpoints/…`, `training_sets/…` and
+                `releases/…` for the current folder of that name.
             whole: compare every byte.
         """
         if not name.startswith(FOLDERS):
@@ -179,7 +179,7 @@ class Examination:
         Raises:
             ValueError: what says which it is cannot be read.
         """
-        if name.startswith(CHECKPOINTS):
+        if name.startswith(KEYED):
             pointer = self._lake.content(f"{name}/current.json")
             if pointer is None:
                 return None

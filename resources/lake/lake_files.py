@@ -32,17 +32,42 @@ class LakeFiles(dg.ConfigurableResource, LakeFolder):
         file.parent.mkdir(parents=True, exist_ok=True)
         return file
 
-    def checkpoint_folder(self, checkpoint: str, key: str) -> Path:
-        """Folder of one trained checkpoint; `key` is the content hash of what shaped it."""
-        folder = Path(self.root, "checkpoints", checkpoint, key)
+    def keyed_folder(self, name: str, key: str) -> Path:
+        """One folder of all that an asset has made; `key` is the hash of what shaped it.
+
+        Args:
+            name: `checkpoints/…` or `training_sets/…`.
+        """
+        folder = Path(self.root, name, key)
         folder.parent.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def publish_keyed(self, name: str, key: str) -> None:
+        """Make a finished folder the current one of its name, atomically."""
+        self.publish_folder(f"{name}/{key}")
+        self.publish_file(f"{name}/current.json", json.dumps({"key": key}).encode())
+
+    def current_folder(self, name: str) -> Path:
+        """The current folder of a name, every byte of it compared.
+
+        Raises:
+            ContractError: none was made, or it is gone.
+            DamagedError: a file of it is gone or altered.
+        """
+        key = self._current_key(name)
+        folder = self.keyed_folder(name, key)
+        if not folder.is_dir():
+            raise ContractError(f"{name}: its current.json names {folder}, which is gone")
+        self._require_whole(f"{name}/{key}", folder)
+        return folder
+
+    def checkpoint_folder(self, checkpoint: str, key: str) -> Path:
+        """Folder of one trained checkpoint."""
+        return self.keyed_folder(f"checkpoints/{checkpoint}", key)
+
     def publish_checkpoint(self, checkpoint: str, key: str) -> None:
         """Make a finished checkpoint folder the current one, atomically."""
-        self.publish_folder(f"checkpoints/{checkpoint}/{key}")
-        content = json.dumps({"key": key}).encode()
-        self.publish_file(f"checkpoints/{checkpoint}/current.json", content)
+        self.publish_keyed(f"checkpoints/{checkpoint}", key)
 
     def current_checkpoint(self, checkpoint: str) -> Path:
         """Folder of the current checkpoint.
@@ -50,12 +75,7 @@ class LakeFiles(dg.ConfigurableResource, LakeFolder):
         Raises:
             ContractError: no such checkpoint has been trained, or its folder is gone.
         """
-        key = self._current_key(checkpoint)
-        folder = self.checkpoint_folder(checkpoint, key)
-        if not folder.is_dir():
-            raise ContractError(f"{checkpoint}: its current.json names {folder}, which is gone")
-        self._require_whole(f"checkpoints/{checkpoint}/{key}", folder)
-        return folder
+        return self.current_folder(f"checkpoints/{checkpoint}")
 
     def _require_whole(self, name: str, folder: Path) -> None:
         """Compare every byte of a folder, where it has checksums.
@@ -71,18 +91,26 @@ class LakeFiles(dg.ConfigurableResource, LakeFolder):
                 self.mark_folder(name, f"has a file {file} that {what}")
                 raise DamagedError(f"{there} {what}. `dasd run` makes {name} again")
 
-    def checkpoint_file(self, checkpoint: str, name: str) -> Path:
+    def checkpoint_file(self, checkpoint: str, file: str) -> Path:
         """One file of the current checkpoint.
 
         Raises:
             ContractError: no such checkpoint has been trained, or its folder is gone.
         """
-        return self.current_checkpoint(checkpoint) / name
+        return self.file_of_current(f"checkpoints/{checkpoint}", file)
 
-    def _current_key(self, checkpoint: str) -> str:
-        pointer = self.file(f"checkpoints/{checkpoint}/current.json")
+    def file_of_current(self, name: str, file: str) -> Path:
+        """One file of the current folder of a name.
+
+        Raises:
+            ContractError: none was made, or it is gone.
+        """
+        return self.current_folder(name) / file
+
+    def _current_key(self, name: str) -> str:
+        pointer = self.file(f"{name}/current.json")
         if not pointer.is_file():
-            raise ContractError(f"{checkpoint}: not trained yet ({pointer} is missing)")
+            raise ContractError(f"{name}: not made yet ({pointer} is missing)")
         key: str = json.loads(pointer.read_text(encoding="utf-8"))["key"]
         return key
 

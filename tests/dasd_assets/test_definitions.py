@@ -138,6 +138,9 @@ def test_the_papers_compute_becomes_pools_and_container_limits() -> None:
         ("evaluation", {"provenance": EvaluationProvenance(alpha=0.2)}, OWN_ANSWERS),
         ("temperature_scheduled_learning", {"epochs": 9},
          {"low_temperature_checkpoint", "high_temperature_checkpoint"}),
+        ("temperature_scheduled_learning", {"max_length": 1024},
+         {"low_temperature_checkpoint", "high_temperature_checkpoint",
+          "low_temperature_training_set", "high_temperature_training_set"}),
         ("temperature_scheduled_learning", {"restart": Restart(every_steps=9)}, set()),
         ("mixed_policy_distillation", {"training": RESTARTED_OFTEN}, set()),
         ("questions", {"decontamination_ngram_words": 9}, {"questions"}),
@@ -163,21 +166,25 @@ def versions(profile: Profile) -> dict[str, str | None]:
 def test_a_further_student_is_trained_on_the_sample_that_was_chosen_for_the_first() -> None:
     found = assets(with_student())
     assert set(found) - set(assets(TINY)) == {
-        "student_model/other", "student_checkpoint/other", "evaluation/other_base",
-        "evaluation/other",
+        "student_model/other", "student_training_set/other", "student_checkpoint/other",
+        "evaluation/other_base", "evaluation/other",
     }  # fmt: skip
     inputs = {
         name: {dep.asset_key.to_user_string() for dep in found[name].deps}
-        for name in ("student_checkpoint/other", "evaluation/other_base", "evaluation/other")
-    }
+        for name in (
+            "student_training_set/other", "student_checkpoint/other", "evaluation/other_base",
+            "evaluation/other",
+        )
+    }  # fmt: skip
     assert inputs == {
-        "student_checkpoint/other": {"student_model/other", "divergence_sample"},
+        "student_training_set/other": {"student_model/other", "divergence_sample"},
+        "student_checkpoint/other": {"student_model/other", "student_training_set/other"},
         "evaluation/other_base": {"student_model/other", "benchmark_questions"},
         "evaluation/other": {"student_checkpoint/other", "benchmark_questions"},
     }
     mapping = next(
         dep.partition_mapping
-        for dep in found["student_checkpoint/other"].deps
+        for dep in found["student_training_set/other"].deps
         if dep.asset_key == dg.AssetKey("divergence_sample")
     )
     assert isinstance(mapping, dg.SpecificPartitionsPartitionMapping)
@@ -294,7 +301,8 @@ def test_without_stage_3_stage_2_is_evaluated_and_released() -> None:
     without = TINY.model_copy(update={"mixed_policy_distillation": None})
     left_out = set(assets(TINY)) - set(assets(without))
     assert left_out == {
-        "student_rollouts", "teacher_continuations", "mixed_policy_sample", "dasd_checkpoint",
+        "student_rollouts", "teacher_continuations", "mixed_policy_sample",
+        "mixed_policy_training_set", "dasd_checkpoint",
         "evaluation/dasd", "evaluation_provenance/dasd", "evaluation_teacher_scores/dasd",
     }  # fmt: skip
     definitions = build_definitions(without, Path("/nowhere"))

@@ -82,10 +82,12 @@ def test_a_sample_can_be_followed_from_question_to_training(finished: Finished) 
         assert rows.count(sample["response_id"]) == 1
     shard = {"question_shard": sample["question_shard"]}
     assert sample["question_id"] in lake.read("questions", shard)["question_id"].to_pylist()
+    packed = lake.read("high_temperature_training_set")["sample_id"].to_pylist()
+    assert packed.count(sample["response_id"]) == 1
     configuration = lake.current_checkpoint("high_temperature") / "sft.json"
-    (trained_on,) = json.loads(configuration.read_text(encoding="utf-8"))["samples"]
-    sample_file = lake.path("divergence_sample", {"temperature": "high"})
-    assert trained_on.endswith(str(sample_file.relative_to(lake.root)))  # the lake was moved since
+    trained_on = json.loads(configuration.read_text(encoding="utf-8"))["training_set"]
+    training_set = lake.current_folder("training_sets/high_temperature")
+    assert trained_on.endswith(str(training_set.relative_to(lake.root)))  # the lake was moved since
 
 
 def test_the_lake_can_be_asked_and_a_sample_traced(finished: Finished, tmp_path: Path) -> None:

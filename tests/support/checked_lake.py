@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import pyarrow as pa
 import checks
 from dasd_assets.declaring.check_outcomes import ALLOWED, SEVERITY
 from dasd_assets.profile import PAPER_DOMAINS, Layout, Profile, Student, load_profile
+from formats.checkpoint_folder import CERTIFICATE
 from resources.lake.lake import Lake
 from resources.lake.tables import TABLES
 
@@ -27,6 +29,10 @@ Spoil = Callable[[Rows], object]
 SHARD = {"question_shard": "s"}
 CELL = {"temperature": "low", "question_shard": "s"}
 LOW = {"temperature": "low"}
+TRAINING_SETS = (
+    "low_temperature_training_set", "high_temperature_training_set", "student_training_set",
+    "mixed_policy_training_set",
+)  # fmt: skip
 N = 24
 K = 4
 
@@ -106,6 +112,8 @@ def good_rows() -> Rows:
     }  # fmt: skip
     continued = range(0, N - 1, 2)
     too_long = {"broken_rules": [{"rule": "hit_max_tokens", "evidence": "3 tokens"}]}
+    packed = {"n_tokens": 9, "n_prompt_tokens": 6, "n_masked_tokens": 6, "weight": 1.0}
+    off_policy = [f"r{i}" for i in range(1, 20, 2)]
     return {
         "raw_questions": [about(i) for i in range(N + 1)],
         "quarantined_rows": [{"line": 99}],
@@ -176,6 +184,13 @@ def good_rows() -> Rows:
             {"sample_id": f"r{i}", **about(i), "policy": "off_policy", "student_prefix_bytes": 0}
             for i in range(1, 20, 2)
         ],
+        **{
+            table: [{"sample_id": f"r{i}", **packed} for i in kept] for table in TRAINING_SETS[:3]
+        },
+        "mixed_policy_training_set": [
+            {"sample_id": sample, **packed}
+            for sample in (*(f"c{i}" for i in continued[1:]), *off_policy)
+        ],
         "rejected_continuations": [{"continuation_id": "c0", **about(0), **too_long}],
         "evaluation": [
             {"question_id": f"b{i}", "sample_index": sample, "finish_reason": "stop",
@@ -208,6 +223,10 @@ def partition_of(table: str) -> dict[str, str]:
         "divergence_candidates": LOW,
         "divergence_sample": LOW,
         "mixed_policy_sample": {},
+        "low_temperature_training_set": {},
+        "high_temperature_training_set": {},
+        "student_training_set": {"student": "student"},
+        "mixed_policy_training_set": {},
         "rejected_continuations": {},
         "evaluation": {"checkpoint": "base", "benchmark": "math"},
         "evaluation_teacher_scores": {"checkpoint": "dasd", "benchmark": "math"},
@@ -217,7 +236,10 @@ def partition_of(table: str) -> dict[str, str]:
 
 
 def fill(lake: Lake, rows: Rows) -> None:
-    """Write all tables, or copy those with the good rows: that takes a twentieth of the time."""
+    """Write all tables, of the samples at both temperatures, and what certifies training sets.
+
+    Tables with the good rows are copied: that takes a twentieth of the time.
+    """
     good = _good_lake()
     for table, content in rows.items():
         if content == good.rows[table]:
@@ -228,6 +250,9 @@ def fill(lake: Lake, rows: Rows) -> None:
             )  # fmt: skip
         else:
             put(lake, table, partition_of(table), *content)
+    put(lake, "divergence_sample", {"temperature": "high"}, *rows["divergence_sample"])
+    for name in ("low_temperature", "high_temperature", "student", "dasd"):
+        certify_set(lake, name, is_sound=True)
 
 
 @dataclass(frozen=True)
@@ -243,6 +268,15 @@ def _good_lake() -> _GoodLake:
     for table, content in good.rows.items():
         put(Lake(root=good.folder.name), table, partition_of(table), *content)
     return good
+
+
+def certify_set(lake: Lake, checkpoint: str, *, is_sound: bool) -> None:
+    """Publish the folder of a training set that has a certificate and nothing else."""
+    check = {"name": "loss_mask", "passed": is_sound, "cause": "row 1: no prompt"}
+    folder = lake.keyed_folder(f"training_sets/{checkpoint}", f"key-{is_sound}")
+    folder.mkdir(exist_ok=True)
+    (folder / CERTIFICATE).write_text(json.dumps({"checks": [check]}), encoding="utf-8")
+    lake.publish_keyed(f"training_sets/{checkpoint}", f"key-{is_sound}")
 
 
 def spoilt(lake: Lake, spoil: Spoil) -> None:
@@ -269,6 +303,7 @@ PARTITION_KEYS: dict[str, Any] = {
     "evaluation": "math",
     "evaluation_teacher_scores": "math",
     "evaluation_provenance": "math",
+    **dict.fromkeys(TRAINING_SETS),
     "low_temperature_checkpoint": None,
     "high_temperature_checkpoint": None,
     "student_checkpoint": None,
@@ -291,7 +326,7 @@ def failed_checks(lake: Lake, asset: str) -> set[str]:
 
 
 def _key_of(asset: str) -> dg.AssetKey:
-    is_further = asset == "student_checkpoint"
+    is_further = asset in ("student_checkpoint", "student_training_set")
     checkpoint = "student" if is_further else partition_of(asset).get("checkpoint")
     return dg.AssetKey([asset, checkpoint] if checkpoint else asset)
 

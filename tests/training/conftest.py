@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support.training_rows import STUDENT, Row, row
+from support.training_rows import STUDENT, Row, row, with_set
 
 from training.sft import SftConfig
 
@@ -25,10 +25,9 @@ def write_rows(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def config(tmp_path: Path, write_rows: Callable[..., Path]) -> SftConfig:
-    return SftConfig(
+    config = SftConfig(
         model_path=str(STUDENT),
-        samples=[str(write_rows(*(row(number) for number in range(24))))],
-        system_prompt="You are a helpful assistant.",
+        training_set=str(tmp_path / "none"),
         output_dir=str(tmp_path / "checkpoint"),
         epochs=2,
         learning_rate=1e-3,
@@ -39,3 +38,4 @@ def config(tmp_path: Path, write_rows: Callable[..., Path]) -> SftConfig:
         dtype="float32",
         gradient_checkpointing=False,
     )
+    return with_set(config, write_rows(*(row(number) for number in range(24))))

@@ -8,15 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.training_rows import STUDENT, row
+from support.training_rows import STUDENT, row, with_set
 from transformers import AutoTokenizer
 
 from formats.model_format import student_format
 from formats.student_text import response_parts
 from training.certificate import CertificateError
-from training.dataset import SampleError, Samples
 from training.expected_model import have_same_tokenizer
 from training.rows import load_samples
+from training.samples import SampleError, Samples
 from training.sft import SftConfig, train
 
 pytestmark = pytest.mark.slow
@@ -36,7 +36,9 @@ def other(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def counted(config: SftConfig, other: Path, write_rows: Callable[..., Path]) -> SftConfig:
+def counted(
+    config: SftConfig, other: Path, write_rows: Callable[..., Path], tmp_path: Path
+) -> SftConfig:
     """Training of the other student on rows that the first one's tokenizer counted."""
     first = student_format(AutoTokenizer.from_pretrained(STUDENT))
     rows = [row(number) for number in range(8)]
@@ -44,7 +46,13 @@ def counted(config: SftConfig, other: Path, write_rows: Callable[..., Path]) -> 
     file = write_rows(
         *(one | {"n_student_tokens": n} for one, n in zip(rows, lengths, strict=True))
     )
-    return config.model_copy(update={"model_path": str(other), "samples": [str(file)], "epochs": 1})
+    (tmp_path / "rows").mkdir()
+    file.rename(tmp_path / "rows" / file.name)
+    return config.model_copy(update={"model_path": str(other), "epochs": 1})
+
+
+def rows_of(counted: SftConfig) -> Path:
+    return Path(counted.output_dir).parent / "rows" / "sample.parquet"
 
 
 def certificate(config: SftConfig) -> dict[str, object]:
@@ -54,13 +62,15 @@ def certificate(config: SftConfig) -> dict[str, object]:
 def test_lengths_of_another_tokenizer_are_not_compared(counted: SftConfig, other: Path) -> None:
     assert not have_same_tokenizer(other, STUDENT)
     with pytest.raises(CertificateError, match="cut, or made for another tokenizer"):
-        train(counted, lambda line: None)
-    train(counted.model_copy(update={"counted_by": str(STUDENT)}), lambda line: None)
-    assert NO_LENGTHS in certificate(counted)["warnings"]  # type: ignore[operator]
+        with_set(counted, rows_of(counted))
+    config = with_set(counted, rows_of(counted), counted_by=str(STUDENT))
+    train(config, lambda line: None)
+    assert NO_LENGTHS in certificate(config)["warnings"]  # type: ignore[operator]
 
 
 def test_lengths_of_the_same_tokenizer_are(counted: SftConfig) -> None:
-    config = counted.model_copy(update={"model_path": str(STUDENT), "counted_by": str(STUDENT)})
+    first = counted.model_copy(update={"model_path": str(STUDENT)})
+    config = with_set(first, rows_of(counted), counted_by=str(STUDENT))
     train(config, lambda line: None)
     assert NO_LENGTHS not in certificate(config)["warnings"]  # type: ignore[operator]
 
@@ -70,9 +80,9 @@ def test_a_row_that_is_too_long_for_this_tokenizer_is_refused_by_name(
 ) -> None:
     def load(model: Path, max_length: int) -> Samples:
         return load_samples(
-            [Path(file) for file in counted.samples],
+            [rows_of(counted)],
             student_format(AutoTokenizer.from_pretrained(model)),
-            system_prompt=counted.system_prompt,
+            system_prompt="You are a helpful assistant.",
             max_length=max_length,
             vocab_size=2**31,
             compare_lengths=False,

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
-from support.training_rows import STUDENT, row
+from support.training_rows import STUDENT, row, with_set
 from transformers import AutoModelForCausalLM
 
 from dasd_assets.plan.disk import restart_point_bytes
@@ -52,10 +52,9 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> SftConfig:
     """The learning rates of the paper, at which bfloat16 weights alone hardly move."""
     folder = tmp_path_factory.mktemp("bfloat16")
     pq.write_table(pa.Table.from_pylist([row(n) for n in range(48)]), folder / "rows.parquet")
-    return SftConfig(
+    config = SftConfig(
         model_path=str(STUDENT),
-        samples=[str(folder / "rows.parquet")],
-        system_prompt="You are a helpful assistant.",
+        training_set=str(folder / "none"),
         output_dir=str(folder / "float32"),
         epochs=3,
         learning_rate=5e-5,
@@ -67,6 +66,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> SftConfig:
         gradient_checkpointing=False,
         restart=Restart(every_steps=SAVED_EVERY, every_minutes=0),
     )
+    return with_set(config, folder / "rows.parquet", multiple_of=4)
 
 
 @pytest.fixture(scope="module")

@@ -15,30 +15,45 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.training_rows import STUDENT, row
+from support.training_rows import STUDENT, row, sample_files, with_set
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments
 
 from dasd_assets.profile import PROJECT_ROOT
-from formats.checkpoint_folder import LOG, partial_folder
+from formats.checkpoint_folder import LOG, STEPS, partial_folder
 from formats.model_format import student_format
 from training import sft
 from training.batch_checks import batch_fault, order_fault
-from training.certificate import CertificateError, certify
+from training.certificate import CertificateError, certify_set
 from training.certificate_page import render, visible
-from training.dataset import NO_LOSS, TOKEN_WEIGHTS, PackedDataset, Samples, collate
+from training.dataset import TOKEN_WEIGHTS, PackedDataset, collate
+from training.errors import TrainingError
 from training.packing import pack
 from training.rows import load_samples
+from training.samples import NO_LOSS, Samples
 from training.sft import SftConfig, train
+from training.start_check import certify_start, check_same_set
+from training.training_set import Description, TrainingSet, open_training_set
 
 pytestmark = pytest.mark.slow
 
 SYSTEM = "Be brief."
 MAX_LENGTH = 256
+DESCRIBED = Description.model_validate(
+    {
+        "made_of": {
+            "version": "1", "tokenizer": {}, "format": {}, "system_prompt": SYSTEM,
+            "mask_student_prefix": False, "lengths_compared": True, "max_length": MAX_LENGTH,
+            "packing": True, "multiple_of": 1, "sample_files": [("sample.parquet", "0", 9)],
+        },
+        "n_tokens": 1, "n_sequences": 1, "longest": 1, "largest_token": 1, "files": {},
+    }
+)  # fmt: skip
 RANKS = Path(__file__).parents[1] / "support" / "certify_on_ranks.py"
 
 Write = Callable[..., Path]
@@ -97,10 +112,13 @@ def certified(tmp_path: Path, write_rows: Write, tokenizer: Any, student: Any) -
                 collate_fn=loader.collate_fn,
             )  # fmt: skip
         before = _state(model or student)
-        certify(
-            changed, packed, loader, model or student, student_format(tokenizer),
-            autocast=trainer.accelerator.autocast, system_prompt=SYSTEM,
-            mask_student_prefix=mask, epochs=2, max_length=MAX_LENGTH, folder=tmp_path,
+        certify_set(
+            changed, packed, student_format(tokenizer), system_prompt=SYSTEM,
+            mask_student_prefix=mask, max_length=MAX_LENGTH, folder=tmp_path,
+        )  # fmt: skip
+        certify_start(
+            TrainingSet(tmp_path, DESCRIBED, changed, packed), loader, model or student, tokenizer,
+            autocast=trainer.accelerator.autocast, epochs=2, folder=tmp_path,
         )  # fmt: skip
         assert _state(model or student) == before
         return dict(json.loads((tmp_path / "certificate.json").read_text()))
@@ -279,7 +297,7 @@ def _one_row(items: Any, pad_id: int) -> dict[str, torch.Tensor]:
 def test_a_fault_in_the_batches_is_found(
     certified: Certified, parts: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(CertificateError, match=rf"batches_hold_whole_samples\): .*{message}"):
+    with pytest.raises(CertificateError, match=rf"own_batches_hold_whole_samples\): .*{message}"):
         certified(**parts)
 
 
@@ -365,6 +383,14 @@ def test_the_certified_batches_are_those_that_are_trained_on(
     assert per_epoch > 1
     for mine, theirs in zip(certified, trained, strict=False):
         assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+    made_of = open_training_set(Path(config.training_set))
+    dataset = PackedDataset(made_of.samples, made_of.sequences)
+    pad_id = AutoTokenizer.from_pretrained(config.model_path).eos_token_id
+    steps = pq.read_table(Path(config.output_dir) / STEPS).to_pylist()
+    for number, theirs in enumerate(trained, 1):  # a batch is a step here
+        drawn = [dataset[row["sequence"]] for row in steps if row["step"] == number]
+        mine = collate(drawn, pad_id)
+        assert all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
 def test_a_certificate_that_does_not_hold_stops_before_the_first_step(
@@ -421,6 +447,12 @@ def test_ranks_must_draw_each_sequence_once_together() -> None:
     assert order_fault([[0, 5], [1]], 2) == "packed sequence 5 does not exist"
 
 
+def test_ranks_that_see_different_sets_are_refused() -> None:
+    check_same_set(["abc (2 samples, /here)", "abc (2 samples, /there)"])
+    with pytest.raises(TrainingError, match=r"rank 0 has abc \(2.* rank 2 has def \(3 samples, /b"):
+        check_same_set(["abc (2 samples, /a)", "abc (2 samples, /a)", "def (3 samples, /b)"])
+
+
 def test_the_page_escapes_what_samples_say_and_shows_what_cannot_be_seen(
     certified: Certified,
 ) -> None:
@@ -450,12 +482,12 @@ def test_labels_of_a_sample_are_masked_at_its_head_only(write_rows: Write, token
 def test_two_ranks_certify_together(config: SftConfig, tmp_path: Path) -> None:
     """All ranks go on or none; a rank whose batches alone are broken stops the others too."""
     files, done = [], {}
+    several = config.model_copy(update={"processes": 2, "micro_batch_size": 1})
+    several = with_set(several, *sample_files(config))
     for name in ("faulty", "sound"):
-        settings = {
-            "processes": 2, "micro_batch_size": 1, "epochs": 1, "output_dir": str(tmp_path / name),
-        }  # fmt: skip
+        settings = {"epochs": 1, "output_dir": str(tmp_path / name)}
         files.append(str(tmp_path / f"{name}.json"))
-        Path(files[-1]).write_text(config.model_copy(update=settings).model_dump_json())
+        Path(files[-1]).write_text(several.model_copy(update=settings).model_dump_json())
         done[name] = tmp_path / name
     ended = subprocess.run(
         [

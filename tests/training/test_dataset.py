@@ -13,9 +13,10 @@ from support.training_rows import STUDENT, row
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from formats.model_format import student_format
-from training.dataset import NO_LOSS, PackedDataset, Samples, collate
+from training.dataset import PackedDataset, collate
 from training.packing import pack
 from training.rows import load_samples
+from training.samples import NO_LOSS, Samples
 
 
 @pytest.fixture(scope="module")

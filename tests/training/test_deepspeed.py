@@ -16,7 +16,7 @@ import psutil
 import pytest
 import torch
 from safetensors.numpy import load_file
-from support.training_rows import row
+from support.training_rows import row, with_set
 from torch.utils.cpp_extension import _get_build_directory
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -66,8 +66,7 @@ def one_process(tmp_path_factory: pytest.TempPathFactory) -> SftConfig:
     config = SftConfig.model_validate(
         {
             "model_path": str(PROJECT_ROOT / "tiny_world" / "models" / "student"),
-            "samples": [str(folder / "rows.parquet")],
-            "system_prompt": "You are a helpful assistant.",
+            "training_set": str(folder / "none"),
             "output_dir": str(folder / "one"),
             "epochs": 3, "learning_rate": 1e-3, "min_learning_rate": 1e-4,
             "global_batch_size": 4, "micro_batch_size": 1, "max_length": 128,
@@ -75,6 +74,7 @@ def one_process(tmp_path_factory: pytest.TempPathFactory) -> SftConfig:
         }
     )  # fmt: skip
     torch.set_num_threads(1)
+    config = with_set(config, folder / "rows.parquet", multiple_of=2)
     train(config, lambda line: None)
     return config
 

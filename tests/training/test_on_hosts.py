@@ -15,6 +15,7 @@ import psutil
 import pytest
 from support.daemon import until
 from support.ssh_hosts import AWAY, OTHER, other_machine
+from support.training_rows import sample_files, with_set
 
 from formats.checkpoint_folder import ERROR, LOG, partial_folder
 from training.on_hosts import on_other_machine
@@ -60,7 +61,8 @@ def parts(folder: Path) -> list[psutil.Process]:
 
 
 def alone(config: SftConfig) -> SftConfig:
-    return config.model_copy(update={"micro_batch_size": 1, "epochs": 1})
+    one = config.model_copy(update={"micro_batch_size": 1, "epochs": 1})
+    return with_set(one, *sample_files(config), multiple_of=2)
 
 
 def test_two_machines_train_as_one_process(

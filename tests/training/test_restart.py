@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from support.training_rows import sample_files, with_set
 
 from dasd_assets.profile import PROJECT_ROOT
 from formats.checkpoint_folder import LOG, partial_folder, restart_folder
@@ -216,8 +217,8 @@ def test_another_setting_or_row_never_goes_on_from_this_state(
     with pytest.raises(TrainingError, match=r"restart belongs to .* value of learning_rate\. "):
         train(other_rate, lambda line: None)
     rows = tmp_path / "others.parquet"
-    shutil.copyfile(config.samples[0], rows)
-    train(saving.model_copy(update={"samples": [str(rows)]}), lambda line: None)  # the same rows
+    shutil.copyfile(*sample_files(config), rows)
+    train(with_set(saving, rows), lambda line: None)  # the same rows
     with pytest.raises(TrainingError, match=r"checkpoint belongs to .* value of learning_rate\. "):
         train(other_rate, lambda line: None)
 

@@ -20,8 +20,8 @@ from formats.student_text import response_parts
 from formats.student_tokens import encode_prompt
 from training import rows
 from training.batch_checks import nothing_cut
-from training.dataset import NO_LOSS, SampleError, Samples
 from training.rows import load_samples
+from training.samples import NO_LOSS, SampleError, Samples
 from training.text_check import text_as_in_table
 
 Write = Callable[..., Path]

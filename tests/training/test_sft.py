@@ -58,9 +58,8 @@ def test_training_is_certified_logged_and_repeatable_to_the_bit(
 
 def test_the_program_says_why_it_failed(config: SftConfig, tmp_path: Path) -> None:
     file = tmp_path / "sft.json"
-    file.write_text(config.model_copy(update={"max_length": 16}).model_dump_json())
+    file.write_text(config.model_copy(update={"training_set": str(tmp_path)}).model_dump_json())
     command = [sys.executable, "-W", "ignore", "-m", "training.sft", "--config", str(file)]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 1
     cause = partial_folder(Path(config.output_dir)) / "error.txt"
-    assert "SampleError" in cause.read_text()
-    assert "but a sequence takes 16" in cause.read_text()
+    assert f"TrainingSetError: {tmp_path}: there is no training set" in cause.read_text()

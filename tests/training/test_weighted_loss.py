@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.numpy import load_file
-from support.training_rows import STUDENT, Row, row
+from support.training_rows import STUDENT, Row, row, with_set
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from formats.checkpoint_folder import CERTIFICATE, LOG
@@ -25,10 +25,11 @@ from formats.model_format import student_format
 from resources.compute.training_launcher import launcher
 from training import weighted_loss
 from training.certificate_page import render
-from training.dataset import NO_LOSS, TOKEN_WEIGHTS, PackedDataset, Samples, collate
+from training.dataset import TOKEN_WEIGHTS, PackedDataset, collate
 from training.errors import TrainingError
 from training.packing import pack
 from training.rows import load_samples
+from training.samples import NO_LOSS, Samples
 from training.sft import SftConfig, train
 from training.weighted_loss import weigh_losses
 
@@ -132,10 +133,9 @@ def trained(config: SftConfig, tmp_path: Path) -> Callable[..., tuple[list[Any],
         name: str, rows: list[Row], *, in_children: bool = False, **changes: Any
     ) -> tuple[list[Any], dict[str, Any]]:
         pq.write_table(pa.Table.from_pylist(rows), tmp_path / f"{name}.parquet")
-        files = {
-            "samples": [str(tmp_path / f"{name}.parquet")], "output_dir": str(tmp_path / name)
-        }  # fmt: skip
-        own = SftConfig.model_validate({**config.model_dump(), **files, **changes})
+        output = {"output_dir": str(tmp_path / name)}
+        own = SftConfig.model_validate({**config.model_dump(), **output, **changes})
+        own = with_set(own, tmp_path / f"{name}.parquet")
         if in_children:
             file = tmp_path / f"{name}.json"
             file.write_text(own.model_dump_json(), encoding="utf-8")

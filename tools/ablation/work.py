@@ -85,6 +85,9 @@ def do_step(
 
 def _trained(step: Step, arm: Arm, store: Lake, profile: Profile, base: Path) -> Path:
     """The arm's checkpoint; a killed training goes on from its restart point."""
+    from training.encode_parts import SetConfig
+    from training.make_set import make_training_set
+    from training.set_check import multiple_of
     from training.sft import SftConfig, train
 
     start = base
@@ -93,13 +96,23 @@ def _trained(step: Step, arm: Arm, store: Lake, profile: Profile, base: Path) ->
     is_mixed = arm.sample in (MIXED_POLICY, OFF_POLICY)
     table = "mixed_policy_sample" if is_mixed else "divergence_sample"
     folder = checkpoint_folder(store, step.seed, arm.name, step.key)
-    config = SftConfig(
-        **training_of(arm, profile, step.seed).model_dump(),
-        model_path=str(start),
+    settings = training_of(arm, profile, step.seed)
+    packed = SetConfig(
+        model_path=str(base),
         samples=[str(store.path(table, sample_place(step.seed, arm.sample)))],
         system_prompt=profile.system_prompt,
-        output_dir=str(folder),
+        output_dir=str(store.keyed_folder(f"training_sets/seed-{step.seed}/{arm.name}", step.key)),
         mask_student_prefix=arm.mask_student_prefix,
+        max_length=settings.max_length,
+        packing=settings.packing,
+        multiple_of=multiple_of(settings),
+    )
+    make_training_set(packed, print)
+    config = SftConfig(
+        **settings.model_dump(),
+        model_path=str(start),
+        training_set=packed.output_dir,
+        output_dir=str(folder),
         expected_model_path=str(base),
     )
     train(config, print)

@@ -51,6 +51,8 @@ def _writer(name: str, declared: Table) -> str:
     asset = declared.written_with or name
     if "checkpoint" in declared.dimensions:
         return f"the assets [{asset}/*](assets.md#{asset}{CHECKPOINTS[-1]})"
+    if "student" in declared.dimensions:
+        return f"the assets `{asset}/*`, of [further students](../training.md)"
     return f"the asset [{asset}](assets.md#{asset})"
 
 

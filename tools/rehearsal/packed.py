@@ -1,43 +1,52 @@
-"""The last step before training, alone in its process: both samples read, tokenised and packed."""
+"""The last step before training, alone in its process: both samples tokenised and packed."""
 
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 from dasd_assets.profile.home import active_profile, home
 from dasd_assets.profile.open_lake import open_lake
-from formats.model_format import student_format
-from resources.engines.load import load_tokenizer
-from training.packing import pack
-from training.rows import load_samples
+from training.encode_parts import SetConfig
+from training.make_set import make_training_set
 
 
 def main() -> None:
-    """Print what it took, as one JSON object."""
+    """Print what it took, as one JSON object; the peak is of this process and of each beside it."""
     began = time.perf_counter()
     profile = active_profile()
     lake = open_lake(profile, home(profile))
-    model = profile.base_student.inspect()
-    settings_of_format = profile.base_student.format
-    student = student_format(load_tokenizer(model.path, settings_of_format), settings_of_format)
     settings = profile.temperature_scheduled_learning
     found: dict[str, Any] = {"rows": 0, "tokens": 0, "sequences": 0}
     for temperature in ("low", "high"):
-        samples = load_samples(
-            [lake.path("divergence_sample", {"temperature": temperature})], student,
-            system_prompt=profile.system_prompt, max_length=settings.max_length,
-            vocab_size=model.vocab_size,
-        )  # fmt: skip
-        found["rows"] += len(samples)
-        found["tokens"] += len(samples.token_ids)
-        found["sequences"] += len(pack(samples.lengths, settings.max_length))
+        with tempfile.TemporaryDirectory(dir=lake.root) as folder:
+            made = make_training_set(
+                SetConfig(
+                    model_path=str(profile.base_student.inspect().path),
+                    samples=[str(lake.path("divergence_sample", {"temperature": temperature}))],
+                    system_prompt=profile.system_prompt,
+                    output_dir=str(Path(folder, "set")),
+                    format=profile.base_student.format,
+                    max_length=settings.max_length,
+                    workers=len(os.sched_getaffinity(0)),
+                ),
+                lambda line: None,
+            )
+        found["rows"] += made.n_samples
+        found["tokens"] += made.n_tokens
+        found["sequences"] += made.n_sequences
     found["efficiency"] = found["tokens"] / (found["sequences"] * settings.max_length)
     found["seconds"] = time.perf_counter() - began
-    found["peak_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+    found["peak_gib"] = max(
+        resource.getrusage(who).ru_maxrss / 1024**2
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
     json.dump(found, sys.stdout)
 
 

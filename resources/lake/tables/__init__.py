@@ -12,6 +12,7 @@ from resources.lake.tables import (
     questions,
     response_filtering,
     teacher_responses,
+    training_sets,
 )
 
 
@@ -29,6 +30,7 @@ TABLES: Final = _Tables(
     | response_filtering.TABLES
     | divergence_sampling.TABLES
     | mixed_policy_distillation.TABLES
+    | training_sets.TABLES
     | evaluation.TABLES
 )
 """Name -> the table, in order of the data's way."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.fresh_python import printed
 from support.small_lake import DROP_01, HOSTILE, filled
@@ -12,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from dasd_assets.cli.main import app
 from resources.lake.lake import Lake
+from training.steps_drawn import write_drawn
 
 pytestmark = pytest.mark.slow
 
@@ -135,6 +138,24 @@ def test_texts_are_printed_as_text(lake: Lake) -> None:
     told = trace("r1").stdout
     assert "\x1b" not in told
     assert HOSTILE.replace("\x1b", "\N{REPLACEMENT CHARACTER}") in told
+
+
+def test_a_sample_leads_to_its_packed_sequence_and_the_steps_that_saw_it(lake: Lake) -> None:
+    table, name = "low_temperature_training_set", "low_temperature"
+    packed = [{"sample_id": "r7", "sequence": 0}, {"sample_id": "r1", "sequence": 1, "place": 1}]
+    lake.write(table, filled(table, *packed), None)
+    told = words(trace("r1"))
+    assert "packed sequence 1, place 1 in it; no step of this checkpoint saw it" in told
+    lake.keyed_folder(f"training_sets/{name}", "abc").mkdir()
+    lake.publish_keyed(f"training_sets/{name}", "abc")
+    folder = lake.checkpoint_folder(name, "0123abcdef")
+    orders = [np.array([1, 0], np.int32), np.array([0, 1], np.int32)]
+    write_drawn([orders], 1, folder)
+    settings = folder / "sft.json"
+    settings.write_text(json.dumps({"training_set": "/moved/since/abc"}), encoding="utf-8")
+    assert "place 1 in it; seen in step 1 (epoch 1), step 4 (epoch 2)" in words(trace("r1"))
+    settings.write_text(json.dumps({"training_set": "/of/other/rows"}), encoding="utf-8")
+    assert "no step of this checkpoint saw it" in words(trace("r1"))
 
 
 def test_a_checkpoint_older_than_its_sample_is_not_claimed(lake: Lake) -> None:

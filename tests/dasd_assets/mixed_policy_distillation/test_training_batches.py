@@ -21,9 +21,10 @@ from dasd_assets.profile import load_profile
 from formats.student_text import response_parts
 from formats.student_tokens import encode_prompt
 from resources.lake.lake import Lake
-from training.dataset import NO_LOSS, PackedDataset, collate
+from training.dataset import PackedDataset, collate
 from training.packing import pack
 from training.rows import load_samples
+from training.samples import NO_LOSS
 
 FINAL = "<|end|><|start|>assistant<|channel|>final<|message|>"
 SYSTEM_PROMPT = "You are a helpful assistant."

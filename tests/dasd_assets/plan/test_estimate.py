@@ -39,6 +39,8 @@ PLAN = estimated(small_profile())
         # The budget, 150 of 180; then two answers to each of 100 questions, 200 of 270.
         ("divergence_sample", "low", 1, 0, 150, 0),
         ("divergence_sample", "high", 1, 0, 200, 0),
+        ("low_temperature_training_set", "", 1, 0, 150, 0),
+        ("mixed_policy_training_set", "", 1, 0, 34, 0),
         # Three epochs of 150 rows of 50 + 100 tokens, and of 200 rows of 50 + 200.
         ("low_temperature_checkpoint", "", 1, 0, 150, 67_500),
         ("high_temperature_checkpoint", "", 1, 0, 200, 150_000),
@@ -58,6 +60,12 @@ def test_counts(
     found = PLAN[asset, part]
     assert (found.partitions, found.requests, found.rows) == (partitions, requests, rows)
     assert found.tokens == pytest.approx(tokens)
+
+
+def test_a_packed_training_set_takes_four_bytes_a_token() -> None:
+    packed = PLAN["low_temperature_training_set", ""]
+    assert packed.disk_bytes == 150 * (4 * (50 + 100) + 7 * 4)
+    assert packed.hours is None  # nobody has measured it
 
 
 def test_hours_gpu_hours_and_money() -> None:

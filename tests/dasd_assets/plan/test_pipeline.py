@@ -175,7 +175,7 @@ def test_a_further_student_is_trained_on_the_same_answers_and_asked_before_and_a
         "student_checkpoint/qwen3_30b_a3b", "evaluation/qwen3_30b_a3b_base",
         "evaluation/qwen3_30b_a3b",
     )  # fmt: skip
-    assert added == {checkpoint, before, after}
+    assert added == {"student_training_set/qwen3_30b_a3b", checkpoint, before, after}
     assert {key: assets[key] for key in known} == known
     low, other = assets["low_temperature_checkpoint", ""], assets[checkpoint, ""]
     assert (other.rows, other.tokens, other.steps) == (low.rows, low.tokens, low.steps)

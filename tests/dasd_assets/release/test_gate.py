@@ -36,7 +36,7 @@ def test_a_model_without_its_evaluation_is_refused(lake: Lake, checkpoint: str) 
 
 def test_a_model_that_is_not_trained_is_refused(lake: Lake) -> None:
     Path(lake.root, "checkpoints", "dasd", "current.json").unlink()
-    assert "dasd: not trained yet" in failure(release(lake, "model_release"))
+    assert "checkpoints/dasd: not made yet" in failure(release(lake, "model_release"))
 
 
 def lost_last_stage(lake: Lake, wanted: str) -> Profile:

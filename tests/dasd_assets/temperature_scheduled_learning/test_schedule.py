@@ -3,26 +3,37 @@
 import json
 import shutil
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
-from support.small_lake import make_small_lake
-from support.training_rows import STUDENT
+from support.small_lake import filled, make_small_lake
+from support.training_rows import STUDENT, row
 
 from dasd_assets.mixed_policy_distillation import assets as mixed_policy
 from dasd_assets.models.students import resource_of
+from dasd_assets.partitions import TEMPERATURE
 from dasd_assets.profile import Profile, Student, load_profile
 from dasd_assets.temperature_scheduled_learning import assets as scheduled
+from formats.model_format import ModelFormat, student_format
+from formats.student_text import response_parts
 from resources.compute.training_launcher import TrainingLauncher, TrainingResult
 from resources.engines.inference import InferenceModel
+from resources.engines.load import load_tokenizer
 from resources.lake.lake import Lake
 from resources.lake.lake_folder import FOLDER_MANIFEST
+from training.training_set import describe
 
 pytestmark = pytest.mark.slow
 
+SETS = [
+    "low_temperature_training_set", "high_temperature_training_set", "mixed_policy_training_set",
+]  # fmt: skip
 CHECKPOINTS = ["low_temperature_checkpoint", "high_temperature_checkpoint", "dasd_checkpoint"]
+N = 32
+"""Samples of each set: enough for a sequence on each of the processes of `dasd-4b`."""
 LOG = {
     "step": 1, "loss": 2.0, "learning_rate": 1e-3, "grad_norm": 1.0, "tokens_per_second": 10.0,
     "memory_gib": 0.1, "seconds": 1.0,
@@ -56,11 +67,32 @@ def lake(tmp_path: Path) -> Lake:
     lake = Lake(root=str(tmp_path / "lake"))
     make_small_lake(lake)
     shutil.rmtree(tmp_path / "lake" / "checkpoints")
+    for first, temperature in enumerate(("low", "high")):
+        sound = filled("divergence_sample", *(_sound(first + number) for number in range(N)))
+        lake.write("divergence_sample", sound, {TEMPERATURE: temperature})
+    prefix = {"student_prefix_bytes": len("<think>\nOnes:")}
+    begun = [_sound(number) | prefix for number in range(N)]
+    lake.write("mixed_policy_sample", filled("mixed_policy_sample", *begun), None)
     return lake
 
 
+def _sound(number: int) -> dict[str, Any]:
+    """A row that can be trained on, with its true length."""
+    one = row(number)
+    ids = written_by_student().encode(*response_parts(one["response_text"]))
+    return {
+        **one, "response_id": f"r{number}", "sample_id": f"s{number}", "weight": 1.0,
+        "n_student_tokens": len(ids), "earlier_messages": None,
+    }  # fmt: skip
+
+
+@cache
+def written_by_student() -> ModelFormat:
+    return student_format(load_tokenizer(STUDENT))
+
+
 def train(
-    lake: Lake, profile: Profile, selection: Sequence[str] = CHECKPOINTS
+    lake: Lake, profile: Profile, selection: Sequence[str] = (*SETS, *CHECKPOINTS)
 ) -> list[dict[str, Any]]:
     """Materialize the checkpoints; what the launcher was asked for, in order."""
     notes = Path(lake.root).with_name("notes.jsonl")
@@ -81,7 +113,8 @@ def train(
         },
     )
     assert result.success
-    return [json.loads(line) for line in notes.read_text(encoding="utf-8").splitlines()]
+    lines = notes.read_text(encoding="utf-8").splitlines() if notes.is_file() else []
+    return [json.loads(line) for line in lines]
 
 
 def test_each_stage_goes_on_from_the_one_before_with_its_own_sample(lake: Lake) -> None:
@@ -90,14 +123,26 @@ def test_each_stage_goes_on_from_the_one_before_with_its_own_sample(lake: Lake) 
     assert low["model_path"] == str(STUDENT)
     assert high["model_path"] == low["output"] == str(lake.current_checkpoint("low_temperature"))
     assert dasd["model_path"] == high["output"] == str(lake.current_checkpoint("high_temperature"))
-    for note, table, partition in (
-        (low, "divergence_sample", {"temperature": "low"}),
-        (high, "divergence_sample", {"temperature": "high"}),
-        (dasd, "mixed_policy_sample", None),
+    for note, name, table, partition in (
+        (low, "low_temperature", "divergence_sample", {"temperature": "low"}),
+        (high, "high_temperature", "divergence_sample", {"temperature": "high"}),
+        (dasd, "dasd", "mixed_policy_sample", None),
     ):
-        assert note["samples"] == [str(lake.path(table, partition))]
+        assert note["training_set"] == str(lake.current_folder(f"training_sets/{name}"))
         assert note["expected_model_path"] == str(STUDENT)
-        assert note["system_prompt"] == load_profile("tiny").system_prompt
+        made_of = describe(Path(note["training_set"])).made_of
+        assert [file.path for file in made_of.sample_files] == [str(lake.path(table, partition))]
+        assert made_of.system_prompt == load_profile("tiny").system_prompt
+
+
+def test_each_set_lists_the_samples_of_its_table_in_their_order(lake: Lake) -> None:
+    train(lake, load_profile("tiny"), SETS)
+    for table, ids in zip(SETS, (range(N), range(1, N + 1), range(N)), strict=True):
+        rows = lake.read(table).to_pylist()
+        kind = "s" if table == "mixed_policy_training_set" else "r"
+        assert [one["sample_id"] for one in rows] == [f"{kind}{number}" for number in ids]
+        assert len({(one["sequence"], one["place"]) for one in rows}) == len(rows)
+        assert all(one["n_prompt_tokens"] == one["n_masked_tokens"] > 5 for one in rows)
 
 
 def test_a_further_student_starts_from_itself_on_the_low_sample(lake: Lake, tmp_path: Path) -> None:
@@ -107,12 +152,15 @@ def test_a_further_student_starts_from_itself_on_the_low_sample(lake: Lake, tmp_
     training = tiny.temperature_scheduled_learning.model_copy(update={"epochs": 9})
     student = Student(path=str(other), training=training)
     profile = tiny.model_copy(update={"students": {"other": student}})
-    low, note = train(lake, profile, [CHECKPOINTS[0], "student_checkpoint/other"])
+    own = ["student_training_set/other", "student_checkpoint/other"]
+    low, note = train(lake, profile, [SETS[0], CHECKPOINTS[0], *own])
     assert note["asset"] == "student_checkpoint/other"
     assert note["model_path"] == note["expected_model_path"] == str(other)
-    assert note["samples"] == low["samples"]
+    sets = [describe(Path(one["training_set"])).made_of for one in (low, note)]
+    assert sets[0].sample_files == sets[1].sample_files
+    rows = lake.read("student_training_set", {"student": "other"})
+    assert rows.equals(lake.read("low_temperature_training_set"))
     assert (low["epochs"], note["epochs"]) == (tiny.temperature_scheduled_learning.epochs, 9)
-    assert (low["counted_by"], note["counted_by"]) == (None, str(STUDENT))
     assert note["output"] == str(lake.current_checkpoint("other"))
     assert low["output"] == str(lake.current_checkpoint("low_temperature"))
 
@@ -122,7 +170,7 @@ def test_both_temperatures_are_trained_with_the_same_settings_and_the_third_for_
 ) -> None:
     profile = load_profile("dasd-4b")
     low, high, dasd = train(lake, profile)
-    own = {"asset", "output", "model_path", "samples"}
+    own = {"asset", "output", "model_path", "training_set"}
     same = {name: value for name, value in low.items() if name not in own}
     assert {name: value for name, value in high.items() if name not in own} == same
     assert same.items() >= profile.temperature_scheduled_learning.model_dump(mode="json").items()
@@ -133,10 +181,14 @@ def test_both_temperatures_are_trained_with_the_same_settings_and_the_third_for_
 
 def test_the_loss_covers_the_students_prefix_unless_masking_is_asked_for(lake: Lake) -> None:
     profile = load_profile("tiny")
-    assert [note["mask_student_prefix"] for note in train(lake, profile)] == [False] * 3
+    assert [masks(note) for note in train(lake, profile)] == [False] * 3
     mixed = profile.mixed_policy_distillation.model_copy(update={"mask_student_prefix": True})
     masked = profile.model_copy(update={"mixed_policy_distillation": mixed})
     before = lake.current_checkpoint("dasd")
     notes = train(lake, masked)
-    assert [note["mask_student_prefix"] for note in notes] == [False, False, True]
+    assert [masks(note) for note in notes] == [False, False, True]
     assert lake.current_checkpoint("dasd") != before
+
+
+def masks(note: dict[str, Any]) -> bool:
+    return describe(Path(note["training_set"])).made_of.mask_student_prefix

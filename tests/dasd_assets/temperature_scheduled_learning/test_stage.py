@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dasd_assets.temperature_scheduled_learning.stage import certificate_table
+from dasd_assets.temperature_scheduled_learning.training_set import certificate_table
 
 
 def test_the_certificate_is_a_table_with_its_warnings() -> None:

@@ -16,6 +16,9 @@ from dasd_assets.temperature_scheduled_learning.stage import train_stage
 from formats.checkpoint_folder import LOG, settings_file
 from resources.compute.training_launcher import TrainingFailedError, TrainingLauncher, launcher
 from resources.lake.lake import Lake
+from training.encode_parts import SetConfig
+from training.make_set import make_training_set
+from training.set_check import multiple_of
 from training.settings import Training
 from training.sft import SftConfig, train
 
@@ -40,14 +43,21 @@ def materialize(
     ) -> dg.MaterializeResult:
         return train_stage(
             context, lake, trainer,
-            checkpoint="low_temperature", start=STUDENT, expected=STUDENT, sample=file,
-            settings=settings, system_prompt="You are a helpful assistant.",
+            checkpoint="low_temperature", start=STUDENT, expected=STUDENT, settings=settings,
         )  # fmt: skip
 
+    lake = Lake(root=str(folder / "lake"))
+    made = SetConfig(
+        model_path=str(STUDENT), samples=[str(file)], max_length=settings.max_length,
+        system_prompt="You are a helpful assistant.", multiple_of=multiple_of(settings),
+        output_dir=str(lake.keyed_folder("training_sets/low_temperature", "key")),
+    )  # fmt: skip
+    make_training_set(made, lambda line: None)
+    lake.publish_keyed("training_sets/low_temperature", "key")
     with dg.DagsterInstance.ephemeral() as instance:
         result = dg.materialize(
             [checkpoint],
-            resources={"lake": Lake(root=str(folder / "lake")), "trainer": trainer},
+            resources={"lake": lake, "trainer": trainer},
             instance=instance,
             raise_on_error=False,
         )

@@ -144,7 +144,7 @@ Lake(root=sys.argv[1]).write("questions", slow(), {"question_shard": "drop-01"})
 
 
 def test_checkpoints_are_found_by_their_pointer(lake: Lake) -> None:
-    with pytest.raises(ContractError, match="dasd: not trained yet"):
+    with pytest.raises(ContractError, match="checkpoints/dasd: not made yet"):
         lake.current_checkpoint("dasd")
     folder = lake.checkpoint_folder("dasd", "abc")
     lake.publish_checkpoint("dasd", "abc")

@@ -25,6 +25,7 @@ from resources.lake.bucket import Bucket
 from resources.lake.bucket_errors import ObjectStoreError
 from resources.lake.bucket_lake import BucketLake
 from resources.lake.lake import Lake
+from resources.lake.manifest import DamagedError
 from resources.lake.table import ContractError
 from resources.lake.warehouse import open_warehouse
 
@@ -89,7 +90,7 @@ def test_what_is_missing_is_said_as_in_a_folder(machine: Machine) -> None:
     assert lake.partitions("questions") == []
     with pytest.raises(ContractError, match=r"questions drop-01: not in .*\(s3://.*Materialize"):
         lake.read("questions", SHARD)
-    with pytest.raises(ContractError, match="low_temperature: not trained yet"):
+    with pytest.raises(ContractError, match="checkpoints/low_temperature: not made yet"):
         lake.current_checkpoint("low_temperature")
 
 
@@ -385,6 +386,31 @@ def test_a_kept_file_is_copied_once_and_deleted_everywhere(machine: Machine) -> 
     assert not machine("three").kept_file("kept/1").exists()
 
 
+def test_a_training_set_is_copied_once_and_not_to_a_disk_that_cannot_hold_it(
+    machine: Machine, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = machine("one"), machine("two")
+    name = "training_sets/low_temperature"
+    folder = one.keyed_folder(name, "0123")
+    folder.mkdir()
+    for file in ("samples.arrow", "tokens.npy"):
+        folder.joinpath(file).write_bytes(b"t" * 1000)
+    one.publish_keyed(name, "0123")
+    with monkeypatch.context() as patch:
+        patch.setattr(bucket_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=1500))
+        with pytest.raises(ObjectStoreError, match=r"2,000 bytes are needed .* and 1,500 are free"):
+            two.current_folder(name)
+    assert not list(Path(two.root).rglob("*.npy"))
+    with store.failing(lambda *_: None) as asked:
+        first = two.current_folder(name)
+        assert two.current_folder(name) == first
+    copied = [path for method, path in asked if method == "GET" and path.endswith("tokens.npy")]
+    assert len(copied) == 1
+    first.joinpath("tokens.npy").write_bytes(b"t" * 999)
+    with pytest.raises(DamagedError, match=r"tokens\.npy is altered"):
+        two.current_folder(name)
+
+
 def test_a_finished_folder_goes_up_once(machine: Machine, store: ObjectStore, bucket: str) -> None:
     lake = machine()
     folder = Path(lake.root, "releases", "model-0123")
@@ -412,7 +438,7 @@ def test_a_checkpoint_whose_upload_was_cut_is_not_seen(
 
     with store.failing(rule), pytest.raises(ObjectStoreError, match="expired"):
         one.publish_checkpoint("dasd", "0123")
-    with pytest.raises(ContractError, match="not trained yet"):
+    with pytest.raises(ContractError, match="not made yet"):
         two.current_checkpoint("dasd")
     assert not two.checkpoint_folder("dasd", "0123").exists()
     one.publish_checkpoint("dasd", "0123")
