@@ -15,9 +15,9 @@ TEST_PROCESSES ?= 2
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-quick verify-deployments system-packages ui compare-policies ablation rehearse \
-	gpu-check lint types validate check-constraints newest-dagster reference tiny-world requirements \
-	clean
+.PHONY: demo test test-quick verify-deployments fault-injection system-packages ui compare-policies \
+	ablation rehearse gpu-check lint types validate check-constraints newest-dagster reference \
+	tiny-world requirements clean
 
 demo: $(SETUP)  ## run the whole pipeline on tiny models, then print what each stage gained
 	$(BIN)/dasd run
@@ -40,16 +40,21 @@ gpu-check: $(SETUP)  ## what one GPU does with scoring and training; writes gpu-
 # Threads that wait for each other leave the cores to the other tests: GOMP_SPINCOUNT.
 PYTEST := GOMP_SPINCOUNT=0 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup \
 	--no-loadscope-reorder
-# Deployment tests: `all`, or those whose code `changed` since tests/deployment_verified.txt.
+# Deployments and variants of the pipeline: `all`, or those whose code `changed` since
+# tests/deployment_verified.txt.
 DEPLOYMENTS ?= all
 test: system-packages $(SETUP)  ## unit, property and end-to-end tests, side by side
 	$(PYTEST) --deployments $(DEPLOYMENTS) --durations 25
 
-verify-deployments: system-packages $(SETUP)  ## deployment tests whose code changed; note that they pass
+verify-deployments: system-packages $(SETUP)  ## try deployments whose code changed; note which pass
 	$(PYTEST) --deployments verify
 
 test-quick: $(SETUP)  ## pure functions and definitions only, in about a minute
 	$(PYTEST) --quick
+
+FAULTS ?=
+fault-injection: $(SETUP)  ## damage each file and kill each step of a small pipeline
+	PYTHONPATH=tests:. $(BIN)/python -W ignore -m support.fault_sweep $(FAULTS)
 
 system-packages:  ## install what the tests need of the system, or say the command for it
 	tests/system_packages.sh
@@ -103,6 +108,7 @@ $(VENV)/bin/uv:
 $(SETUP): pyproject.toml requirements/cpu.txt | $(VENV)/bin/uv
 	$(BIN)/uv pip install --quiet --compile-bytecode -r requirements/cpu.txt
 	$(BIN)/uv pip install --quiet --no-deps --editable .
+	$(BIN)/python -m compileall -q dasd_assets checks formats resources training
 	touch $@
 
 clean:  ## forget the demo's runs and data (not the virtual environment)

@@ -77,11 +77,7 @@ def with_summary(lake: Lake, cell: dict[str, str]) -> dict[str, float]:
     start = time.perf_counter()
     with CheckedPartition(lake, cell) as data:
         data.view("filtered_responses", *cell)
-        found = list(
-            logprob_checks(
-                data, "filtered_responses", "response_id", "n_teacher_tokens", "teacher_logprobs"
-            )
-        )
+        found = list(logprob_checks(data, "filtered_responses"))
         n_tokens = data.row("select sum(n_tokens) as n from reduced")["n"]
     middle = time.perf_counter()
     limits = {"one_logprob_per_token": (0, 0), "logprobs_not_positive": (None, 0.0001),

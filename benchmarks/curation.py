@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +36,8 @@ SETTINGS = Questions(inbox="inbox")
 HELD_OUT = 2_000
 BATCH = 1_000
 SHARD = {"question_shard": "second"}
+
+Result = TypeVar("Result")
 
 
 class Measured(NamedTuple):
@@ -78,7 +80,7 @@ def main() -> None:
           f"{run.counts}")  # fmt: skip
 
 
-def alone(function: Callable[..., Measured], *arguments: object) -> Measured:
+def alone(function: Callable[..., Result], *arguments: object) -> Result:
     """Run a function in a fresh process."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(function, arguments)
@@ -89,13 +91,7 @@ def fill(root: Path, n: int) -> Measured:
     lake = Lake(root=str(root))
     rng = np.random.default_rng(0)
     vocabulary = np.array([f"w{number:x}ord" for number in range(20_000)])
-    held_out = [
-        {"question_id": f"b{i}", "benchmark": "aime", "domain": "math", "question": text,
-         "prompt": text, "answer": "1"}
-        for i, text in enumerate(texts(rng, vocabulary, HELD_OUT))
-    ]  # fmt: skip
-    lake.write("benchmark_questions", pa.Table.from_pylist(held_out, BENCHMARK_QUESTIONS),
-               {"benchmark": "aime"})  # fmt: skip
+    held_out = hold_out(lake, rng, vocabulary)
     start = time.perf_counter()
 
     def first() -> Iterator[pa.RecordBatch]:
@@ -107,31 +103,52 @@ def fill(root: Path, n: int) -> Measured:
             ]  # fmt: skip
             yield from pa.Table.from_pylist(rows, QUESTIONS).to_batches()
 
-    def second() -> Iterator[pa.RecordBatch]:
-        before: list[str] = []
-        for at in range(0, n, BATCH):
-            new = texts(rng, vocabulary, min(BATCH, n - at))
-            for index in range(len(new)):
-                draw = rng.random()
-                if draw < 0.04:
-                    if not before:
-                        continue
-                    again = before[int(rng.integers(len(before)))]
-                    new[index] = again if draw < 0.02 else f"{again} Reason step by step."
-                elif draw < 0.045:
-                    held = held_out[int(rng.integers(HELD_OUT))]["question"].split()[:20]
-                    new[index] += " ".join(["", *held])
-            before = [*before[-20 * BATCH :], *new]
-            rows = [
-                {"drop": "second.jsonl", "line": at + line, "question": text, "domain": "math",
-                 "answer": "1"}
-                for line, text in enumerate(new, 1)
-            ]  # fmt: skip
-            yield from pa.Table.from_pylist(rows, RAW_QUESTIONS).to_batches()
-
     lake.write("questions", first(), {"question_shard": "first"})
-    lake.write("raw_questions", second(), SHARD)
+    lake.write("raw_questions", delivered(rng, vocabulary, held_out, n), SHARD)
     return measured(start, {})
+
+
+def hold_out(lake: Lake, rng: np.random.Generator, vocabulary: np.ndarray) -> list[str]:
+    """Write an evaluation set; gives its questions."""
+    held_out = texts(rng, vocabulary, HELD_OUT)
+    rows = [
+        {"question_id": f"b{i}", "benchmark": "aime", "domain": "math", "question": text,
+         "prompt": text, "answer": "1"}
+        for i, text in enumerate(held_out)
+    ]  # fmt: skip
+    lake.write("benchmark_questions", pa.Table.from_pylist(rows, BENCHMARK_QUESTIONS),
+               {"benchmark": "aime"})  # fmt: skip
+    return held_out
+
+
+def delivered(
+    rng: np.random.Generator,
+    vocabulary: np.ndarray,
+    held_out: list[str],
+    n: int,
+    batch: int = BATCH,
+) -> Iterator[pa.RecordBatch]:
+    """Raw questions, some of which repeat one of the 20,000 before them."""
+    before: list[str] = []
+    for at in range(0, n, batch):
+        new = texts(rng, vocabulary, min(batch, n - at))
+        for index in range(len(new)):
+            draw = rng.random()
+            if draw < 0.04:
+                if not before:
+                    continue
+                again = before[int(rng.integers(len(before)))]
+                new[index] = again if draw < 0.02 else f"{again} Reason step by step."
+            elif draw < 0.045:
+                held = held_out[int(rng.integers(HELD_OUT))].split()[:20]
+                new[index] += " ".join(["", *held])
+        before = [*before[-20_000:], *new]
+        rows = [
+            {"drop": "second.jsonl", "line": at + line, "question": text, "domain": "math",
+             "answer": "1"}
+            for line, text in enumerate(new, 1)
+        ]  # fmt: skip
+        yield from pa.Table.from_pylist(rows, RAW_QUESTIONS).to_batches()
 
 
 def texts(rng: np.random.Generator, vocabulary: np.ndarray, n: int) -> list[str]:
@@ -149,9 +166,9 @@ def curate(root: Path, compute: Compute) -> Measured:
     """As the asset does it, from the lake into the lake."""
     lake = Lake(root=str(root))
     start = time.perf_counter()
-    this, others = shard_to_curate(lake, SHARD)
+    this, index = shard_to_curate(lake, SHARD, SETTINGS)
     held_out = lake.read_partitions("benchmark_questions")
-    with curated(this, others, held_out, SETTINGS, compute, root / "scratch") as result:
+    with curated(this, index, held_out, SETTINGS, compute, root / "scratch") as result:
         lake.write("rejected_questions", result.rejected(), SHARD)
         lake.write("question_signatures", result.signatures(), SHARD)
         lake.write("questions", result.questions(), SHARD)

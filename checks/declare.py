@@ -1,8 +1,7 @@
 """How the checks on one asset are declared, run in one step and reported."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 import dagster as dg
@@ -13,12 +12,14 @@ from checks.drift import Summary, drift
 from checks.expectations import Measurement, Verdict, judge
 from checks.kept_results import keep
 from checks.schema import contract_problems, table_checks
+from dasd_assets.declaring.check_outcomes import ALLOWED, SEVERITY
+from dasd_assets.declaring.pages import page_link
 from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE, response_partition
 from dasd_assets.profile import Profile
 from dasd_assets.profile.data_contracts import CONTRACTS, DRIFT, Contract
 from dasd_assets.questions.inbox.sensors import removed_drops
 from resources.lake.lake import Lake
-from resources.lake.tables import tables_of
+from resources.lake.tables import TABLES, tables_of
 
 Measure = Callable[[CheckedPartition], Iterable[Measurement | Summary]]
 """Measures what the contract of an asset names beside the checks that every table has, and gives
@@ -32,6 +33,7 @@ def asset_checks(
     *,
     partitions_def: dg.PartitionsDefinition | None = None,
     dimension: str | None = None,
+    without: Collection[str] = (),
     **fixed: str,
 ) -> dg.AssetChecksDefinition:
     """Checks on one asset that run in one step.
@@ -39,15 +41,17 @@ def asset_checks(
     Args:
         asset: asset key; its first part names the contract.
         dimension: what the partition key stands for; unset with the temperature x shard grid.
+        without: names of checks that say nothing with this profile, and are not declared.
         fixed: dimensions of the lake's path that are no partition of the asset.
     """
     key = dg.AssetKey.from_coercible(asset)
-    contract = CONTRACTS[key.path[0]]
+    contract = [check for check in CONTRACTS[key.path[0]] if check.name not in without]
     settings = profile.checks.of(key.path[0])
     tables = tables_of(key.path[0])
 
     @dg.multi_asset_check(
         name="_".join([*key.path, "checks"]),
+        can_subset=True,
         specs=[
             dg.AssetCheckSpec(
                 check.name,
@@ -55,6 +59,10 @@ def asset_checks(
                 description=f"{check.description} Allowed: {settings[check.name].allowed}.",
                 blocking=check.blocking,
                 partitions_def=partitions_def,
+                metadata={
+                    ALLOWED: settings[check.name].allowed,
+                    SEVERITY: settings[check.name].severity,
+                },
             )
             for check in contract
         ],
@@ -77,15 +85,20 @@ def asset_checks(
         def removed() -> set[str]:
             return removed_drops(context.instance, profile.questions.inbox)
 
+        wanted = {each.name for each in context.selected_asset_check_keys}
+        written = tuple(
+            name for name in tables if not TABLES[name].is_optional or lake.exists(name, partition)
+        )
         with CheckedPartition(lake, partition, made, registered, removed) as data:
-            measured = {one.check: one for one in _measured(data, tables, measure)}
-        verdicts = judge([measured[c.name] for c in contract if c.name in measured], settings)
+            measured = [one for one in _measured(data, written, measure) if one.check in wanted]
+        verdicts = judge(measured, settings)
         asset_name = "/".join(key.path)
-        links = {"kept": keep(lake, asset_name, partition, data.name(), verdicts)}
+        kept = keep(lake, asset_name, partition, data.name(), verdicts)
+        links: dict[str, dg.MetadataValue[Any]] = {"kept": dg.MetadataValue.path(str(kept))}
         if page := page_of(lake, asset_name):
-            links["data_docs"] = page
+            links["data_docs"] = page_link(page)
         judged = {verdict.measured.check: verdict for verdict in verdicts}
-        for check in contract:
+        for check in (each for each in contract if each.name in wanted):
             yield _result(key, check, judged.get(check.name), links)
 
     return checks_of_asset
@@ -117,7 +130,10 @@ def _measured(
 
 
 def _result(
-    key: dg.AssetKey, check: Contract, verdict: Verdict | None, links: dict[str, Path]
+    key: dg.AssetKey,
+    check: Contract,
+    verdict: Verdict | None,
+    links: dict[str, dg.MetadataValue[Any]],
 ) -> dg.AssetCheckResult:
     """One verdict as the UI shows it."""
     if verdict is None:
@@ -131,8 +147,8 @@ def _result(
     measured, settings = verdict.measured, verdict.settings
     metadata: dict[str, Any] = {
         "observed": _observed(measured),
-        "allowed": settings.allowed,
-        **{name: dg.MetadataValue.path(str(path)) for name, path in links.items()},
+        ALLOWED: settings.allowed,
+        **links,
     }
     examples = (*(() if _is_one_number(measured) else verdict.outside), *measured.examples)
     if measured.details is not None:

@@ -13,7 +13,12 @@ from checks.expectations import Measurement
 from checks.logprobs import logprob_checks
 from checks.provenance import probability_checks
 from checks.questions import domain_shares
-from checks.response_filtering import within_context
+from checks.row_rules import (
+    NOT_EMPTY_SENTENCE,
+    POSITIVE_WEIGHT,
+    rows_that_break,
+    within_context,
+)
 from checks.teacher_responses import known_questions, mean_tokens
 from dasd_assets.divergence_sampling.ready_shards import DRAWN_FROM, how_far, shards_of
 from dasd_assets.divergence_sampling.teacher_scoring import HAS_LOGPROBS
@@ -53,10 +58,7 @@ def _scores(data: CheckedPartition) -> Iterator[Measurement | Summary]:
     data.view("filtered_responses", TEMPERATURE, QUESTION_SHARD)
     unequal, ids = data.broken(_SYMMETRIC.format(other="student_scores"))
     yield Measurement("every_response_scored", {data.name(): unequal}, ids)
-    yield from logprob_checks(
-        data, "student_scores", "response_id", "len(token_ids)", "logprobs",
-        also="len(ranks) <> len(token_ids) or len(token_starts) <> len(token_ids)",
-    )  # fmt: skip
+    yield from logprob_checks(data, "student_scores")
     ranks = data.row(
         """select min(lowest) as lowest, min_by(response_id, lowest, 5) as ids
            from (select response_id, list_min(ranks) as lowest from student_scores)"""
@@ -75,10 +77,7 @@ def _teacher_scores(data: CheckedPartition) -> Iterator[Measurement | Summary]:
     data.view("filtered_responses", TEMPERATURE, QUESTION_SHARD)
     unequal, ids = data.broken(_SYMMETRIC.format(other="teacher_scores"))
     yield Measurement("every_response_scored", {data.name(): unequal}, ids)
-    yield from logprob_checks(
-        data, "teacher_scores", "response_id", "len(token_ids)", "logprobs",
-        also="len(token_starts) <> len(token_ids)",
-    )  # fmt: skip
+    yield from logprob_checks(data, "teacher_scores")
     rows = data.row(
         """select count(*) as n, avg((left_out is not null)::int) as left_out
            from teacher_scores where left_out is distinct from $own""",
@@ -109,16 +108,16 @@ def _provenance(data: CheckedPartition) -> Iterator[Measurement | Summary]:
                    coalesce(teacher + student + common, 0))
                is distinct from
                   (n_teacher_sentences, n_student_sentences, n_common_sentences, n_sentences)""",
-        "sentences_in_order": """select response_id || ':' || sentence_index from (
+        "sentences_in_order": f"""select response_id || ':' || sentence_index from (
                 select response_id, sentence_index, start_byte, end_byte, lag(end_byte, 1, 0) over
                     (partition by response_id order by sentence_index) as end_before
                 from sentence_provenance
-            ) where start_byte < end_before or end_byte <= start_byte""",
+            ) where start_byte < end_before or {NOT_EMPTY_SENTENCE.broken}""",
     }.items():
         n_broken, ids = data.broken(sql)
         yield Measurement(check, {data.name(): n_broken}, ids)
     classes = yield from probability_checks(
-        data, "sentence_provenance", "response_id", ("p_teacher", "p_student"),
+        data, "sentence_provenance", "response_id",
         known="response_id in (select response_id from response_provenance "
         "where p_teacher is not null)",
     )  # fmt: skip
@@ -140,16 +139,6 @@ def _provenance(data: CheckedPartition) -> Iterator[Measurement | Summary]:
     n_rows = rows.pop("n")
     means = {name: value for name, value in rows.items() if value is not None}
     yield Summary(n_rows, means if n_rows else {}, classes)
-
-
-def positive_weights(data: CheckedPartition, table: str, id_column: str) -> Measurement:
-    """Samples whose weight cannot be trained with."""
-    # NaN is asked for by name, as in `probability_checks`.
-    n_broken, ids = data.broken(
-        f"""select {id_column} from {table}
-            where not (weight > 0 and weight < 'infinity') or isnan(weight)"""
-    )
-    return Measurement("positive_weights", {data.name(): n_broken}, ids)
 
 
 def no_shard_lost(data: CheckedPartition, exclude: Collection[str] = ()) -> Measurement:
@@ -237,10 +226,9 @@ def _sample(profile: Profile) -> Measure:
         yield shards_ready(data, settings.exclude_shards)
         yield no_removed_drops(data)
         yield known_questions(data, "divergence_sample", "response_id")
-        yield within_context(
-            data, "divergence_sample", "response_id", profile.response_filtering.max_student_tokens
-        )
-        yield positive_weights(data, "divergence_sample", "response_id")
+        context = within_context(profile.response_filtering.max_student_tokens)
+        for rule in (context, POSITIVE_WEIGHT):
+            yield rows_that_break(data, "divergence_sample", "response_id", rule)
         mean = data.row(
             "select avg(weight) filter (isfinite(weight)) as mean from divergence_sample"
         )["mean"]

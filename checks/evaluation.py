@@ -12,8 +12,8 @@ from checks.drift import Summary
 from checks.expectations import Measurement
 from checks.logprobs import logprob_checks
 from checks.provenance import probability_checks
+from checks.row_rules import ALL_GRADED, rows_that_break
 from dasd_assets.evaluation import assets
-from dasd_assets.evaluation.evaluate import NOT_JUDGED, UNUSABLE_REFERENCE
 from dasd_assets.partitions import benchmarks
 from dasd_assets.profile import Profile
 from dasd_assets.reporting.metrics import NO_FINAL_ANSWER
@@ -54,11 +54,7 @@ def _answers(samples_per_question: int) -> Measure:
             "select question_id from evaluation anti join benchmark_questions using (question_id)"
         )
         yield Measurement("known_questions", {data.name(): unknown}, ids)
-        ungraded, ids = data.broken(
-            f"select {_ANSWER} from evaluation where list_contains($verdicts, verdict)",
-            verdicts=[UNUSABLE_REFERENCE, NOT_JUDGED],
-        )
-        yield Measurement("all_graded", {data.name(): ungraded}, ids)
+        yield rows_that_break(data, "evaluation", _ANSWER, ALL_GRADED)
         rows = data.row(
             """select count(*) as n, avg(n_tokens) as tokens,
                       avg((finish_reason = 'length')::int) as truncated,
@@ -86,10 +82,7 @@ def _answers(samples_per_question: int) -> Measure:
 
 
 def _teacher_scores(data: CheckedPartition) -> Iterator[Measurement | Summary]:
-    yield from logprob_checks(
-        data, "evaluation_teacher_scores", "answer_id", "len(token_ids)", "logprobs",
-        also="len(token_starts) <> len(token_ids)",
-    )  # fmt: skip
+    yield from logprob_checks(data, "evaluation_teacher_scores")
     rows = data.row(
         """select count(*) as n, avg((left_out is not null)::int) as left_out,
                   avg(len(token_ids)) as tokens from evaluation_teacher_scores"""
@@ -103,8 +96,7 @@ def _teacher_scores(data: CheckedPartition) -> Iterator[Measurement | Summary]:
 
 
 def _provenance(data: CheckedPartition) -> Iterator[Measurement | Summary]:
-    columns = ("p_teacher", "p_student", "p_distilled")
-    classes = yield from probability_checks(data, "evaluation_provenance", "answer_id", columns)
+    classes = yield from probability_checks(data, "evaluation_provenance", "answer_id")
     rows = data.row(
         """select count(*) as n, avg(p_teacher) as p_teacher, avg(p_student) as p_student,
                   avg(p_distilled) as p_distilled from evaluation_provenance"""

@@ -32,11 +32,15 @@ class KeptResult:
 def keep(
     lake: Lake, asset: str, partition: Partition, name: str, verdicts: Sequence[Verdict]
 ) -> Path:
-    """Store what was found, over what was found before; returns the file.
+    """Store what was found, over what the same checks found before; returns the file.
 
     Args:
         name: of the partition, for people.
     """
+    dimensions = [f"{dimension}={key}" for dimension, key in partition.items()]
+    place = Path(FOLDER, asset, *dimensions, FILE)
+    file = lake.file(str(place))
+    before = json.loads(file.read_text(encoding="utf-8"))["checks"] if file.is_file() else {}
     found = {
         verdict.measured.check: {
             "measured": {
@@ -56,10 +60,8 @@ def keep(
         "asset": asset,
         "partition": name,
         "checked_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "checks": found,
+        "checks": {**before, **found},
     }
-    dimensions = [f"{dimension}={key}" for dimension, key in partition.items()]
-    place = Path(FOLDER, asset, *dimensions, FILE)
     return lake.publish_file(str(place), json.dumps(kept, indent=1).encode())
 
 

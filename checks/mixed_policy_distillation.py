@@ -8,21 +8,22 @@ import dagster as dg
 
 from checks.checked_partition import CheckedPartition, share
 from checks.declare import Measure, asset_checks
-from checks.divergence_sampling import positive_weights
 from checks.drift import Summary
 from checks.expectations import Measurement
 from checks.questions import domain_shares
-from checks.response_filtering import REPETITIVE, within_context
+from checks.row_rules import (
+    POSITIVE_WEIGHT,
+    PREFIX_WITHIN_TEXT,
+    REPETITIVE,
+    cut_in_range,
+    rows_that_break,
+    within_cap,
+    within_context,
+)
 from checks.teacher_responses import known_questions, sampled
 from checks.temperature_scheduled_learning import checkpoint_checks, training_set_checks
 from dasd_assets.partitions import QUESTION_SHARD, question_shards
 from dasd_assets.profile import Profile
-
-NONE_MIXED = (
-    "no rollout was continued: none hit its cap, or none could be used. More questions "
-    "(mixed_policy_distillation.rollout_questions) or a lower cap_ratio give more; a small project "
-    "leaves stage 3 out: `mixed_policy_distillation: off`"
-)
 
 _BROKEN = "(coalesce(len(broken_rules), 0) > 0)"
 """SQL that is true of a rollout that cannot be used."""
@@ -53,13 +54,7 @@ def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
 def _rollouts(cap_ratio: float) -> Measure:
     def measure(data: CheckedPartition) -> Iterator[Measurement | Summary]:
         data.view_all("divergence_sample")
-        over, ids = data.broken(
-            """select rollout_id from student_rollouts
-               where len(token_ids) > max_tokens
-                  or max_tokens > greatest(1, $ratio::double * n_teacher_response_tokens)""",
-            ratio=cap_ratio,
-        )
-        yield Measurement("within_cap", {data.name(): over}, ids)
+        yield rows_that_break(data, "student_rollouts", "rollout_id", within_cap(cap_ratio))
         unknown, ids = data.broken(
             """select rollout_id from student_rollouts
                anti join divergence_sample as d using (response_id)
@@ -73,7 +68,7 @@ def _rollouts(cap_ratio: float) -> Measure:
         )
         rejected = {data.name(): rows["broken"] / rows["n"]} if rows["n"] else {}
         yield Measurement("few_rejected", rejected, _broken_rollouts(data))
-        yield from sampled(data, "student_rollouts", "rollout_id", "truncation_rate")
+        yield from sampled(data, "student_rollouts", "truncation_rate")
 
     return measure
 
@@ -90,13 +85,9 @@ def _continuations(min_cut_fraction: float) -> Measure:
                where r.rollout_id is null or coalesce(n, 0) <> 1"""
         )
         yield Measurement("every_truncated_continued", {data.name(): off}, ids)
-        outside, ids = data.broken(
-            """select continuation_id from teacher_continuations
-               where not (cut_fraction between $least::float and 1) or isnan(cut_fraction)""",
-            least=min_cut_fraction,
-        )
-        yield Measurement("cut_in_range", {data.name(): outside}, ids)
-        yield from sampled(data, "teacher_continuations", "continuation_id")
+        cut = cut_in_range(min_cut_fraction)
+        yield rows_that_break(data, "teacher_continuations", "continuation_id", cut)
+        yield from sampled(data, "teacher_continuations")
 
     return measure
 
@@ -104,6 +95,7 @@ def _continuations(min_cut_fraction: float) -> Measure:
 def _sample(profile: Profile) -> Measure:
     settings = profile.mixed_policy
     n_off_policy = settings.off_policy_samples
+    needed = profile.checks.of("mixed_policy_sample")["has_mixed_policy"].min or 0
 
     def measure(data: CheckedPartition) -> Iterator[Measurement | Summary]:
         data.view_all("teacher_continuations")
@@ -118,11 +110,11 @@ def _sample(profile: Profile) -> Measure:
                            as repetitive
                 from mixed_policy_sample"""
         )
-        yield Measurement("has_mixed_policy", {data.name(): rows["mixed"]}, cause=NONE_MIXED)
+        yield Measurement(
+            "has_mixed_policy", {data.name(): rows["mixed"]}, cause=too_few(rows["mixed"], needed)
+        )
+        yield rows_that_break(data, "mixed_policy_sample", "sample_id", PREFIX_WITHIN_TEXT)
         for check, sql in {
-            "prefix_within_text": """select sample_id from mixed_policy_sample
-                where policy = 'mixed_policy' and not (student_prefix_bytes > 0
-                    and student_prefix_bytes < strlen(response_text))""",
             "none_lost": """select id from (
                     select continuation_id as id, 1 as n from teacher_continuations
                     union all select sample_id, -1 from mixed_policy_sample
@@ -143,10 +135,9 @@ def _sample(profile: Profile) -> Measure:
         twice = {data.name(): again} if settings.distinct_questions else {}
         yield Measurement("distinct_questions", twice, ids)
         yield known_questions(data, "mixed_policy_sample", "sample_id")
-        yield within_context(
-            data, "mixed_policy_sample", "sample_id", profile.response_filtering.max_student_tokens
-        )
-        yield positive_weights(data, "mixed_policy_sample", "sample_id")
+        context = within_context(profile.response_filtering.max_student_tokens)
+        for rule in (context, POSITIVE_WEIGHT):
+            yield rows_that_break(data, "mixed_policy_sample", "sample_id", rule)
         met = {data.name(): rows["off_policy"] / n_off_policy} if n_off_policy else {}
         yield Measurement("budget_met", met)
         n_continued = rows["mixed"] + rows["rejected"]
@@ -164,6 +155,18 @@ def _sample(profile: Profile) -> Measure:
         )
 
     return measure
+
+
+def too_few(found: int, needed: float) -> str:
+    """Why stage 3 is not trained, and what to do."""
+    why = "" if found else "; no rollout was continued: none hit its cap, or none could be used"
+    return (
+        f"{found:,} mixed-policy samples found, {needed:,g} needed "
+        f"(checks.mixed_policy_sample.has_mixed_policy.min){why}. More questions "
+        "(mixed_policy_distillation.rollout_questions) or a lower cap_ratio give more; a small "
+        "project leaves stage 3 out, and evaluates and releases stages 1 and 2: "
+        "`mixed_policy_distillation: off`"
+    )
 
 
 def _broken_rollouts(data: CheckedPartition) -> tuple[str, ...]:

@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 
 from checks.checked_partition import CheckedPartition, shares
 from checks.expectations import Measurement
+from checks.row_rules import PROBABILITIES, probability, rows_that_break
 
 
 def probability_checks(
     data: CheckedPartition,
     table: str,
     id_column: str,
-    probabilities: Sequence[str],
     known: str = "true",
 ) -> Generator[Measurement, None, dict[str, float]]:
     """Every probability in range, few sentences unscored.
 
     Args:
         id_column: the answer that a sentence belongs to.
-        probabilities: columns of the table.
         known: SQL that holds for the sentences of answers that both models have looked at.
 
     Returns:
         Class -> its share of the sentences.
     """
-    # NaN is asked for by name: Parquet's footers leave it out, and DuckDB skips what they exclude.
-    is_wrong = " or ".join(
-        f"not coalesce({name}, 0) between 0 and 1 or isnan({name})" for name in probabilities
-    )
-    n_broken, ids = data.broken(
-        f"select {id_column} || ':' || sentence_index from {table} where {is_wrong}"
-    )
-    yield Measurement("probabilities_in_range", {data.name(): n_broken}, ids)
+    sentence = f"{id_column} || ':' || sentence_index"
+    yield rows_that_break(data, table, sentence, *map(probability, PROBABILITIES[table]))
     classes = shares(
         data.pairs(
             f"select sentence_class, count(*) from {table} where {known} group by 1 order by 1"

@@ -10,6 +10,7 @@ from checks.checked_partition import CheckedPartition, share, shares
 from checks.declare import Measure, asset_checks
 from checks.drift import Summary
 from checks.expectations import Measurement
+from checks.row_rules import known_domains, rows_that_break
 from dasd_assets.partitions import QUESTION_SHARD, benchmarks, question_shards
 from dasd_assets.profile import Profile
 
@@ -45,7 +46,7 @@ def _raw(domains: tuple[str, ...]) -> Measure:
         yield Measurement("has_usable_rows", {data.name(): usable}, examples)
         part = share(quarantined, usable + quarantined)
         yield Measurement("few_quarantined", {data.name(): part}, examples)
-        yield known_domains(data, "raw_questions", "drop || ':' || line", domains)
+        yield _known_domains(data, "raw_questions", "drop || ':' || line", domains)
         lengths = data.row("select avg(strlen(question)) as mean from raw_questions")
         yield Summary(
             usable,
@@ -62,7 +63,7 @@ def _benchmark(domains: tuple[str, ...]) -> Measure:
             "select count(*) as n, avg(strlen(question)) as mean from benchmark_questions"
         )
         yield Measurement("not_empty", {data.name(): row["n"]})
-        yield known_domains(data, "benchmark_questions", "question_id", domains)
+        yield _known_domains(data, "benchmark_questions", "question_id", domains)
         yield Summary(
             row["n"],
             {"question_bytes": row["mean"]} if row["n"] else {},
@@ -93,7 +94,7 @@ def _curated(ngram_words: int, domains: tuple[str, ...]) -> Measure:
         yield Measurement(
             "not_contaminated", {data.name(): len(contaminated)}, tuple(contaminated[:5])
         )
-        yield known_domains(data, "questions", "question_id", domains)
+        yield _known_domains(data, "questions", "question_id", domains)
         rows = data.row(
             """select (select count(*) from rejected_questions) as rejected,
                       count(*) as kept, avg(strlen(question)) as mean from questions"""
@@ -127,16 +128,11 @@ def _contaminated(data: CheckedPartition, ngram_words: int) -> list[str]:
     return found
 
 
-def known_domains(
+def _known_domains(
     data: CheckedPartition, table: str, id_sql: str, domains: tuple[str, ...]
 ) -> Measurement:
-    """Rows of a table whose domain is none of the profile's."""
-    unknown, ids = data.broken(
-        f"""select {id_sql} || ' (' || domain || ')' from {table}
-            where not list_contains($known, domain)""",
-        known=list(domains),
-    )
-    return Measurement("known_domains", {data.name(): unknown}, ids)
+    shown = f"{id_sql} || ' (' || domain || ')'"
+    return rows_that_break(data, table, shown, known_domains(domains))
 
 
 def domain_shares(

@@ -11,12 +11,10 @@ from checks.declare import Measure, asset_checks
 from checks.drift import Summary
 from checks.expectations import Measurement
 from checks.logprobs import logprob_checks
+from checks.row_rules import HAS_A_RULE, REPETITIVE, rows_that_break, within_context
 from checks.teacher_responses import known_questions
 from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE, responses
 from dasd_assets.profile import Profile
-
-REPETITIVE = "len(list_filter(broken_rules, lambda b : starts_with(b.rule, 'repeated_'))) > 0"
-"""SQL over a table of rejects: rejected for repeating itself."""
 
 
 def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
@@ -41,16 +39,11 @@ def _filtered(max_student_tokens: int) -> Measure:
                ) group by response_id having sum(n) <> 0"""
         )
         yield Measurement("none_lost", {data.name(): off}, ids)
-        unexplained, ids = data.broken(
-            "select response_id from rejected_responses where coalesce(len(broken_rules), 0) = 0"
-        )
-        yield Measurement("every_reject_has_a_rule", {data.name(): unexplained}, ids)
-        yield from logprob_checks(
-            data, "filtered_responses", "response_id", "n_teacher_tokens", "teacher_logprobs",
-            also="len(teacher_token_starts) <> n_teacher_tokens",
-        )  # fmt: skip
+        yield rows_that_break(data, "rejected_responses", "response_id", HAS_A_RULE)
+        yield from logprob_checks(data, "filtered_responses")
         yield known_questions(data, "filtered_responses", "response_id")
-        yield within_context(data, "filtered_responses", "response_id", max_student_tokens)
+        context = within_context(max_student_tokens)
+        yield rows_that_break(data, "filtered_responses", "response_id", context)
         rows = data.row(
             f"""select count(*) as kept, avg(n_student_tokens) as tokens,
                        (select count(*) from teacher_responses) as sampled,
@@ -74,16 +67,6 @@ def _filtered(max_student_tokens: int) -> Measure:
         )
 
     return measure
-
-
-def within_context(
-    data: CheckedPartition, table: str, id_column: str, max_student_tokens: int
-) -> Measurement:
-    """Rows that are longer than the training context."""
-    over, ids = data.broken(
-        f"select {id_column} from {table} where n_student_tokens > $most", most=max_student_tokens
-    )
-    return Measurement("within_context", {data.name(): over}, ids)
 
 
 def _rejects(data: CheckedPartition, where: str = "true") -> tuple[str, ...]:

@@ -18,6 +18,8 @@ NEVER_BLANK = {
     "domain", "question",
 }  # fmt: skip
 """Text columns in which an empty value, or one of white space alone, means as little as a null."""
+TEXT = r"\S"
+"""What there has to be one of in these."""
 
 
 def contract_problems(data: CheckedPartition, tables: tuple[str, ...]) -> Measurement:
@@ -90,7 +92,11 @@ def _nulls(data: CheckedPartition, table: str) -> dict[str, int]:
             name = column.path_in_schema
             if name in in_footer and column.statistics:
                 counts[name] = counts.get(name, 0) + (column.statistics.null_count or 0)
-    conditions = {name: f"trim(\"{name}\") = ''" for name in schema.names if name in NEVER_BLANK}
+    conditions = {
+        name: f"not regexp_matches(\"{name}\", '{TEXT}')"
+        for name in schema.names
+        if name in NEVER_BLANK
+    }
     conditions |= {
         field.name: f'"{field.name}" is null' for field in required if field.name not in in_footer
     }

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import dagster as dg
 import pyarrow as pa
 
+from checks import top_logprobs
 from checks.checked_partition import CheckedPartition, share
 from checks.declare import Measure, asset_checks
 from checks.drift import Summary
 from checks.expectations import Measurement
-from checks.logprobs import logprob_checks
+from checks.logprobs import LOGPROBS, Logprobs, logprob_checks, logprobs_of
+from checks.row_rules import RAW_LOGPROBS, rows_that_break
 from dasd_assets.answering.sharing import teachers_of
 from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE, responses
 from dasd_assets.profile import Profile
@@ -24,8 +27,11 @@ def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
     imported = [asset_checks(profile, "imported_answers", _imported, partitions_def=grid)]
     return [
         *(imported if profile.imports else []),
-        asset_checks(profile, "teacher_responses", _answers(profile), partitions_def=grid),
-    ]
+        asset_checks(
+            profile, "teacher_responses", _answers(profile), partitions_def=grid,
+            without=() if profile.teacher_responses.top_logprobs else (top_logprobs.CHECK,),
+        ),
+    ]  # fmt: skip
 
 
 def _imported(data: CheckedPartition) -> Iterator[Measurement | Summary]:
@@ -38,7 +44,7 @@ def _imported(data: CheckedPartition) -> Iterator[Measurement | Summary]:
     part = share(quarantined, rows + quarantined)
     shares = {data.name(): part} if rows + quarantined else {}
     yield Measurement("few_quarantined", shares, tuple(text for (text,) in examples))
-    yield from logprob_checks(data, "imported_answers", "response_id", "len(token_ids)", "logprobs")
+    yield from logprob_checks(data, "imported_answers")
     yield Summary(rows, mean_tokens(data), {"quarantined": part})
 
 
@@ -63,17 +69,13 @@ def _answers(profile: Profile) -> Measure:
             yield _of_drop(data)
         else:
             yield _sampled_all(data, profile, samples[data.partition[TEMPERATURE]])
-        other, ids = data.broken(
-            "select response_id from teacher_responses where logprobs_mode <> 'raw_logprobs'"
-        )
+        other = rows_that_break(data, "teacher_responses", "response_id", RAW_LOGPROBS)
         modes = "select logprobs_mode, count(*) from teacher_responses group by 1 order by 1"
-        yield Measurement("raw_logprobs", {data.name(): other}, ids, data.pairs(modes))
+        yield replace(other, details=data.pairs(modes))
         yield known_questions(data, "teacher_responses", "response_id")
-        known = "logprobs"
-        if any(teacher.format.name == "split" for teacher in profile.answerers.values()):
-            # A server may tell those of the content only.
-            known = "list_filter(logprobs, x -> not isnan(x))"
-        yield from sampled(data, "teacher_responses", "response_id", logprobs=known)
+        yield from sampled(data, "teacher_responses", of=logprobs_of("teacher_responses", profile))
+        if k := profile.teacher_responses.top_logprobs:
+            yield top_logprobs.top_logprobs_hold(data, k)
 
     return measure
 
@@ -111,18 +113,17 @@ def known_questions(data: CheckedPartition, table: str, id_column: str) -> Measu
 def sampled(
     data: CheckedPartition,
     table: str,
-    id_column: str,
     check: str = "few_truncated",
-    logprobs: str = "logprobs",
+    of: Logprobs | None = None,
 ) -> Iterator[Measurement | Summary]:
     """Logprobs, truncation and summary of any table of sampled answers."""
-    n_tokens = "len(token_ids)" if logprobs == "logprobs" else f"len({logprobs})"
-    yield from logprob_checks(data, table, id_column, n_tokens, logprobs)
+    of = of or LOGPROBS[table]
+    yield from logprob_checks(data, table, of)
     rows = data.row(
         f"select count(*) as n, count(*) filter (finish_reason = 'length') as cut from {table}"
     )
     truncated = share(rows["cut"], rows["n"])
-    _, ids = data.broken(f"select {id_column} from {table} where finish_reason = 'length'")
+    _, ids = data.broken(f"select {of.id} from {table} where finish_reason = 'length'")
     yield Measurement(check, {data.name(): truncated} if rows["n"] else {}, ids)
     yield Summary(rows["n"], mean_tokens(data), {"truncated": truncated})
 

@@ -14,42 +14,17 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
 
 from formats.answer_format import MISMATCH, AnswerFormat, FormatError, Span, place_tokens
 from formats.chat import chat, chat_text
 from formats.encoding import encode_texts, token_bytes_of
+from formats.format_settings import AUTO, FormatSettings
 from formats.harmony import MARKS as HARMONY_MARKS
 from formats.harmony import HarmonyFormat
 from formats.student_text import TEMPLATE, THINK_CLOSE, THINK_OPEN, part_spans, response_parts
 from formats.think import KNOWN_MARKS, ThinkFormat, opened_by
 from formats.token_bytes import TokenBytes, TokenizerError
 
-
-class FormatSettings(BaseModel):
-    """How a model writes its reasoning and its answer."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: Literal["auto", "harmony", "think", "split", "plain"] = Field(
-        "auto",
-        description="auto: found from the chat template; harmony: channels (gpt-oss); think: two "
-        "marks of text; split: a server that returns reasoning and content as two fields; plain: "
-        "no reasoning",
-    )
-    marks: tuple[str, str] | None = Field(
-        None,
-        description="marks of think, with the white space that goes with them; unset: those of the "
-        "chat template, else `<think>` and `</think>`",
-    )
-    template_settings: dict[str, str | bool | int | None] = Field(
-        default_factory=dict,
-        description="variables of the chat template that are set in every stage, for example "
-        "`enable_thinking: true`",
-    )
-
-
-AUTO = FormatSettings()
 ENCODED_AT_ONCE = 2_000_000
 """Characters of texts that are encoded together: they fill all cores, and their tokens' records
 take some 100 MB."""

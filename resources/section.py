@@ -12,4 +12,10 @@ Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 class Section(BaseModel):
     """Base of all settings: unknown keys and infinite numbers are errors, values cannot change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        # Else pydantic prepares each class alone, and once more inside of what holds it.
+        defer_build=True,
+    )

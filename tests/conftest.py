@@ -17,7 +17,10 @@ from support.scratch import memory_disk
 if TYPE_CHECKING:
     from support.finished_pipeline import Finished
 
-LONGEST = ("test_pipeline", "test_postgres", "killed_pipeline", "vllm", "test_ablation")
+LONGEST = (
+    "test_pipeline", "vllm", "test_formats", "test_smollm2", "test_killed_pipeline",
+    "test_postgres", "test_ablation",
+)  # fmt: skip
 SHARED = {
     "contract_engine": "vllm", "vllm_server": "vllm", "two_ranks": "vllm", "page": "browser",
     "released": "release", "_server": "object_store",

@@ -139,17 +139,17 @@ def test_a_deployment_is_left_out_while_all_it_stands_on_is_as_it_was(
     change: str, repository: Path
 ) -> None:
     assert files_of_tests(repository) == {"server": [repository / "tests" / "test_server.py"]}
-    assert unchanged(repository) == {}
-    note_verified(repository, ["server"])
+    assert unchanged(repository, contents(repository)) == {}
+    note_verified(repository, contents(repository))
     commit(repository)
     do, holds = CHANGES[change]
     do(repository)
-    assert (list(unchanged(repository)) == ["server"]) == holds
+    assert (list(unchanged(repository, contents(repository))) == ["server"]) == holds
 
 
 def test_what_is_noted_is_of_a_commit_and_forgets_what_is_gone(repository: Path) -> None:
     (repository / RECORD).write_text("gone 0 abc\n", encoding="utf-8")
-    note_verified(repository, ["server"])
+    note_verified(repository, contents(repository))
     (content,) = contents(repository).values()
     ((name, noted),) = read_record(repository).items()
     assert (name, noted.content) == ("server", content)
@@ -159,9 +159,10 @@ def test_what_is_noted_is_of_a_commit_and_forgets_what_is_gone(repository: Path)
     assert noted == Verified(content, noted.commit) and len(noted.commit) == 12
 
 
-def pytest_with(how: str, root: Path, **more: Any) -> DeploymentTests:
+def pytest_with(how: str, root: Path, keyword: str = "", **more: Any) -> DeploymentTests:
     source = pytest.Config.ArgsSource.TESTPATHS
-    config = SimpleNamespace(getoption=lambda _: how, rootpath=root, args_source=source, **more)
+    options = {"deployments": how, "--deployments": how, "keyword": keyword, "markexpr": ""}
+    config = SimpleNamespace(getoption=options.get, rootpath=root, args_source=source, **more)
     return DeploymentTests(config)  # type: ignore[arg-type]
 
 
@@ -173,7 +174,7 @@ def test_files_that_an_option_leaves_out(
     how: str, verified: bool, left_out: list[str], repository: Path
 ) -> None:
     if verified:
-        note_verified(repository, ["server"])
+        note_verified(repository, contents(repository))
     here = pytest_with(how, repository)
     told = SimpleNamespace(workerinput={})
     here.pytest_configure_node(told)
@@ -182,22 +183,47 @@ def test_files_that_an_option_leaves_out(
         assert [file.name for file in files if plugin.pytest_ignore_collect(file)] == left_out
     lines: list[str] = []
     here.pytest_terminal_summary(SimpleNamespace(write_line=lines.append))
-    assert [line.split("passed: ")[1][:13] for line in lines] == (
-        ["server (since"] if verified and how != ALL else []
-    )
+    is_told = verified and how != ALL
+    assert any("Left out: server (tests/test_server.py)" in line for line in lines) == is_told
 
 
-@pytest.mark.parametrize("how, exit_code, skipped, noted", [
-    (VERIFY, 0, False, True), (VERIFY, 1, False, False), (VERIFY, 0, True, False),
-    (CHANGED, 0, False, False), (ALL, 0, False, False),
+FAILED = SimpleNamespace(passed=False, nodeid="tests/test_server.py::test_x@group")
+SKIPPED = SimpleNamespace(passed=False, nodeid="tests/test_server.py::test_y")
+OTHER_FAILED = SimpleNamespace(passed=False, nodeid="tests/test_other.py")
+
+
+@pytest.mark.parametrize("how, exit_code, reported, keyword, noted", [
+    (VERIFY, 0, [], "", True), (VERIFY, 1, [FAILED], "", False), (VERIFY, 0, [SKIPPED], "", False),
+    (VERIFY, 1, [OTHER_FAILED], "", True), (VERIFY, 2, [], "", False), (VERIFY, 0, [], "x", False),
+    (CHANGED, 0, [], "", False), (ALL, 0, [], "", False),
 ])  # fmt: skip
 def test_only_what_has_passed_whole_is_noted(
-    how: str, exit_code: int, skipped: bool, noted: bool, repository: Path
+    how: str,
+    exit_code: int,
+    reported: list[SimpleNamespace],
+    keyword: str,
+    noted: bool,
+    repository: Path,
 ) -> None:
-    plugin = pytest_with(how, repository)
-    plugin.pytest_runtest_logreport(SimpleNamespace(skipped=skipped))  # type: ignore[arg-type]
-    plugin.pytest_sessionfinish(exit_code)
+    plugin = pytest_with(how, repository, keyword)
+    for report in reported:
+        plugin.pytest_runtest_logreport(report)  # type: ignore[arg-type]
+    plugin.pytest_sessionfinish(SimpleNamespace(), exit_code)  # type: ignore[arg-type]
     assert (list(read_record(repository)) == ["server"]) == noted
+
+
+def test_what_changes_while_it_is_tried_is_not_noted(repository: Path) -> None:
+    plugin = pytest_with(VERIFY, repository)
+    (repository / "box" / "a.py").write_text("X = 1", encoding="utf-8")
+    plugin.pytest_sessionfinish(SimpleNamespace(), 0)  # type: ignore[arg-type]
+    assert read_record(repository) == {}
+
+
+def test_where_all_is_verified_there_is_nothing_to_try(repository: Path) -> None:
+    note_verified(repository, contents(repository))
+    session = SimpleNamespace(exitstatus=pytest.ExitCode.NO_TESTS_COLLECTED)
+    pytest_with(VERIFY, repository).pytest_sessionfinish(session, session.exitstatus)  # type: ignore[arg-type]
+    assert session.exitstatus == pytest.ExitCode.OK
 
 
 def test_what_is_not_committed_is_not_verified(repository: Path) -> None:
@@ -206,8 +232,20 @@ def test_what_is_not_committed_is_not_verified(repository: Path) -> None:
         pytest_with(VERIFY, repository)
 
 
-def test_no_deployment_stands_on_the_whole_product() -> None:
-    """Else each change would run it, and it would gain nothing to be one."""
-    sources = Sources(PROJECT_ROOT)
+VARIANTS = {"browser", "formats", "kills", "other-models", "postgres-pipeline"}
+"""They try the whole product; each change of it runs them, a page or a test of another does not."""
+
+
+def test_only_variants_of_the_pipeline_stand_on_the_whole_product() -> None:
+    """Else each change would run a deployment, and it would gain nothing to be one."""
+    sources, product = Sources(PROJECT_ROOT), {
+        file
+        for part in ("checks", "dasd_assets", "formats", "resources", "training")
+        for file in (PROJECT_ROOT / part).rglob("*.py")
+    }  # fmt: skip
     for deployment, files in files_of_tests(PROJECT_ROOT).items():
-        assert PROJECT_ROOT / "dasd_assets" / "graph.py" not in sources.closure(*files), deployment
+        closure = sources.closure(*files)
+        if deployment in VARIANTS:
+            assert product <= closure, deployment
+        else:
+            assert PROJECT_ROOT / "dasd_assets" / "graph.py" not in closure, deployment

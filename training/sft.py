@@ -38,7 +38,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from formats.checkpoint_folder import LOG, partial_folder
-from formats.model_format import AUTO, FormatSettings
+from formats.format_settings import AUTO, FormatSettings
 from resources.compute.gpu_lease import keep_leased_gpus
 from resources.engines.end_tokens import name_end_token
 from resources.engines.load import load_tokenizer

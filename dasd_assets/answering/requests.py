@@ -4,16 +4,33 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from dasd_assets.answering.earlier import earlier_answers
-from resources.engines.journal import finish_requests
+from dasd_assets.answering.earlier import EarlierColumns, earlier_answers, with_tops
+from resources.engines.journal import FinishedRequests, finish_requests
 from resources.engines.protocol import Completion, GenerationRequest, InferenceEngine, Progress
 
 CONTEXT_EXCEEDED = "context_exceeded"
+
+
+@dataclass(frozen=True)
+class Completions:
+    """Finished answers in the order of their requests; None where a prompt is beyond the context.
+
+    They are read one at a time from the journal, each time that they are gone through.
+    """
+
+    finished: FinishedRequests
+    keys: list[str]
+    fits: list[bool]
+
+    def __iter__(self) -> Iterator[Completion | None]:
+        completions = self.finished.read(self.keys)
+        return (next(completions) if fit else None for fit in self.fits)
 
 
 def request_seed(*parts: str | int) -> int:
@@ -28,20 +45,22 @@ def complete_all(
     journal: Path,
     on_progress: Callable[[Progress], None] | None = None,
     earlier: Iterable[pa.RecordBatch] = (),
-) -> Iterator[Completion | None]:
+    earlier_tops: EarlierColumns | None = None,
+) -> Completions:
     """Have every request answered, then give the completions in the order of the requests.
 
     Finished requests are kept in the journal, so that a retry asks only for the missing ones. All
-    are finished when this returns; the iterator reads one completion at a time back from the
-    journal. It gives None where a prompt is beyond the context. Answers that `earlier` has (see
-    `earlier_answers`) are not asked for.
+    are finished when this returns. Answers that `earlier` has (see `earlier_answers`) are not asked
+    for; where the likeliest tokens are asked for, only if `earlier_tops` has these too.
     """
     fits = [engine.check(request) is None for request in requests]
     fitting = [request for request, fit in zip(requests, fits, strict=True) if fit]
     keys = [request.key(engine.identity) for request in fitting]
     known = earlier_answers(keys, earlier)
-    completions = finish_requests(engine, fitting, journal, on_progress, known).read(keys)
-    return (next(completions) if fit else None for fit in fits)
+    if earlier_tops is not None:
+        known = with_tops(known, earlier_tops)
+    finished = finish_requests(engine, fitting, journal, on_progress, known)
+    return Completions(finished, keys, fits)
 
 
 def sampling_columns(

@@ -7,18 +7,20 @@ import shutil
 import uuid
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dasd_assets.cli.completion import layouts
-from dasd_assets.cli.drop_check import DropCheck, check_drop
 from dasd_assets.cli.exits import refusing
 from dasd_assets.cli.prepare import quiet_dagster
 from dasd_assets.profile import TINY_WORLD, Profile, ProfileError
 from dasd_assets.profile.home import active_profile, home
 from resources.durable import sync
 from resources.hub import SCHEME, HubError, parse_address, pull_dataset
+
+if TYPE_CHECKING:
+    from dasd_assets.cli.drop_check import DropCheck
 
 PULLED = "pulled"
 """Folder of DASD_HOME for data sets of the hub on their way into the inbox."""
@@ -196,6 +198,7 @@ def _check(drop: Path, shard: str, profile: Profile, others: dict[str, Path]) ->
     Raises:
         RefusedDropError: it has no question that is new.
     """
+    from dasd_assets.cli.drop_check import check_drop
     from dasd_assets.profile.open_lake import open_lake
     from dasd_assets.questions.reading.drops import layout_of
 

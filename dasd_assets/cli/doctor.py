@@ -8,31 +8,13 @@ from typing import Annotated
 
 import typer
 
-from dasd_assets.cli import doctor_machine, doctor_pipeline, doctor_trials
+from dasd_assets.cli import doctor_machine
 from dasd_assets.cli.doctor_machine import OK, PROBLEM, WARNING, Result
 from dasd_assets.cli.exits import EXIT_FAILED, is_debugging, refusing
 from dasd_assets.cli.prepare import prepare
 from dasd_assets.profile import Profile, ProfileError
 
 COLOURS = {OK: typer.colors.GREEN, WARNING: typer.colors.YELLOW, PROBLEM: typer.colors.RED}
-
-CHECKS: tuple[tuple[str, Callable[[Profile], Iterator[Result]]], ...] = (
-    ("python", doctor_machine.python),
-    ("packages", doctor_machine.packages),
-    ("gpus", doctor_machine.gpus),
-    ("memory", doctor_machine.memory),
-    ("models", doctor_pipeline.models),
-    ("trial", doctor_trials.tried),
-    ("judges", doctor_pipeline.judges),
-    ("training", doctor_pipeline.training),
-    ("training memory", doctor_trials.training_memory),
-    ("training hosts", doctor_pipeline.hosts),
-    ("sandbox", doctor_machine.sandbox),
-    ("write access", doctor_machine.write_access),
-    ("disk", doctor_machine.disk),
-    ("dagster", doctor_pipeline.dagster),
-    ("inbox", doctor_pipeline.inbox),
-)
 
 
 def doctor(
@@ -50,7 +32,7 @@ def doctor(
     """
     with refusing(ProfileError, OSError):
         profile, _ = prepare()
-    results = [(name, result) for name, check in CHECKS for result in examined(check, profile)]
+    results = [(name, result) for name, check in _checks() for result in examined(check, profile)]
     if as_json:
         import json
 
@@ -64,6 +46,27 @@ def doctor(
                 typer.echo(f"{'':8}  → {result.remedy}")
     if any(result.level == PROBLEM for _, result in results):
         raise typer.Exit(EXIT_FAILED)
+
+
+def _checks() -> Iterator[tuple[str, Callable[[Profile], Iterator[Result]]]]:
+    """What is looked at, in the order that it is shown in."""
+    from dasd_assets.cli import doctor_pipeline, doctor_trials
+
+    yield "python", doctor_machine.python
+    yield "packages", doctor_machine.packages
+    yield "gpus", doctor_machine.gpus
+    yield "memory", doctor_machine.memory
+    yield "models", doctor_pipeline.models
+    yield "trial", doctor_trials.tried
+    yield "judges", doctor_pipeline.judges
+    yield "training", doctor_pipeline.training
+    yield "training memory", doctor_trials.training_memory
+    yield "training hosts", doctor_pipeline.hosts
+    yield "sandbox", doctor_machine.sandbox
+    yield "write access", doctor_machine.write_access
+    yield "disk", doctor_machine.disk
+    yield "dagster", doctor_pipeline.dagster
+    yield "inbox", doctor_pipeline.inbox
 
 
 def examined(check: Callable[[Profile], Iterator[Result]], profile: Profile) -> Iterator[Result]:

@@ -53,8 +53,8 @@ EXAMPLES = {
         "`dasd status --json`: for a program",
     ),
     "check": _lines(
-        "`dasd check`: all checks on all that is there",
-        "`dasd check --select group:questions`: after a changed limit of these",
+        "`dasd check`: after a changed limit, or a cancelled run",
+        "`dasd check --select group:questions --all`: all checks of these once more",
     ),
     "ui": _lines("`dasd ui --port 3001`: where port 3000 is taken"),
     "report": _lines("`dasd report`: where the page is", "`dasd report --open`: in the browser"),
@@ -75,12 +75,16 @@ EXAMPLES = {
         "`dasd verify-release .dasd/tiny/lake/releases/model`: what was released last",
         "`dasd verify-release ~/Downloads/dasd-model`: what came over the net",
     ),
+    "pages": _lines("`dasd pages --port 3002`: where port 3001 is taken"),
     "pictures": _lines("`dasd pictures plots`: as PNG files into the folder `plots`"),
     "compare-policies": _lines(
         "`dasd compare-policies`: all temperatures",
         "`dasd compare-policies --temperature high --page policies.html`",
     ),
-    "data-docs": _lines("`dasd data-docs --open`: pages of all checks, in the browser"),
+    "data-docs": _lines(
+        "`dasd data-docs --open`: pages of all checks, in the browser",
+        "`dasd data-docs --rows`: what must hold of every row, too",
+    ),
     "expectations": _lines("`dasd expectations suites`: for a Great Expectations project of yours"),
     "export": _lines(
         "`dasd export trl for-trl`: prompts and completions, a file a stage",

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dasd_assets.cli.exits import refusing
-from dasd_assets.profile import ProfileError
+from dasd_assets.profile import Profile, ProfileError
 from dasd_assets.profile.home import active_profile
 from dasd_assets.release.library import Library
 
@@ -25,7 +25,11 @@ def export(
     folder: Annotated[Path, typer.Argument(help="A folder that is not there yet.")],
     logprobs: Annotated[
         bool,
-        typer.Option("--logprobs", help="The teacher's tokens and logprobs too (stages 1 and 2)."),
+        typer.Option(
+            "--logprobs",
+            help="The teacher's tokens and logprobs too (stages 1 and 2), and the likeliest tokens "
+            "of each position where teacher_responses.top_logprobs asked for them.",
+        ),
     ] = False,
 ) -> None:
     """Write the training sets of the stages as Parquet files for TRL, axolotl, LLaMA-Factory or
@@ -46,3 +50,18 @@ def export(
             known = ", with the teacher's logprobs" if one.has_logprobs else ""
             typer.echo(f"{one.file}: {one.n_rows:,} rows{known}")
     typer.echo(f"  {HINTS[library]}")
+    if logprobs and profile.teacher_responses.top_logprobs:
+        typer.echo(f"  {_whose_ids(profile)}")
+
+
+def _whose_ids(profile: Profile) -> str:
+    """Whether a student can be trained on the likeliest tokens by their ids."""
+    from dasd_assets.release.likely_tokens import of_another_vocabulary
+
+    if others := of_another_vocabulary(profile):
+        return (
+            f"teacher_top_token_ids are ids of {', '.join(others)}, and base_student has another "
+            "vocabulary: a loss that looks them up in the student's distribution would compare "
+            "other tokens. teacher_tokens.parquet says what each spells"
+        )
+    return "teacher_top_token_ids are ids of base_student too: both tokenizers spell them alike"

@@ -22,9 +22,9 @@ from dasd_assets.cli.examples import EXAMPLES
 from dasd_assets.cli.exits import DEBUG, EXIT_FAILED, Commands, refusing
 from dasd_assets.cli.export import export
 from dasd_assets.cli.init import init
+from dasd_assets.cli.pages import pages
 from dasd_assets.cli.pictures import pictures
 from dasd_assets.cli.plan import plan
-from dasd_assets.cli.preflight import ModelsRefusedError
 from dasd_assets.cli.prepare import prepare
 from dasd_assets.cli.publish import publish
 from dasd_assets.cli.pull import pull
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from dasd_assets.running.local_runner import Outcome, Work
 
 OBJECTS_BETWEEN_COLLECTIONS = 50_000
-"""Of this process only. With Python's 700, a sixth of a command's time goes into looking through
-what imports have made, which stays."""
+"""Of a process that may live for days. With Python's 700 it would look through all that it has
+imported, again and again."""
 
 app = typer.Typer(
     cls=Commands,
@@ -81,7 +81,6 @@ def options(
 ) -> None:
     """What holds for every command."""
     process_kind.is_a_command = True
-    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     if debug:
         os.environ[DEBUG] = "1"
 
@@ -107,6 +106,8 @@ def run(
 
     A second run makes nothing that is up to date; a run after a kill makes what is missing.
     """
+    from dasd_assets.cli.preflight import ModelsRefusedError
+
     with refusing(BadInputError, ProfileError, TooFewGpusError, ModelsRefusedError):
         profile, folder = prepare()
         _check_inbox(profile)
@@ -128,13 +129,14 @@ def ui(
     port: Annotated[int, typer.Option(help="Port of the webserver.")] = 3000,
     host: Annotated[str, typer.Option(help="Interface to listen on.")] = "127.0.0.1",
     pages_port: Annotated[
-        int, typer.Option(help="Port of the pages: report, viewers, certificates.")
+        int, typer.Option(help="Port of the pages: report, viewers, certificates, pictures.")
     ] = 3001,
 ) -> None:
     """Open the Dagster UI over the pipeline's runs (`dagster dev` with the right home).
 
-    The report and the other pages of the lake are served beside it, where the metadata of their
-    assets links to; DASD_PAGES_URL is their address if it is another one from outside.
+    The report, the other pages of the lake and the pictures are served beside it, where the
+    metadata of their assets links to; DASD_PAGES_URL is their address if it is another one from
+    outside.
     """
     from dasd_assets.declaring.pages import PAGES_URL, pages_url
     from dasd_assets.running import pages_server
@@ -180,7 +182,6 @@ def _set_pool_limits() -> None:
 def _run(profile: Profile, folder: Path, workers: int | None, select: str) -> list[Outcome]:
     import dagster as dg
 
-    from dasd_assets.cli import failing_checks
     from dasd_assets.cli.preflight import try_models
     from dasd_assets.cli.progress import ProgressPrinter
     from dasd_assets.cli.summary import print_summary
@@ -197,6 +198,7 @@ def _run(profile: Profile, folder: Path, workers: int | None, select: str) -> li
         except ModelFolderError as error:
             raise BadInputError(f"{name}: {error}") from error
 
+    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     started = time.monotonic()
     _set_pool_limits()
     with dg.DagsterInstance.get() as instance:
@@ -219,11 +221,12 @@ def _run(profile: Profile, folder: Path, workers: int | None, select: str) -> li
 
         with ProgressPrinter(instance, runner.invocation, started) as progress:
             failures = runner.run(on_plan, progress.on_end)
-        runner.tell_what_is_stale()
+        unmet = runner.tell_how_it_stands()
         if not failures and not select:
             print_summary(profile, folder, instance)
-        for line in failing_checks.lines(instance, runner.graph):
-            typer.secho(f"check: {line}", fg=typer.colors.YELLOW)
+        for one in unmet:
+            line = f"check: {one.asset.to_user_string()}: {one}"
+            typer.secho(line, fg=typer.colors.YELLOW)
         if n_runs:
             typer.echo(
                 f"{n_runs} runs in {time.monotonic() - started:.0f} s, "
@@ -237,7 +240,7 @@ def _run(profile: Profile, folder: Path, workers: int | None, select: str) -> li
 
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Start": (init, pull, doctor, plan, add_questions, run, retire),
-    "Look": (status, check, ui, report, trace, sql, verify, verify_release, docs),
+    "Look": (status, check, ui, pages, report, trace, sql, verify, verify_release, docs),
     "Analyse": (pictures, compare_policies, data_docs),
     "Give away": (export, publish, expectations),
 }

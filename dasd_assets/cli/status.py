@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +13,6 @@ import typer
 
 from dasd_assets.cli.completion import assets
 from dasd_assets.cli.exits import EXIT_FAILED, refusing
-from dasd_assets.cli.failing_checks import names_of
 from dasd_assets.cli.prepare import prepare
 from dasd_assets.cli.terminal_table import NOTHING, print_table
 from dasd_assets.profile import Profile, ProfileError
@@ -21,6 +20,7 @@ from dasd_assets.profile import Profile, ProfileError
 if TYPE_CHECKING:
     import dagster as dg
 
+    from dasd_assets.declaring.check_outcomes import Unmet
     from dasd_assets.declaring.out_of_date import Staleness
     from resources.lake.lake import Lake
 
@@ -117,6 +117,7 @@ def statuses(
     """
     import dagster as dg
 
+    from dasd_assets.declaring.check_outcomes import unmet
     from dasd_assets.declaring.out_of_date import Staleness
     from dasd_assets.definitions import defs
 
@@ -128,36 +129,30 @@ def statuses(
     staleness = Staleness(graph, instance, lake)
     shown = [key for key, name in zip(keys, names, strict=True) if only in (None, name)]
     # All at once: one command is not to ask storage some fifty times for each of these.
-    records = {record.asset_entry.asset_key: record for record in instance.get_asset_records(shown)}
-    attempts = staleness.latest.attempts()
-    last_runs = {record.asset_entry.last_run_id for record in records.values()}
-    run_ids = [run_id for run_id in last_runs | {*attempts.values()} if run_id]
-    found = instance.get_run_records(dg.RunsFilter(run_ids=run_ids)) if run_ids else []
+    staleness.latest.load(key for key in shown if graph.get(key).is_materializable)
+    run_ids = {*staleness.latest.attempts().values(), *map(staleness.latest.last_run, shown)}
+    asked = [run_id for run_id in run_ids if run_id]
+    found = instance.get_run_records(dg.RunsFilter(run_ids=asked)) if asked else []
     runs = {record.dagster_run.run_id: record for record in found}
     with staleness.loading():
-        staleness.latest.load(key for key in shown if graph.get(key).is_materializable)
-        states = staleness.check_states(set(shown))
-        return [
-            _status(staleness, graph, key, records.get(key), runs, attempts, states)
-            for key in shown
-        ]
+        checks = unmet(staleness.check_outcomes(set(shown)))
+        return [_status(staleness, graph, key, runs, checks) for key in shown]
 
 
 def _status(
     staleness: Staleness,
     graph: Any,
     key: dg.AssetKey,
-    record: Any,
     runs: Mapping[str, dg.RunRecord],
-    attempts: Mapping[tuple[dg.AssetKey, str | None], str],
-    states: Mapping[dg.AssetCheckKey, Any],
+    checks: list[Unmet],
 ) -> AssetStatus:
     partitions_def = graph.get(key).partitions_def
     keys: list[str | None] = [None]
     if partitions_def is not None:
         keys = list(partitions_def.get_partition_keys())
-    run = runs.get(record.asset_entry.last_run_id) if record is not None else None
-    partitions, causes, damage, failed = {}, {}, {}, set()
+    attempts, last_run = staleness.latest.attempts(), staleness.latest.last_run(key)
+    run = runs.get(last_run or "")
+    partitions, causes, damage = {}, {}, {}
     for partition in keys:
         name = str(partition or "")
         partitions[name] = staleness.state(key, partition).value
@@ -171,41 +166,19 @@ def _status(
             partitions[name] = RUNNING
         elif attempt is not None and attempt.dagster_run.is_failure:
             partitions[name] = FAILED
-            failed.add(name)
+    own = [one for one in checks if one.asset == key]
+    blocking = {
+        each.name for each in graph.get_check_keys_for_assets({key}) if graph.get(each).blocking
+    }
     return AssetStatus(
         key.to_user_string(), partitions,
-        record.asset_entry.last_run_id if record is not None else None,
+        last_run,
         run.dagster_run.status.value.lower() if run else None,
         run.update_timestamp.timestamp() if run else None,
-        _failing(states, graph.get_check_keys_for_assets({key}), failed), causes, damage,
-        _unchecked(states, graph, key),
+        {name: one.n_partitions for one in own if one.fails for name in one.checks}, causes, damage,
+        {name: one.n_partitions for one in own if not one.fails
+         for name in one.checks if name in blocking},
     )  # fmt: skip
-
-
-def _failing(
-    states: Mapping[dg.AssetCheckKey, Any], checks: Iterable[dg.AssetCheckKey], failed: set[str]
-) -> dict[str, int]:
-    """Check -> partitions in which it fails, without those that failed before they were checked."""
-    failing = {}
-    for check in checks:
-        subsets = {status.value: subset for status, subset in states[check].subsets.items()}
-        found = names_of(subsets.get("FAILED"))
-        found |= names_of(subsets.get("EXECUTION_FAILED")) - failed
-        if found:
-            failing[check.name] = len(found)
-    return failing
-
-
-def _unchecked(
-    states: Mapping[dg.AssetCheckKey, Any], graph: Any, key: dg.AssetKey
-) -> dict[str, int]:
-    """Blocking check -> partitions that Dagster shows as green, and that it was not run on."""
-    found = {}
-    for check in graph.get_check_keys_for_assets({key}):
-        for status, subset in states[check].subsets.items():
-            if status.value == "SKIPPED" and graph.get(check).blocking and names_of(subset):
-                found[check.name] = len(names_of(subset))
-    return found
 
 
 def _not_registered(profile: Profile, instance: dg.DagsterInstance) -> list[str]:

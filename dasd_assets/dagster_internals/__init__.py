@@ -14,7 +14,13 @@ from dasd_assets.dagster_internals.release import DagsterReleaseError, declared,
 # Before what is below is imported: there, another release may fail with words that help nobody.
 require_release(dg.__version__, declared())
 
-from dasd_assets.dagster_internals.records import DATA_VERSION_TAG, LatestEvents, check_states
+from dasd_assets.dagster_internals.checks import (
+    CheckOutcome,
+    CheckStatus,
+    check_outcomes,
+    evaluations,
+)
+from dasd_assets.dagster_internals.records import DATA_VERSION_TAG, LatestEvents
 from dasd_assets.dagster_internals.runs import (
     GRPC_INFO_TAG,
     IMPORTED_BY_A_RUN,
@@ -48,8 +54,9 @@ from dasd_assets.dagster_internals.views import (
 
 __all__ = [
     "DATA_VERSION_TAG", "GRPC_INFO_TAG", "IMPORTED_BY_A_RUN", "AssetGraph",
-    "CachingStaleStatusResolver", "DagsterReleaseError", "GraphView", "LatestEvents", "Subset",
-    "capture_interrupts", "check_states", "checks_of_job", "engine_event", "execute_run",
+    "CachingStaleStatusResolver", "CheckOutcome", "CheckStatus", "DagsterReleaseError", "GraphView",
+    "LatestEvents", "Subset", "capture_interrupts", "check_outcomes", "checks_of_job",
+    "engine_event", "evaluations", "execute_run",
     "graph_view", "health_of_worker", "is_code_of_this_environment", "job_of_file",
     "job_of_module", "job_of_run", "keys_of", "monitor_run", "on_its_way", "origin_in_ui",
     "require_release", "run_daemon", "stale_resolver", "start_backfill", "step_failed",

@@ -1,8 +1,11 @@
-"""Dagster's records of many partitions or checks, read at once instead of piece by piece."""
+"""Dagster's records of many partitions, read at once instead of piece by piece."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache, cached_property
+from pathlib import Path
 from typing import Any, Final
 
 import dagster as dg
@@ -13,15 +16,19 @@ DATA_VERSION_TAG: Final = "dagster/data_version"
 """Tag of a materialization that says its data version."""
 RECORDS_AT_ONCE: Final = 200
 """Materializations of one query: their pictures make each of them up to a megabyte."""
+_REVISION: Final = re.compile(r'^(down_)?revision = "(\w+)"', re.MULTILINE)
+"""In a file of Alembic's: its own revision, and the one that it is made upon."""
 
 
 def _remember_revisions() -> None:
     """Have Alembic read the revisions of the records' schema once, for forks of this process too.
 
     Each storage of an instance, and the log of each run, compares its schema with the newest
-    revision when it is opened. To find it, Alembic executes all their files, anew each time.
+    revision when it is opened. To find it, Alembic executes all their files, anew each time. To
+    compare, it is enough to find the one that no other is made upon in their text.
     """
     read, known = ScriptDirectory.from_config, dict[str | None, ScriptDirectory]()
+    look_up = ScriptDirectory.as_revision_number
 
     def remembered(config: Config) -> ScriptDirectory:
         place = config.get_main_option("script_location")
@@ -29,7 +36,23 @@ def _remember_revisions() -> None:
             known[place] = read(config)
         return known[place]
 
+    def looked_up(self: ScriptDirectory, revision: str | None) -> str | tuple[str, ...] | None:
+        newest = _newest_revision(Path(self.dir, "versions")) if revision == "head" else None
+        return newest or look_up(self, revision)
+
     ScriptDirectory.from_config = staticmethod(remembered)  # type: ignore[method-assign]
+    ScriptDirectory.as_revision_number = looked_up  # type: ignore[method-assign, assignment]
+
+
+@cache
+def _newest_revision(folder: Path) -> str | None:
+    """The revision of a folder that no other is made upon; None if the texts do not say it."""
+    upon, revisions, files = set[str](), set[str](), list(folder.glob("[!_]*.py"))
+    for file in files:
+        for is_upon, revision in _REVISION.findall(file.read_text(encoding="utf-8")):
+            (upon if is_upon else revisions).add(revision)
+    newest = revisions - upon
+    return newest.pop() if len(newest) == 1 and len(revisions) == len(files) else None
 
 
 _remember_revisions()
@@ -64,16 +87,29 @@ class LatestEvents:
 
         It failed, was cancelled, or is at it.
         """
+        return {place: run for place, (_, run) in self._attempts.items()}
+
+    def last_run(self, key: dg.AssetKey) -> str | None:
+        """The run that made an asset last, or set out to; None if there is none."""
+        self.load([key])
+        runs = {number: record.run_id for number, record in self._records[key].items()}
+        runs |= dict(newest for (asset, _), newest in self._attempts.items() if asset == key)
+        return runs[max(runs)] or None if runs else None
+
+    @cached_property
+    def _attempts(self) -> dict[tuple[dg.AssetKey, str | None], tuple[int, str]]:
+        """As `attempts`, with the storage id of the event that says so."""
+        kind = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
         planned = {
             number: (asset, partition)
-            for (asset, kind), ids in self._ids.items()
-            if kind is dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+            for (asset, of), ids in self._ids.items()
+            if of is kind
             for partition, number in ids.items()
             if number > self.made(asset).get(partition, 0)
         }
-        kind = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
         return {
-            planned[record.storage_id]: record.run_id for record in self._events(kind, [*planned])
+            planned[record.storage_id]: (record.storage_id, record.run_id)
+            for record in events(self._instance, kind, [*planned])
         }
 
     def record(self, key: dg.AssetKey, partition: str | None) -> Any:
@@ -101,16 +137,21 @@ class LatestEvents:
         wanted = [key for key in keys if key not in self._records]
         self._records.update({key: {} for key in wanted})
         numbers = [number for key in wanted for number in self.made(key).values()]
-        for record in self._events(dg.DagsterEventType.ASSET_MATERIALIZATION, numbers):
+        kind = dg.DagsterEventType.ASSET_MATERIALIZATION
+        for record in events(self._instance, kind, numbers):
             assert record.asset_key is not None
             self._records[record.asset_key][record.storage_id] = record
 
-    def _events(self, kind: dg.DagsterEventType, numbers: Sequence[int]) -> Iterator[Any]:
-        for start in range(0, len(numbers), RECORDS_AT_ONCE):
-            some = numbers[start : start + RECORDS_AT_ONCE]
-            yield from self._instance.event_log_storage.get_event_records(
-                dg.EventRecordsFilter(kind, storage_ids=some)
-            )
+
+def events(
+    instance: dg.DagsterInstance, kind: dg.DagsterEventType, numbers: Sequence[int]
+) -> Iterator[Any]:
+    """Records of one kind by their storage ids, many at a time."""
+    for start in range(0, len(numbers), RECORDS_AT_ONCE):
+        some = numbers[start : start + RECORDS_AT_ONCE]
+        yield from instance.event_log_storage.get_event_records(
+            dg.EventRecordsFilter(kind, storage_ids=some)
+        )
 
 
 def _latest_ids(
@@ -139,70 +180,3 @@ def _latest_ids(
             place = (by_text[key], dg.DagsterEventType(kind))
             found.setdefault(place, {})[partition] = number
     return found
-
-
-def check_states(
-    instance: dg.DagsterInstance,
-    checks: Mapping[dg.AssetCheckKey, dg.PartitionsDefinition | None],
-    latest: LatestEvents,
-) -> Mapping[dg.AssetCheckKey, Any]:
-    """How each check stands, as the UI has it: `AssetCheckState`, all from one query.
-
-    Dagster's `get_asset_check_state` makes two queries for each check.
-    """
-    # What the UI makes of them; imported when used, as it takes half a second.
-    from dagster._core.storage import asset_check_state as states
-
-    infos: dict[dg.AssetCheckKey, list[Any]] = {check: [] for check in checks}
-    for info in _last_executions(states, instance.event_log_storage, list(checks), latest):
-        if info.check_key in infos:
-            infos[info.check_key].append(info)
-    planned = {
-        info.latest_planned_run_id
-        for some in infos.values()
-        for info in some
-        if info.latest_execution_status.value == "PLANNED"
-    }
-    runs = instance.get_runs(dg.RunsFilter(run_ids=list(planned))) if planned else []
-    finished = {run.run_id: run.status for run in runs if run.is_finished}
-    none = states.AssetCheckState.empty()
-    return {
-        check: none.with_updates(check, partitions_def, infos[check], finished)
-        for check, partitions_def in checks.items()
-    }
-
-
-def _last_executions(
-    states: Any, storage: Any, checks: Sequence[dg.AssetCheckKey], latest: LatestEvents
-) -> Iterable[Any]:
-    import sqlalchemy as db
-
-    columns = (
-        "id", "asset_key", "check_name", "partition", "execution_status", "run_id",
-        "evaluation_event_storage_id", "materialization_event_storage_id",
-    )  # fmt: skip
-    row = db.table("asset_check_executions", *(db.column(name) for name in columns)).c
-    assets = {check.asset_key.to_string(): check.asset_key for check in checks}
-    last = (
-        db.select(db.func.max(row.id))
-        .where(row.asset_key.in_(list(assets)), row.evaluation_event_storage_id.isnot(None))
-        .group_by(row.asset_key, row.check_name, row.partition)
-    )
-    query = db.select(
-        row.asset_key, row.check_name, row.partition, row.execution_status, row.run_id,
-        row.evaluation_event_storage_id, row.materialization_event_storage_id,
-    ).where(row.id.in_(last))  # fmt: skip
-    with storage.index_connection() as connection:
-        rows = connection.execute(query).all()
-    for asset, check, partition, status, run_id, number, target in rows:
-        made = latest.made(assets[asset])
-        known = [one for one in (made.get(partition), made.get(None)) if one is not None]
-        yield states.AssetCheckPartitionInfo(
-            check_key=dg.AssetCheckKey(assets[asset], check),
-            partition_key=partition,
-            latest_execution_status=states.AssetCheckExecutionRecordStatus(status),
-            latest_planned_run_id=run_id,
-            latest_check_event_storage_id=number,
-            latest_materialization_storage_id=max(known, default=None),
-            latest_target_materialization_storage_id=target,
-        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import time
@@ -18,12 +19,6 @@ from dagster._core.definitions.reconstruct import ReconstructableJob, Reconstruc
 
 # What a run's events can hold beside a message. `report_engine_event` is documented to take it.
 from dagster._core.events import EngineEventData
-
-# How a step that cannot start is failed without failing the other steps of its run.
-from dagster._core.execution.plan.objects import SerializableErrorInfo, StepFailureData
-
-# That steps are tried again as their asset says; the executors below have to be told.
-from dagster._core.execution.retries import RetryMode
 
 # Steps that are started by something else (dagster-ray's handler) and watched.
 from dagster._core.executor.step_delegating import StepDelegatingExecutor
@@ -52,6 +47,15 @@ IMPORTED_BY_A_RUN: Final = ("dagster._utils.test",)
 
 GRPC_INFO_TAG: Final = ".dagster/grpc_info"
 """Tag of a run that a code server executes."""
+
+
+def _as_recorded(value: Mapping[str, Any]) -> Any:
+    """An object as Dagster's records spell it: every release reads that, wherever its class is."""
+    return dg.deserialize_value(json.dumps(value))
+
+
+_TRIED_AGAIN: Final = _as_recorded({"__enum__": "RetryMode.ENABLED"})
+"""Steps are tried again as their asset says; an executor has to be told."""
 
 
 def start_backfill(
@@ -156,7 +160,7 @@ def steps_started_by(
     """An executor whose steps a handler (of dagster-ray) starts elsewhere and looks after."""
     return StepDelegatingExecutor(
         handler,
-        retries=RetryMode.ENABLED,
+        retries=_TRIED_AGAIN,
         max_concurrent=max_concurrent,
         check_step_health_interval_seconds=seconds_between_health_checks,
         # A second job for a step would take the first one's start for its own and end at once.
@@ -166,8 +170,14 @@ def steps_started_by(
 
 def step_failed(step_context: Any, why: str) -> dg.DagsterEvent:
     """The event that a step failed, for a reason that needs no traceback."""
-    error = SerializableErrorInfo(why, [], None)
-    return dg.DagsterEvent.step_failure_event(step_context, StepFailureData(error, None))
+    error: dict[str, Any] = {
+        "__class__": "SerializableErrorInfo",
+        "message": why,
+        "stack": [],
+        "cls_name": None,
+    }
+    failure = {"__class__": "StepFailureData", "error": error, "user_failure_data": None}
+    return dg.DagsterEvent.step_failure_event(step_context, _as_recorded(failure))
 
 
 def monitor_run(instance: dg.DagsterInstance, record: dg.RunRecord) -> None:

@@ -75,7 +75,6 @@ class _Resolver(CachingStaleStatusResolver):
 
     def __init__(self, view: GraphView, latest: LatestEvents) -> None:
         queryer = view.get_inner_queryer_for_back_compat()
-        queryer.prefetch_asset_records(view.asset_graph.materializable_asset_keys)
         super().__init__(view.instance, view.asset_graph, view, queryer)
         self._latest = latest
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from dasd_assets.declaring.cost import tokens_of, took
 from dasd_assets.declaring.out_of_date import DRAWN
+from dasd_assets.declaring.pages import kept_pictures
 from dasd_assets.declaring.stored_data import OF_ASSET, STORED, TABLE
 from dasd_assets.profile import settings_version
 from formats.pages import as_text, markdown_table
@@ -92,7 +93,12 @@ def column_schema(schema: pa.Schema) -> dg.TableSchema:
 
 
 def materialized(
-    lake: Lake, written: Written, partition: Partition | None = None, **metadata: Any
+    lake: Lake,
+    written: Written,
+    partition: Partition | None = None,
+    pictures: Mapping[str, Figure] | None = None,
+    /,
+    **metadata: Any,
 ) -> dg.MaterializeResult:
     """Result of an asset whose main table has been written: all that the UI shows of its data.
 
@@ -100,6 +106,13 @@ def materialized(
     tells of itself, its pictures among it; the first rows, column lineage, where it is stored. The
     data version is the hash of the partition's content, so that a re-run that made the same rows
     leaves everything below up to date.
+
+    Args:
+        lake: where it has been written; the pictures are kept there, too.
+        written: what writing the table gave.
+        partition: the table's.
+        pictures: figures by the names that the UI shows them under.
+        metadata: what the asset tells of itself.
     """
     is_here = "://" not in written.uri
     uri = lake.name(written.table, partition) if is_here else written.uri
@@ -109,6 +122,7 @@ def materialized(
             "dagster/row_count": written.n_rows,
             **took(written.table, tokens_of(lake, written.table, partition)),
             **{name: readable(value) for name, value in metadata.items()},
+            **kept_pictures(lake, lake.name(written.table, partition), pictures or {}),
             "preview": dg.MetadataValue.md(preview(lake, written.table, partition)),
             **column_lineage(written.table, partition),
             "bytes": written.n_bytes,
@@ -147,13 +161,6 @@ def column_lineage(
             }
         ),
     }
-
-
-def as_metadata(figures: Mapping[str, Figure]) -> dict[str, dg.MetadataValue]:
-    """Figures as pictures that the UI shows with an asset, by name."""
-    from dasd_assets.reporting.figures import to_markdown
-
-    return {name: dg.MetadataValue.md(to_markdown(figure)) for name, figure in figures.items()}
 
 
 def _lineage_table(table: str) -> str:
@@ -246,8 +253,11 @@ def log_progress(context: dg.AssetExecutionContext, unit: str) -> Callable[[Prog
             return
         last = progress.seconds
         rate = progress.n_tokens / max(progress.seconds, 1e-9)
-        line = f"progress: {progress.done}/{progress.total} {unit}, {rate:,.0f} tokens/s"
-        line += f", {progress.n_tokens:,} tokens so far"
+        line = f"progress: {progress.done}/{progress.total} {unit}"
+        if progress.n_tokens:
+            line += f", {rate:,.0f} tokens/s, {progress.n_tokens:,} tokens so far"
+        if progress.answers_under_way:
+            line += f", {progress.answers_under_way} under way"
         if finished:
             context.add_asset_metadata({"tokens_per_second": round(rate, 1)})
         elif (left := progress.seconds_left) is not None:

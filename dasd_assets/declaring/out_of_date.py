@@ -14,16 +14,17 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 import dagster as dg
 
 from dasd_assets.dagster_internals import (
     DATA_VERSION_TAG,
     AssetGraph,
+    CheckOutcome,
     LatestEvents,
     Subset,
-    check_states,
+    check_outcomes,
     graph_view,
     keys_of,
     stale_resolver,
@@ -114,11 +115,12 @@ class Staleness:
             raise TypeError("without a lake there is nothing to look for what is gone or damaged")
         return StoredData(self._graph, self._lake)
 
-    def check_states(self, keys: AbstractSet[dg.AssetKey]) -> Mapping[dg.AssetCheckKey, Any]:
-        """How each check of these assets stands, as the UI has it: Dagster's `AssetCheckState`."""
+    def check_outcomes(self, keys: AbstractSet[dg.AssetKey]) -> list[CheckOutcome]:
+        """What the checks of these assets found of the partitions that there are."""
         checks = self._graph.get_check_keys_for_assets(keys)
-        partitions = {check: self._graph.get(check).partitions_def for check in checks}
-        return check_states(self._instance, partitions, self.latest)
+        partitions = {check: keys_of(self._view.get_full_subset(key=check)) for check in checks}
+        found = check_outcomes(self._instance, checks, self.latest)
+        return [one for one in found if one.partition in partitions[one.key]]
 
     def loading(self) -> AbstractContextManager[object]:
         """Inside of it, partitions are those that were there when this was made.

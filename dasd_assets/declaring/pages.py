@@ -1,16 +1,31 @@
-"""Where the pages that assets write are to be seen in a browser: `dasd ui` serves them."""
+"""Where the pages and pictures that assets write are to be seen: `dasd ui` serves them.
+
+A picture in the metadata is an address: the event log keeps each event twice or more, for as long
+as there are runs, and with the pictures in it they would be most of it.
+"""
 
 from __future__ import annotations
 
 import os
-from typing import Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 import dagster as dg
 
+from resources.lake.lake import Lake
+from resources.lake.pictures import pictures_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 PAGES_URL: Final = "DASD_PAGES_URL"
 """Environment variable with the address of the pages, where it is not the default."""
 DEFAULT_PORT: Final = 3001
+DATA_DOCS_FOLDER: Final = "_data_docs"
+"""Great Expectations' project in the lake's folder on this machine, also of a lake in a bucket."""
+DATA_DOCS: Final = f"{DATA_DOCS_FOLDER}/gx/uncommitted/data_docs/local_site"
+"""Its pages."""
 
 
 def pages_url(host: str = "127.0.0.1", port: int = DEFAULT_PORT) -> str:
@@ -24,4 +39,28 @@ def page_link(name: str) -> dg.UrlMetadataValue:
     Args:
         name: of its file below the lake's root.
     """
-    return dg.MetadataValue.url(f"{pages_url()}/{quote(name)}")
+    return dg.MetadataValue.url(_address(name))
+
+
+def kept_pictures(
+    lake: Lake, shown_with: str, figures: Mapping[str, Figure]
+) -> dict[str, dg.MarkdownMetadataValue]:
+    """Write figures to the lake as pictures; gives what the UI shows them by, under their names.
+
+    Args:
+        lake: where to.
+        shown_with: what they are pictures of, as a name in the lake: `pictures_of` has the folder.
+        figures: by name.
+    """
+    from dasd_assets.reporting.figures import to_png
+
+    shown = {}
+    for name, figure in figures.items():
+        file = f"{pictures_of(shown_with)}/{name}.png"
+        lake.publish_page(file, to_png(figure))
+        shown[name] = dg.MetadataValue.md(f"![{figure.get_label()}]({_address(file)})\n\n`{file}`")
+    return shown
+
+
+def _address(name: str) -> str:
+    return f"{pages_url()}/{quote(name)}"

@@ -8,8 +8,9 @@ from typing import Any, Final, NamedTuple
 import dagster as dg
 
 from dasd_assets.dagster_internals import AssetGraph
-from resources.lake.examination import Examination
+from resources.lake.examination import GONE, Examination
 from resources.lake.lake import Lake
+from resources.lake.pictures import pictures_of
 from resources.lake.tables import TABLES, tables_of
 
 STORED: Final = "lake/stored"
@@ -45,10 +46,18 @@ class StoredData:
     def problems(self, key: dg.AssetKey, partition: str | None = None) -> list[str]:
         """What is wrong with what one partition has stored, each with its file; empty if all holds.
 
-        Size, and the content of what was touched since it was written.
+        Size, and the content of what was touched since it was written. Of pictures, of which there
+        are many, only whether they are there: nothing is made of them.
         """
-        problems = ((name, self._examination.problem(name)) for name in self.names(key, partition))
-        return [f"{name} {problem}" for name, problem in problems if problem]
+        names = list(self.names(key, partition))
+        problems = ((name, self._examination.problem(name)) for name in names)
+        found = [f"{name} {problem}" for name, problem in problems if problem]
+        return found + [
+            f"{picture} {GONE}"
+            for name in names
+            for picture in self._examination.recorded_in(pictures_of(name))
+            if not self._examination.is_there(picture)
+        ]
 
     def verified(self, key: dg.AssetKey, partition: str | None = None) -> Verified:
         """Compare every byte that one partition has stored; what is damaged is marked as such."""
@@ -58,15 +67,26 @@ class StoredData:
             if problem := self._examination.problem(name, whole=True):
                 found.append(f"{name} {problem}")
                 self._examination.mark(name, problem)
+        pictures = [
+            picture
+            for name in names
+            for picture in self._examination.recorded_in(pictures_of(name))
+        ]
+        for picture in pictures:
+            if problem := self._examination.problem(picture, whole=True):
+                found.append(f"{picture} {problem}")
+                self._lake.take_away(picture)  # then a glance sees it, and it is drawn again
         n_unrecorded = sum(not self._examination.is_recorded(name) for name in names)
-        return Verified(len(names), n_unrecorded, found)
+        return Verified(len(names) + len(pictures), n_unrecorded, found)
 
     def names(self, key: dg.AssetKey, partition: str | None = None) -> Iterator[str]:
         """Paths below the lake's root of all that one partition has stored."""
         metadata = self._graph.get(key).metadata
         if table := _text(metadata.get(TABLE)):
             for each in tables_of(table):
-                yield self._lake.name(each, self._keys(key, each, partition))
+                name = self._lake.name(each, self._keys(key, each, partition))
+                if not TABLES[each].is_optional or self._examination.is_recorded(name):
+                    yield name
         if stored := _text(metadata.get(STORED)):
             yield stored.format(partition=partition)
 

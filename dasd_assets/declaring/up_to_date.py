@@ -1,7 +1,8 @@
-"""Stale, said where the UI shows it: Dagster's own mark is seen inside a single partition only.
+"""Stale or not checked, said where the UI shows it: its own mark is inside of a single partition.
 
 For each asset one line, such as `9 of 14 stale: settings or code changed`, is kept as an
-observation of the asset, a new one whenever the answer is another. It comes from the walk that
+observation of the asset, a new one whenever the answer is another. As a partition is green also
+where its checks failed or were not run, the line names these, too. It comes from the walk that
 `dasd run` and `dasd status` use, and makes nothing out of date: an asset that is made has its data
 version by materializations alone.
 """
@@ -10,18 +11,20 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import dagster as dg
 
 from dasd_assets.dagster_internals import AssetGraph
+from dasd_assets.declaring.check_outcomes import Unmet, unmet
 from dasd_assets.declaring.out_of_date import Staleness, State
 from resources.lake.lake import Lake
 
 UP_TO_DATE: Final = "up to date"
 N_STALE: Final = "stale partitions"
+N_UNMET: Final = "partitions with failing checks"
 WORDS: Final = {
     "has a new code version": "settings or code changed",
     "has a new dependency data version": "an input changed",
@@ -38,10 +41,12 @@ class Standing:
     Attributes:
         counts: state -> partitions in it.
         reasons: why partitions are stale -> how many are for that reason.
+        unmet: checks that fail of what is there, or were not run on it.
     """
 
     counts: Mapping[State, int]
     reasons: Mapping[str, int]
+    unmet: Sequence[Unmet] = ()
 
     def __str__(self) -> str:
         n = sum(self.counts.values())
@@ -54,30 +59,44 @@ class Standing:
             said.append(f"{stale} of {n} stale: {why}")
         if missing := self.counts.get(State.MISSING, 0):
             said.append(f"{missing} of {n} missing")
-        return "; ".join(said) or ("yes" if n else "there is nothing to make yet")
+        if not said:
+            said.append("yes" if n else "there is nothing to make yet")
+        return "; ".join([*said, *map(str, self.unmet)])
+
+    @property
+    def n_unmet(self) -> int:
+        """Partitions of which a check fails or was not run; an asset without them counts as one."""
+        return len({name for one in self.unmet for name in one.partitions or ("",)})
 
 
-def standing(partitions: Iterable[tuple[State, Iterable[str]]]) -> Standing:
+def standing(
+    partitions: Iterable[tuple[State, Iterable[str]]], unmet: Sequence[Unmet] = ()
+) -> Standing:
     """Count partitions, each given as its state and Dagster's reasons why it is stale."""
     counts, reasons = Counter[State](), Counter[str]()
     for state, why in partitions:
         counts[state] += 1
         reasons.update({WORDS.get(reason, reason) for reason in why})
-    return Standing(counts, reasons)
+    return Standing(counts, reasons, unmet)
 
 
 def standings(staleness: Staleness, graph: AssetGraph) -> dict[dg.AssetKey, Standing]:
     """Of every asset that Dagster makes."""
+    keys = graph.materializable_asset_keys
     with staleness.loading():
+        found = unmet(staleness.check_outcomes(keys))
         return {
             key: standing(
                 (
-                    staleness.state(key, one),
-                    [cause.reason for cause in staleness.causes(key, one)],
-                )
-                for one in staleness.partitions(key)
+                    (
+                        staleness.state(key, one),
+                        [cause.reason for cause in staleness.causes(key, one)],
+                    )
+                    for one in staleness.partitions(key)
+                ),
+                [one for one in found if one.asset == key],
             )
-            for key in sorted(graph.materializable_asset_keys)
+            for key in sorted(keys)
         }
 
 
@@ -98,8 +117,8 @@ def report_changes(instance: dg.DagsterInstance, found: Mapping[dg.AssetKey, Sta
 
 def observation(key: dg.AssetKey, now: Standing) -> dg.AssetObservation:
     """What the UI shows and plots."""
-    n_stale = now.counts.get(State.STALE, 0)
-    return dg.AssetObservation(key, metadata={UP_TO_DATE: str(now), N_STALE: n_stale})
+    counts = {N_STALE: now.counts.get(State.STALE, 0), N_UNMET: now.n_unmet}
+    return dg.AssetObservation(key, metadata={UP_TO_DATE: str(now), **counts})
 
 
 def build() -> dg.SensorDefinition:
@@ -109,7 +128,7 @@ def build() -> dg.SensorDefinition:
         minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Keeps the line `up to date` of each asset true: how many of its partitions "
-        "are stale, and why. It makes nothing.",
+        "are stale, and why, and of which a check fails or was not run. It makes nothing.",
     )
     def stale_assets(context: dg.SensorEvaluationContext, lake: Lake) -> dg.SkipReason:
         graph = context.repository_def.asset_graph  # type: ignore[union-attr]

@@ -7,7 +7,7 @@ import dagster as dg
 import pyarrow as pa
 
 from dasd_assets.answering.template_date import date_shown, template_date
-from dasd_assets.declaring.declare import as_metadata, declared, log_progress, materialized, place
+from dasd_assets.declaring.declare import declared, log_progress, materialized, place
 from dasd_assets.declaring.pages import page_link
 from dasd_assets.divergence_sampling.policies import rankable
 from dasd_assets.divergence_sampling.provenance_run import write_provenance
@@ -95,9 +95,8 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             lake, cell, settings.rule, segmenter, with_teacher_scores=bool(scored_by_teacher)
         )
         return materialized(
-            lake, written, cell, **facts,
-            **as_metadata(provenance_pictures(Path(lake.root), cell)),
-        )  # fmt: skip
+            lake, written, cell, provenance_pictures(Path(lake.root), cell), **facts
+        )
 
     @dg.asset(
         partitions_def=temperatures(profile),
@@ -145,6 +144,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         registered = set(context.instance.get_dynamic_partitions(QUESTION_SHARD))
         return materialized(
             lake, written, temperature,
+            sample_pictures(Path(lake.root), context.partition_key),
             **summary(candidates, settings, context.partition_key),
             without_teacher_probability=found.num_rows - known.num_rows,
             shards_not_ready=sorted(
@@ -152,7 +152,6 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
             ),
             provenance_viewer=page_link(viewer),
             provenance_viewer_file=place(lake, file),
-            **as_metadata(sample_pictures(Path(lake.root), context.partition_key)),
         )  # fmt: skip
 
     return [student_scores, *scored_by_teacher, sentence_provenance, divergence_sample]

@@ -5,7 +5,7 @@ from pathlib import Path
 import dagster as dg
 
 from dasd_assets.answering.template_date import date_shown, template_date
-from dasd_assets.declaring.declare import as_metadata, declared, log_progress, materialized
+from dasd_assets.declaring.declare import declared, log_progress, materialized
 from dasd_assets.divergence_sampling.sentences import segmenter_named
 from dasd_assets.evaluation.evaluate import EARLIER, evaluate_checkpoint
 from dasd_assets.evaluation.provenance import TEACHER_COLUMNS, answer_provenance
@@ -227,8 +227,6 @@ def _provenance(profile: Profile, checkpoint: str) -> dg.AssetsDefinition:
                 on_progress=log_progress(context, "answers"),
             )  # fmt: skip
             written = lake.write("evaluation_provenance", rows, partition)
-        return materialized(
-            lake, written, partition, **as_metadata(answer_pictures(Path(lake.root), partition))
-        )
+        return materialized(lake, written, partition, answer_pictures(Path(lake.root), partition))
 
     return provenance

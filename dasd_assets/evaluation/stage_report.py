@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Iterator
-from dataclasses import asdict, astuple
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import yaml
 
-from dasd_assets.dagster_internals import DATA_VERSION_TAG
-from dasd_assets.declaring.check_outcomes import check_outcomes
+from dasd_assets.dagster_internals import DATA_VERSION_TAG, CheckStatus
+from dasd_assets.declaring.check_outcomes import of_contracts
 from dasd_assets.declaring.cost import took
-from dasd_assets.declaring.declare import as_metadata, place
+from dasd_assets.declaring.declare import place
 from dasd_assets.declaring.materializations import latest_materializations
-from dasd_assets.declaring.pages import page_link
+from dasd_assets.declaring.pages import kept_pictures, page_link
 from dasd_assets.evaluation.costs import asset_costs
 from dasd_assets.evaluation.earlier_report import AS_OF, MADE_OF, NUMBERS, earlier_report, made_of
 from dasd_assets.evaluation.gather_facts import gather_facts
@@ -90,7 +90,13 @@ def write_stage_report(
     ]
     as_of = _date(max((time for *_, time in shown), default=None))
     names = {key.to_user_string() for key in groups}
-    quality = data_quality(map(astuple, check_outcomes(context.instance, profile, names)))
+    quality = data_quality(
+        (
+            one.key.asset_key.to_user_string(), one.key.name, one.partition,
+            one.status is CheckStatus.PASSED, severity,
+        )
+        for one, severity in of_contracts(context.instance, profile, names)
+    )  # fmt: skip
     numbers = report_numbers(rows, steps, quality)
     sources_version = made_of((each.asset, each.partition, each.data_version) for each in lineage)
     earlier = earlier_report(context.instance, context.asset_key, sources_version)
@@ -159,7 +165,7 @@ def write_stage_report(
             "stage_table": dg.MetadataValue.md(markdown_stage_table(rows)),
             "answers": dg.MetadataValue.md(f"```\n{render_answer_table(rows)}\n```"),
             **provenance,
-            **as_metadata({picture.name: picture.figure for picture in pictures}),
+            **kept_pictures(lake, REPORT, {each.name: each.figure for each in pictures}),
             **{f"avg_at_k/{checkpoint}": value for checkpoint, value in overall.items()},
             FINDINGS: dg.MetadataValue.json([asdict(each) for each in findings]),
             AS_OF: as_of,

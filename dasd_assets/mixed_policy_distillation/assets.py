@@ -6,7 +6,7 @@ import dagster as dg
 
 from dasd_assets.answering.earlier import SAMPLED
 from dasd_assets.answering.template_date import date_shown, template_date
-from dasd_assets.declaring.declare import as_metadata, declared, log_progress, materialized
+from dasd_assets.declaring.declare import declared, log_progress, materialized
 from dasd_assets.mixed_policy_distillation.boundary import boundary_of
 from dasd_assets.mixed_policy_distillation.continuations import continue_rollouts, read_to_continue
 from dasd_assets.mixed_policy_distillation.rollouts import chosen_questions, sample_rollouts
@@ -93,9 +93,8 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         journal.unlink(missing_ok=True)
         warehouse = open_warehouse(Path(lake.root))
         return materialized(
-            lake, written, shard,
+            lake, written, shard, rollout_pictures(warehouse, shard),
             **rollout_counts(warehouse, shard),
-            **as_metadata(rollout_pictures(warehouse, shard)),
         )  # fmt: skip
 
     @dg.asset(
@@ -173,7 +172,10 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
                    kinds={"parquet"}, table="mixed_policy_sample"),
     )  # fmt: skip
     def mixed_policy_sample(
-        lake: Lake, teacher: InferenceModel, base_student_model: InferenceModel
+        context: dg.AssetExecutionContext,
+        lake: Lake,
+        teacher: InferenceModel,
+        base_student_model: InferenceModel,
     ) -> dg.MaterializeResult:
         """Continuations that pass the quality filters, plus the off-policy share.
 
@@ -193,16 +195,16 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
                 seed=profile.seed,
                 graders=graders,
                 threads=max(1, int(profile.compute.data.cpus)),
+                warn=context.log.warning,
             )  # fmt: skip
         steps = mixed_policy_steps(open_warehouse(Path(lake.root)))
         return materialized(
-            lake, sample.written, None,
+            lake, sample.written, None, {"funnel_plot": funnel_bars(steps)},
             mixed_policy=sample.n_mixed,
             off_policy=sample.written.n_rows - sample.n_mixed,
             rejected=sample.n_rejected,
             **graders.spent,
             funnel=dg.MetadataValue.md(f"```\n{render_funnel(steps)}\n```"),
-            **as_metadata({"funnel_plot": funnel_bars(steps)}),
         )  # fmt: skip
 
     @dg.asset(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -26,8 +27,8 @@ from resources.lake.tables.divergence_sampling import DIVERGENCE_SAMPLE
 if TYPE_CHECKING:
     from resources.lake.lake import Lake, Partition, Written
 
-FEWEST_TELLING: Final = 10
-"""Continuations; that fewer are all rejected tells nothing of their cause."""
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ def write_mixed_sample(
     threads: int = 1,
     places: Places | None = None,
     references: Mapping[str, str] | None = None,
+    warn: Callable[[str], None] = _logger.warning,
 ) -> MixedSample:
     """Finish, filter and mix what is in the lake, and write `mixed_policy_sample` as it comes.
 
@@ -75,10 +77,11 @@ def write_mixed_sample(
         graders, threads: for the domains whose answers are verified.
         places: None: all partitions of the lake, into tables of one file.
         references: question_id -> reference answer as JSON; None: those of the lake's questions.
+        warn: is told that of the continuations of a few questions none was kept.
 
     Raises:
-        AllRejectedError: there were FEWEST_TELLING continuations or more, and none was kept. What
-            was there before stays.
+        AllRejectedError: there were continuations, not just of a few questions, and none was kept.
+            What was there before stays.
     """
     if places is None:
         places = Places(
@@ -100,10 +103,11 @@ def write_mixed_sample(
                 rejected.extend(b for b in finished.rejected.to_batches() if b.num_rows)
                 questions.extend(finished.kept["question_id"].chunks)
                 yield from finished.kept.to_batches()
-        if sum(map(len, rejected)) >= FEWEST_TELLING and not sum(map(len, questions)):
-            raise all_rejected(
+        if any(map(len, rejected)) and not any(map(len, questions)):
+            all_rejected(
                 rejected, "continuations",
                 "a small project leaves stage 3 out: `mixed_policy_distillation: off`",
+                warn,
             )  # fmt: skip
         # Written before the main table is there: its presence means that both are.
         lake.write("rejected_continuations", rejected, places.rejected)

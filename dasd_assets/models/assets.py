@@ -15,7 +15,8 @@ from dasd_assets.models.formats_of_models import (
 from dasd_assets.models.preflight import STUDENT, training_problems, trials
 from dasd_assets.profile import Model, Profile, Student, Teacher, settings_version
 from dasd_assets.profile.teachers import FIRST
-from formats.model_format import AUTO, FormatSettings, ModelFormat
+from formats.format_settings import AUTO, FormatSettings
+from formats.model_format import ModelFormat
 from resources.engines.inference import InferenceModel
 from resources.engines.model_folder import ModelFolderError
 from resources.lake.lake import Lake

@@ -81,7 +81,10 @@ class Trial:
 
     def _file(self, model: InferenceModel) -> str:
         settings = self.model.model_dump(mode="json", exclude={"questions"})
-        used = [self.has_reasoning, self.system_prompt, self.asking and asdict(self.asking)]
+        asking = self.asking and asdict(self.asking)
+        if asking and not asking["top_logprobs"]:
+            del asking["top_logprobs"]  # what was tried before there was such a setting holds
+        used = [self.has_reasoning, self.system_prompt, asking]
         version = settings_version(VERSION, model.inspect().content_hash, settings, used)
         return f"_trials/{version}.json"
 
@@ -143,6 +146,7 @@ def trials(profile: Profile) -> dict[str, Trial]:
             seed=profile.seed,
             has_reasoning=has_reasoning,
             continues=name == FIRST and not profile.no_mixed_policy,
+            top_logprobs=responses.top_logprobs,
         )
         key = name if name == FIRST else f"teachers.{name}"
         found = {key: Trial(teacher, has_reasoning, profile.system_prompt, asking)} | found

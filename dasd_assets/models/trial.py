@@ -42,6 +42,7 @@ class Asking:
     has_reasoning: bool
     continues: bool
     """Whether it also goes on with a text that was begun, as mixed-policy distillation asks."""
+    top_logprobs: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,8 @@ def try_teacher(engine: InferenceEngine, asking: Asking) -> Found:
     if completion.finish_reason == "length":
         found += ", cut off there: the end of an answer was not seen"
     found += f", with {engine.identity.logprobs_mode}, one per token"
+    if asking.top_logprobs:
+        found += f", and of the {asking.top_logprobs} likeliest tokens"
     return Found(found + (", and goes on with a given text" if asking.continues else ""), text)
 
 
@@ -155,8 +158,9 @@ def _request(engine: InferenceEngine, asking: Asking) -> GenerationRequest:
             "it wants in `format.template_settings`"
         ) from error
     request = GenerationRequest(
-        prompt, asking.temperature, asking.top_p, asking.max_tokens, asking.seed
-    )
+        prompt, asking.temperature, asking.top_p, asking.max_tokens, asking.seed,
+        top_logprobs=asking.top_logprobs,
+    )  # fmt: skip
     if problem := engine.check(request):
         raise ModelFolderError(
             f"{name}: not even a short question would be answered: {problem}. Lower "

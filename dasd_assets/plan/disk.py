@@ -13,6 +13,9 @@ CHARACTERS_PER_TOKEN = 4.0
 TEXTS = frozenset({"text", "sentence", "response_text", "reasoning", "prefix_text"})
 """Columns as long as an answer; `reasoning` stands for `answer` too, which is the rest of it."""
 
+TOP_BYTES = 4 + 4
+"""Of one of the likeliest tokens of a position: int32 and float32."""
+
 TOKEN_BYTES = 4
 """Of a token's id in a packed training set."""
 TOKEN_LISTS = (pa.list_(pa.int32()), pa.list_(pa.float32()))
@@ -37,6 +40,11 @@ def row_bytes(table: str, prompt_tokens: float, answer_tokens: float) -> float:
         else:
             total += 4
     return total
+
+
+def top_bytes(k: int, answer_tokens: float) -> float:
+    """Bytes of the k likeliest tokens at each position, before compression: id and logprob."""
+    return k * TOP_BYTES * answer_tokens
 
 
 def checkpoint_bytes(parameters: float, training: Training) -> float:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from dasd_assets.plan.answers import Answers, Candidates
 from dasd_assets.plan.asset_plan import AssetPlan
-from dasd_assets.plan.disk import TOKEN_BYTES, checkpoint_bytes, row_bytes
+from dasd_assets.plan.disk import TOKEN_BYTES, checkpoint_bytes, row_bytes, top_bytes
 from dasd_assets.plan.measured import ratio
 from dasd_assets.plan.quantities import BASE_STUDENT, Quantities
 from dasd_assets.plan.sizes import Sizes
@@ -299,4 +299,6 @@ class Estimate:
         totals = self._quantities.totals(asset, part)
         table = asset.split("/")[0]
         plain = row_bytes(table, self._quantities.prompt_tokens(), answer_tokens)
-        return rows * (ratio(totals.n_bytes, totals.rows) or plain)
+        k = self._profile.teacher_responses.top_logprobs if table == "teacher_responses" else 0
+        beside = top_bytes(k, answer_tokens) if self._profile.teacher else 0.0
+        return rows * ((ratio(totals.n_bytes, totals.rows) or plain) + beside)

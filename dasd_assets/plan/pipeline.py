@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from dasd_assets.plan.answers import Candidates
 from dasd_assets.plan.asset_plan import AssetPlan, total
-from dasd_assets.plan.disk import restart_bytes
+from dasd_assets.plan.disk import restart_bytes, top_bytes
 from dasd_assets.plan.estimate import Estimate
 from dasd_assets.plan.flops import TokenFlops
 from dasd_assets.plan.gpu_check import GpuFigures
@@ -126,6 +126,7 @@ def plan_pipeline(
         profile.name, sizes.by_domain, n_shards, assets, quantities.used, quantities.flops,
         [
             *_left_out(profile),
+            *_likeliest_tokens(profile, candidates),
             *(finding for answers in candidates.values() for finding in answers.findings()),
             *_memory(profile, quantities, candidates, teacher, student, others),
             *shard_findings(sizes, fitting, n_shards, n_files),
@@ -150,10 +151,23 @@ def _left_out(profile: Profile) -> Iterator[Finding]:
         yield Finding("hint", "stage 3", f"is left out: {why}")
 
 
+def _likeliest_tokens(profile: Profile, candidates: Mapping[str, Candidates]) -> Iterator[Finding]:
+    """What the likeliest tokens take of the disk, where they are asked for."""
+    k = profile.teacher_responses.top_logprobs
+    if k and profile.teacher:
+        n_bytes = sum(top_bytes(k, each.asked.n_tokens) for each in candidates.values())
+        yield Finding(
+            "hint", "top_logprobs",
+            f"the {k} likeliest tokens take {top_bytes(k, 1):g} bytes for each token of an answer, "
+            f"{n_bytes / GIB:,.1f} GiB in all, before compression",
+        )  # fmt: skip
+
+
 def absent(profile: Profile) -> set[str]:
     """Tables that the graph of a profile does not make."""
     tables = set() if profile.imports else {"imported_answers", "quarantined_answers"}
-    return tables | ({"teacher_scores"} if profile.no_teacher_scores else set())
+    tables |= {"teacher_scores"} if profile.no_teacher_scores else set()
+    return tables | (set() if profile.teacher_responses.top_logprobs else {"teacher_top_logprobs"})
 
 
 def _memory(

@@ -191,6 +191,13 @@ CONTRACTS: Final[dict[str, tuple[Contract, ...]]] = {
         *_logprobs(blocking=False, lowest_mean=-5.0),
         KNOWN_QUESTIONS,
         _warns("few_truncated", _TRUNCATED, maximum=0.2),
+        _warns(
+            "top_logprobs_hold",
+            "Answers without teacher_responses.top_logprobs likely tokens for each of theirs, or "
+            "whose are not finite, above 0, out of order, more than 1 in all, or not in line with "
+            "the emitted token's logprob. Only where they are asked for.",
+            maximum=0,
+        ),
         *TABLE,
     ),
     "filtered_responses": (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, model_validator
 
 from dasd_assets.profile.teachers import ALL, QuestionShare
-from formats.model_format import FormatSettings
+from formats.format_settings import FormatSettings
 from resources.engines.settings import (
     WITHOUT_WEIGHTS,
     EngineSettings,

@@ -14,7 +14,8 @@ SHIPPED_LICENCE = "apache-2.0"
 FINAL: Final = "final"
 BEST: Final = "best"
 
-HubId = Annotated[str, Field(pattern=r"^([\w.-]{1,96}/)?[\w.-]{1,96}$")]
+HubId = Annotated[str, Field(pattern=r"^([A-Za-z0-9_.-]{1,96}/)?[A-Za-z0-9_.-]{1,96}$")]
+"""In ASCII, as on the hub. 96 of all letters that there are, `\\w`, took 0.1 s to prepare."""
 Language = Annotated[str, Field(pattern=r"^([a-z]{2,3}|code|multilingual)$")]
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from dasd_assets.profile.section import DomainName, PartitionName, Temperature
+from resources.engines.settings import MOST_TOP
 from resources.section import Section
 
 
@@ -22,6 +23,16 @@ class TeacherResponses(Section):
     top_p: float = Field(1.0, gt=0.0, le=1.0, description="nucleus sampling mass")
     max_tokens: int = Field(ge=1, description="cap on an answer, in teacher tokens")
     reasoning_effort: Literal["low", "medium", "high"] = Field("high", description="gpt-oss effort")
+    top_logprobs: int = Field(
+        0,
+        ge=0,
+        le=MOST_TOP,
+        # So that a profile which says nothing of it has the versions that it always had.
+        exclude_if=lambda k: not k,
+        description="how many of the likeliest tokens the teacher tells at each position, with "
+        "their logprobs, for trainers that learn from distributions; 0: none. Each takes 8 bytes "
+        "for each token of an answer, 3 to 4 on disk; another number asks for all answers again",
+    )
 
     @model_validator(mode="after")
     def _temperatures_match(self) -> TeacherResponses:

@@ -129,9 +129,10 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         scratch = Path(lake.root, "_scratch", f"questions__{context.partition_key}")
         with (
             lake.exclusively("curation", context.log.info),
-            curated(*shard_to_curate(lake, shard), held_out, settings, profile.compute.data,
-                    scratch) as result,
+            curated(*shard_to_curate(lake, shard, settings), held_out, settings,
+                    profile.compute.data, scratch) as result,
         ):  # fmt: skip
+            result.require_some_left(context.partition_key, context.log.warning)
             lake.write("rejected_questions", result.rejected(), shard)
             lake.write("question_signatures", result.signatures(), shard)
             written = lake.write("questions", result.questions(), shard)

@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from dasd_assets.release.library import Library
+from dasd_assets.release.likely_tokens import FLAT, TOP_FIELDS, nested, token_table
 from dasd_assets.release.training_sets import LOGPROBS, STAGES, logprob_rows, training_sets
 from formats.chat import chat_of
 from resources.lake.parquet_layout import row_groups, writer_options
@@ -55,6 +56,8 @@ _WITH_LOGPROBS = pa.schema(
         *(FILTERED_RESPONSES.field(name) for name in ("question", "earlier_messages")),
     ]
 )
+_WITH_TOPS = pa.schema([*_WITH_LOGPROBS, *TOP_FIELDS])
+TOKENS_FILE: Final = "teacher_tokens.parquet"
 _LLAMA_FACTORY = {
     "formatting": "sharegpt",
     "columns": {"messages": "messages"},
@@ -83,7 +86,8 @@ def export(
 
     Args:
         logprobs: the teacher's tokens and logprobs too, where they are known: not of stage 3,
-            which student and teacher wrote together.
+            which student and teacher wrote together. Where the profile asks for the likeliest
+            tokens, they come along, and TOKENS_FILE says what each id spells.
 
     Raises:
         ExportError: the folder is there already, or no stage has been sampled.
@@ -102,6 +106,8 @@ def export(
         if not written:
             raise ExportError("no training set has been made yet: `dasd run`")
         _name_files(partial, [one.file for one in written], library)
+        if logprobs and profile.teacher_responses.top_logprobs:
+            pq.write_table(token_table(profile), partial / TOKENS_FILE)
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -119,7 +125,8 @@ def _stages(
         if one.name.endswith(LOGPROBS) or not lake.exists(table, place):
             continue
         if logprobs and key:
-            yield one.name, True, _weighed(logprob_rows(lake, key, _WITH_LOGPROBS), lake, key)
+            schema = _WITH_TOPS if profile.teacher_responses.top_logprobs else _WITH_LOGPROBS
+            yield one.name, True, _weighed(logprob_rows(lake, key, schema), lake, key)
         else:
             yield one.name, False, one.rows()
 
@@ -154,6 +161,7 @@ def _exported(batch: pa.RecordBatch, system_prompt: str, library: Library) -> pa
         columns["messages"] = _messages(whole, flag)
     columns["weight"] = batch["weight"]
     columns |= {name: batch[column] for name, column in TEACHER.items() if column in names}
+    columns |= nested(batch) if FLAT[0] in names else {}
     return pa.RecordBatch.from_pydict(columns)
 
 

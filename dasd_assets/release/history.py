@@ -6,8 +6,8 @@ from collections import Counter
 
 import dagster as dg
 
-from dasd_assets.dagster_internals import DATA_VERSION_TAG
-from dasd_assets.declaring.check_outcomes import check_outcomes
+from dasd_assets.dagster_internals import DATA_VERSION_TAG, CheckStatus
+from dasd_assets.declaring.check_outcomes import of_contracts
 from dasd_assets.declaring.materializations import latest_materializations
 from dasd_assets.evaluation.assets import CHECKPOINT_ASSETS
 from dasd_assets.profile import Profile
@@ -58,14 +58,14 @@ def require_checks_passed(
     errors = []
     n_passed = 0
     warnings: Counter[str] = Counter()
-    for outcome in check_outcomes(instance, profile, {source.asset for source in found}):
-        if outcome.passed:
+    for outcome, severity in of_contracts(instance, profile, {source.asset for source in found}):
+        name = f"{outcome.key.asset_key.to_user_string()}: {outcome.key.name}"
+        if outcome.status is CheckStatus.PASSED:
             n_passed += 1
-        elif outcome.severity == "error":
-            where = f" [{outcome.partition}]" if outcome.partition else ""
-            errors.append(f"{outcome.asset}: {outcome.check}{where}")
+        elif severity == "error":
+            errors.append(f"{name} [{outcome.partition}]" if outcome.partition else name)
         else:
-            warnings[f"{outcome.asset}: {outcome.check}"] += 1
+            warnings[name] += 1
     if errors:
         more = f", and {len(errors) - MAX_EXAMPLES} more" if len(errors) > MAX_EXAMPLES else ""
         raise ReleaseError(

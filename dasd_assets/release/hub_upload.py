@@ -5,6 +5,7 @@ huggingface_hub takes the token from `HF_TOKEN` or from `hf auth login`; it is n
 
 from __future__ import annotations
 
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -18,6 +19,10 @@ Kind = Literal["model", "dataset"]
 OF_AN_EARLIER_RELEASE: Final = ["data/*", "*.safetensors", "*.safetensors.index.json"]
 """Files whose names depend on how much there was: those of the release before go, so that the
 repository's files are those that SHA256SUMS lists. What else somebody put there stays."""
+
+
+FILES_AT_ONCE: Final = 5
+"""Large files that are sent together. Those that went stay, when a later one does not."""
 
 
 class UploadError(Exception):
@@ -43,7 +48,8 @@ def files_to_upload(folder: Path) -> list[Path]:
 def upload(folder: Path, hub_id: str, kind: Kind, *, public: bool) -> str:
     """Make the repository if there is none and upload what it has not; returns its address.
 
-    After an interruption the same call goes on: what the hub has got is not sent again.
+    All of it becomes visible in one commit. After an interruption the same call goes on: what the
+    hub has got is not sent again.
 
     Args:
         hub_id: OWNER/NAME, or a name, which is then of the token's owner.
@@ -64,11 +70,14 @@ def upload(folder: Path, hub_id: str, kind: Kind, *, public: bool) -> str:
         what = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         raise UploadError(
             f"{kind} {hub_id}: not uploaded ({what}). A token that may write there comes from "
-            "`hf auth login` or HF_TOKEN. What was uploaded is kept: run the command again."
+            "`hf auth login` or HF_TOKEN. A server that has no Xet (a mirror) needs "
+            "HF_HUB_DISABLE_XET=1. What was uploaded is kept: run the command again."
         ) from error
 
 
 def _upload(api: HfApi, folder: Path, hub_id: str, kind: Kind, public: bool) -> str:
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
     made = api.create_repo(hub_id, repo_type=kind, private=not public, exist_ok=True)
     # One that was there before is left as it was.
     if api.repo_info(made.repo_id, repo_type=kind).private == public:
@@ -78,13 +87,30 @@ def _upload(api: HfApi, folder: Path, hub_id: str, kind: Kind, public: bool) -> 
             f"asked for. Change it in its settings on the hub, or "
             f"{'leave out' if public else 'say'} --public."
         )
-    version = folder.resolve().name
-    api.upload_folder(
-        repo_id=made.repo_id,
+    added = [
+        CommitOperationAdd(file.relative_to(folder).as_posix(), file)
+        for file in release_files(folder)
+    ]
+    # Not upload_folder: under Xet it commits what it has every five minutes, the removal of the
+    # release before first, and the repository has half a release until the last of them.
+    for start in range(0, len(added), FILES_AT_ONCE):
+        api.preupload_lfs_files(
+            made.repo_id,
+            added[start : start + FILES_AT_ONCE],
+            repo_type=kind,
+            num_threads=FILES_AT_ONCE,
+            free_memory=False,
+        )
+    kept = {operation.path_in_repo for operation in added}
+    removed = [
+        CommitOperationDelete(name)
+        for name in api.list_repo_files(made.repo_id, repo_type=kind)
+        if name not in kept and any(fnmatch(name, old) for old in OF_AN_EARLIER_RELEASE)
+    ]
+    api.create_commit(
+        made.repo_id,
+        [*removed, *added],
+        commit_message=f"Release {folder.resolve().name}",
         repo_type=kind,
-        folder_path=folder,
-        commit_message=f"Release {version}",
-        ignore_patterns=[".*"],
-        delete_patterns=list(OF_AN_EARLIER_RELEASE),
     )
     return str(made)

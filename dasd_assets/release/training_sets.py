@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dasd_assets.divergence_sampling.paired_batches import paired
+from dasd_assets.release.likely_tokens import FLAT, TOP_FIELDS, TOPS
 from resources.lake.table import ContractError
 from resources.lake.tables.divergence_sampling import DIVERGENCE_SAMPLE
 from resources.lake.tables.mixed_policy_distillation import MIXED_POLICY_SAMPLE
@@ -28,6 +30,9 @@ STAGES: Final = {
 
 MIXED: Final = "stage3_mixed_policy"
 LOGPROBS: Final = "_logprobs"
+
+Chosen = Callable[[str, list[str]], Iterator[pa.RecordBatch]]
+"""Columns of the rows of a table that are wanted."""
 
 _TEACHER_COLUMNS = [
     name for name in RELEASED_LOGPROBS.names
@@ -115,7 +120,8 @@ def logprob_rows(
     memory, and a row group of each table that is read.
 
     Args:
-        schema: may have columns of `filtered_responses` besides.
+        schema: may have columns of `filtered_responses` besides, and those of the likeliest tokens
+            (TOP_FIELDS), which are null where they were not asked for.
 
     Raises:
         ContractError: a sample's response, or its sentences, are not in the lake.
@@ -142,21 +148,40 @@ def _cell_rows(
         for batch in lake.batches(table, cell, columns):
             yield batch.filter(pc.is_in(batch["response_id"], ids.combine_chunks()))
 
-    told = [name for name in schema.names if name not in RELEASED_LOGPROBS.names]
+    beside = [name for name in schema.names if name in FLAT]
+    told = [name for name in schema.names if name not in (*RELEASED_LOGPROBS.names, *beside)]
     filtered = chosen(
         "filtered_responses", ["response_id", "response_text", "teacher_token_starts", *told]
     )
     names = [*_SENTENCE.names, "response_id", "segmenter"]
     sentences = sentence_lists(chosen("sentence_provenance", names))
     answers = chosen("teacher_responses", _TEACHER_COLUMNS)
-    with_answers = (
+    with_answers: Iterator[pa.RecordBatch] = (
         _side_by_side(text, answer)
         for text, answer in paired(filtered, answers, "filtered_responses", "teacher_responses")
     )
+    if beside:
+        with_answers = _with_tops(with_answers, lake, cell, chosen)
     for row, sentence in paired(
         with_answers, sentences, "filtered_responses", "sentence_provenance"
     ):
         yield _side_by_side(row, sentence).select(schema.names).cast(schema)
+
+
+def _with_tops(
+    rows: Iterator[pa.RecordBatch], lake: Lake, cell: dict[str, str], chosen: Chosen
+) -> Iterator[pa.RecordBatch]:
+    """The rows with their likeliest tokens; of answers that a drop brought along there are none."""
+    tops = chosen(TOPS, ["response_id", *FLAT]) if lake.exists(TOPS, cell) else iter(())
+    first = next((batch for batch in tops if batch.num_rows), None)
+    if first is None:
+        for row in rows:
+            for field in TOP_FIELDS:
+                row = row.append_column(field, pa.nulls(row.num_rows, field.type))
+            yield row
+        return
+    for pair in paired(rows, chain([first], tops), "teacher_responses", TOPS):
+        yield _side_by_side(*pair)
 
 
 def sentence_lists(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

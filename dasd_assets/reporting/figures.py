@@ -1,13 +1,12 @@
 """Figures that read on a light and on a dark page, and what they are turned into.
 
-Each is a matplotlib figure; `to_svg` makes it markup for an HTML page, `to_markdown` an image for
-Dagster's metadata, `to_png` a file. Backgrounds are transparent and colours are told apart by the
-colour-blind (after Okabe and Ito). matplotlib is imported when the first figure is made.
+Each is a matplotlib figure; `to_svg` makes it markup for an HTML page, `to_png` a file. Backgrounds
+are transparent and colours are told apart by the colour-blind (after Okabe and Ito). matplotlib is
+imported when the first figure is made.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import io
 import re
@@ -118,12 +117,6 @@ def to_png(figure: Figure) -> bytes:
     with mpl.rc_context(_STYLE):
         figure.savefig(written, format="png", dpi=PNG_DOTS_PER_INCH, metadata={"Software": None})
     return written.getvalue()
-
-
-def to_markdown(figure: Figure) -> str:
-    """The figure as a Markdown image with its PNG inside, for `MetadataValue.md`."""
-    encoded = base64.b64encode(to_png(figure)).decode()
-    return f"![{figure.get_label()}](data:image/png;base64,{encoded})"
 
 
 @contextmanager

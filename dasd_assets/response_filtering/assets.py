@@ -4,7 +4,7 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dasd_assets.declaring.declare import as_metadata, declared, materialized
+from dasd_assets.declaring.declare import declared, materialized
 from dasd_assets.models import teachers
 from dasd_assets.partitions import (
     QUESTION_SHARD,
@@ -85,16 +85,15 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
                 graders=graders,
                 threads=max(1, int(profile.compute.data.cpus)),
             )  # fmt: skip
-            written, rejected = write_filtered(lake, cell, filtered)
+            written, rejected = write_filtered(lake, cell, filtered, context.log.warning)
         counted = outcomes(_temperatures(lake, profile, cell))
         return materialized(
-            lake, written, cell,
+            lake, written, cell, {"funnel_plot": plots.filter_funnel(counted)},
             temperature=cell[TEMPERATURE],
             rejected=rejected.n_rows,
             **graders.spent,
             funnel=dg.MetadataValue.md(outcomes_table(counted)),
             funnel_counts=counted,
-            **as_metadata({"funnel_plot": plots.filter_funnel(counted)}),
         )  # fmt: skip
 
     return [filtered_responses]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -124,18 +124,21 @@ def filter_responses(
 
 
 def write_filtered(
-    lake: Lake, cell: Partition, filtered: Iterable[Filtered]
+    lake: Lake, cell: Partition, filtered: Iterable[Filtered], warn: Callable[[str], None]
 ) -> tuple[Written, Written]:
     """Write both tables of one partition as they come.
 
     Of a rejected answer a short row without its text stays in memory until all are read.
 
+    Args:
+        warn: is told that of the answers to a few questions none was kept.
+
     Returns:
         What was written as `filtered_responses` and as `rejected_responses`.
 
     Raises:
-        AllRejectedError: there were answers, and none was kept. What was there before stays; if
-            there was nothing, the rejects are written, to be looked at.
+        AllRejectedError: there were answers, not just to a few questions, and none was kept. What
+            was there before stays; if there was nothing, the rejects are written, to be looked at.
     """
     rejected: list[pa.RecordBatch] = []
     written: list[Written] = []
@@ -149,10 +152,11 @@ def write_filtered(
         if not n_kept and any(part.num_rows for part in rejected):
             if not lake.exists("filtered_responses", cell):
                 lake.write("rejected_responses", rejected, cell)
-            raise all_rejected(
+            all_rejected(
                 rejected, f"answers of {partition_name(cell)}",
                 "or take the drop out of the inbox, if it is the questions. `dasd sql \"FROM "
                 "rejected_responses\"` has all of them",
+                warn,
             )  # fmt: skip
         # Written before the main table is there: its presence means that both are.
         written.append(lake.write("rejected_responses", rejected, cell))

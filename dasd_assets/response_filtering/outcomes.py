@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
 
 import pyarrow as pa
 
@@ -62,18 +63,37 @@ def outcomes_table(counted: Outcomes) -> str:
     return markdown_table(["domain", "temperature", "outcome", "answers", "share"], rows)
 
 
+FEWEST_TELLING: Final = 10
+"""Questions; that all answers to fewer are rejected tells nothing of their cause."""
+
+
 class AllRejectedError(ValueError):
     """Rules that nothing keeps: an empty table would fail where nobody looks for the cause."""
 
 
-def all_rejected(rejected: Iterable[pa.RecordBatch], what: str, remedy: str) -> AllRejectedError:
-    """The error of a partition of which nothing was kept: how often each rule, and one example.
+def all_rejected(
+    rejected: Sequence[pa.RecordBatch], what: str, remedy: str, warn: Callable[[str], None]
+) -> None:
+    """Say of a partition that nothing was kept: how often each rule was broken, and one example.
+
+    Where few questions were answered it is only said: a small drop is not to fail for ever.
 
     Args:
-        rejected: at least one row, with an id in the first column, and broken_rules.
+        rejected: at least one row, with an id in the first column, question_id and broken_rules.
         what: what was rejected, in the plural.
         remedy: what to do, besides loosening the rule.
+
+    Raises:
+        AllRejectedError: these were answers to FEWEST_TELLING questions or more.
     """
+    said = _said(rejected, what, remedy)
+    questions = {each for batch in rejected for each in batch["question_id"].to_pylist()}
+    if len(questions) >= FEWEST_TELLING:
+        raise AllRejectedError(said)
+    warn(said)
+
+
+def _said(rejected: Iterable[pa.RecordBatch], what: str, remedy: str) -> str:
     rows = [row for batch in rejected for row in batch.to_pylist()]
     broken = Counter(each["rule"] for row in rows for each in row["broken_rules"])
     counts = ", ".join(f"{rule} {n:,}" for rule, n in broken.most_common())
@@ -84,7 +104,7 @@ def all_rejected(rejected: Iterable[pa.RecordBatch], what: str, remedy: str) -> 
         for each in row["broken_rules"]
         if each["rule"] == commonest
     )
-    return AllRejectedError(
+    return (
         f"100 % of {len(rows):,} {what} rejected: {counts} (one may break several rules). For "
         f"example {commonest} of {shown}. `dasd docs filters-and-verification` has the rules and "
         f"their settings; {remedy}"

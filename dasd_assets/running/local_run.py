@@ -30,7 +30,7 @@ from dasd_assets.running.process_identity import this_process
 LIBRARIES = (
     *IMPORTED_BY_A_RUN, "accelerate", "duckdb",
     "matplotlib.backends.backend_agg", "matplotlib.figure",
-    "openai_harmony", "pyarrow.dataset", "pyarrow.parquet", "sympy", "torch",
+    "markdown_it", "openai_harmony", "pyarrow.dataset", "pyarrow.parquet", "sympy", "torch",
     "transformers.generation.utils", "transformers.models.gpt_oss.modeling_gpt_oss",
     "transformers.models.qwen3.modeling_qwen3",
 )  # fmt: skip

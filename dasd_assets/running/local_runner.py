@@ -23,9 +23,9 @@ from typing import Any
 import dagster as dg
 
 from dasd_assets.dagster_internals import AssetGraph, job_of_module, origin_in_ui
+from dasd_assets.declaring.check_outcomes import Unmet, not_passed, unmet
 from dasd_assets.declaring.out_of_date import Staleness
 from dasd_assets.declaring.pools import CURATION_POOL
-from dasd_assets.declaring.unchecked import unchecked
 from dasd_assets.declaring.up_to_date import report_changes, standings
 from dasd_assets.running import run_process
 from dasd_assets.running.cores import has_room, usable_cores
@@ -173,8 +173,8 @@ class LocalRunner:
         stale: dict[dg.AssetKey, set[str | None]] = {}
         for asset in (key for key in self.graph.toposorted_asset_keys if key in group):
             failed.setdefault(asset, set()).update(staleness.below(asset, failed))
-            not_passed = unchecked(self.graph, self._instance, asset)
-            stale[asset] = (found.partitions(asset) | not_passed) - failed[asset]
+            unchecked = not_passed(self.graph, self._instance, asset)
+            stale[asset] = (found.partitions(asset) | unchecked) - failed[asset]
         partitions_def = self.graph.get(group[0]).partitions_def
         keys: Sequence[str | None] = [None]
         if partitions_def is not None:
@@ -211,10 +211,15 @@ class LocalRunner:
                         failed.setdefault(key, set()).add(outcome.work.partition_key)
         return failures
 
-    def tell_what_is_stale(self) -> None:
-        """Say of each asset whether it is up to date, where the UI shows it."""
+    def tell_how_it_stands(self) -> list[Unmet]:
+        """Say of each asset what is stale and not checked, where the UI shows it.
+
+        Returns:
+            The checks that do not hold.
+        """
         staleness = Staleness(self.graph, self._instance, self._lake)
         report_changes(self._instance, standings(staleness, self.graph))
+        return unmet(staleness.check_outcomes(set(self.graph.get_all_asset_keys())))
 
     def _run_group(
         self, todo: Iterable[Work], at_once: int, on_end: Callable[[Outcome], None]

@@ -1,7 +1,8 @@
-"""The lake's HTML pages over HTTP, beside the Dagster UI: reports, viewers, certificates.
+"""The lake's pages over HTTP, beside the Dagster UI: reports, viewers, certificates, pictures.
 
-Read-only, and nothing but pages: no data, no weights. It ends with the process that it was started
-beside, whose place `dasd ui` gives to `dagster dev`.
+Read-only, and nothing but these: no data, no weights. A damaged picture is none. Beside `dasd ui`
+it ends with the process that it was started by, whose place that gives to `dagster dev`; `dasd
+pages` is the server alone.
 """
 
 from __future__ import annotations
@@ -17,14 +18,17 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
+from dasd_assets.declaring.pages import DATA_DOCS
+from resources.lake.pictures import PICTURES
+
 if TYPE_CHECKING:
     from resources.lake.lake import Lake
 
 FRONT: Final = "stage_report.html"
 LOCAL: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 SECONDS_BETWEEN_LOOKS: Final = 1.0
+CONTENT_TYPES: Final = {".html": "text/html; charset=utf-8", ".png": "image/png"}
 HEADERS: Final = {
-    "Content-Type": "text/html; charset=utf-8",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
@@ -32,10 +36,17 @@ HEADERS: Final = {
 
 
 def page_named(path: str) -> str | None:
-    """The file that a request's path means, below the lake's root; None if it can be no page."""
+    """The file that a request's path means, below the lake's root.
+
+    None if it can be neither a page nor a picture.
+    """
     name = unquote(urlsplit(path).path).lstrip("/") or FRONT
-    parts = PurePosixPath(name).parts
-    is_page = name.endswith(".html") and not any(part[0] in "._" for part in parts)
+    inner = name.removeprefix(f"{DATA_DOCS}/")
+    hidden = "._" if inner == name else "."
+    parts = PurePosixPath(inner).parts
+    is_picture = name.endswith(".png") and parts[0] == PICTURES
+    is_shown = is_picture or name.endswith(".html")
+    is_page = is_shown and not any(part[0] in hidden for part in parts)
     return name if is_page and "\\" not in name and "\0" not in name else None
 
 
@@ -43,8 +54,10 @@ def pages_server(lake: Lake, host: str, port: int) -> ThreadingHTTPServer:
     """A server that is not running yet; port 0 is any.
 
     Raises:
-        OSError: the port is taken, or the host is none of this machine's.
+        OSError: the port is taken, or the host is none of this machine's; the message says so.
     """
+
+    from resources.lake.lake_files import LakeFiles
 
     class Pages(BaseHTTPRequestHandler):
         server_version, sys_version = "dasd", ""
@@ -53,12 +66,17 @@ def pages_server(lake: Lake, host: str, port: int) -> ThreadingHTTPServer:
             name = page_named(self.path)
             content = None
             if name is not None and self._is_for_us():
-                content = lake.content(name)
-            if content is None:
+                is_local = name.startswith(DATA_DOCS)
+                content = LakeFiles.content(lake, name) if is_local else _whole(lake, name)
+            if name is None or content is None:
                 self.send_error(404, "no such page")
                 return
             self.send_response(200)
-            for header, value in {**HEADERS, "Content-Length": str(len(content))}.items():
+            about = {
+                "Content-Type": CONTENT_TYPES[PurePosixPath(name).suffix],
+                "Content-Length": str(len(content)),
+            }
+            for header, value in {**HEADERS, **about}.items():
                 self.send_header(header, value)
             self.end_headers()
             if self.command == "GET":
@@ -74,7 +92,28 @@ def pages_server(lake: Lake, host: str, port: int) -> ThreadingHTTPServer:
         def log_message(self, *given: Any) -> None:
             """Nothing: the terminal is the UI's."""
 
-    return ThreadingHTTPServer((host, port), Pages)
+    try:
+        return ThreadingHTTPServer((host, port), Pages)
+    except OSError as error:
+        raise OSError(
+            f"pages cannot be served at {host}:{port}: {error.strerror}. Choose another port "
+            "(--pages-port of `dasd ui`, --port of `dasd pages`)"
+        ) from error
+
+
+def _whole(lake: Lake, name: str) -> bytes | None:
+    """A file that is what was written; None if there is none, or a picture that is not."""
+    from resources.lake.manifest import ManifestError, record_of
+    from resources.lake.manifests import manifest_of
+
+    content = lake.content(name)
+    if content is None or not name.startswith(f"{PICTURES}/"):
+        return content
+    try:
+        manifest = manifest_of(lake, name)
+    except ManifestError:
+        return None
+    return content if manifest and record_of(content) in manifest.versions else None
 
 
 def serve_beside(
@@ -110,7 +149,7 @@ def main() -> None:
     try:
         server = pages_server(open_lake(active_profile()), host, port)
     except OSError as error:
-        sys.exit(f"pages are not served at {host}:{port}: {error.strerror}. Set --pages-port.")
+        sys.exit(str(error))
     with suppress(KeyboardInterrupt):  # Ctrl-C is for all processes of the terminal
         serve_beside(server, beside)
 

@@ -14,8 +14,8 @@ import dagster as dg
 from dasd_assets.running import local_run
 from dasd_assets.running.run_errors import killed_by
 
-LOADED = ("dasd_assets.cli.main", "dasd_assets.running.loaded_definitions")
-"""What the processes have imported before they start: also what the command's own program is."""
+LOADED = ("dasd_assets.running.loaded_definitions",)
+"""What the processes have imported before they start."""
 LOST = 255
 """Exit code that multiprocessing tells when the process that it forks from is gone."""
 

@@ -10,13 +10,7 @@ from pydantic import Field
 from dasd_assets.answering.earlier import SAMPLED
 from dasd_assets.answering.template_date import date_shown, template_date
 from dasd_assets.declaring.cost import took
-from dasd_assets.declaring.declare import (
-    as_metadata,
-    declared,
-    log_progress,
-    materialized,
-    quarantine,
-)
+from dasd_assets.declaring.declare import declared, log_progress, materialized, quarantine
 from dasd_assets.models import teachers
 from dasd_assets.partitions import (
     QUESTION_SHARD,
@@ -43,6 +37,7 @@ from dasd_assets.teacher_responses.imported.sources import (
 )
 from dasd_assets.teacher_responses.sampling import sample_responses
 from dasd_assets.teacher_responses.sharing import asked_of, sharing
+from dasd_assets.teacher_responses.tops import earlier_tops, write_tops
 from resources.engines.inference import InferenceModel
 from resources.lake.lake import Lake
 from resources.lake.table import ContractError
@@ -115,6 +110,7 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
                    settings.reasoning_effort, *profile.template_date_pinned,
                    *([writers] if imports else []),
                    *([sharing(profile)] if profile.teachers else []),
+                   *([settings.top_logprobs] if settings.top_logprobs else []),
                    kinds={"huggingface"}, table="teacher_responses"),
     )  # fmt: skip
     def teacher_responses(
@@ -132,7 +128,8 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
         ```
 
         Where the drop brought its answers along, these are taken, and nothing is asked. Several
-        teachers are asked one after the other, each its share of the questions.
+        teachers are asked one after the other, each its share of the questions. With `top_logprobs`
+        the k likeliest tokens at each position are kept in `teacher_top_logprobs`.
         """
         lake: Lake = context.resources.lake
         cell = response_partition(context.partition_key)
@@ -173,16 +170,19 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
                     on_progress=log_progress(context, "responses"),
                     earlier=earlier,
                     template_date=shown,
+                    top_logprobs=settings.top_logprobs,
+                    earlier_tops=earlier_tops(lake, cell, settings.top_logprobs),
                 )  # fmt: skip
                 parts.append(part)
         # Only now: the next engine needs the memory of the one before, the rows need none.
+        tops = write_tops(lake, cell, parts, settings.top_logprobs)
         written = lake.write("teacher_responses", chain.from_iterable(parts), cell)
         for journal in journals:
             journal.unlink(missing_ok=True)
         pictures = response_pictures(Path(lake.root), cell)
         return materialized(
-            lake, written, cell,
-            **sampling_summary(lake, cell), **date_shown(day), **as_metadata(pictures),
+            lake, written, cell, pictures,
+            **sampling_summary(lake, cell), **tops, **date_shown(day),
         )  # fmt: skip
 
     return [*imports, sampling_temperature, teacher_responses]
@@ -252,14 +252,15 @@ def _take_over(
         model=model_of(answers, profile),
         temperature=at.temperature if at else None,
     )
+    tops = write_tops(lake, cell, [], profile.teacher_responses.top_logprobs)
     rows = taken.rows(lake.batches("imported_answers", cell))
     written = lake.write("teacher_responses", rows, cell)
     return materialized(
-        lake, written, cell,
+        lake, written, cell, response_pictures(Path(lake.root), cell),
         engine=IMPORTED,
         without_question=taken.n_without_question,
+        **tops,
         **sampling_summary(lake, cell),
-        **as_metadata(response_pictures(Path(lake.root), cell)),
     )  # fmt: skip
 
 

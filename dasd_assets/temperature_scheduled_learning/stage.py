@@ -8,12 +8,11 @@ import dagster as dg
 
 from dasd_assets.declaring.cost import took
 from dasd_assets.declaring.declare import place
-from dasd_assets.declaring.pages import page_link
+from dasd_assets.declaring.pages import kept_pictures, page_link
 from dasd_assets.profile import settings_version
-from dasd_assets.reporting.figures import to_markdown
 from dasd_assets.temperature_scheduled_learning.curves import stage_curves
 from dasd_assets.temperature_scheduled_learning.training_set import SETS, certificate_table
-from formats.model_format import AUTO, FormatSettings
+from formats.format_settings import AUTO, FormatSettings
 from resources.compute.training_launcher import TrainingLauncher
 from resources.engines.model_folder import inspect_model
 from resources.lake.examination import set_aside_damaged
@@ -77,7 +76,9 @@ def train_stage(
             "path": place(lake, folder),
             "batch_certificate": page_link(f"{name}/certificate.html"),
             "certified": dg.MetadataValue.md(certificate_table(result.certificate)),
-            "curves": dg.MetadataValue.md(to_markdown(stage_curves(result.log))),
+            **kept_pictures(
+                lake, f"checkpoints/{checkpoint}", {"curves": stage_curves(result.log)}
+            ),
             **took(n_tokens=result.certificate["tokens"]),
             **result.metadata,
         },

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
-
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
 
 from dasd_assets.verification.expressions import check_function, check_reference
 from dasd_assets.verification.grade import Grade
 from dasd_assets.verification.sandbox import Limits, run_tests
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.token import Token
 
 MAX_PROGRAM_CHARACTERS: Final = 100_000
 LANGUAGES: Final = {"python", "python3", "py", "py3"}
@@ -25,8 +27,6 @@ NO_PROGRAMS: Final = {
 NUMBER_TOLERANCE: Final = 1e-6
 SHOWN: Final = 40
 _TAG: Final = re.compile(r"\{?\s*\.?([\w+#-]+)")
-_MARKDOWN: Final = MarkdownIt("commonmark").disable(["inline", "reference", "html_block"])
-"""Blocks alone; HTML is no block, as models put `<answer>` above a fence."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def last_code_block(text: str) -> str | None:
     """
     lines = text.splitlines()
     plain = None
-    for token in reversed(_MARKDOWN.parse(text)):
+    for token in reversed(_markdown().parse(text)):
         if token.type != "fence" or not token.map or not _is_closed(token, lines):
             continue
         tag = _TAG.match(token.info.lower())
@@ -89,6 +89,14 @@ def last_code_block(text: str) -> str | None:
         if not language and plain is None:
             plain = token.content.strip("\n").rstrip()
     return plain
+
+
+@cache
+def _markdown() -> MarkdownIt:
+    """Finds blocks alone; HTML is no block, as models put `<answer>` above a fence."""
+    from markdown_it import MarkdownIt  # when it is used: the definitions import this module
+
+    return MarkdownIt("commonmark").disable(["inline", "reference", "html_block"])
 
 
 def _is_closed(token: Token, lines: list[str]) -> bool:

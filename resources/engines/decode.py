@@ -10,15 +10,18 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from resources.engines.protocol import Completion, GenerationRequest
+from resources.engines.protocol import NO_TOP, Completion, GenerationRequest, TopLogprobs
 
 COMPACT_BELOW = 0.75
 """Finished rows are dropped from the cache once the live share of the batch is below this."""
 
 NOISE_BLOCK = 64
 """Steps of random numbers drawn at once per request."""
+
+_Top = tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]
 
 
 @torch.inference_mode()
@@ -57,6 +60,8 @@ def sample_batch(
     live = np.arange(len(requests))
     emitted: list[list[int]] = [[] for _ in requests]
     logprobs: list[list[float]] = [[] for _ in requests]
+    tops: list[list[_Top]] = [[] for _ in requests]
+    k = max(request.top_logprobs for request in requests)
     sampler = _Sampler(requests, device)
     cache = None
     stops = torch.tensor(sorted(stop_ids), device=device)
@@ -71,7 +76,9 @@ def sample_batch(
             logits_to_keep=1,
         )
         cache = output.past_key_values
-        tokens, chosen_logprobs = sampler.draw(output.logits[:, -1].float(), step)
+        raw = torch.log_softmax(output.logits[:, -1].float(), dim=-1)
+        tokens, chosen_logprobs = sampler.draw(raw, step)
+        top = _top(raw, k)
         step += 1
         stopped = torch.isin(tokens, stops).tolist()
         going = []
@@ -82,6 +89,8 @@ def sample_batch(
                 continue
             emitted[index].append(token)
             logprobs[index].append(logprob)
+            if top and (n := requests[index].top_logprobs):
+                tops[index].append((top[0][row, :n], top[1][row, :n]))
             if stopped[row] or step >= requests[index].max_tokens:
                 live[row] = -1
                 yield Completion(
@@ -89,6 +98,7 @@ def sample_batch(
                     token_ids=np.asarray(emitted[index], np.int32),
                     logprobs=np.asarray(logprobs[index], np.float32),
                     finish_reason="stop" if stopped[row] else "length",
+                    top=_stacked(tops[index]),
                 )
             else:
                 going.append(row)
@@ -104,6 +114,19 @@ def sample_batch(
         input_ids = tokens[:, None]
         mask = torch.cat([mask, mask.new_ones((len(live), 1))], dim=1)
         positions = positions[:, -1:] + 1
+
+
+def _top(raw: torch.Tensor, k: int) -> _Top | None:
+    """Ids and logprobs of the k likeliest tokens of each row, (rows, k), the likeliest first."""
+    if not k:
+        return None
+    values, ids = raw.topk(k, dim=-1)
+    return ids.to(torch.int32).cpu().numpy(), values.cpu().numpy()
+
+
+def _stacked(rows: list[_Top]) -> TopLogprobs:
+    """The rows of an answer, one a token."""
+    return TopLogprobs(*(np.stack(part) for part in zip(*rows, strict=True))) if rows else NO_TOP
 
 
 class _Sampler:
@@ -127,17 +150,16 @@ class _Sampler:
         self._generators = [self._generators[row] for row in rows.tolist()]
         self._uniforms = self._uniforms[rows]
 
-    def draw(self, logits: torch.Tensor, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def draw(self, raw: torch.Tensor, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         """One token per row and its raw logprob.
 
         Args:
-            logits: float32 (rows, vocabulary).
+            raw: logprobs at temperature 1, float32 (rows, vocabulary).
             step: 0-based index of the token in its answer.
         """
         if step % NOISE_BLOCK == 0:
             block = np.stack([g.random(NOISE_BLOCK) for g in self._generators])
             self._uniforms = torch.from_numpy(block).to(self._device)
-        raw = torch.log_softmax(logits, dim=-1)
         greedy = self._temperatures == 0
         scaled = raw / self._temperatures.masked_fill(greedy, 1.0)[:, None]
         probabilities = torch.softmax(scaled, dim=-1)
@@ -146,7 +168,7 @@ class _Sampler:
         cumulative = probabilities.double().cumsum(-1)
         targets = self._uniforms[:, step % NOISE_BLOCK, None] * cumulative[:, -1:]
         tokens = torch.searchsorted(cumulative, targets, right=True)[:, 0]
-        tokens = tokens.clamp(max=logits.shape[-1] - 1)
+        tokens = tokens.clamp(max=raw.shape[-1] - 1)
         tokens = torch.where(greedy, raw.argmax(-1), tokens)
         return tokens, raw.gather(1, tokens[:, None])[:, 0]
 

@@ -45,7 +45,7 @@ class InferenceModel(dg.ConfigurableResource):
 
     def tokenizer(self) -> Any:
         """The model's tokenizer alone, its chat template preset; no weights are read."""
-        from formats.model_format import FormatSettings
+        from formats.format_settings import FormatSettings
         from resources.engines.load import load_tokenizer
 
         return load_tokenizer(self.inspect().path, FormatSettings(**self.format))
@@ -61,7 +61,8 @@ class InferenceModel(dg.ConfigurableResource):
 
     def written_format(self) -> ModelFormat:
         """How the model writes its answers; one that has no format yet thinks with `<think>`."""
-        from formats.model_format import FormatSettings, student_format
+        from formats.format_settings import FormatSettings
+        from formats.model_format import student_format
 
         return student_format(self.tokenizer(), FormatSettings(**self.format))
 
@@ -73,7 +74,7 @@ class InferenceModel(dg.ConfigurableResource):
         """
         from pydantic import TypeAdapter
 
-        from formats.model_format import FormatSettings
+        from formats.format_settings import FormatSettings
         from resources.engines.load import load_engine
         from resources.engines.settings import WITHOUT_WEIGHTS, EngineSettings
 

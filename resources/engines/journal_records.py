@@ -1,7 +1,9 @@
 """The format of a request journal: a header, then one checksummed record per completion.
 
-A record is `<length, crc32><key, finish_reason, n token ids, n logprobs><token ids><logprobs>`,
-little-endian; length and checksum are of what follows them.
+A record is `<length, crc32><key, kind, n token ids, n logprobs><token ids><logprobs><top>`,
+little-endian; length and checksum are of what follows them. `kind` is the finish reason, plus
+KINDS times the number k of likeliest tokens that each token has in `top`: all their ids, then all
+their logprobs. Without them a record is what it was before they could be asked for.
 """
 
 from __future__ import annotations
@@ -11,19 +13,23 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, get_args
+from typing import BinaryIO, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from resources.engines.protocol import Completion, FinishReason
+from resources.engines.protocol import NO_TOP, Completion, FinishReason, TopLogprobs
+from resources.engines.settings import MOST_TOP
 
 HEADER = b"dasd journal 2\n"
 _FRAME = struct.Struct("<II")
 _HEAD = struct.Struct("<32sBII")
 _REASONS: tuple[FinishReason, ...] = get_args(FinishReason)
+KINDS = len(_REASONS)
+_Number = TypeVar("_Number", int, npt.NDArray[np.int64])
 _CHUNK_BYTES = 1024**2
-_N_IDS_AT = _FRAME.size + 33
+_KIND_AT = _FRAME.size + 32
+_N_IDS_AT = _KIND_AT + 1
 """Where, from a record's first byte on, its number of token ids stands, before that of logprobs."""
 
 
@@ -33,16 +39,19 @@ class JournalError(RuntimeError):
 
 def encode(completion: Completion) -> bytes:
     """The record of a completion; NaN and a lack of logprobs are kept as they are."""
+    top = completion.top
     payload = b"".join(
         (
             _HEAD.pack(
                 bytes.fromhex(completion.key),
-                _REASONS.index(completion.finish_reason),
+                _REASONS.index(completion.finish_reason) + KINDS * top.token_ids.shape[1],
                 len(completion.token_ids),
                 len(completion.logprobs),
             ),
             completion.token_ids.astype("<i4").tobytes(),
             completion.logprobs.astype("<f4").tobytes(),
+            top.token_ids.astype("<i4").tobytes(),
+            top.logprobs.astype("<f4").tobytes(),
         )
     )
     return _FRAME.pack(len(payload), zlib.crc32(payload)) + payload
@@ -58,12 +67,21 @@ def read_record(file: BinaryIO, offset: int) -> Completion | None:
     payload = file.read(length)
     if len(payload) < length or zlib.crc32(payload) != checksum:
         return None
-    key, reason, n_token_ids, n_logprobs = _HEAD.unpack_from(payload)
+    key, kind, n_token_ids, n_logprobs = _HEAD.unpack_from(payload)
+    k, reason = divmod(kind, KINDS)
+    after = _HEAD.size + 4 * (n_token_ids + n_logprobs)
+    n_top = k * n_token_ids
     return Completion(
         key=key.hex(),
         token_ids=np.frombuffer(payload, "<i4", n_token_ids, _HEAD.size),
         logprobs=np.frombuffer(payload, "<f4", n_logprobs, _HEAD.size + 4 * n_token_ids),
         finish_reason=_REASONS[reason],
+        top=TopLogprobs(
+            np.frombuffer(payload, "<i4", n_top, after).reshape(-1, k),
+            np.frombuffer(payload, "<f4", n_top, after + 4 * n_top).reshape(-1, k),
+        )
+        if k
+        else NO_TOP,
     )
 
 
@@ -124,15 +142,20 @@ def _record_at(reader: BinaryIO, start: int, size: int) -> tuple[bytes, int] | N
     if len(begin) < _FRAME.size + _HEAD.size:
         return None
     length, checksum = _FRAME.unpack_from(begin)
-    key, reason, n_token_ids, n_logprobs = _HEAD.unpack_from(begin, _FRAME.size)
+    key, kind, n_token_ids, n_logprobs = _HEAD.unpack_from(begin, _FRAME.size)
     if (
-        length != _HEAD.size + 4 * (n_token_ids + n_logprobs)
+        length != _payload_bytes(kind, n_token_ids, n_logprobs)
         or start + _FRAME.size + length > size
-        or reason >= len(_REASONS)
+        or kind >= KINDS * (MOST_TOP + 1)
         or _checksum(reader, length - _HEAD.size, zlib.crc32(begin[_FRAME.size :])) != checksum
     ):
         return None
     return key, _FRAME.size + length
+
+
+def _payload_bytes(kind: _Number, n_token_ids: _Number, n_logprobs: _Number) -> _Number:
+    """Bytes of a record after its length and checksum."""
+    return _HEAD.size + 4 * (n_token_ids + n_logprobs) + 8 * (kind // KINDS) * n_token_ids
 
 
 def _next_record(reader: BinaryIO, start: int, size: int) -> int:
@@ -145,7 +168,8 @@ def _next_record(reader: BinaryIO, start: int, size: int) -> int:
         length, n_token_ids, n_logprobs = (
             _numbers(piece, offset, n_starts) for offset in (0, _N_IDS_AT, _N_IDS_AT + 4)
         )
-        has_form = length == _HEAD.size + 4 * (n_token_ids + n_logprobs)
+        kind = piece[_KIND_AT : _KIND_AT + n_starts].astype(np.int64)
+        has_form = length == _payload_bytes(kind, n_token_ids, n_logprobs)
         has_form &= start + np.arange(n_starts) + _FRAME.size + length <= size
         if len(candidates := np.flatnonzero(has_form)):
             return start + int(candidates[0])

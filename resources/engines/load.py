@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from formats.model_format import AUTO, FormatSettings, preset_template
+from formats.format_settings import AUTO, FormatSettings
+from formats.model_format import preset_template
 from resources.engines.model_files import read_json
 from resources.engines.settings import (
     EngineSettings,

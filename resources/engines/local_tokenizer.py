@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from formats.model_format import AUTO, FormatSettings, ModelFormat, preset_template, student_format
+from formats.format_settings import AUTO, FormatSettings
+from formats.model_format import ModelFormat, preset_template, student_format
 from resources.engines.prompts import context_problem, render_chat
 from resources.engines.protocol import GenerationRequest, ModelIdentity, Prompt
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -22,10 +22,14 @@ from formats.model_format import ModelFormat
 from formats.token_bytes import TokenBytes
 from resources.engines.openai_bodies import MalformedAnswerError
 from resources.engines.openai_shapes import checked_message, checked_text, token_ids
-from resources.engines.protocol import EngineUnavailableError, FinishReason
-
-NO_LOGPROB = -9_999.0
-"""vLLM writes this in place of a logprob that it does not have or that is minus infinity."""
+from resources.engines.openai_top import listed_top
+from resources.engines.protocol import (
+    NO_LOGPROB,
+    NO_TOP,
+    EngineUnavailableError,
+    FinishReason,
+    TopLogprobs,
+)
 
 LARGEST_NUMBER = 1e30
 """Above it there are no logits either, which a server that is set up wrongly may send."""
@@ -66,6 +70,7 @@ class Emitted:
 
     token_ids: npt.NDArray[np.int32]
     logprobs: npt.NDArray[np.float32]
+    top: TopLogprobs = NO_TOP
 
 
 class UnknownFinishReasonError(EngineUnavailableError):
@@ -121,6 +126,7 @@ class AnswerReader:
         max_tokens: int,
         written: ModelFormat,
         prompt: Sequence[int] | None = None,
+        top_logprobs: int = 0,
     ) -> Emitted:
         """Tokens and logprobs of a choice of the completions or the chat endpoint.
 
@@ -128,16 +134,19 @@ class AnswerReader:
             max_tokens: that were asked for.
             written: how the model writes; the parts of a chat message are put together so.
             prompt: tokens that were sent; None: the server renders the prompt itself.
+            top_logprobs: how many of the likeliest tokens were asked for at each position.
 
         Raises:
             MalformedAnswerError: it does not have the layout of either endpoint, has more tokens
-                than were asked for or ids beyond the vocabulary, or answers another prompt.
+                than were asked for or ids beyond the vocabulary, or answers another prompt; or its
+                likeliest tokens are not as many as were asked for.
         """
         asked = choice.get("prompt_token_ids")
         if prompt is not None and asked is not None and asked != list(prompt):
             raise MalformedAnswerError("it answers another prompt (prompt_token_ids)")
         try:
-            return self._read(choice, max_tokens, written)
+            emitted = self._read(choice, max_tokens, written)
+            return self._with_top(choice, emitted, top_logprobs) if top_logprobs else emitted
         except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise MalformedAnswerError(f"{type(error).__name__}: {error}") from None
 
@@ -160,6 +169,18 @@ class AnswerReader:
             raise ValueError(f"a text of {len(text)} characters, longer than {max_tokens} tokens")
         local = self._tokenizer.encode(text, add_special_tokens=False)
         return Emitted(np.asarray(local, np.int32), np.empty(0, np.float32))
+
+    def _with_top(self, choice: dict[str, Any], emitted: Emitted, k: int) -> Emitted:
+        """The same with the likeliest tokens of those of which the server told logprobs."""
+        n_tokens, known = len(emitted.token_ids), np.isfinite(emitted.logprobs)
+        # Of a message whose reasoning has none, those of the content are listed.
+        n_untold = len(known) - len(_listed(choice.get("logprobs"))[1]) if len(known) else 0
+        listed = choice.get("logprobs")
+        found = listed_top(listed, known[n_untold:], k, self._id_of, self._vocab_size)
+        top = TopLogprobs.unknown(n_tokens, k)
+        top.token_ids[n_untold : len(known)] = found.token_ids
+        top.logprobs[n_untold : len(known)] = found.logprobs
+        return replace(emitted, top=top)
 
     def _spell_both(self, ids: npt.NDArray[np.int32], message: dict[str, Any]) -> bool:
         """Whether the tokens spell both parts of a message, the content last, with marks between.

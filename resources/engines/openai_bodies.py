@@ -29,11 +29,14 @@ class MalformedAnswerError(ValueError):
 def answer_limit(body: dict[str, Any] | None) -> int:
     """Bytes that the answer to a request may have, by the tokens that it can name.
 
-    Servers name the new tokens and may name those of the prompt (`prompt_logprobs`).
+    Servers name the new tokens, the likely ones that are asked for in their places, and may name
+    those of the prompt (`prompt_logprobs`).
     """
     body = body or {}
+    n_likely = max(body.get("top_logprobs", 0), int(body.get("logprobs", 0)) - 1, 0)
     in_messages = sum(len(message["content"]) for message in body.get("messages", ()))
     n_tokens = body.get("max_tokens", 0) + len(body.get("prompt", ())) + in_messages
+    n_tokens += n_likely * body.get("max_tokens", 0)
     return int(BYTES_BESIDE + BYTES_PER_TOKEN * n_tokens)
 
 

@@ -44,6 +44,12 @@ DEAD = frozenset({502, 503, 504})
 
 CLOSE_SECONDS = 10.0
 
+SECONDS_FOR_TEXT = 2.0
+"""For what is nice to know; a server that is busy may not answer it."""
+
+SECONDS_OF_SILENCE = 5.0
+"""Without a result, until somebody wants to know whether anything goes on."""
+
 
 class RequestFailedError(RuntimeError):
     """A request that was refused, or that failed at every attempt."""
@@ -76,7 +82,8 @@ class ApiClient:
         self._http = httpx.AsyncClient(
             headers=headers,
             timeout=None,  # httpx counts each read; the deadline of `_send` is for the whole answer
-            limits=httpx.Limits(max_connections=settings.concurrency),
+            # One for `text`, which is asked for while all others are busy.
+            limits=httpx.Limits(max_connections=settings.concurrency + 1),
         )
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
@@ -93,6 +100,19 @@ class ApiClient:
         return self.wait(
             self.ask("GET", url, None, f"GET {url}", lambda answer, _: answer, attempts, at)
         )
+
+    def text(self, url: str, at: Endpoint) -> str | None:
+        """What a GET of a whole URL answers with; None if it does not, soon and in a few bytes."""
+
+        async def ask() -> str | None:
+            try:
+                async with asyncio.timeout(SECONDS_FOR_TEXT):
+                    response, content = await self._send("GET", at, url, None)
+            except (MalformedAnswerError, TimeoutError, httpx.TransportError):
+                return None
+            return content.decode("utf-8", "replace") if response.is_success else None
+
+        return self.wait(ask())
 
     def wait(self, asked: Coroutine[Any, Any, T]) -> T:
         """Run one request to its end."""
@@ -200,12 +220,16 @@ class ApiClient:
         items: Sequence[Item],
         work: Callable[[Item], Awaitable[T]],
         may_start: Callable[[], bool],
+        on_silence: Callable[[], None] = lambda: None,
     ) -> Iterator[T]:
         """Results of all items as they finish, with bounded concurrency and memory.
 
         When `may_start` says no, no further item is begun and those under way are finished. An
         error, or a caller who stops, cancels what is under way; results that were there before
         an error come first.
+
+        Args:
+            on_silence: called now and then while no result comes.
         """
         results: queue.SimpleQueue[tuple[T] | None] = queue.SimpleQueue()
         failures: list[Exception] = []
@@ -235,7 +259,14 @@ class ApiClient:
 
         working = asyncio.run_coroutine_threadsafe(work_on_all(), self._loop)
         try:
-            while (result := results.get()) is not None:
+            while True:
+                try:
+                    result = results.get(timeout=SECONDS_OF_SILENCE)
+                except queue.Empty:
+                    on_silence()
+                    continue
+                if result is None:
+                    break
                 self._loop.call_soon_threadsafe(room.release)
                 yield result[0]
         finally:

@@ -17,6 +17,7 @@ from resources.engines.openai_answers import AnswerReader, finish_reason, only_c
 from resources.engines.openai_budget import Budget
 from resources.engines.openai_client import ApiClient, RequestFailedError
 from resources.engines.openai_endpoints import Endpoint
+from resources.engines.openai_metrics import tokens_sampled
 from resources.engines.openai_probe import check_logprobs_mode
 from resources.engines.openai_requests import (
     UnsupportedRequestError,
@@ -36,8 +37,10 @@ from resources.engines.protocol import (
     ProgressCallback,
     ScoringRequest,
     TokenScores,
+    TopLogprobs,
 )
 from resources.engines.settings import OpenAiSettings, cannot_score
+from resources.engines.under_way import Count
 
 T = TypeVar("T")
 
@@ -109,15 +112,24 @@ class OpenAiEngine(LocalTokenizerEngine):
         check_supported(requests, self._settings, self._is_vllm)
         if requests:
             self._probe(self._body(requests[0]))
-        started, done, n_tokens = time.monotonic(), 0, 0
-        for completion in self._client.stream(requests, self._answer, self._budget.allows_more):
-            done += 1
-            n_tokens += len(completion.token_ids)
-            if on_progress:
-                on_progress(Progress(done, len(requests), n_tokens, time.monotonic() - started))
+        count = Count(len(requests), on_progress)
+        longest = max((request.max_tokens for request in requests), default=0)
+        before = self._tokens_sampled()
+
+        def look() -> None:
+            answers = sum(endpoint.under_way for endpoint in self._client.endpoints.all)
+            now = self._tokens_sampled()
+            known = 0 if now is None or before is None else now - before - count.n_finished
+            # Others may use the servers too.
+            count.under_way(max(0, min(known, answers * longest)), answers)
+
+        for completion in self._client.stream(
+            requests, self._answer, self._budget.allows_more, look
+        ):
+            count.finished(len(completion.token_ids))
             yield completion
-        if done < len(requests):
-            raise self._budget.exceeded(len(requests) - done)
+        if count.done < len(requests):
+            raise self._budget.exceeded(len(requests) - count.done)
 
     def score(
         self, requests: Sequence[ScoringRequest], on_progress: ProgressCallback | None = None
@@ -162,6 +174,19 @@ class OpenAiEngine(LocalTokenizerEngine):
                 self._client.endpoints.leave_out(endpoint, str(error))
             self._probed.add(endpoint)
 
+    def _tokens_sampled(self) -> int | None:
+        """By all servers since they started; None if one of them does not tell it."""
+        if not self._is_vllm:
+            return None
+        in_all = 0
+        for endpoint in self._client.endpoints.all:
+            metrics = self._client.text(f"{endpoint.url.removesuffix('/v1')}/metrics", endpoint)
+            n_tokens = None if metrics is None else tokens_sampled(metrics)
+            if n_tokens is None:
+                return None
+            in_all += n_tokens
+        return in_all
+
     def _body(self, request: GenerationRequest) -> dict[str, Any]:
         return generation_body(request, self._settings, self._is_vllm)
 
@@ -171,11 +196,13 @@ class OpenAiEngine(LocalTokenizerEngine):
 
         def read(answer: Any, endpoint: Endpoint) -> Completion:
             choice = self._choice(answer, endpoint)
-            emitted = self._reader.read(choice, request.max_tokens, self.format, body.get("prompt"))
+            emitted = self._reader.read(
+                choice, request.max_tokens, self.format, body.get("prompt"), request.top_logprobs
+            )
             reason = finish_reason(choice)
             n_prompt = len(request.prompt.token_ids) + len(request.prefix_token_ids)
             self._budget.add(answer.get("usage"), n_prompt, len(emitted.token_ids))
-            return Completion(key, emitted.token_ids, emitted.logprobs, reason)
+            return Completion(key, emitted.token_ids, emitted.logprobs, reason, emitted.top)
 
         try:
             return await self._client.post(_path(body), body, key[:12], read)
@@ -183,7 +210,9 @@ class OpenAiEngine(LocalTokenizerEngine):
             if not TOO_LONG.search(str(error)):
                 raise
             # The server's own rendering or its context is not ours: nothing was emitted.
-            return Completion(key, np.empty(0, np.int32), np.empty(0, np.float32), "length")
+            nothing = TopLogprobs.unknown(0, request.top_logprobs)
+            ids, logprobs = np.empty(0, np.int32), np.empty(0, np.float32)
+            return Completion(key, ids, logprobs, "length", nothing)
 
     async def _score(self, request: ScoringRequest) -> TokenScores:
         body = scoring_body(request, self._settings)

@@ -20,6 +20,9 @@ VLLM_FIELDS = {
 }
 """Sent to vLLM only: other servers may refuse fields that they do not know."""
 
+NAMED_BY_ID = "return_tokens_as_token_ids"
+"""Asks vLLM to name likely tokens by id: of their texts several are alike (half characters)."""
+
 
 class UnsupportedRequestError(ValueError):
     """A request that this endpoint or this server cannot do."""
@@ -71,17 +74,21 @@ def generation_body(
         "max_tokens": request.max_tokens,
         "seed": request.seed,
         **(VLLM_FIELDS if is_vllm else {}),
+        **({NAMED_BY_ID: True} if is_vllm and request.top_logprobs else {}),
     }
     if settings.endpoint == "completions" or request.prefix_token_ids:
         prompt = [*request.prompt.token_ids, *request.prefix_token_ids]
         # vLLM returns the emitted token's logprob beside the asked number of alternatives.
-        return {**body, "prompt": prompt, "logprobs": 0 if is_vllm else 1}
+        listed = request.top_logprobs or (0 if is_vllm else 1)
+        return {**body, "prompt": prompt, "logprobs": listed}
     template_settings = dict(request.prompt.template_settings)
     effort = template_settings.pop(_EFFORT, None)
     return {
         **body,
         "messages": [{"role": r, "content": text} for r, text in request.prompt.messages],
         "logprobs": True,
+        # vLLM's chat endpoint lists the emitted token in the place of a likely one.
+        **({"top_logprobs": request.top_logprobs + 1} if request.top_logprobs else {}),
         **({_EFFORT: effort} if effort is not None else {}),
         **({"chat_template_kwargs": template_settings} if template_settings else {}),
     }

@@ -15,9 +15,18 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from formats.model_format import FormatSettings, ModelFormat
+from formats.format_settings import FormatSettings
+from formats.model_format import ModelFormat
 
 RAW_LOGPROBS = "raw_logprobs"
+
+NO_LOGPROB = -9_999.0
+"""vLLM writes this in place of a logprob that it does not have or that is minus infinity."""
+ROUNDING = 1e-4
+"""A logprob may be above 0 by as much: a sum of probabilities in bfloat16 is not exactly 1."""
+
+UNKNOWN_TOKEN = -1
+"""In place of the id of a likely token: the server did not tell it, or the tokenizer has it not."""
 
 LEAST_ANSWERS, LEAST_SHARE = 5, 0.05
 """Finished answers that an estimate of the time left needs: so many, and this share of all."""
@@ -65,6 +74,8 @@ class GenerationRequest:
     max_tokens: int
     seed: int
     prefix_token_ids: tuple[int, ...] = ()
+    top_logprobs: int = 0
+    """Likeliest tokens that are asked for at each position, at most `settings.MOST_TOP`."""
 
     def key(self, identity: ModelIdentity) -> str:
         """Hex SHA-256 over everything that shapes the answer."""
@@ -81,8 +92,32 @@ class GenerationRequest:
             self.top_p,
             self.max_tokens,
             self.seed,
+            # Without it a key is what it was before there was such a setting.
+            *([self.top_logprobs] if self.top_logprobs else []),
         ]
         return hashlib.sha256(json.dumps(shape).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class TopLogprobs:
+    """The k likeliest tokens at each position of an answer, the likeliest first.
+
+    `token_ids` int32 and `logprobs` float32, both (tokens, k). Where a server does not tell them,
+    as it does not tell the logprob of the emitted token, the row is UNKNOWN_TOKEN and NaN. A token
+    that it names and the tokenizer has not is UNKNOWN_TOKEN with its logprob.
+    """
+
+    token_ids: npt.NDArray[np.int32]
+    logprobs: npt.NDArray[np.float32]
+
+    @classmethod
+    def unknown(cls, n_tokens: int, k: int) -> TopLogprobs:
+        """Nothing is known at any position."""
+        shape = (n_tokens, k)
+        return cls(np.full(shape, UNKNOWN_TOKEN, np.int32), np.full(shape, np.nan, np.float32))
+
+
+NO_TOP = TopLogprobs.unknown(0, 0)
 
 
 @dataclass(frozen=True)
@@ -97,6 +132,8 @@ class Completion:
     token_ids: npt.NDArray[np.int32]
     logprobs: npt.NDArray[np.float32]
     finish_reason: FinishReason
+    top: TopLogprobs = NO_TOP
+    """Of each token, if the request asked for them; else of none."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +159,8 @@ class Progress:
     """How far a call is: `n_tokens` were sampled or scored in `seconds`.
 
     An engine that knows of answers which are not finished counts their tokens too; there are
-    `under_way` among `n_tokens`. Of `done` requests, `done_before` were so before the call.
+    `under_way` among `n_tokens`. Of `done` requests, `done_before` were so before the call. Of a
+    server that tells no tokens is known how many answers it is at: `answers_under_way`.
     """
 
     done: int
@@ -131,6 +169,7 @@ class Progress:
     seconds: float
     under_way: int = 0
     done_before: int = 0
+    answers_under_way: int = 0
 
     @property
     def seconds_left(self) -> float | None:

@@ -9,6 +9,10 @@ from pydantic import AfterValidator, ConfigDict, Field, PositiveFloat, PositiveI
 
 from resources.section import Section
 
+MOST_TOP = 19
+"""Likeliest tokens of a position that can be asked for. vLLM and OpenAI list 20 at most, and on
+chat endpoints the emitted token may take the place of one."""
+
 
 class TransformersSettings(Section):
     """The embedded engine: a transformers model in this process."""

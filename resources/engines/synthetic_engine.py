@@ -25,6 +25,7 @@ from resources.engines.local_tokenizer import LocalTokenizerEngine
 from resources.engines.model_folder import inspect_model
 from resources.engines.prompts import check_generation, check_scoring
 from resources.engines.protocol import (
+    NO_TOP,
     Completion,
     GenerationRequest,
     ModelIdentity,
@@ -32,6 +33,7 @@ from resources.engines.protocol import (
     ProgressCallback,
     ScoringRequest,
     TokenScores,
+    TopLogprobs,
 )
 from resources.engines.settings import SYNTHETIC, SyntheticSettings
 
@@ -129,11 +131,29 @@ class SyntheticEngine(LocalTokenizerEngine):
         logprobs = _logprobs(rng, np.array([len(piece) for piece in pieces]))
         token_ids = np.concatenate(pieces)
         is_whole = len(token_ids) <= request.max_tokens
+        token_ids, logprobs = token_ids[: request.max_tokens], logprobs[: request.max_tokens]
         return Completion(
             request.key(self._identity),
-            token_ids[: request.max_tokens],
-            logprobs[: request.max_tokens],
+            token_ids,
+            logprobs,
             "stop" if is_whole else "length",
+            self._top(token_ids, logprobs, request.top_logprobs),
+        )
+
+    def _top(
+        self, token_ids: npt.NDArray[np.int32], logprobs: npt.NDArray[np.float32], k: int
+    ) -> TopLogprobs:
+        """The emitted tokens among others, each of which takes half of what is left."""
+        if not k:
+            return NO_TOP
+        places = np.arange(1, k + 1)
+        left = np.log(-np.expm1(np.minimum(logprobs, -1e-6).astype(np.float64)))
+        values = np.column_stack([logprobs, left[:, None] - places * math.log(2)])
+        ids = (token_ids[:, None] + np.arange(k + 1)) % self._vocab_size
+        order = np.argsort(-values, axis=1, kind="stable")[:, :k]
+        return TopLogprobs(
+            np.take_along_axis(ids, order, axis=1).astype(np.int32),
+            np.take_along_axis(values, order, axis=1).astype(np.float32),
         )
 
     @cached_property

@@ -30,6 +30,7 @@ from resources.engines.protocol import (
 )
 from resources.engines.scoring import batches_by_length, score_batch
 from resources.engines.settings import TransformersSettings
+from resources.engines.under_way import Count
 
 
 class TransformersEngine(LocalTokenizerEngine):
@@ -83,24 +84,14 @@ class TransformersEngine(LocalTokenizerEngine):
             requests, key=lambda r: (len(r.prompt.token_ids) + len(r.prefix_token_ids), r.seed),
             reverse=True,
         )  # fmt: skip
-        started, done, n_tokens = time.monotonic(), 0, 0
-
-        def report(under_way: int) -> None:
-            if on_progress:
-                seconds = time.monotonic() - started
-                tokens = n_tokens + under_way
-                on_progress(Progress(done, len(ordered), tokens, seconds, under_way))
-
+        count = Count(len(ordered), on_progress)
         for start in range(0, len(ordered), self._batch_size):
             batch = ordered[start : start + self._batch_size]
             keys = [request.key(self._identity) for request in batch]
             for completion in sample_batch(
-                self._model, batch, keys, self._stop_ids, self._pad_id, report
+                self._model, batch, keys, self._stop_ids, self._pad_id, count.under_way
             ):
-                done += 1
-                n_tokens += len(completion.token_ids)
-                if done == len(ordered):
-                    report(0)
+                count.finished(len(completion.token_ids))
                 yield completion
 
     def score(

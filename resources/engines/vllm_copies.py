@@ -10,7 +10,7 @@ import itertools
 import os
 import queue
 import threading
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -82,14 +82,16 @@ def run_tasks(
     tasks: Iterable[Task],
     most_under_way: int,
     request_ids: Iterator[int],
-) -> Iterator[tuple[int, Any]]:
-    """Run tasks on all copies; yields index and output as they finish.
+    on_step: Callable[[int], None] = lambda under_way: None,
+) -> Iterator[tuple[int, list[Any]]]:
+    """Run tasks on all copies; yields index and outputs, the pieces of one answer, as they finish.
 
     A caller who stops early, or a task that fails, aborts what is under way.
 
     Args:
         most_under_way: tasks that a copy has at a time.
         request_ids: never used before with these engines.
+        on_step: gets, after each step of a copy, the tokens of all answers that are not finished.
 
     Raises:
         RuntimeError: another call is under way.
@@ -99,7 +101,11 @@ def run_tasks(
             raise RuntimeError("another call of this engine is under way: finish or close it first")
     numbered = enumerate(tasks)
     if len(engines) == 1:
-        yield from _run_on(engines[0], numbered, most_under_way, request_ids)
+        for item in _run_on(engines[0], numbered, most_under_way, request_ids):
+            if isinstance(item, int):
+                on_step(item)
+            else:
+                yield item
         return
     shared = _Shared(numbered)
     outputs: queue.Queue[Any] = queue.Queue(maxsize=len(engines))
@@ -112,11 +118,11 @@ def run_tasks(
             except queue.Full:
                 continue
 
-    def work(engine: Stepping) -> None:
+    def work(place: int, engine: Stepping) -> None:
         found = _run_on(engine, shared, most_under_way, request_ids)
         try:
             for item in found:
-                put(item)
+                put((place, item))
                 if stopped.is_set():
                     break
             put(_DONE)
@@ -125,17 +131,23 @@ def run_tasks(
         finally:
             found.close()
 
-    workers = [threading.Thread(target=work, args=(engine,), daemon=True) for engine in engines]
+    workers = [threading.Thread(target=work, args=each, daemon=True) for each in enumerate(engines)]
     for worker in workers:
         worker.start()
     working = len(workers)
+    under_way = [0] * len(engines)
     try:
         while working:
-            item = outputs.get()
-            if isinstance(item, Exception):
-                raise item
-            if item is _DONE:
+            got = outputs.get()
+            if isinstance(got, Exception):
+                raise got
+            if got is _DONE:
                 working -= 1
+                continue
+            place, item = got
+            if isinstance(item, int):
+                under_way[place] = item
+                on_step(sum(under_way))
             else:
                 yield item
     finally:
@@ -149,9 +161,15 @@ def _run_on(
     waiting: Iterator[tuple[int, Task]],
     most_under_way: int,
     request_ids: Iterator[int],
-) -> Generator[tuple[int, Any]]:
-    """Run what is taken from the waiting tasks on one copy."""
+) -> Generator[tuple[int, list[Any]] | int]:
+    """Run what is taken from the waiting tasks on one copy.
+
+    Yields:
+        Index and outputs of what is finished, and after each step the tokens of what is not.
+    """
     under_way: dict[str, int] = {}
+    pieces: dict[str, list[Any]] = {}
+    n_tokens = 0
     try:
         while True:
             free = most_under_way - len(under_way)
@@ -162,11 +180,22 @@ def _run_on(
             if not under_way:
                 return
             for output in engine.step():
+                before = pieces.setdefault(output.request_id, [])
                 if output.finished:
-                    yield under_way.pop(output.request_id), output
+                    n_tokens -= sum(map(_n_tokens, before))
+                    del pieces[output.request_id]
+                    yield under_way.pop(output.request_id), [*before, output]
+                else:
+                    before.append(output)
+                    n_tokens += _n_tokens(output)
+            yield n_tokens
     finally:
         if under_way:  # the caller stopped early, or a request failed
             engine.abort_request(list(under_way))
+
+
+def _n_tokens(output: Any) -> int:
+    return len(output.outputs[0].token_ids)
 
 
 class _Shared:

@@ -6,10 +6,11 @@ import gc
 import itertools
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from resources.compute.gpus import usable_gpus
@@ -21,6 +22,7 @@ from resources.engines.prompts import (
     check_scoring,
 )
 from resources.engines.protocol import (
+    NO_TOP,
     RAW_LOGPROBS,
     Completion,
     EngineUnavailableError,
@@ -30,8 +32,10 @@ from resources.engines.protocol import (
     ProgressCallback,
     ScoringRequest,
     TokenScores,
+    TopLogprobs,
 )
 from resources.engines.settings import VllmSettings
+from resources.engines.under_way import Count
 from resources.engines.vllm_copies import gpu_shares, only_gpus, run_tasks
 
 try:
@@ -47,6 +51,9 @@ except ImportError as error:
 
 CPU_CACHE_BYTES = 1024**3
 """Key-value cache on CPU, where vLLM would else reserve most of the machine's memory."""
+
+TOKENS_PER_PIECE = 32
+"""Tokens of an answer that vLLM gives out together, after its first one."""
 
 WAITING_PER_SEQUENCE = 2
 """Requests handed to vLLM per sequence that it runs at once: it never waits for the next one, and
@@ -122,20 +129,20 @@ class VllmEngine(LocalTokenizerEngine):
             ([*request.prompt.token_ids, *request.prefix_token_ids], self._sampling(request))
             for request in requests
         )
-        started, n_tokens = time.monotonic(), 0
-        for done, (index, output) in enumerate(self._run(tasks), start=1):
-            answer = output.outputs[0]
-            n_tokens += len(answer.token_ids)
-            if on_progress:
-                seconds = time.monotonic() - started
-                on_progress(Progress(done, len(requests), n_tokens, seconds))
+        count = Count(len(requests), on_progress)
+        for index, outputs in self._run(tasks, count.under_way):
+            pieces = [output.outputs[0] for output in outputs]
+            token_ids = [token for piece in pieces for token in piece.token_ids]
+            count.finished(len(token_ids))
+            logprobs, top = _listed(
+                [piece.logprobs for piece in pieces if piece.logprobs], requests[index].top_logprobs
+            )
             yield Completion(
                 key=requests[index].key(self._identity),
-                token_ids=np.asarray(answer.token_ids, np.int32),
-                logprobs=np.asarray(
-                    answer.logprobs.logprobs if answer.logprobs else (), np.float32
-                ),
-                finish_reason=_finish_reason(answer.finish_reason),
+                token_ids=np.asarray(token_ids, np.int32),
+                logprobs=logprobs,
+                finish_reason=_finish_reason(pieces[-1].finish_reason),
+                top=top,
             )
 
     def score(
@@ -155,7 +162,7 @@ class VllmEngine(LocalTokenizerEngine):
             for request in requests
         )
         started, scored = time.monotonic(), 0
-        for done, (index, output) in enumerate(self._run(tasks), start=1):
+        for done, (index, (output,)) in enumerate(self._run(tasks), start=1):
             request = requests[index]
             given, emitted = output.prompt_logprobs, output.outputs[0].logprobs
             n_given = len(request.token_ids) - 1
@@ -198,19 +205,23 @@ class VllmEngine(LocalTokenizerEngine):
             max_tokens=request.max_tokens,
             stop_token_ids=self._stop_ids,
             ignore_eos=True,  # the end tokens are in stop_token_ids
-            logprobs=0,  # of the emitted token alone
+            logprobs=request.top_logprobs,  # beside the emitted token's own
             flat_logprobs=True,
             detokenize=False,
-            output_kind=RequestOutputKind.FINAL_ONLY,
+            # In pieces, for the progress. A piece a token would take 2 ms of CPU for 256 answers.
+            output_kind=RequestOutputKind.DELTA,
+            stream_interval=TOKENS_PER_PIECE,
         )
 
     def _run(
-        self, tasks: Iterable[tuple[list[int], vllm.SamplingParams]]
-    ) -> Iterator[tuple[int, Any]]:
-        """Run tasks (prompt tokens, parameters); yields index and output as they finish."""
+        self,
+        tasks: Iterable[tuple[list[int], vllm.SamplingParams]],
+        on_step: Callable[[int], None] = lambda under_way: None,
+    ) -> Iterator[tuple[int, list[Any]]]:
+        """Run tasks (prompt tokens, parameters); yields index and outputs as they finish."""
         engines = [copy.llm_engine for copy in self._copies]
         prompts = ((tokens_input(token_ids), parameters) for token_ids, parameters in tasks)
-        return run_tasks(engines, prompts, self._under_way, self._request_ids)
+        return run_tasks(engines, prompts, self._under_way, self._request_ids, on_step)
 
 
 def _cpu_arguments() -> dict[str, Any]:
@@ -238,6 +249,18 @@ def _scoring_parameters(last_token_id: int) -> vllm.SamplingParams:
         skip_reading_prefix_cache=True,
         output_kind=RequestOutputKind.FINAL_ONLY,
     )
+
+
+def _listed(pieces: Sequence[Any], k: int) -> tuple[npt.NDArray[np.float32], TopLogprobs]:
+    """The emitted tokens' logprobs, and the k likeliest tokens of each position.
+
+    Args:
+        pieces: vLLM's `FlatLogprobs`: at each position the emitted token, then the k likeliest.
+    """
+    values = np.array([p for piece in pieces for p in piece.logprobs], np.float32)
+    ids = np.array([token for piece in pieces for token in piece.token_ids], np.int32)
+    values, ids = values.reshape(-1, k + 1), ids.reshape(-1, k + 1)
+    return values[:, 0], TopLogprobs(ids[:, 1:], values[:, 1:]) if k else NO_TOP
 
 
 def _finish_reason(reason: str | None) -> Literal["stop", "length"]:

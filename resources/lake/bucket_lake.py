@@ -26,9 +26,10 @@ from resources.lake.bucket_lease import Lease, leased
 from resources.lake.bucket_owner import require_owner
 from resources.lake.contract import Partition
 from resources.lake.lake import RETIRED, Lake, Written
-from resources.lake.lake_files import DAMAGE, FOLDER_MANIFEST
+from resources.lake.lake_folder import DAMAGE, FOLDER_MANIFEST
 from resources.lake.manifest import SUFFIX, DamagedError, FileRecord, sha256_of
 from resources.lake.manifests import Entry
+from resources.lake.pictures import pictures_of
 from resources.lake.table import ContractError
 from resources.lake.tables import TABLES
 
@@ -141,13 +142,16 @@ class BucketLake(Lake):
         return found
 
     def retire(self, table: str, partition: Partition) -> None:
-        """Move one partition out of its table, below `_retired`; what was there is replaced."""
+        """Move one partition and its pictures below `_retired`; what was there is replaced."""
         require_owner(self.bucket, self.owner)
         name = self.name(table, partition)
         self.bucket.upload(self.path(table, partition), f"{RETIRED}/{name}")
         if manifest := self.content(name + SUFFIX):
             self.put(f"{RETIRED}/{name}{SUFFIX}", manifest)
         self.bucket.delete([name, name + SUFFIX])
+        for key in self.bucket.keys(f"{pictures_of(name)}/"):
+            self.put(f"{RETIRED}/{key}", self.bucket.get(key) or b"")
+            self.take_away(key)
 
     def journal(self, asset: str, partition: Partition | None = None) -> Path:
         """Local file for the finished requests of a partition; copies of it go to the bucket."""
@@ -197,6 +201,12 @@ class BucketLake(Lake):
         self.bucket.put(name, content)
         return super().publish_file(name, content)
 
+    def take_away(self, name: str) -> None:
+        """Delete a small object that can be made again, and what is here of it."""
+        require_owner(self.bucket, self.owner)
+        self.bucket.delete([name])
+        super().take_away(name)
+
     def set_aside(self, folder: str) -> None:
         """Take a damaged folder out of the way, here; in the bucket it is no folder any more."""
         require_owner(self.bucket, self.owner)
@@ -218,6 +228,25 @@ class BucketLake(Lake):
     def put(self, name: str, content: bytes) -> None:
         """Write a small object, and nothing here."""
         self.bucket.put(name, content)
+
+    def keep_file(self, temporary: Path, name: str) -> None:
+        """Upload a large file under a name that no other ever has; the copy here stays."""
+        require_owner(self.bucket, self.owner)
+        self.bucket.upload(temporary, name)
+        super().keep_file(temporary, name)
+
+    def kept_file(self, name: str) -> Path:
+        """A local copy of a file that was kept; it is not there if the object is not."""
+        copy = super().kept_file(name)
+        if not copy.is_file() and (stored := self.bucket.stored(name)):
+            self._download(name, stored, copy)
+        return copy
+
+    def keep_only(self, folder: str, names: set[str]) -> None:
+        """Delete what else lies in a folder of kept files, in the bucket and here."""
+        require_owner(self.bucket, self.owner)
+        self.bucket.delete(set(self.bucket.keys(f"{folder}/")) - names)
+        super().keep_only(folder, names)
 
     def listing(self, begin: str) -> dict[str, Entry]:
         """All objects whose keys begin so."""

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from resources.lake.lake import Lake
-from resources.lake.lake_files import DAMAGE, FOLDER_MANIFEST
+from resources.lake.lake_folder import DAMAGE, FOLDER_MANIFEST, LakeFolder
 from resources.lake.manifest import SUFFIX, Manifest, ManifestError
 from resources.lake.manifests import Entry, mark
 from resources.lake.tables import TABLES
 from resources.lake.verified_parquet import AlteredError, VerifiedParquet, wrong_size
+
+if TYPE_CHECKING:
+    from resources.lake.lake_files import LakeFiles
 
 GONE = "is gone"
 CHANGED = "has bytes that are not what was written"
@@ -36,10 +40,11 @@ class Examination:
     sees: the next reader of it does, and a look at the whole.
     """
 
-    def __init__(self, lake: Lake) -> None:
+    def __init__(self, lake: LakeFolder) -> None:
         self._lake = lake
         self._listed: dict[str, dict[str, Entry]] = {}
         self._manifests: dict[str, bytes | None] = {}
+        self._recorded: dict[str, dict[str, list[str]]] = {}
 
     def problem(self, name: str, whole: bool = False) -> str | None:
         """What is wrong with something that has to be there; None if nothing is.
@@ -83,6 +88,20 @@ class Examination:
             return self._manifest(name) is not None
         folder = self._current(name)
         return folder is not None and self._sums(folder) is not None
+
+    def recorded_in(self, folder: str) -> list[str]:
+        """Files that were written to a folder, there or not."""
+        top = folder.partition("/")[0]
+        if top not in self._recorded:
+            by_folder = self._recorded[top] = defaultdict(list)
+            for name in self._entries(f"{folder}/"):
+                if name.endswith(SUFFIX):
+                    by_folder[name.rpartition("/")[0]].append(name.removesuffix(SUFFIX))
+        return self._recorded[top].get(folder, [])
+
+    def is_there(self, name: str) -> bool:
+        """Whether there is a file of this name, whatever is in it."""
+        return name in self._entries(name)
 
     def mark(self, name: str, problem: str) -> None:
         """Have something made again by the next `dasd run`."""
@@ -220,7 +239,7 @@ class Examination:
             return  # nothing can be written: then it is compared each time
 
 
-def set_aside_damaged(lake: Lake, folder: str) -> str | None:
+def set_aside_damaged(lake: LakeFiles, folder: str) -> str | None:
     """Make place for a folder that is published again; gives what was wrong with the one there."""
     problem = Examination(lake).folder_problem(folder, whole=True)
     if problem is None or problem == GONE:

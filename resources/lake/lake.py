@@ -23,6 +23,7 @@ from resources.lake.lake_files import LakeFiles
 from resources.lake.manifest import DamagedError, ManifestError, parquet_record, sha256_of
 from resources.lake.manifests import manifest_of, mark, recorded
 from resources.lake.parquet_layout import row_groups, writer_options
+from resources.lake.pictures import pictures_of
 from resources.lake.table import GAINED, ContractError, fits
 from resources.lake.tables import TABLES
 from resources.lake.verified_parquet import AlteredError, VerifiedParquet
@@ -52,18 +53,6 @@ class Written:
 
 class Lake(LakeFiles):
     """Tables, checkpoints and scratch space of one pipeline below one root folder."""
-
-    def path(self, table: str, partition: Partition | None = None) -> Path:
-        """File of one partition of a table; the dimensions stand in the order given."""
-        return self._local(table, partition)
-
-    def name(self, table: str, partition: Partition | None = None) -> str:
-        """Path of a partition's file below the root, wherever that is."""
-        dimensions = [f"{name}={key}" for name, key in (partition or {}).items()]
-        return "/".join([table, *dimensions, "data.parquet"])
-
-    def _local(self, table: str, partition: Partition | None) -> Path:
-        return Path(self.root, self.name(table, partition))
 
     def write(
         self,
@@ -260,12 +249,14 @@ class Lake(LakeFiles):
         return found
 
     def retire(self, table: str, partition: Partition) -> None:
-        """Move one partition out of its table, below `_retired`; what was there is replaced."""
-        there = self._local(table, partition).parent
-        aside = Path(self.root, RETIRED, there.relative_to(self.root))
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.parent.mkdir(parents=True, exist_ok=True)
-        there.rename(aside)
+        """Move one partition and its pictures below `_retired`; what was there is replaced."""
+        pictures = Path(self.root, pictures_of(self.name(table, partition)))
+        folders = [self._local(table, partition).parent]
+        for there in [pictures, *folders] if pictures.is_dir() else folders:
+            aside = Path(self.root, RETIRED, there.relative_to(self.root))
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            there.rename(aside)
 
     def read_partitions(
         self,

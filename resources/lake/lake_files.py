@@ -11,23 +11,17 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
-from resources.durable import write_whole
+from resources.durable import publish
 from resources.lake.contract import Partition
+from resources.lake.lake_folder import FOLDER_MANIFEST, LakeFolder
 from resources.lake.lock_file import locked
-from resources.lake.manifest import DamagedError, FileRecord, plain_record, record_of, sha256_of
-from resources.lake.manifests import Entry, recorded
+from resources.lake.manifest import DamagedError, record_of, sha256_of
+from resources.lake.manifests import recorded
 from resources.lake.table import ContractError
 
-FOLDER_MANIFEST = ".manifest.json"
-"""Of a checkpoint's folder, written last: the SHA-256 of each of its files."""
 
-
-DAMAGE = ""
-"""Beside the files in it: what is wrong with them."""
-
-
-class LakeFiles(dg.ConfigurableResource):
-    """Files below one root folder; names are paths relative to it."""
+class LakeFiles(dg.ConfigurableResource, LakeFolder):
+    """What is published below one root folder; names are paths relative to it."""
 
     root: str = Field(description="folder below which everything is stored")
 
@@ -97,11 +91,6 @@ class LakeFiles(dg.ConfigurableResource):
                 self.mark_folder(name, f"has a file {file} that {what}")
                 raise DamagedError(f"{there} {what}. `dasd run` makes {name} again")
 
-    def mark_folder(self, name: str, problem: str) -> None:
-        """Remember that a folder with checksums is damaged, so that it is made again."""
-        sums = json.loads(self.content(f"{name}/{FOLDER_MANIFEST}") or b"{}")
-        self.put(f"{name}/{FOLDER_MANIFEST}", json.dumps({DAMAGE: problem, **sums}).encode())
-
     def checkpoint_file(self, checkpoint: str, file: str) -> Path:
         """One file of the current checkpoint.
 
@@ -145,60 +134,28 @@ class LakeFiles(dg.ConfigurableResource):
         shutil.rmtree(aside, ignore_errors=True)
         there.rename(aside)
 
-    def file(self, name: str) -> Path:
-        """A file below the root that was published; it need not exist."""
-        return Path(self.root, name)
-
-    def publish_file(self, name: str, content: bytes) -> Path:
-        """Write one file (a pointer, a summary) below the root atomically."""
-        target = Path(self.root, name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(target, content)
-        return target
-
     def publish_page(self, name: str, content: bytes) -> Path:
         """Write one file that an asset stands for (a report), with a manifest."""
         with recorded(self, name, record_of(content)):
             return self.publish_file(name, content)
 
-    def content(self, name: str) -> bytes | None:
-        """A small file below the root; None if there is none."""
-        try:
-            return Path(self.root, name).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+    def take_away(self, name: str) -> None:
+        """Delete a small file that can be made again; its manifest says that there was one."""
+        Path(self.root, name).unlink(missing_ok=True)
 
-    def put(self, name: str, content: bytes) -> None:
-        """Write a small file below the root atomically."""
-        LakeFiles.publish_file(self, name, content)
+    def keep_file(self, temporary: Path, name: str) -> None:
+        """Keep a large file, written below the root, under a name that no other ever has."""
+        publish(temporary, Path(self.root, name))
 
-    def listing(self, begin: str) -> dict[str, Entry]:
-        """All files whose names begin so, in order; a folder's where it ends with a slash."""
-        folder, _, first = begin.rpartition("/")
-        place = Path(self.root, folder)
-        found = {}
-        for file in sorted(place.glob(f"{first}*") if first else place.rglob("*")):
-            try:
-                stat = file.stat()
-            except FileNotFoundError:
-                continue  # it went away since, or what a link shows did
-            if not file.is_dir():
-                name = file.relative_to(self.root).as_posix()
-                found[name] = Entry(stat.st_size, stat.st_ctime_ns)
-        return found
+    def kept_file(self, name: str) -> Path:
+        """A file that was kept, here; it need not be there."""
+        return Path(self.root, name)
 
-    def is_touched(self, file: Entry, manifest: Entry) -> bool:
-        """Whether a file was changed after its manifest was written, or may have been."""
-        return file.changed >= manifest.changed
-
-    def known_record(self, name: str) -> FileRecord | None:
-        """The record of a file as it is now; None if there is none."""
-        file = Path(self.root, name)
-        return plain_record(file) if file.is_file() else None
-
-    def sha256(self, name: str) -> str:
-        """Hash of a whole file below the root, as it is read."""
-        return sha256_of(Path(self.root, name))
+    def keep_only(self, folder: str, names: set[str]) -> None:
+        """Delete what else lies in a folder of kept files: what was replaced, or half written."""
+        for file in Path(self.root, folder).glob("*"):
+            if f"{folder}/{file.name}" not in names:
+                file.unlink(missing_ok=True)
 
     def exclusively(
         self, work: str, waiting: Callable[[str], None]

@@ -62,6 +62,7 @@ class Table:
         dimensions: partition columns, in path order.
         ids: columns that identify a row within its partition; empty where rows need no id.
         written_with: the asset whose side table this is; None: the asset of the table's name.
+        is_optional: only a setting has it written, so that it may lack beside its main table.
         token_column: whose tokens are counted: their list, or their number.
         is_by_a_model: a model samples or scores the tokens; its own rate is told while it works.
         lineage: where the columns come from, as the UI shows it. A column that is not mentioned is
@@ -72,6 +73,7 @@ class Table:
     dimensions: tuple[str, ...]
     ids: tuple[str, ...] = ()
     written_with: str | None = None
+    is_optional: bool = False
     token_column: str | None = None
     is_by_a_model: bool = False
     lineage: Lineage = field(default_factory=dict)

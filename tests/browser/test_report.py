@@ -9,7 +9,7 @@ from playwright.sync_api import Page
 from support.browser import Shoot
 from support.pipeline import Pipeline
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.deployment("browser")]
 
 PHONE = {"width": 360, "height": 740}
 PAPER = {"width": 718, "height": 1_000}

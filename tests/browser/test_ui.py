@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import dagster as dg
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from support.browser import FAILED_SHARD, MISSING_SHARD, Shoot, closed, left, line_of, opened
 from support.pipeline import Pipeline
 
 from dasd_assets.declaring.jobs import JOBS
 from dasd_assets.graph import BOXES
+from dasd_assets.running.pages_server import page_named
 from resources.lake.tables import TABLES
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.deployment("browser")]
 
 ASSET = "teacher_responses"
 CELL = "drop-02|high"
@@ -29,6 +31,15 @@ def materialization(pipeline: Pipeline, asset: str, partition: str | None = None
         [record] = instance.fetch_materializations(records_filter, limit=1).records
     assert record.asset_materialization is not None
     return {name: value.value for name, value in record.asset_materialization.metadata.items()}
+
+
+def from_the_lake(pipeline: Pipeline, route: Route) -> None:
+    """What the server of the pages answers."""
+    name = page_named(route.request.url)
+    assert name is not None, route.request.url
+    content = pipeline.lake.content(name)
+    assert content is not None, name
+    route.fulfill(body=content, content_type="image/png")
 
 
 def test_the_graph_reads_as_the_papers_figure(ui: str, page: Page, shoot: Shoot) -> None:
@@ -100,6 +111,7 @@ def test_a_materialization_shows_counts_cost_rows_pictures_and_where_columns_com
     expect(lineage.filter(has_text="questions.question_id").first).to_contain_text("question_id")
     expect(lineage.filter(has_text="questions.question").first).to_be_visible()
 
+    page.route("**/pictures/**", partial(from_the_lake, pipeline))
     picture = opened(page, "likelihood_density").locator("img")
     expect(picture).to_be_visible()
     assert picture.evaluate("e => e.complete && e.naturalWidth > 400")

@@ -17,18 +17,22 @@ from support.checked_lake import (
     Rows,
     Spoil,
     certify_set,
+    check_results,
     evaluate,
     failed,
     failed_checks,
     fill,
     good_rows,
     put,
+    small_profile,
     spoilt,
 )
 
 from checks.checked_partition import CheckedPartition
 from checks.declare import shards_made
 from checks.divergence_sampling import no_removed_drops, no_shard_lost, shards_ready
+from checks.mixed_policy_distillation import too_few
+from dasd_assets.profile.check_settings import Checks
 from dasd_assets.profile.data_contracts import CONTRACTS
 from resources.lake.lake import Lake
 
@@ -168,15 +172,24 @@ CASES: list[tuple[str, Spoil, set[str]]] = [
          row for row in [rows["questions"].pop() for _ in range(16)]),
      {"few_rejected"}),
     ("questions", every("questions", domain="math"), {"domain_balance"}),
-    ("teacher_responses", without("teacher_responses"), {"all_answered"}),
+    ("teacher_responses", without("teacher_responses"), {"all_answered", "top_logprobs_hold"}),
     ("teacher_responses", first("teacher_responses", logprobs_mode="processed_logprobs"),
      {"raw_logprobs"}),
     ("teacher_responses", first("teacher_responses", question_id="q99"),
      {"known_questions", "all_answered"}),
     ("teacher_responses", several("teacher_responses", 6, finish_reason="length"),
      {"few_truncated"}),
-    ("teacher_responses", first("teacher_responses", response_id="  "), {"no_nulls"}),
-    ("teacher_responses", first("teacher_responses", response_id="r1"), {"unique_ids"}),
+    ("teacher_responses", first("teacher_responses", response_id="  "),
+     {"no_nulls", "top_logprobs_hold"}),
+    ("teacher_responses", first("teacher_responses", response_id="r1"),
+     {"unique_ids", "top_logprobs_hold"}),
+    ("teacher_responses", without("teacher_top_logprobs"), {"top_logprobs_hold"}),
+    ("teacher_responses", every("teacher_top_logprobs", k=3), {"top_logprobs_hold"}),
+    ("teacher_responses", first("teacher_top_logprobs", top_token_ids=[1, 7, 7, 2, 3]),
+     {"top_logprobs_hold"}),
+    ("teacher_responses",
+     first("teacher_top_logprobs", top_logprobs=[-0.1, -2.5, -0.25, -2.5, -0.3, -1.5]),
+     {"top_logprobs_hold"}),
     ("filtered_responses", without("filtered_responses"), {"none_lost"}),
     ("filtered_responses", first("rejected_responses", response_id="r1"), {"none_lost"}),
     ("filtered_responses", first("rejected_responses", broken_rules=[]),
@@ -343,14 +356,21 @@ CASES: list[tuple[str, Spoil, set[str]]] = [
     ("evaluation_provenance", first("evaluation_provenance", sentence_index=1), {"unique_ids"}),
 ]  # fmt: skip
 CASES += [
-    (table, spoil, {check})
+    # Where the logprobs are other numbers, the likely tokens' are not in line with them either.
+    (
+        table,
+        spoil,
+        {check, "top_logprobs_hold"}
+        if table == "teacher_responses" and check != "one_logprob_per_token"
+        else {check},
+    )
     for table, column in LOGPROBS.items()
     for spoil, check in (
         (first(table, **{column: [-0.1, -0.2]}), "one_logprob_per_token"),
-        (first(table, **{column: [-0.1, NAN, -0.2]}), "one_logprob_per_token"),
-        (first(table, **{column: [-0.1, -INFINITY, -0.2]}), "one_logprob_per_token"),
-        (first(table, **{column: [-0.1, None, -0.2]}), "one_logprob_per_token"),
-        (first(table, **{column: [-0.1, 0.5, -0.2]}), "logprobs_not_positive"),
+        (first(table, **{column: [-0.1, NAN, -0.3]}), "one_logprob_per_token"),
+        (first(table, **{column: [-0.1, -INFINITY, -0.3]}), "one_logprob_per_token"),
+        (first(table, **{column: [-0.1, None, -0.3]}), "one_logprob_per_token"),
+        (first(table, **{column: [-0.1, 0.5, -0.3]}), "logprobs_not_positive"),
         (every(table, **{column: [0.0, 0.0, 0.0]}), "mean_logprob"),
         (every(table, **{column: [-20.0, -20.0, -20.0]}), "mean_logprob"),
     )
@@ -493,10 +513,24 @@ def test_samples_of_a_removed_drop_are_counted(lake: Lake, removed: set[str], n:
     assert found.examples == (told if n else ())
 
 
+def test_too_few_mixed_policy_samples_are_told_with_what_to_set(lake: Lake) -> None:
+    fill(lake, good_rows())
+    limits = {"mixed_policy_sample": {"has_mixed_policy": {"min": 500}}}
+    profile = small_profile().model_copy(update={"checks": Checks.model_validate(limits)})
+    evaluation = evaluate(lake, "mixed_policy_sample", profile)["has_mixed_policy"]
+    assert not evaluation.passed
+    assert str(evaluation.description).startswith(
+        "11 mixed-policy samples found, 500 needed "
+        "(checks.mixed_policy_sample.has_mixed_policy.min). More questions"
+    )
+    assert str(evaluation.description).endswith("`mixed_policy_distillation: off`")
+    assert "no rollout was continued" in too_few(0, 1)
+
+
 def test_a_question_of_another_shard_is_found(lake: Lake) -> None:
     fill(lake, good_rows())
     put(lake, "questions", {"question_shard": "other"}, {"question_id": "q3", "domain": "math"})
-    evaluation = evaluate(lake, "questions")["unique_in_all_shards"]
+    evaluation = check_results(lake, "questions")["unique_in_all_shards"]
     assert not evaluation.passed
     assert evaluation.metadata["failing_examples"].value == ["q3"]
 
@@ -526,12 +560,12 @@ def test_empty_tables_are_measured_without_an_error(lake: Lake) -> None:
 
 def test_what_is_observed_and_allowed_is_shown(lake: Lake) -> None:
     spoilt(lake, several("divergence_sample", 12, domain="math"))
-    evaluation = evaluate(lake, "divergence_sample")["domain_balance"]
+    evaluation = check_results(lake, "divergence_sample")["domain_balance"]
     assert evaluation.metadata["allowed"].value == "at most 0.05"
     assert evaluation.metadata["observed"].value["math"] == pytest.approx(9 / 23, abs=1e-5)
     assert any("math: 0.39" in e for e in evaluation.metadata["failing_examples"].value)
     quarantine = good_rows()
     quarantine["quarantined_rows"] *= 5
     put(lake, "quarantined_rows", SHARD, *({"line": n, "reason": "bad"} for n in range(9)))
-    evaluation = evaluate(lake, "raw_questions")["few_quarantined"]
+    evaluation = check_results(lake, "raw_questions")["few_quarantined"]
     assert "x:0: bad (x)" in evaluation.metadata["failing_examples"].value

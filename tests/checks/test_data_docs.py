@@ -7,13 +7,16 @@ import math
 from pathlib import Path
 
 import pytest
-from support.checked_lake import evaluate, fill, good_rows, small_profile
+from support.checked_lake import evaluate, fill, good_rows, put, small_profile
 from support.fresh_python import printed
 
 from checks.data_docs import NothingCheckedError, build_data_docs, page_of, suite
 from checks.expectations import Measurement, judge
 from checks.kept_results import keep, kept_results
+from dasd_assets.declaring.pages import page_link
+from dasd_assets.profile.check_settings import Checks
 from dasd_assets.profile.data_contracts import CONTRACTS
+from dasd_assets.running.pages_server import page_named
 from resources.lake.lake import Lake
 
 pytestmark = pytest.mark.slow
@@ -84,10 +87,41 @@ def test_a_check_keeps_its_results_and_links_to_the_pages(lake: Lake) -> None:
     build_data_docs(lake, small_profile())
     build_data_docs(lake, small_profile())  # again, over its own project
     page = page_of(lake, "student_scores")
-    assert page is not None
-    assert evaluate(lake, "student_scores")["no_nulls"].metadata["data_docs"].path == str(page)
+    assert page is not None and page_named(f"/{page}") == page
+    link = evaluate(lake, "student_scores")["no_nulls"].metadata["data_docs"]
+    assert link == page_link(page)
     runs = Path(lake.root, "_data_docs", "gx", "uncommitted", "validations")
     assert len(list(runs.rglob("*.json"))) == 2
+
+
+def test_rows_are_validated_when_asked_for(lake: Lake) -> None:
+    """The suite of an asset below another has a page as well."""
+    profile = small_profile()
+    settings = profile.checks.of("evaluation")
+    place = {"checkpoint": "base", "benchmark": "math"}
+    keep(lake, "evaluation/base", place, "math", judge([Measurement("drift", {})], settings))
+    put(lake, "evaluation", place, {"verdict": "not_judged"}, {"domain": "", "sample_index": 2})
+    for _ in range(2):  # the second time over the views of the first
+        page, unmet = build_data_docs(lake, profile, with_rows=True)
+        assert unmet == {"evaluation/base": 0, "evaluation.rows": 2}
+    assert "evaluation.rows" in page.read_text()
+    assert page_of(lake, "evaluation/base") and page_of(lake, "evaluation/rows")
+    kept = Path(lake.root, "_data_docs", "gx", "uncommitted", "validations", "evaluation", "rows")
+    *_, last = sorted(kept.rglob("*.json"))
+    for one in json.loads(last.read_text())["results"]:
+        if not one["success"]:
+            (row,) = one["result"]["partial_unexpected_index_list"]
+            assert row["partition"] == "base|math"
+
+
+def test_a_check_that_runs_alone_keeps_what_the_others_found(lake: Lake) -> None:
+    fill(lake, good_rows())
+    evaluate(lake, "questions")
+    limits = {"questions": {"none_lost": {"min": 1, "max": 2}}}
+    stricter = small_profile().model_copy(update={"checks": Checks.model_validate(limits)})
+    assert not evaluate(lake, "questions", stricter, only="none_lost")["none_lost"].passed
+    (kept,) = kept_results(lake)
+    assert kept.passed == {each.name: each.name != "none_lost" for each in CONTRACTS["questions"]}
 
 
 def test_without_results_there_are_no_pages(lake: Lake) -> None:

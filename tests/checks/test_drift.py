@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.checked_lake import CELL, Rows, evaluate, failed, fill, good_rows, put
+from support.checked_lake import CELL, Rows, check_results, failed, fill, good_rows, put
 
 from checks.checked_partition import CheckedPartition
 from checks.drift import Summary, drift
@@ -91,13 +91,13 @@ def test_every_asset_notices_that_it_has_half_the_rows(
 ) -> None:
     monkeypatch.setattr("checks.drift.FEWEST_ROWS", 10)  # there are 12 continuations
     fill(lake, good_rows())
-    assert failed(evaluate(lake, asset)) == set()
+    assert failed(check_results(lake, asset)) == set()
     fill(lake, good_rows())
-    again = evaluate(lake, asset)["drift"]
+    again = check_results(lake, asset)["drift"]
     assert again.passed
     assert set(again.metadata["observed"].value.values()) == {0.0}
     fill(lake, halved(good_rows()))
-    evaluation = evaluate(lake, asset)["drift"]
+    evaluation = check_results(lake, asset)["drift"]
     assert not evaluation.passed
     assert evaluation.severity.value == "WARN"
     assert "n_rows: 0.5" in str(evaluation.metadata["failing_examples"].value)

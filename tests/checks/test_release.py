@@ -11,7 +11,7 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support.checked_lake import evaluate, failed
+from support.checked_lake import check_results, failed
 from support.release_lake import RELEASES, make_release_lake, put_benchmark, release
 from support.small_lake import filled
 
@@ -132,14 +132,14 @@ CASES: list[tuple[str, Spoil, set[str]]] = [
 
 @pytest.mark.parametrize("asset", RELEASES)
 def test_a_good_release_passes(lake: Lake, asset: str) -> None:
-    assert failed(evaluate(lake, asset)) == set()
+    assert failed(check_results(lake, asset)) == set()
 
 
 @pytest.mark.parametrize(("asset", "spoil", "broken"), CASES)
 def test_a_tampered_release_fails(lake: Lake, asset: str, spoil: Spoil, broken: set[str]) -> None:
     folder = Path(lake.root, "releases", asset.removesuffix("_release"))
     spoil(folder, lake)
-    evaluations = evaluate(lake, asset)
+    evaluations = check_results(lake, asset)
     assert failed(evaluations) == broken
     for name in broken:
         assert evaluations[name].metadata["failing_examples"].value

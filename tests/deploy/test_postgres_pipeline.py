@@ -15,7 +15,7 @@ from support.daemon import Daemon, until
 from support.pipeline import new_pipeline
 from support.postgres import PASSWORD, PostgresServer
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.deployment("postgres-pipeline")]
 
 Use = Callable[[PostgresServer], dict[str, str]]
 

@@ -28,7 +28,7 @@ from dasd_assets.release.publish import releases
 from formats.model_format import student_format
 from resources.engines.load import load_tokenizer
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.deployment("formats")]
 
 Make = Callable[[Path], Path]
 
@@ -53,7 +53,7 @@ class Formats:
 OPENED, CLOSED = "<think>\n", "<think>\n\n</think>\n\n"
 
 FORMATS = {
-    "harmony, think, byte-level": Formats(shipped("teacher"), shipped("student")),
+    # Harmony to think, byte-level, is the finished pipeline of test_pipeline.py.
     "think opened, harmony, byte-level": Formats(
         lambda folder: with_opening(folder, OPENED), shipped("teacher"), attention="eager"
     ),

@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
-import subprocess
 from collections import Counter
 from pathlib import Path
 
 import dagster as dg
 import pytest
-from support.daemon import until
-from support.finished_pipeline import Finished, with_own_inbox
-from support.pipeline import CAP_RATIO, Pipeline, new_pipeline
+from support.finished_pipeline import Finished
+from support.pipeline import CAP_RATIO, materializations, new_pipeline
+
+from dasd_assets.profile import load_profile
+from formats.model_format import student_format
+from resources.engines.load import load_tokenizer
 
 pytestmark = pytest.mark.slow
-
-
-def materializations(pipeline: Pipeline) -> Counter[tuple[str, str | None]]:
-    """How often each partition of each asset has been materialized."""
-    counts: Counter[tuple[str, str | None]] = Counter()
-    with dg.DagsterInstance.from_config(str(pipeline.home / "dagster")) as instance:
-        for key in instance.all_asset_keys():
-            for record in instance.fetch_materializations(key, limit=1_000).records:
-                assert record.asset_materialization is not None
-                counts[key.to_user_string(), record.partition_key] += 1
-    return counts
 
 
 def test_one_command_makes_everything(finished: Finished) -> None:
@@ -133,6 +122,18 @@ def test_both_releases_are_whole_and_tell_where_they_come_from(finished: Finishe
     assert not [one for one in sources if one["asset"].startswith(("evaluation", "dasd_"))]
 
 
+def test_the_released_model_writes_in_the_format_that_it_learnt(finished: Finished) -> None:
+    pipeline, _ = finished
+    student = load_profile(str(pipeline.profile)).base_student
+    kept = pipeline.lake.read_partitions("filtered_responses", ["reasoning"])
+    assert all(kept["reasoning"].to_pylist())
+    released = load_tokenizer(pipeline.home / "lake" / "releases" / "model", student.format)
+    assert (
+        student_format(released, student.format).format
+        == student_format(load_tokenizer(Path(student.path), student.format), student.format).format
+    )
+
+
 def test_the_assets_show_their_pictures(finished: Finished) -> None:
     pipeline, _ = finished
     expected = {
@@ -182,51 +183,6 @@ def test_a_second_run_makes_nothing(finished: Finished) -> None:
     assert again.returncode == 0, again.stderr
     assert "Everything is up to date" in again.stdout
     assert materializations(pipeline) == before
-
-
-def kill_once_there_is_more_in(folder: Path, pipeline: Pipeline) -> None:
-    """Start `dasd run` and kill all of its processes as soon as a file is new in a folder."""
-    before = set(folder.rglob("*"))
-    process = subprocess.Popen(
-        pipeline.command("run"), env=pipeline.environment, start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    until(lambda: bool(set(folder.rglob("*")) - before), 900)
-    assert process.poll() is None
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-@pytest.mark.xdist_group("killed_pipeline")
-def test_a_new_drop_makes_only_what_it_changes_though_killed_while_sampling_and_training(
-    finished: Finished, tmp_path: Path
-) -> None:
-    pipeline = with_own_inbox(finished[0], tmp_path / "own")
-    before = materializations(pipeline)
-    lake = pipeline.lake
-    report = pipeline.home / "lake" / "stage_report.html"
-    old_report = report.read_bytes()
-
-    pipeline.put_drop("drop-03", 1_200)
-    (pipeline.inbox / "bad|name.jsonl").write_text("{}\n", encoding="utf-8")
-    for folder in ("_journals", "checkpoints"):
-        kill_once_there_is_more_in(pipeline.home / "lake" / folder, pipeline)
-        for table in ("teacher_responses", "filtered_responses"):
-            for partition in lake.partitions(table):
-                assert lake.read(table, partition).num_rows
-        assert report.read_bytes() == old_report
-
-    added = pipeline.dasd("run")
-    assert added.returncode == 0, added.stdout + added.stderr
-    assert "bad|name.jsonl" in added.stderr
-    assert report.read_bytes() != old_report
-    made = materializations(pipeline) - before
-    sampled = {key for name, key in made if name in ("teacher_responses", "student_scores")}
-    assert sampled == {"drop-03|low", "drop-03|high"}
-    assert ("questions", "drop-01") not in made
-    assert ("divergence_sample", "low") in made
-    assert ("dasd_checkpoint", None) in made
-    assert not [name for name, _ in made if name == "evaluation/base"]
 
 
 def test_a_drop_with_nothing_usable_fails_its_partition_alone(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from dasd_assets.release.publish import releases
 from resources.engines.load import load_tokenizer
 from resources.lake.lake import Lake
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("smollm2")]
+pytestmark = [pytest.mark.slow, pytest.mark.deployment("other-models")]
 
 N_QUESTIONS, N_SAMPLES, N_BENCHMARK = 40, 3, 2
 MAX_TOKENS = 104

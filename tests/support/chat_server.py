@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from formats.model_format import FormatSettings
+from formats.format_settings import FormatSettings
 from resources.engines.protocol import GenerationRequest, Prompt
 from resources.engines.settings import TransformersSettings
 from resources.engines.transformers_engine import TransformersEngine

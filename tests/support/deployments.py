@@ -1,9 +1,9 @@
 """Which deployment tests have passed on the code as it is.
 
-The tests of a file belong to a deployment by its mark, `pytest.mark.deployment("ray")`. The record
-keeps, for each, a hash of all that its tests stand on, and the commit on which they passed. It is
-committed, so that a clean clone knows it too. What the machine brings, such as the release of its
-PostgreSQL, is in no hash.
+The tests of a file belong to a deployment by its mark, `pytest.mark.deployment("ray")`; those of a
+variant of the whole pipeline have such a mark as well. The record keeps, for each, a hash of all
+that its tests stand on, and the commit on which they passed. It is committed, so that a clean clone
+knows it too. What the machine brings, such as the release of its PostgreSQL, is in no hash.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,12 +52,12 @@ def contents(root: Path) -> dict[str, str]:
     }
 
 
-def unchanged(root: Path) -> dict[str, str]:
+def unchanged(root: Path, now: Mapping[str, str]) -> dict[str, str]:
     """Deployment -> commit on which its tests passed, for those that stand on the same since."""
     record = read_record(root)
     return {
         deployment: record[deployment].commit
-        for deployment, content in contents(root).items()
+        for deployment, content in now.items()
         if deployment in record and record[deployment].content == content
     }
 
@@ -70,11 +70,12 @@ def read_record(root: Path) -> dict[str, Verified]:
     return {deployment: Verified(content, commit) for deployment, content, commit in parts}
 
 
-def note_verified(root: Path, deployments: Iterable[str]) -> None:
-    """Note that the tests of these passed on the code as it is; forget what there is no more."""
-    now, commit = contents(root), _git(root, "rev-parse", "--short=12", "HEAD").strip()
-    record = {name: old for name, old in read_record(root).items() if name in now}
-    record |= {name: Verified(now[name], commit) for name in deployments}
+def note_verified(root: Path, passed: Mapping[str, str]) -> None:
+    """Note deployments whose tests passed, and on what; forget what there is no more."""
+    commit = _git(root, "rev-parse", "--short=12", "HEAD").strip()
+    there = files_of_tests(root)
+    record = {name: old for name, old in read_record(root).items() if name in there}
+    record |= {name: Verified(content, commit) for name, content in passed.items()}
     lines = [f"{name} {one.content} {one.commit}\n" for name, one in sorted(record.items())]
     (root / RECORD).write_text(HEADER + "".join(lines), encoding="utf-8")
 
@@ -104,6 +105,7 @@ def _hash(root: Path, files: Iterable[Path]) -> str:
 
 
 def _git(root: Path, *arguments: str) -> str:
+    mine = f"safe.directory={root}"  # a mounted checkout may belong to another user
     return subprocess.run(
-        ["git", *arguments], cwd=root, capture_output=True, text=True, check=True
+        ["git", "-c", mine, *arguments], cwd=root, capture_output=True, text=True, check=True
     ).stdout

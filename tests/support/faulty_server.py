@@ -94,6 +94,23 @@ class FaultyServer:
         ids = [*rng.choice(self._ordinary, n).tolist(), self._tokenizer.eos_token_id]
         return ids, (-rng.random(n + 1, np.float32)).astype(float).tolist()
 
+    def listed_top(self, body: Body) -> list[list[tuple[int, float]]]:
+        """(id, logprob) of the likely tokens of each position, as vLLM lists them.
+
+        The emitted one first; on the chat endpoint it takes the place of the last.
+        """
+        is_chat = "messages" in body
+        k = body.get("top_logprobs", 0) if is_chat else int(body.get("logprobs") or 0)
+        if not k or not body.get("return_tokens_as_token_ids"):
+            return []
+        found = []
+        for index, logprob in zip(*self.emitted(body), strict=True):
+            others = [(index + n) % len(self._ordinary) for n in range(1, k + 1)]
+            likely = [(other, -0.5 - 0.7 * n) for n, other in enumerate(others)]
+            whole = [(index, logprob), *likely]
+            found.append(whole[:k] if is_chat else whole)
+        return found
+
     def _answer(self, body: Body) -> Body:
         ids, logprobs = self.emitted(body)
         is_chat, is_vllm = "messages" in body, self.owned_by == "vllm"
@@ -106,6 +123,16 @@ class FaultyServer:
                 {"token": name, "bytes": list(self._bytes_of(index)), "logprob": logprob}
                 for name, index, logprob in entries
             ]}  # fmt: skip
+        if top := self.listed_top(body):
+            if is_chat:
+                for entry, likely in zip(listed["content"], top, strict=True):
+                    entry["top_logprobs"] = [
+                        {"token": f"token_id:{index}", "logprob": value} for index, value in likely
+                    ]
+            else:
+                listed["top_logprobs"] = [
+                    {f"token_id:{index}": value for index, value in likely} for likely in top
+                ]
         choice: Body = {"index": 0, "finish_reason": "stop"}
         choice["logprobs"] = listed if self.with_logprobs else None
         if is_vllm and body.get("return_token_ids"):

@@ -51,6 +51,7 @@ class Hub:
     """SHA-256 of each upload of a large file, in order."""
     downloads: list[str] = field(default_factory=list)
     """Path of each file whose content was asked for."""
+    n_commits: int = 0
     uploads_until_it_breaks: int | None = None
     """Refuse large files after so many of them."""
 
@@ -116,6 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
         if match["what"] == "preupload":
             return self._send({"files": [_mode(file) for file in json.loads(body)["files"]]})
         assert match["what"] == "commit", f"the stand-in does not know {path}"
+        self.server.hub.n_commits += 1
         self._commit(repository, [json.loads(line) for line in body.splitlines()])
         url = f"{self.server.hub.url}/{match['id']}/commit/{COMMIT}"
         return self._send({"commitUrl": url, "commitOid": COMMIT, "success": True})

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import dagster as dg
 import yaml
 
 import dasd_assets
@@ -85,6 +87,17 @@ class Pipeline:
         ).splitlines(keepends=True)
         lines = shipped[first_question : first_question + n]
         (self.inbox / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+
+
+def materializations(pipeline: Pipeline) -> Counter[tuple[str, str | None]]:
+    """How often each partition of each asset has been materialized."""
+    counts: Counter[tuple[str, str | None]] = Counter()
+    with dg.DagsterInstance.from_config(str(pipeline.home / "dagster")) as instance:
+        for key in instance.all_asset_keys():
+            for record in instance.fetch_materializations(key, limit=1_000).records:
+                assert record.asset_materialization is not None
+                counts[key.to_user_string(), record.partition_key] += 1
+    return counts
 
 
 def new_pipeline(folder: Path) -> Pipeline:

@@ -9,10 +9,15 @@ continued, too, and rejected.
 from __future__ import annotations
 
 import json
+import shutil
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
 
+from resources.lake.bucket_lake import BucketLake
 from resources.lake.lake import Lake
 from resources.lake.tables import TABLES
 
@@ -42,7 +47,23 @@ def _plain(kind: pa.DataType) -> Any:
 
 
 def make_small_lake(lake: Lake) -> None:
-    """Write the lake's tables, checkpoints and training logs."""
+    """Write the lake's tables, checkpoints and training logs; into a folder, a copy of those."""
+    if isinstance(lake, BucketLake):
+        _write(lake)
+    else:
+        copied, root = Path(_written().name), Path(lake.root)
+        shutil.copytree(copied, root, symlinks=True, dirs_exist_ok=True)
+
+
+@cache
+def _written() -> TemporaryDirectory[str]:
+    """Once in a process: it takes twenty times as long as a copy."""
+    folder = TemporaryDirectory(prefix="small-lake-")
+    _write(Lake(root=folder.name))
+    return folder
+
+
+def _write(lake: Lake) -> None:
     q1 = {"question_id": "q1", "domain": "math", "question": f"What is 1 + 1? {HOSTILE}"}
     q2 = {"question_id": "q2", "domain": "math", "question": "What is 2 + 2?"}
     first = {"drop": "drop-01.jsonl", "line": 1, "answer": "2", "source": "me"}

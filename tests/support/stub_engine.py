@@ -9,6 +9,7 @@ import numpy as np
 
 from resources.engines.prompts import check_generation
 from resources.engines.protocol import (
+    NO_TOP,
     Completion,
     FinishReason,
     GenerationRequest,
@@ -18,6 +19,7 @@ from resources.engines.protocol import (
     Prompt,
     ScoringRequest,
     TokenScores,
+    TopLogprobs,
 )
 
 IDENTITY = ModelIdentity("stub", "1", "stub", "1")
@@ -41,7 +43,17 @@ def answer(request: GenerationRequest, mean_tokens: int = 25) -> Completion:
         token_ids=rng.integers(0, 200_000, n_tokens, dtype=np.int32),
         logprobs=logprobs,
         finish_reason=REASONS[request.seed % len(REASONS)],
+        top=some_top(n_tokens, request),
     )
+
+
+def some_top(n_tokens: int, request: GenerationRequest) -> TopLogprobs:
+    """As many likely tokens as were asked for, in descending order; they depend on the seed."""
+    if not (k := request.top_logprobs):
+        return NO_TOP
+    rng = np.random.default_rng(request.seed)
+    values = -np.sort(rng.exponential(2.0, (n_tokens, k)).astype(np.float32), axis=1)
+    return TopLogprobs(rng.integers(0, 200_000, (n_tokens, k), dtype=np.int32), values)
 
 
 class StubEngine:

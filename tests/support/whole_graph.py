@@ -8,10 +8,11 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from dasd_assets.graph import build_definitions
 from dasd_assets.profile import Profile
-from dasd_assets.reporting import figures
+from dasd_assets.reporting import examples, figures
 from resources.compute.training_launcher import TrainingLauncher, TrainingResult
 from training.sft import SftConfig, train
 
@@ -26,10 +27,13 @@ class InThisProcess(TrainingLauncher):
         self, context: dg.AssetExecutionContext, config: dict[str, Any], output_dir: Path
     ) -> TrainingResult:
         """Train, and read what it left."""
-        train(SftConfig(**config, output_dir=str(output_dir)), lambda line: None)
+        train(SftConfig(**config, output_dir=str(output_dir)), self.on_line)
         log = (output_dir / "training_log.jsonl").read_text(encoding="utf-8").splitlines()
         certificate = json.loads((output_dir / "certificate.json").read_text(encoding="utf-8"))
         return TrainingResult([json.loads(line) for line in log], certificate)
+
+    def on_line(self, line: str) -> None:
+        """What the program says as it goes on is for a person."""
 
 
 def run_whole_graph(
@@ -46,6 +50,8 @@ def run_whole_graph(
     """
     # Checks and pictures have tests of their own, and take most of the time.
     monkeypatch.setattr(figures, "to_png", lambda figure: b"")
+    monkeypatch.setattr(examples, "to_svg", lambda figure: "")
+    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", lambda engine, figure: None)
     built = build_definitions(profile, home)
     definitions = dg.Definitions(
         assets=built.assets, resources={**(built.resources or {}), "trainer": InThisProcess()}

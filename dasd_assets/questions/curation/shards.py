@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from dasd_assets.questions.curation.normalisation import (
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 Batches = Callable[[], Iterable[pa.RecordBatch]]
 
 BATCH_ROWS = 8_192
+KEYS_AT_ONCE = 1 << 20
+"""Keys that are looked up together: each time, the index is gone through once."""
 PART_BYTES = 8 * 1024**2
 """Its words as Python's strings take some twenty times as much."""
 
@@ -48,12 +52,14 @@ class OtherShard:
     Attributes:
         name: the question_shard.
         order: as of Shard; 0: from before this was recorded.
+        version: what changes whenever its questions or signatures are written.
         questions: its rows; OTHER_COLUMNS of QUESTIONS.
         signatures: its QUESTION_SIGNATURES, in the order of the questions.
     """
 
     name: str
     order: int
+    version: str
     questions: Batches
     signatures: Batches
 
@@ -130,3 +136,10 @@ def insert(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) ->
     connection.register("inserted", rows)
     connection.execute(f"insert into {table} by name select * from inserted")
     connection.unregister("inserted")
+
+
+def ascending(connection: duckdb.DuckDBPyConnection, sql: str) -> Iterator[npt.NDArray[np.uint64]]:
+    """What a query for one column of keys gives, in ascending order, each once, in parts."""
+    result = connection.cursor().sql(f"select distinct key from ({sql}) as keys(key) order by key")
+    for batch in result.to_arrow_reader(KEYS_AT_ONCE):
+        yield batch["key"].to_numpy()

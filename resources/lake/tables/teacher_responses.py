@@ -60,6 +60,25 @@ TEACHER_RESPONSES = schema(
     ("text", pa.string(), "decoded wire text with special tokens (Harmony for gpt-oss)"),
 )
 
+TEACHER_TOP_LOGPROBS = schema(
+    ("response_id", pa.string(), "row of teacher_responses"),
+    ("k", pa.int32(), "how many of the likeliest tokens there are at each position"),
+    (
+        "top_token_ids",
+        TOKEN_IDS,
+        "ids in the teacher's vocabulary: the k likeliest in the place of the first token of "
+        "token_ids, the likeliest first, then those in the place of the second; -1: the server did "
+        "not tell it, or its tokenizer has no such token",
+    ),
+    (
+        "top_logprobs",
+        LOGPROBS,
+        "natural-log probability of each, as that of the emitted token, see logprobs_mode, rounded "
+        "to the precision of a float16; NaN: the server did not tell that of the emitted token "
+        "either",
+    ),
+)
+
 IMPORTED_ANSWERS = schema(
     ("drop", pa.string(), "file the row came from: the drop, with the path inside if a folder"),
     ("line", pa.int64(), "1-based line (row) number in the file"),
@@ -109,5 +128,13 @@ TABLES: Final[dict[str, Table]] = {
             **made("response_id finish_reason token_ids logprobs text", "questions.question"),
             **made("seed", "questions.question_id"),
         },
+    ),
+    "teacher_top_logprobs": Table(
+        TEACHER_TOP_LOGPROBS,
+        dimensions=CELL,
+        ids=("response_id",),
+        written_with="teacher_responses",
+        is_optional=True,
+        lineage=made("response_id top_token_ids top_logprobs", "questions.question"),
     ),
 }

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from support.stub_engine import StubEngine
 
 from dasd_assets.answering.earlier import SAMPLED
 from dasd_assets.teacher_responses.sampling import sample_responses
+from dasd_assets.teacher_responses.tops import TOPS, earlier_tops, write_tops
 from resources.lake.lake import Lake
 from resources.lake.manifest import SUFFIX
 from resources.lake.tables import TABLES
@@ -31,14 +33,16 @@ def questions(*texts: str) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=QUESTIONS)
 
 
-def materialize(lake: Lake, engine: Any, *texts: str, seed: int = 0) -> pa.Table:
+def materialize(lake: Lake, engine: Any, *texts: str, seed: int = 0, k: int = 0) -> pa.Table:
     journal = lake.journal("teacher_responses", CELL)
     rows = sample_responses(
         questions(*texts), engine, temperature_name="high", temperature=1.0,
         samples_per_question=3, top_p=1.0, max_tokens=100, system_prompt="s",
         reasoning_effort="high", seed=seed, journal=journal,
         earlier=lake.earlier("teacher_responses", CELL, ["response_id", *SAMPLED]),
+        top_logprobs=k, earlier_tops=earlier_tops(lake, CELL, k),
     )  # fmt: skip
+    write_tops(lake, CELL, [rows], k)
     lake.write("teacher_responses", rows, CELL)
     journal.unlink()
     return lake.read("teacher_responses", CELL)
@@ -122,3 +126,49 @@ def test_answers_outlive_a_table_that_gains_or_loses_columns(tmp_path: Path) -> 
     pq.write_table(answers, place)
     (batch,) = lake.earlier("evaluation", evaluated, ["answer_id", *SAMPLED])
     assert batch["logprobs"].null_count == 1  # may be null, and was not kept then
+
+
+def test_the_likeliest_tokens_are_kept_with_their_answers(tmp_path: Path) -> None:
+    lake = Lake(root=str(tmp_path / "lake"))
+    texts = [f"question {n}" for n in range(20)]
+    plain = materialize(lake, StubEngine(), *texts)
+    assert not lake.exists(TOPS, CELL)
+    engine = StubEngine()
+    first = materialize(lake, engine, *texts, k=3)
+    assert len(engine.asked) == 60, "without them no answer is one that is asked for now"
+    assert not set(first["response_id"].to_pylist()) & set(plain["response_id"].to_pylist())
+    tops = lake.read(TOPS, CELL)
+    assert tops["response_id"].to_pylist() == first["response_id"].to_pylist()
+    lengths = [3 * len(ids) for ids in first["token_ids"].to_pylist()]
+    for name in ("top_token_ids", "top_logprobs"):
+        assert [len(one) for one in tops[name].to_pylist()] == lengths
+
+    broken = n_not_whole(first)
+    edited = ["new", *texts[1:]]
+    engine = StubEngine()
+    materialize(lake, engine, *edited, k=3)
+    of_kept = first.filter([row != "question 0" for row in first["question"].to_pylist()])
+    assert len(engine.asked) == 3 + n_not_whole(of_kept)
+    fresh = Lake(root=str(tmp_path / "fresh"))
+    materialize(fresh, StubEngine(), *edited, k=3)
+    assert_same(lake.read(TOPS, CELL), fresh.read(TOPS, CELL))
+
+    # An answer whose own are gone is asked for again, and no other.
+    rows = lake.read(TOPS, CELL)
+    lost = rows["response_id"].to_pylist()[7]
+    lake.write(TOPS, rows.filter(pc.not_equal(rows["response_id"], lost)), CELL)
+    whole = n_not_whole(materialize(fresh, StubEngine(), *edited, k=3))
+    is_whole = has_logprobs_of(lake, lost)
+    engine = StubEngine()
+    materialize(lake, engine, *edited, k=3)
+    assert len(engine.asked) == whole + is_whole
+    assert broken
+
+    materialize(lake, StubEngine(), *texts)
+    assert not lake.exists(TOPS, CELL), "they belong to no answer any more"
+
+
+def has_logprobs_of(lake: Lake, response_id: str) -> int:
+    rows = lake.read("teacher_responses", CELL)
+    one = rows.filter(pc.equal(rows["response_id"], response_id))
+    return 1 - n_not_whole(one)

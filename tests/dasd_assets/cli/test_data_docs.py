@@ -14,6 +14,7 @@ from dasd_assets.cli.main import app
 from dasd_assets.profile import load_profile
 from dasd_assets.profile.data_contracts import CONTRACTS
 from resources.lake.lake import Lake
+from resources.lake.tables import TABLES
 
 pytestmark = pytest.mark.slow
 
@@ -34,6 +35,9 @@ def test_pages_name_the_assets_that_fall_short(lake: Lake) -> None:
 def test_suites_are_written_as_json(lake: Lake, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["expectations", str(tmp_path / "suites")])
     assert result.exit_code == 0, result.output
-    written = {file.stem: json.loads(file.read_text()) for file in tmp_path.glob("suites/*.json")}
-    assert set(written) == set(CONTRACTS)
-    assert {name: suite["name"] for name, suite in written.items()} == {n: n for n in CONTRACTS}
+    written = {
+        file.name.removesuffix(".json"): json.loads(file.read_text())
+        for file in tmp_path.glob("suites/*.json")
+    }
+    assert set(written) == {*CONTRACTS, *(f"{table}.rows" for table in TABLES)}
+    assert all(suite["name"] == name for name, suite in written.items())

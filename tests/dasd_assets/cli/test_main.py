@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy
 import typer
+from support.fresh_python import printed
 from typer.testing import CliRunner, Result
 
 from dasd_assets.cli import report as report_module
@@ -29,6 +30,12 @@ COMMANDS = sorted(GROUP.commands)
 
 def dasd(*arguments: str) -> Result:
     return CliRunner().invoke(app, arguments)
+
+
+def test_help_needs_nothing_of_what_the_commands_work_with() -> None:
+    heavy = {"dagster", "duckdb", "jinja2", "numpy", "pyarrow", "rich", "sqlalchemy", "torch"}
+    program = f"import sys, dasd_assets.cli.main; print(sorted({heavy} & set(sys.modules)))"
+    assert printed(program) == "[]"
 
 
 def test_help_groups_the_commands_and_tells_exit_codes() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.fresh_python import printed
 from support.small_lake import DROP_01, HOSTILE, filled
 from typer.testing import CliRunner, Result
 
@@ -16,6 +17,16 @@ from resources.lake.lake import Lake
 from training.steps_drawn import write_drawn
 
 pytestmark = pytest.mark.slow
+
+
+WHAT_IS_IMPORTED = """
+import sys
+from typer.testing import CliRunner
+from dasd_assets.cli.main import app
+result = CliRunner().invoke(app, sys.argv[1:])
+assert result.exit_code == 0, result.output
+print([name for name in ("dagster", "matplotlib", "sqlalchemy", "torch") if name in sys.modules])
+"""
 
 
 def trace(*arguments: str) -> Result:
@@ -60,6 +71,13 @@ def test_a_selected_answer_from_the_drop_to_the_checkpoints(lake: Lake) -> None:
         "Checkpoint dasd (not trained yet): as mixed_policy sample c1",
     ):
         assert part in told, part
+
+
+@pytest.mark.parametrize("command", [("trace", "r1"), ("sql", "SELECT 42")])
+def test_a_command_that_asks_the_lake_imports_no_dagster(
+    lake: Lake, command: tuple[str, ...]
+) -> None:
+    assert printed(WHAT_IS_IMPORTED, *command) == "[]"
 
 
 def test_answers_that_were_not_chosen_say_why(lake: Lake) -> None:
@@ -117,9 +135,9 @@ def test_a_question_that_curation_left_out(lake: Lake) -> None:
 
 
 def test_texts_are_printed_as_text(lake: Lake) -> None:
-    printed = trace("r1").stdout
-    assert "\x1b" not in printed
-    assert HOSTILE.replace("\x1b", "\N{REPLACEMENT CHARACTER}") in printed
+    told = trace("r1").stdout
+    assert "\x1b" not in told
+    assert HOSTILE.replace("\x1b", "\N{REPLACEMENT CHARACTER}") in told
 
 
 def test_a_sample_leads_to_its_packed_sequence_and_the_steps_that_saw_it(lake: Lake) -> None:

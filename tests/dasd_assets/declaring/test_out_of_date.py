@@ -288,11 +288,11 @@ def test_every_table_of_the_lake_and_what_lies_beside_is_looked_at(tmp_path: Pat
             else "s",
         )
     ]
-    only_where_answers_are_imported = {
-        "imported_answers", "quarantined_answers", "teacher_scores",
+    only_where_a_setting_asks = {
+        "imported_answers", "quarantined_answers", "teacher_scores", "teacher_top_logprobs",
     }  # fmt: skip
     looked_at = {name.split("/")[0] for name in names if name.endswith("/data.parquet")}
-    assert looked_at == set(TABLES) - only_where_answers_are_imported
+    assert looked_at == set(TABLES) - only_where_a_setting_asks
     assert "filtered_responses/temperature=low/question_shard=s/data.parquet" in names
     assert "divergence_candidates/temperature=s/data.parquet" in names
     assert "evaluation/checkpoint=base/benchmark=s/data.parquet" in names

@@ -12,7 +12,6 @@ import pytest
 from support.scripted_engine import encode, written
 from support.small_lake import filled
 
-from dasd_assets.mixed_policy_distillation import write_sample
 from dasd_assets.mixed_policy_distillation.mixed_sample import (
     finish_continuations,
     off_policy_choice,
@@ -30,6 +29,7 @@ from dasd_assets.reporting.mixed_policy_funnel import (
     mixed_policy_steps,
     rollout_counts,
 )
+from dasd_assets.response_filtering import outcomes
 from dasd_assets.response_filtering.outcomes import AllRejectedError
 from resources.lake import lake as lake_module
 from resources.lake.lake import Lake
@@ -231,12 +231,14 @@ def test_continuations_of_which_none_is_kept_are_the_cause(
         )  # fmt: skip
     assert lake.read("rejected_continuations").num_rows == 10
     assert write(lake).written.data_version == before
-    monkeypatch.setattr(write_sample, "FEWEST_TELLING", 31)
+    monkeypatch.setattr(outcomes, "FEWEST_TELLING", 31)
+    told: list[str] = []
     written_all = write_mixed_sample(
         lake, written("student"), written("teacher"), too_short, SYSTEM_PROMPT,
-        n_off_policy=3, distinct_questions=True, seed=0,
+        n_off_policy=3, distinct_questions=True, seed=0, warn=told.append,
     )  # fmt: skip
     assert written_all.written.n_rows == 3  # off-policy ones alone
+    assert told[0].startswith("100 % of 30 continuations rejected: too_long 30")
 
 
 def test_the_funnel_says_what_was_lost_and_why(lake: Lake) -> None:

@@ -15,7 +15,7 @@ from support.scripted_engine import ScriptedEngine, encode, tokenizer
 from dasd_assets.models.formats_of_models import check_teacher, system_prompt_place
 from dasd_assets.models.preflight import trained, training_problems, trials
 from dasd_assets.profile import Profile, Teacher, load_profile
-from formats.model_format import AUTO
+from formats.format_settings import AUTO
 from resources.compute.declared import Compute
 from resources.engines.model_folder import ModelFolderError
 from resources.engines.settings import SyntheticSettings

@@ -221,3 +221,16 @@ def test_lines_add_up_and_an_unknown_makes_the_sum_unknown() -> None:
     assert both.hours == pytest.approx((low.hours or 0) + (high.hours or 0))
     unknown = estimated(small_profile(plan={"teacher_tokens_per_second": None}))
     assert (low + unknown["teacher_responses", "low"]).hours is None
+
+
+def test_likely_tokens_take_eight_bytes_each_beside_the_answers() -> None:
+    plain = small_profile()
+    asking = plain.teacher_responses.model_copy(update={"top_logprobs": 5})
+    found = estimated(plain.model_copy(update={"teacher_responses": asking}))
+    for part, tokens in {"low": 200 * 100, "high": 300 * 200}.items():
+        place = ("teacher_responses", part)
+        more = found[place].disk_bytes - PLAN[place].disk_bytes
+        assert more == pytest.approx(tokens * 5 * 8)
+    assert {place for place in PLAN if found[place] != PLAN[place]} == {
+        ("teacher_responses", "low"), ("teacher_responses", "high"),
+    }  # fmt: skip

@@ -207,3 +207,12 @@ def test_a_stage_that_is_left_out_is_named_and_not_planned() -> None:
     (hint,) = [one for one in plan.findings if one.about == "stage 3"]
     assert hint.text == "is left out: mixed_policy_distillation: off"
     assert plan.disk_bytes < with_it.disk_bytes
+
+
+def test_what_likely_tokens_take_is_said() -> None:
+    plain = small_profile()
+    asking = plain.teacher_responses.model_copy(update={"top_logprobs": 5})
+    plan = planned(plain.model_copy(update={"teacher_responses": asking}))
+    (hint,) = [one for one in plan.findings if one.about == "top_logprobs"]
+    assert "the 5 likeliest tokens take 40 bytes for each token of an answer" in hint.text
+    assert plan.n_files == planned(plain).n_files + plan.n_shards * 2

@@ -31,6 +31,12 @@ def test_the_defaults_are_those_of_the_contracts() -> None:
             assert contract.minimum is not None or contract.maximum is not None
 
 
+def test_the_checks_share_one_class() -> None:
+    """A class of its own for each made half a second of the start of every command."""
+    all_checks = [check for asset in CONTRACTS for check in Checks().of(asset).values()]
+    assert {type(check) for check in all_checks} == {CheckSettings}
+
+
 def test_a_profile_names_only_what_it_changes(tmp_path: Path) -> None:
     section = {"teacher_responses": {"few_truncated": {"max": 0.4}, "drift": {"max": None}}}
     settings = load_profile(with_checks(tmp_path, section)).checks.of("teacher_responses")

@@ -136,6 +136,7 @@ def test_no_secret_can_be_in_a_profile(tmp_path: Path) -> None:
         ({"license": "mit"}, "license_file is needed: the project has the text of apache-2.0 only"),
         ({"license": "Apache 2.0"}, "license"),
         ({"model_id": "a/b/c"}, "model_id"),
+        ({"model_id": "größe"}, "model_id"),
         ({"languages": ["English"]}, "languages"),
         ({"languages": []}, "languages"),
         ({"max_data_shard_mib": 0}, "max_data_shard_mib"),

@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from support.release_lake import PROFILE
+from support.small_lake import filled
+from transformers import AutoTokenizer
 
-from dasd_assets.release.exporting import ExportError, export
+from dasd_assets.release.exporting import TOKENS_FILE, ExportError, export
 from dasd_assets.release.library import Library
+from dasd_assets.release.likely_tokens import of_another_vocabulary
 from resources.lake.lake import Lake
 
 pytestmark = pytest.mark.slow
@@ -107,3 +111,48 @@ def test_nothing_is_written_over_and_nothing_is_left_half(lake: Lake, tmp_path: 
     with pytest.raises(ExportError, match="no training set has been made yet: `dasd run`"):
         export(empty, PROFILE, tmp_path / "new", Library.TRL, logprobs=False)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lake", "out"]
+
+
+TOPS = PROFILE.model_copy(
+    update={"teacher_responses": PROFILE.teacher_responses.model_copy(update={"top_logprobs": 2})}
+)
+TOP_2 = {
+    "top_token_ids": [5, 6, 7, 8, 9, 10],
+    "top_logprobs": [-0.5, -1.0, -0.25, -2.0, -0.125, -3.0],
+}  # fmt: skip
+NESTED = [[5, 6], [7, 8], [9, 10]], [[-0.5, -1.0], [-0.25, -2.0], [-0.125, -3.0]]
+
+
+@pytest.mark.parametrize("library", Library)
+def test_the_likeliest_tokens_come_along_in_each_format(
+    lake: Lake, tmp_path: Path, library: Library
+) -> None:
+    table = "teacher_top_logprobs"
+    place = {"temperature": "low", "question_shard": "drop-01"}
+    rows = [{"response_id": name, "k": 2, **TOP_2} for name in ("r1", "r2")]
+    lake.write(table, filled(table, *rows), place)  # those of the high temperature are not there
+    low, high, mixed = export(lake, TOPS, tmp_path / "out", library, logprobs=True)
+    (row,) = _load(low.file, tmp_path / "out")
+    assert row["teacher_token_ids"] == [1, 2, 3]
+    assert (row["teacher_top_token_ids"], row["teacher_top_logprobs"]) == NESTED
+    (row,) = _load(high.file, tmp_path / "out")
+    assert row["teacher_top_token_ids"] is row["teacher_top_logprobs"] is None
+    assert "teacher_top_token_ids" not in pq.read_schema(mixed.file).names
+    plain = [one.file for one in export(lake, TOPS, tmp_path / "plain", library, logprobs=False)]
+    assert "teacher_top_token_ids" not in pq.read_schema(plain[0]).names
+    assert not (tmp_path / "plain" / TOKENS_FILE).exists()
+
+
+def test_what_the_teachers_ids_spell_is_told(lake: Lake, tmp_path: Path) -> None:
+    export(lake, TOPS, tmp_path / "out", Library.TRL, logprobs=True)
+    tokens = pq.read_table(tmp_path / "out" / TOKENS_FILE).to_pylist()
+    assert TOPS.teacher is not None
+    tokenizer = AutoTokenizer.from_pretrained(TOPS.teacher.location)
+    ids = tokenizer.encode("It is 5.", add_special_tokens=False)
+    assert b"".join(tokens[index]["bytes"] for index in ids) == b"It is 5."
+    end = tokens[tokenizer.eos_token_id]
+    assert end["is_special"] and end["bytes"].decode() == tokenizer.eos_token
+    assert [row["token_id"] for row in tokens] == list(range(len(tokens)))
+    assert of_another_vocabulary(TOPS) == ["teacher"]
+    alike = TOPS.teacher.model_copy(update={"path": TOPS.base_student.path})
+    assert of_another_vocabulary(TOPS.model_copy(update={"teacher": alike})) == []

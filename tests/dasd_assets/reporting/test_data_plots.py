@@ -83,7 +83,7 @@ def test_of_a_long_answer_the_first_sentences_are_drawn_and_the_title_says_so() 
     figure = data_plots.probabilities_along_answer(along(100), "me")
     assert len(figure.axes[0].lines[0].get_xdata()) == data_plots.MAX_SENTENCES_DRAWN
     assert f"the first {data_plots.MAX_SENTENCES_DRAWN} of 300" in figure.get_label()
-    assert len(figures.to_markdown(figure)) < 100_000
+    assert len(figures.to_png(figure)) < 75_000
 
 
 def test_every_bin_of_lengths_is_a_bar_with_its_rollouts() -> None:

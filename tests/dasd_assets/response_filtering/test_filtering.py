@@ -199,43 +199,61 @@ def test_both_tables_are_written_as_they_come_or_neither(
         raise OSError("the disk is gone")
 
     with pytest.raises(OSError, match="the disk is gone"):
-        write_filtered(lake, cell, filtered(cut_off()))
+        write_filtered(lake, cell, filtered(cut_off()), pytest.fail)
     assert not lake.exists("filtered_responses", cell)
     assert not lake.exists("rejected_responses", cell)
-    kept, rejected = write_filtered(lake, cell, filtered(iter([batch])))
+    kept, rejected = write_filtered(lake, cell, filtered(iter([batch])), pytest.fail)
     assert (kept.n_rows, rejected.n_rows) == (2, 1)
     assert lake.read("filtered_responses", cell)["response_id"].to_pylist() == ["r0", "r2"]
     assert lake.read("rejected_responses", cell)["response_id"].to_pylist() == ["r1"]
 
 
+@pytest.mark.parametrize("n_questions", [12, 3])
 def test_where_nothing_is_kept_the_cause_and_an_example_are_told(
-    tokenizers: tuple[Any, Any], tmp_path: Path
+    tokenizers: tuple[Any, Any], tmp_path: Path, n_questions: int
 ) -> None:
+    """And it fails, but for a drop of few questions, which would fail for ever."""
     lake, cell = Lake(root=str(tmp_path)), {"temperature": "low", "question_shard": "s"}
+    told: list[str] = []
 
     def write(*wires: str) -> None:
-        rows = teacher_rows(tokenizers[0], list(wires))
+        rows = [
+            {**row, "question_id": f"q{index % n_questions}"}
+            for index, row in enumerate(teacher_rows(tokenizers[0], list(wires)))
+        ]
         batch = pa.RecordBatch.from_pylist(rows, schema=TEACHER_RESPONSES)
-        write_filtered(lake, cell, filter_responses(
+        filtered = filter_responses(
             iter([batch]), **formats_of(tokenizers), system_prompt="s", references={},
             settings=load_profile("tiny").response_filtering,
-        ))  # fmt: skip
+        )  # fmt: skip
+        try:
+            write_filtered(lake, cell, filtered, told.append)
+        except AllRejectedError as error:
+            told.append(f"failed: {error}")
 
     no_answer = "<|channel|>analysis<|message|>Ones: 1 + 2 = 3.<|end|>"
-    told = "100 % of 3 answers of low/s rejected: malformed_answer 2, hit_max_tokens 1, no_final"
-    with pytest.raises(AllRejectedError, match=told) as raised:
-        write("no channel<|return|>", no_answer, "nor here<|return|>")
-    assert "For example malformed_answer of r0: " in str(raised.value)
-    assert "take the drop out of the inbox" in str(raised.value)
-    assert not lake.exists("filtered_responses", cell)
-    assert lake.read("rejected_responses", cell).num_rows == 3
+    none_good = ["no channel<|return|>", no_answer, "nor here<|return|>"] * 4
+    write(*none_good)
+    (said,) = told
+    fails = n_questions == 12
+    assert said.startswith("failed: " if fails else "100 % of 12")
+    assert (
+        "100 % of 12 answers of low/s rejected: malformed_answer 8, hit_max_tokens 4, no_final"
+        in said
+    )
+    assert "For example malformed_answer of r0: " in said
+    assert "take the drop out of the inbox" in said
+    assert lake.exists("filtered_responses", cell) != fails
+    assert lake.read("rejected_responses", cell).num_rows == 12
     write(GOOD, no_answer)
-    with pytest.raises(AllRejectedError):
-        write(no_answer)  # leaves both tables as they were
-    assert lake.read("filtered_responses", cell).num_rows == 1
-    assert lake.read("rejected_responses", cell)["response_id"].to_pylist() == ["r1"]
+    write(*none_good)
+    if fails:  # and leaves both tables as they were
+        assert lake.read("filtered_responses", cell).num_rows == 1
+        assert lake.read("rejected_responses", cell)["response_id"].to_pylist() == ["r1"]
+    assert len(told) == 2
     write()  # where nothing came in nothing is wrong
     assert lake.read("filtered_responses", cell).num_rows == 0
+    assert len(told) == 2
 
 
 def test_a_wrong_answer_is_reported_beside_the_other_rules_that_it_breaks(

@@ -118,6 +118,14 @@ def launcher_of(instance: dg.DagsterInstance) -> LocalRunLauncher:
     return launcher
 
 
+@pytest.fixture
+def launcher(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> LocalRunLauncher:
+    """The launcher of the instance, in place of the one that an ephemeral instance has."""
+    launcher = launcher_of(instance)
+    monkeypatch.setattr(dg.DagsterInstance, "run_launcher", launcher)
+    return launcher
+
+
 def status(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dg.DagsterRunStatus:
     found = instance.get_run_by_id(run.run_id)
     assert found is not None
@@ -161,10 +169,9 @@ def test_a_clock_that_was_set_kills_no_run(instance: dg.DagsterInstance) -> None
 
 
 def test_another_machine_leaves_a_run_its_slots_and_its_process_alone(
-    instance: dg.DagsterInstance,
+    instance: dg.DagsterInstance, launcher: LocalRunLauncher
 ) -> None:
     alive, killed = started_run(instance, this_process()), started_run(instance, ended_process())
-    launcher = instance._run_launcher = launcher_of(instance)
     with on_another_machine():
         assert end_killed_runs(instance) == 0
         found = launcher.check_run_worker_health(killed)
@@ -178,10 +185,10 @@ def test_another_machine_leaves_a_run_its_slots_and_its_process_alone(
     assert end_killed_runs(instance) == 1  # on its own machine it is known
 
 
+@pytest.mark.usefixtures("launcher")
 def test_the_daemon_of_another_machine_ends_a_run_only_for_its_time_limit(
     instance: dg.DagsterInstance,
 ) -> None:
-    instance._run_launcher = launcher_of(instance)
     run = started_run(instance, ended_process())
 
     def monitor() -> dg.DagsterRunStatus:
@@ -197,11 +204,11 @@ def test_the_daemon_of_another_machine_ends_a_run_only_for_its_time_limit(
         assert monitor() == dg.DagsterRunStatus.FAILURE
 
 
+@pytest.mark.usefixtures("launcher")
 def test_a_run_that_ended_while_it_was_looked_for_is_not_failed(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = started_run(instance, ended_process())
-    instance._run_launcher = launcher_of(instance)
 
     def looked(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Presence:
         instance.report_dagster_event(
@@ -214,9 +221,9 @@ def test_a_run_that_ended_while_it_was_looked_for_is_not_failed(
     assert status(instance, run) == dg.DagsterRunStatus.SUCCESS
 
 
+@pytest.mark.usefixtures("launcher")
 def test_killed_runs_are_failed_and_the_others_left(instance: dg.DagsterInstance) -> None:
     killed, alive = started_run(instance, ended_process()), started_run(instance, this_process())
-    instance._run_launcher = launcher_of(instance)
     assert end_killed_runs(instance) == 1
     assert status(instance, killed) == dg.DagsterRunStatus.FAILURE
     assert instance.get_runs(dg.RunsFilter(statuses=[STARTED])) == [

@@ -38,6 +38,7 @@ REQUEST = GenerationRequest(PROMPT, temperature=1.0, top_p=0.9, max_tokens=10, s
         {"top_p": 1.0},
         {"max_tokens": 11},
         {"seed": 2},
+        {"top_logprobs": 1},
     ],
     ids=str,
 )
@@ -160,11 +161,11 @@ def test_answers_are_read_back_no_faster_than_rows_are_taken(
             decoded.append(len(token_ids))
             return super().decode(token_ids, skip_special_tokens)
 
-    rows = sample_responses(
+    rows = iter(sample_responses(
         questions(*"ABCDEFGH"), CountingEngine(), temperature_name="high", temperature=1.0,
         samples_per_question=2, top_p=1.0, max_tokens=100, system_prompt="s",
         reasoning_effort="high", seed=0, journal=tmp_path / "journal",
-    )  # fmt: skip
+    ))  # fmt: skip
     assert not decoded
     for n_taken in (4, 8, 12, 16):
         assert next(rows).num_rows == 4

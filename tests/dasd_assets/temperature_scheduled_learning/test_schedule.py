@@ -23,7 +23,7 @@ from resources.compute.training_launcher import TrainingLauncher, TrainingResult
 from resources.engines.inference import InferenceModel
 from resources.engines.load import load_tokenizer
 from resources.lake.lake import Lake
-from resources.lake.lake_files import FOLDER_MANIFEST
+from resources.lake.lake_folder import FOLDER_MANIFEST
 from training.training_set import describe
 
 pytestmark = pytest.mark.slow

@@ -102,6 +102,24 @@ def test_logprobs_are_the_models_own(
         np.testing.assert_allclose(completion.logprobs, theirs.logprobs, atol=ATOL)
 
 
+def test_the_likeliest_tokens_are_the_models_own(
+    contract_engine: InferenceEngine, reference: TransformersEngine
+) -> None:
+    requests = ask(contract_engine, 6, temperature=0.6, top_p=0.9, top_logprobs=5)
+    for completion in answers(contract_engine, requests):
+        assert completion.top.token_ids.shape == (len(completion.token_ids), 5)
+        tokens = (*requests[0].prompt.token_ids, *completion.token_ids.tolist())
+        logits = next_logits(reference, tokens)[len(requests[0].prompt.token_ids) - 1 : -1]
+        expected = torch.log_softmax(logits, dim=-1)
+        np.testing.assert_allclose(
+            completion.top.logprobs, expected.topk(5).values.numpy(), atol=ATOL
+        )
+        ids = torch.from_numpy(completion.top.token_ids.astype(np.int64))
+        np.testing.assert_allclose(
+            completion.top.logprobs, expected.gather(1, ids).numpy(), atol=ATOL
+        )
+
+
 def test_temperature_0_is_the_same_greedy_answer_everywhere(
     contract_engine: InferenceEngine, reference: TransformersEngine
 ) -> None:

@@ -17,7 +17,10 @@ from resources.engines.protocol import GenerationRequest, Prompt
 
 FUZZ = settings(deadline=None, max_examples=200, derandomize=True, database=None)
 
-ANSWERS = [answer(GenerationRequest(Prompt((1,)), 1.0, 1.0, 8, seed), 4) for seed in range(12)]
+ANSWERS = [
+    answer(GenerationRequest(Prompt((1,)), 1.0, 1.0, 8, seed, top_logprobs=seed % 3), 4)
+    for seed in range(12)
+]
 RECORDS = [encode(one) for one in ANSWERS]
 WHOLE = HEADER + b"".join(RECORDS)
 

@@ -39,6 +39,7 @@ from resources.engines.protocol import (
     Completion,
     EngineUnavailableError,
     GenerationRequest,
+    Progress,
     Prompt,
     ScoringRequest,
 )
@@ -711,3 +712,43 @@ def test_a_url_with_a_password_is_refused_without_telling_it(connect: Connect) -
 def test_a_budget_of_money_needs_prices() -> None:
     with pytest.raises(ValueError, match="max_cost needs price_per_million"):
         OpenAiSettings(base_url="http://x/v1", served_model="m", max_cost=5.0)
+
+
+@pytest.mark.parametrize(
+    ("owned_by", "under_way"), [("vllm", 30), ("somebody", 0)], ids=["vllm", "no metrics"]
+)
+def test_progress_is_told_while_no_answer_is_finished(
+    server: FaultyServer,
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+    owned_by: str,
+    under_way: int,
+) -> None:
+    """By vLLM's own count of tokens, else by how many answers the server is at."""
+    monkeypatch.setattr(openai_client, "SECONDS_OF_SILENCE", 0.01)
+    server.owned_by = owned_by
+    looks = iter([1_000])
+    seen = threading.Event()
+
+    def fault(body: Body, attempt: int) -> Fault | None:
+        if body.get("path") == "/metrics":
+            total = next(looks, 1_030)
+            return Fault(text=f'vllm:generation_tokens_total{{model_name="tiny"}} {total:.1f}\n')
+        if any(body is one for one in server.asked):  # and no probe
+            seen.wait(20)
+        return None
+
+    server.fault = fault
+    engine = connect()
+    told: list[Progress] = []
+
+    def on_progress(progress: Progress) -> None:
+        told.append(progress)
+        if progress.answers_under_way == 3 and progress.under_way == under_way:
+            seen.set()
+
+    requests = ask(engine, 3)
+    found = list(engine.generate(requests, on_progress))
+    assert seen.is_set()
+    assert (told[-1].done, told[-1].under_way) == (3, 0)
+    assert told[-1].n_tokens == sum(len(each.token_ids) for each in found)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dasd_assets.answering.logprobs import top_breaks
 from dasd_assets.profile import PROJECT_ROOT
 from formats.harmony import HarmonyFormat
 from formats.token_bytes import TokenBytes
@@ -55,6 +56,17 @@ def test_answers_are_harmony_and_the_same_every_time(teacher: InferenceEngine) -
         assert np.isfinite(one.logprobs).all() and (one.logprobs <= 0).all()
         parts = HarmonyFormat().parse(one.token_ids, token_bytes)
         assert parts.reasoning and parts.answer
+
+
+def test_likely_tokens_are_made_up_in_line_with_the_answer(teacher: InferenceEngine) -> None:
+    plain = list(teacher.generate(ask(teacher, 5)))
+    asked = teacher.generate([replace(request, top_logprobs=4) for request in ask(teacher, 5)])
+    for one, found in zip(plain, asked, strict=True):
+        np.testing.assert_array_equal(one.token_ids, found.token_ids)
+        assert found.top.token_ids.shape == (len(found.token_ids), 4)
+        top = found.top
+        broken = top_breaks(found.token_ids, found.logprobs, top.token_ids, top.logprobs)
+        assert not any(len(places) for places in broken.values())
 
 
 def test_lengths_have_the_asked_mean_and_a_long_tail(teacher: InferenceEngine) -> None:

@@ -20,6 +20,12 @@ class Output:
     request_id: str
     prompt: Any
     finished: bool
+    token_ids: list[int]
+
+    @property
+    def outputs(self) -> list[Output]:
+        """As vLLM has it: answers to one request."""
+        return [self]
 
 
 @dataclass
@@ -53,7 +59,7 @@ class CountingEngine:
             if not state[1]:
                 del self.under_way[request_id]
                 self.answered.append(state[0])
-            outputs.append(Output(request_id, state[0], not state[1]))
+            outputs.append(Output(request_id, state[0], not state[1], [state[0]]))
         return outputs
 
     def abort_request(self, request_ids: list[str]) -> None:
@@ -72,9 +78,25 @@ def test_every_task_is_answered_once_by_whichever_copy(copies: int) -> None:
     meet = threading.Barrier(copies)
     engines = [CountingEngine(steps=1 + i, meet=meet) for i in range(copies)]
     found = dict(run(engines, 200))
-    assert {index: output.prompt for index, output in found.items()} == {n: n for n in range(200)}
+    assert {n: {piece.prompt for piece in pieces} for n, pieces in found.items()} == {
+        n: {n} for n in range(200)
+    }
     assert all(engine.answered for engine in engines)
     assert max(engine.most for engine in engines) == 3
+
+
+@pytest.mark.parametrize(("copies", "most"), [(1, 6), (2, 12)])
+def test_tokens_of_what_is_not_finished_are_told(copies: int, most: int) -> None:
+    """Three answers at a time of three pieces each: six are the most that a copy has begun."""
+    engines = [CountingEngine(steps=3, meet=threading.Barrier(1)) for _ in range(copies)]
+    told: list[int] = []
+    tasks = ((number, None) for number in range(12))
+    found = dict(run_tasks(engines, tasks, 3, itertools.count(), told.append))
+    assert {n: [piece.token_ids for piece in pieces] for n, pieces in found.items()} == {
+        n: [[n]] * 3 for n in range(12)
+    }
+    assert 6 <= max(told) <= most
+    assert told[-1] == 0
 
 
 @pytest.mark.parametrize("copies", [1, 3])

@@ -14,6 +14,7 @@ from resources.engines.protocol import (
     EngineUnavailableError,
     GenerationRequest,
     InferenceEngine,
+    Progress,
     Prompt,
     ScoringRequest,
 )
@@ -22,6 +23,7 @@ from resources.engines.transformers_engine import TransformersEngine
 
 pytestmark = [pytest.mark.slow, pytest.mark.deployment("vllm")]
 
+TOKENS_PER_PIECE = 32
 MOST_UNDER_WAY = 16  # twice the sequences that the fixture's engine runs at once
 REQUESTS = [
     GenerationRequest(Prompt(tuple(range(20, 30 + seed % 7))), 1.0, 1.0, 3 + seed % 11, seed)
@@ -40,6 +42,21 @@ def test_few_requests_are_under_way_at_once(contract_engine: InferenceEngine) ->
         keys.add(completion.key)
     assert max(under_way) <= MOST_UNDER_WAY
     assert keys == {request.key(contract_engine.identity) for request in REQUESTS}
+
+
+@on_vllm
+def test_an_answer_in_pieces_is_whole_and_told_while_it_is_written(
+    contract_engine: InferenceEngine, reference: TransformersEngine
+) -> None:
+    n = 3 * TOKENS_PER_PIECE + 5
+    request = GenerationRequest(Prompt((21, 22, 23)), 0.0, 1.0, n, 0)
+    told: list[Progress] = []
+    (found,) = contract_engine.generate([request], told.append)
+    (expected,) = reference.generate([request])
+    assert len(expected.token_ids) > TOKENS_PER_PIECE
+    assert found.token_ids.tolist() == expected.token_ids.tolist()
+    np.testing.assert_allclose(found.logprobs, expected.logprobs, atol=1e-3)
+    assert {1, 1 + TOKENS_PER_PIECE} <= {one.under_way for one in told}
 
 
 @on_vllm
@@ -78,10 +95,10 @@ def test_sampling_profits_from_cached_prefixes_and_scoring_does_not(
     cached = []
     run = contract_engine._run  # type: ignore[attr-defined]
 
-    def watched(tasks):  # type: ignore[no-untyped-def]
-        for index, output in run(tasks):
-            cached.append(output.num_cached_tokens)
-            yield index, output
+    def watched(tasks, *on_step):  # type: ignore[no-untyped-def]
+        for index, outputs in run(tasks, *on_step):
+            cached.append(outputs[-1].num_cached_tokens)
+            yield index, outputs
 
     contract_engine._run = watched  # type: ignore[attr-defined]
     try:

@@ -18,7 +18,7 @@ from resources import durable
 from resources.lake import lake as lake_module
 from resources.lake.examination import Examination, set_aside_damaged
 from resources.lake.lake import Lake
-from resources.lake.lake_files import FOLDER_MANIFEST
+from resources.lake.lake_folder import FOLDER_MANIFEST
 from resources.lake.manifest import SUFFIX, DamagedError, Manifest, ManifestError, parquet_record
 from resources.lake.manifests import manifest_of, recorded
 from resources.lake.tables import TABLES

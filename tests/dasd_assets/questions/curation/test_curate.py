@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dasd_assets.questions.curation.curate import NothingLeftError
 from dasd_assets.questions.curation.normalisation import normalise, question_id, words
 from resources.lake.tables.questions import BENCHMARK_QUESTIONS, QUESTIONS, RAW_QUESTIONS
 from tests.support.curation import Result, curate, settings_of
@@ -241,3 +242,42 @@ def test_conversations_with_one_question_are_no_near_duplicates() -> None:
     )  # fmt: skip
     result = curate(rows, settings_of(decontamination_ngram_words=13))
     assert [line for line, _, _ in verdicts(result)] == [3]
+
+
+OTHER = {"first": pa.Table.from_pylist(
+    [{"question_id": question_id("math", "one?"), "domain": "math", "question": "one?",
+      "answer": "1", "drop": "o", "line": 1}], schema=QUESTIONS,
+)}  # fmt: skip
+HELD_OUT = [f"what are these {n} very long words" for n in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("questions", "others", "told"),
+    [
+        (["new?"], OTHER, None),
+        ([], OTHER, None),
+        # Sent again, under whatever name: said, and nothing breaks.
+        (["one?", "one?"], OTHER,
+         "100 % of 2 questions of the-drop rejected: duplicate_in_drop 1, duplicate_of_shard 1. "
+         "For example duplicate_of_shard of d.jsonl, line 1: first. It brings nothing new: was it "
+         "sent again?"),
+        (["one?", *HELD_OUT], OTHER,
+         "100 % of 13 questions of the-drop rejected: contaminated 12, duplicate_of_shard 1. "
+         "For example duplicate_of_shard of d.jsonl, line 1: first. It brings nothing new: was it "
+         "sent again?"),
+        (HELD_OUT[:3], OTHER,
+         "100 % of 3 questions of the-drop rejected: contaminated 3. For example contaminated of "
+         "d.jsonl, line 1: 0 very long words (aime)"),
+    ],
+)  # fmt: skip
+def test_a_drop_that_brings_nothing_is_told(
+    questions: list[str], others: dict[str, pa.Table], told: str | None
+) -> None:
+    said: list[str] = []
+    curate(raw(*questions), EXACT, others=others, held_out=benchmark(*HELD_OUT), warn=said.append)
+    assert said == ([] if told is None else [told])
+
+
+def test_a_drop_of_nothing_but_evaluation_questions_fails() -> None:
+    with pytest.raises(NothingLeftError, match=r"^100 % of 12 .* contaminated 12\. For example"):
+        curate(raw(*HELD_OUT), EXACT, held_out=benchmark(*HELD_OUT), warn=pytest.fail)

@@ -368,6 +368,24 @@ def test_a_checkpoint_is_on_every_machine_and_one_file_of_it_without_the_others(
     assert found.joinpath("weights.bin").read_bytes() == b"w" * 1000
 
 
+def test_a_kept_file_is_copied_once_and_deleted_everywhere(machine: Machine) -> None:
+    one, two = machine("one"), machine("two")
+    for number in range(2):
+        temporary = Path(one.root, "kept", "temporary")
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(bytes([number]))
+        one.keep_file(temporary, f"kept/{number}")
+    assert not temporary.exists()
+    assert two.kept_file("kept/1").read_bytes() == b"\1"
+    assert not two.kept_file("kept/2").exists()
+    two.keep_only("kept", {"kept/0"})
+    assert not Path(two.root, "kept", "1").exists()
+    assert two.kept_file("kept/0").read_bytes() == b"\0"
+    one.keep_only("kept", {"kept/0"})
+    assert [file.name for file in Path(one.root, "kept").iterdir()] == ["0"]
+    assert not machine("three").kept_file("kept/1").exists()
+
+
 def test_a_training_set_is_copied_once_and_not_to_a_disk_that_cannot_hold_it(
     machine: Machine, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,16 @@
+"""Where the pictures of what is in the lake lie."""
+
+from __future__ import annotations
+
+from typing import Final
+
+PICTURES: Final = "pictures"
+
+
+def pictures_of(name: str) -> str:
+    """Folder of the pictures of a partition, a checkpoint or a page.
+
+    Args:
+        name: what they are pictures of, below the lake's root, such as `evaluation/…/data.parquet`.
+    """
+    return f"{PICTURES}/{name.removesuffix('/data.parquet').removesuffix('.html')}"
