@@ -12,9 +12,9 @@ import dagster as dg
 
 from checks.checked_partition import CheckedPartition
 from checks.declare import Measure, asset_checks
-from checks.divergence_sampling import positive_weights
 from checks.drift import Summary
 from checks.expectations import Measurement
+from checks.row_rules import POSITIVE_WEIGHT, rows_that_break
 from dasd_assets.partitions import TEMPERATURE
 from dasd_assets.profile import Profile
 from dasd_assets.reporting.loss_course import loss_course
@@ -42,14 +42,14 @@ def training_set_checks(
     sample: str,
     sample_id: str,
     keys: Mapping[str, str] | None = None,
-    student: str | None = None,
+    **fixed: Any,
 ) -> dg.AssetChecksDefinition:
     """Checks on one training set.
 
     Args:
         sample: the table whose rows it is made of, with its column of ids and the keys of its
             partition.
-        student: the further student whose set it is, if it is of one.
+        fixed: the key of the set's own partition, if it has one.
     """
     table = dg.AssetKey.from_coercible(asset).path[0]
 
@@ -64,11 +64,9 @@ def training_set_checks(
                 ) group by id having sum(n) <> 0"""
         )
         yield Measurement("same_samples", {data.name(): n_apart}, ids)
-        yield positive_weights(data, table, "sample_id")
+        yield rows_that_break(data, table, "sample_id", POSITIVE_WEIGHT)
 
-    if student is not None:
-        return asset_checks(profile, asset, measure, student=student)
-    return asset_checks(profile, asset, measure)
+    return asset_checks(profile, asset, measure, **fixed)
 
 
 def build(profile: Profile) -> list[dg.AssetChecksDefinition]:
