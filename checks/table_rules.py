@@ -25,6 +25,7 @@ from checks.row_rules import (
     within_context,
 )
 from dasd_assets.profile import Profile
+from resources.lake.tables.training_sets import TABLES as TRAINING_SETS
 
 
 def rules_of(table: str, profile: Profile) -> list[Rule]:
@@ -42,6 +43,7 @@ def rules_of(table: str, profile: Profile) -> list[Rule]:
         "sentence_provenance": [NOT_EMPTY_SENTENCE],
         "divergence_sample": [context, POSITIVE_WEIGHT],
         "mixed_policy_sample": [context, POSITIVE_WEIGHT, PREFIX_WITHIN_TEXT],
+        **{table: [POSITIVE_WEIGHT] for table in TRAINING_SETS},
         "rejected_continuations": _few_repetitive(profile, "mixed_policy_sample"),
         "evaluation": [ALL_GRADED],
     }

@@ -12,9 +12,9 @@ import dagster as dg
 
 from checks.checked_partition import CheckedPartition
 from checks.declare import Measure, asset_checks
-from checks.divergence_sampling import positive_weights
 from checks.drift import Summary
 from checks.expectations import Measurement
+from checks.row_rules import POSITIVE_WEIGHT, rows_that_break
 from dasd_assets.partitions import TEMPERATURE
 from dasd_assets.profile import Profile
 from dasd_assets.reporting.loss_course import loss_course
@@ -42,7 +42,7 @@ def training_set_checks(
     sample: str,
     sample_id: str,
     keys: Mapping[str, str] | None = None,
-    **fixed: str,
+    **fixed: Any,
 ) -> dg.AssetChecksDefinition:
     """Checks on one training set.
 
@@ -64,7 +64,7 @@ def training_set_checks(
                 ) group by id having sum(n) <> 0"""
         )
         yield Measurement("same_samples", {data.name(): n_apart}, ids)
-        yield positive_weights(data, table, "sample_id")
+        yield rows_that_break(data, table, "sample_id", POSITIVE_WEIGHT)
 
     return asset_checks(profile, asset, measure, **fixed)
 

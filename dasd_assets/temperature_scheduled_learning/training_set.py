@@ -126,7 +126,7 @@ def _rows(folder: Path, ids: Iterator[pa.Array]) -> Iterator[pa.RecordBatch]:
     for batch in ids:
         here = slice(first, first + len(batch))
         first = here.stop
-        columns = (
+        columns: tuple[Any, ...] = (
             sequence, place_of, samples.lengths, samples.n_prompt, samples.n_masked,
             samples.weights,
         )  # fmt: skip
