@@ -7,6 +7,10 @@ none of which repeats, so that neither filter may stop early: both must look at 
 find the repetition at paragraph, line (sentence) and n-gram level. datatrove's own English word
 splitter needs spaCy; here it splits at white space by `str.split`, which costs it next to nothing.
 
+Taking apart: Harmony answers into their parts, their tokens compared with the text, and the
+student's tokens counted, against the Harmony library, a join of bytes and the tokenizer's own call,
+answer by answer.
+
 Linear time is shown by texts of one and of four times the length, honest and of one endless loop.
 """
 
@@ -20,9 +24,16 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from dasd_assets.profile import load_profile
+import numpy as np
+from openai_harmony import HarmonyEncodingName, Role, load_harmony_encoding
+
+from dasd_assets.profile import PROJECT_ROOT, load_profile
 from dasd_assets.response_filtering.rules import RULES, Response
 from dasd_assets.verification.graders import grade
+from formats.encoding import encode_all
+from formats.harmony import ANALYSIS_OPEN, FINAL_OPEN, NEXT_MESSAGE
+from formats.model_format import model_format, student_format
+from resources.engines.load import load_tokenizer
 
 REPETITION = ("repeated_paragraph", "repeated_sentence", "repeated_ngram", "repeated_characters")
 SETTINGS = load_profile("dasd-4b").response_filtering
@@ -45,6 +56,7 @@ def main() -> None:
             for seed in range(arguments.answers * arguments.words // n_words)
         ]
         compare(texts, n_words, arguments.rounds)
+    taking_apart(arguments.answers, arguments.words // 10, arguments.rounds)
     print("\nour seconds for one answer, by length (linear: four times as much)")
     for name, make in (("honest", reasoning), ("one word", endless), ("no spaces", unbroken)):
         short, long = make(arguments.words, 0), make(4 * arguments.words, 0)
@@ -80,6 +92,48 @@ def ours(texts: Sequence[str]) -> None:
         response = Response(text, "It is 4.", 1)
         for name in REPETITION:
             RULES[name](response, SETTINGS)
+
+
+def taking_apart(n: int, n_words: int, rounds: int) -> None:
+    """Both ways on the same answers, round by round."""
+    models = PROJECT_ROOT / "tiny_world" / "models"
+    teacher = model_format(load_tokenizer(models / "teacher"))
+    student = student_format(load_tokenizer(models / "student"))
+    end = f"{NEXT_MESSAGE}{FINAL_OPEN}It is 4.<|return|>"
+    wires = [f"{ANALYSIS_OPEN}{reasoning(n_words, seed).strip()}{end}" for seed in range(n)]
+    ids = [np.asarray(each, np.int32) for each in encode_all(teacher.tokenizer, wires)]
+    spelled = [teacher.token_bytes.written(np.array([i])) for i in range(teacher.token_bytes.size)]
+    library = load_harmony_encoding(HarmonyEncodingName.HARMONY_GPT_OSS)
+
+    def ours() -> list[Any]:
+        found = [
+            teacher.format.parse(tokens, teacher.token_bytes, wire)
+            for tokens, wire in zip(ids, wires, strict=True)
+        ]
+        return student.n_tokens([(parts.reasoning, parts.answer) for parts in found])
+
+    def plain() -> list[Any]:
+        counted = []
+        for wire, tokens in zip(wires, ids, strict=True):
+            read = library.encode(wire, allowed_special="all")
+            parsed = library.parse_messages_from_completion_tokens(read, role=Role.ASSISTANT)
+            assert b"".join(spelled[i] for i in tokens).decode() == wire
+            written = student.written_text(*(message.content[0].text for message in parsed))
+            counted.append(len(student.tokenizer(written)["input_ids"]) + 1)
+        return counted
+
+    assert ours() == plain()
+    ratios = []
+    for _ in range(rounds):
+        seconds = []
+        for work in (ours, plain):
+            start = time.perf_counter()
+            work()
+            seconds.append(time.perf_counter() - start)
+        ratios.append(seconds[1] / seconds[0])
+    print(f"\ntaking {n} Harmony answers of {n_words:,} words apart: {n / seconds[0]:,.1f}/s, "
+          f"{statistics.median(ratios):.1f} times the plain way (median; {min(ratios):.1f} to "
+          f"{max(ratios):.1f})")  # fmt: skip
 
 
 def gopher() -> Callable[[Sequence[str]], None]:

@@ -70,7 +70,7 @@ def build_definitions(profile: Profile, folder: Path) -> dg.Definitions:
         jobs=[*jobs.build(profile), retiring.build(profile), checks_alone.build()],
         sensors=[
             sensors.build(profile),
-            automation.sensor(),
+            automation.sensor(profile.name),
             up_to_date.build(),
             *alerts.build(profile, list(training_proposals.proposing(profile))),
         ],

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -50,6 +50,9 @@ class FormatSettings(BaseModel):
 
 
 AUTO = FormatSettings()
+ENCODED_AT_ONCE = 2_000_000
+"""Characters of texts that are encoded together: they fill all cores, and their tokens' records
+take some 100 MB."""
 
 
 class UnknownFormatError(ValueError):
@@ -170,15 +173,35 @@ class ModelFormat:
         """Tokens of a response, the end token included."""
         return [*self.encode_all([(reasoning, answer)])[0], self.tokenizer.eos_token_id]
 
-    def n_tokens(self, reasoning: str, answer: str) -> int:
-        """Tokens of a response, the end token included.
+    def n_tokens(self, responses: Sequence[tuple[str, str]]) -> list[int | FormatError]:
+        """Tokens of each (reasoning, answer), the end token included.
 
-        Raises:
-            FormatError: `no_place_in_format`, or `token_text_mismatch`: they do not spell it.
+        In its place stands the error of a response that has no tokens: `no_place_in_format`, or
+        `token_text_mismatch` where they do not spell it.
         """
-        token_ids = np.asarray(self.encode(reasoning, answer), np.int32)
-        self.check_spelled(token_ids, reasoning, answer)
-        return len(token_ids)
+        found: list[int | FormatError] = []
+        for few in _few_at_once(responses):
+            texts = [self._text_or_error(*each) for each in few]
+            written = [text for text in texts if isinstance(text, str)]
+            encoded = iter(encode_texts(self.tokenizer, written))
+            found += [
+                self._count_or_error(text, next(encoded)) if isinstance(text, str) else text
+                for text in texts
+            ]
+        return found
+
+    def _text_or_error(self, reasoning: str, answer: str) -> str | FormatError:
+        try:
+            return self.written_text(reasoning, answer)
+        except FormatError as error:
+            return error
+
+    def _count_or_error(self, written: str, encoded: list[int]) -> int | FormatError:
+        try:
+            self._check_spelled(np.asarray(encoded, np.int32), written)
+        except FormatError as error:
+            return error
+        return len(encoded) + 1
 
     def token_starts(
         self, token_ids: npt.NDArray[np.int32], reasoning: str, answer: str
@@ -195,29 +218,28 @@ class ModelFormat:
             FormatError: `token_text_mismatch`: the tokens do not spell the response, so that none
                 can be placed in it.
         """
-        original = self.check_spelled(token_ids, reasoning, answer)
-        written = self.written_text(reasoning, answer).encode()
+        written = self.written_text(reasoning, answer)
+        original = self._check_spelled(token_ids[:-1], written)
         starts = np.full(len(token_ids), TEMPLATE, np.int32)
         starts[:-1] = place_tokens(
-            token_ids[:-1], self.token_bytes, written, self._spans(reasoning, answer), original
-        )
+            token_ids[:-1], self.token_bytes, written.encode(), self._spans(reasoning, answer),
+            original,
+        )  # fmt: skip
         return starts
 
-    def check_spelled(
-        self, token_ids: npt.NDArray[np.int32], reasoning: str, answer: str
+    def _check_spelled(
+        self, token_ids: npt.NDArray[np.int32], written: str
     ) -> npt.NDArray[np.int64] | None:
-        """Whether the tokens of `encode` spell the response.
+        """Whether tokens, without the end token, spell a text.
 
         Returns:
-            For each byte that they spell the byte of the written text that it comes from; None:
-            they are the same.
+            For each byte that they spell the byte of the text that it comes from; None: they are
+            the same.
 
         Raises:
             FormatError: `token_text_mismatch`.
         """
-        written, spelled = (
-            self.written_text(reasoning, answer), self.token_bytes.written(token_ids[:-1])
-        )  # fmt: skip
+        spelled = self.token_bytes.written(token_ids)
         if spelled == written.encode():
             return None
         try:
@@ -266,3 +288,17 @@ class ModelFormat:
             spans.append(Span(offset, offset + len(text.encode()), place))
             offset = spans[-1].end
         return spans
+
+
+def _few_at_once(responses: Sequence[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
+    """Consecutive responses of together not many more characters than ENCODED_AT_ONCE."""
+    few: list[tuple[str, str]] = []
+    n_characters = 0
+    for response in responses:
+        few.append(response)
+        n_characters += sum(map(len, response))
+        if n_characters >= ENCODED_AT_ONCE:
+            yield few
+            few, n_characters = [], 0
+    if few:
+        yield few

@@ -71,14 +71,6 @@ class TokenBytes:
         return max(self._vocabulary.values()) + 1
 
     @cached_property
-    def _pieces(self) -> list[bytes]:
-        """What each token spells as text; special tokens spell nothing."""
-        pieces = list(self._written_pieces)
-        for index in np.flatnonzero(self.is_special).tolist():
-            pieces[index] = b""
-        return pieces
-
-    @cached_property
     def _written_pieces(self) -> list[bytes]:
         """What each token spells, special tokens their own text."""
         added = self._tokenizer.added_tokens_decoder
@@ -93,7 +85,7 @@ class TokenBytes:
     @cached_property
     def n_bytes(self) -> npt.NDArray[np.int32]:
         """Bytes of each token id; special tokens have none."""
-        return np.array([len(piece) for piece in self._pieces], np.int32)
+        return np.where(self.is_special, 0, self.n_written_bytes).astype(np.int32)
 
     @cached_property
     def n_written_bytes(self) -> npt.NDArray[np.int32]:
@@ -103,12 +95,15 @@ class TokenBytes:
     @cached_property
     def first_nonspace(self) -> npt.NDArray[np.int32]:
         """Offset of the first byte that is no white space in each token; 0 if there is none."""
-        return np.array(
-            [
-                next((i for i, byte in enumerate(piece) if byte not in WHITE_SPACE), 0)
-                for piece in self._pieces
-            ],
-            np.int32,
+        return (
+            np.array(
+                [
+                    next((i for i, byte in enumerate(piece) if byte not in WHITE_SPACE), 0)
+                    for piece in self._written_pieces
+                ],
+                np.int32,
+            )
+            * ~self.is_special
         )
 
     @cached_property
@@ -125,11 +120,25 @@ class TokenBytes:
 
     def decode(self, token_ids: npt.NDArray[np.int32]) -> bytes:
         """The bytes that the tokens stand for; special tokens stand for none."""
-        return b"".join(self._pieces[index] for index in token_ids)
+        return self._spelled(token_ids, self.n_bytes)
 
     def written(self, token_ids: npt.NDArray[np.int32]) -> bytes:
         """The bytes that the tokens stand for; special tokens stand for their own text."""
-        return b"".join(self._written_pieces[index] for index in token_ids)
+        return self._spelled(token_ids, self.n_written_bytes)
+
+    @cached_property
+    def _all_pieces(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+        """What all tokens spell, one behind the other, and where each begins in it."""
+        ends = np.cumsum(self.n_written_bytes, dtype=np.int64)
+        return np.frombuffer(b"".join(self._written_pieces), np.uint8), ends - self.n_written_bytes
+
+    def _spelled(self, token_ids: npt.NDArray[np.int32], n_bytes: npt.NDArray[np.int32]) -> bytes:
+        pieces, begins = self._all_pieces
+        sizes = n_bytes[token_ids]
+        ends = np.cumsum(sizes, dtype=np.int64)
+        # Of each byte the place among all pieces: its token's, and how far it is inside.
+        shift = np.repeat(begins[token_ids] - (ends - sizes), sizes)
+        return pieces[shift + np.arange(len(shift))].tobytes()
 
     def token_starts(self, token_ids: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
         """Byte at which each token starts in the text that the tokens spell."""

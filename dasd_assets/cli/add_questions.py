@@ -15,7 +15,7 @@ from dasd_assets.cli.completion import layouts
 from dasd_assets.cli.drop_check import DropCheck, check_drop
 from dasd_assets.cli.exits import refusing
 from dasd_assets.cli.prepare import quiet_dagster
-from dasd_assets.profile import Profile, ProfileError
+from dasd_assets.profile import TINY_WORLD, Profile, ProfileError
 from dasd_assets.profile.home import active_profile, home
 from resources.durable import sync
 from resources.hub import SCHEME, HubError, parse_address, pull_dataset
@@ -70,6 +70,12 @@ def add_questions(
             raise RefusedDropError(
                 f"the inbox is {profile.questions.inbox}: copy the drop there with the tool of "
                 "that store, under a name that begins with a dot until it is complete"
+            )
+        if profile.questions.inbox.startswith(f"{TINY_WORLD}/") and not dry_run:
+            raise RefusedDropError(
+                f"the inbox of the profile {profile.name} is shipped with the project and stays as "
+                "it is. `dasd init FOLDER` begins a project with an inbox of its own; --dry-run "
+                "only looks at the drop."
             )
         if name is not None and len(files) > 1:
             raise RefusedDropError("--name names one drop; give one FILE, or leave it out")

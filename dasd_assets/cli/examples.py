@@ -29,6 +29,7 @@ EXAMPLES = {
         "`dasd plan`: for the questions in the inbox",
         "`dasd plan --profile dasd-4b --questions 110000`: before there are any",
         "`dasd plan --teacher-tokens-per-second 2500 --price-per-gpu-hour 2`: your own figures",
+        "`dasd plan --measured gpu-check/gpu-check.json`: with what `make gpu-check` measured",
         "`dasd plan --json | jq .totals`: for a program",
     ),
     "add-questions": _lines(

@@ -18,6 +18,7 @@ from dasd_assets.profile import PlanSettings, Profile, ProfileError, load_profil
 from dasd_assets.profile.home import active_profile, home
 
 if TYPE_CHECKING:
+    from dasd_assets.plan.gpu_check import GpuFigures
     from dasd_assets.plan.measured import Totals
     from dasd_assets.plan.pipeline import Plan
     from dasd_assets.plan.sizes import ShardSize, Sizes
@@ -51,17 +52,22 @@ def plan(
         float | None, typer.Option(min=0.001, max=1.0, help="Of answers that pass the filters.")
     ] = None,
     price_per_gpu_hour: Annotated[float | None, typer.Option(min=0.0)] = None,
+    measured: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="gpu-check.json, which `make gpu-check` writes."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Reckon requests, tokens, GPU-hours, disk and money per asset before anything is spent.
 
-    Figures come from options, else from what earlier runs of the profile measured, else from its
-    section `plan`, else they are assumed; the second table says which is from where. Ends with exit
-    code 1 if a setting cannot work on the declared compute.
+    Figures come from options, else from what earlier runs of the profile measured, else from the
+    GPU check, else from the profile's section `plan`, else they are assumed; the second table says
+    which is from where. Ends with exit code 1 if a setting cannot work on the declared compute.
     """
     from dasd_assets.cli.plan_page import as_dict, print_plan
+    from dasd_assets.plan.gpu_check import GpuCheckError, read
 
-    with refusing(ProfileError, PlanError, OSError):
+    with refusing(ProfileError, PlanError, GpuCheckError, OSError):
         options = _options(
             mean_answer_tokens or [],
             teacher_tokens_per_second=teacher_tokens_per_second,
@@ -72,7 +78,10 @@ def plan(
             price_per_gpu_hour=price_per_gpu_hour,
             questions=questions,
         )
-        made = make_plan(load_profile(profile) if profile else active_profile(), options)
+        made = make_plan(
+            load_profile(profile) if profile else active_profile(), options,
+            read(measured) if measured else None,
+        )  # fmt: skip
     if as_json:
         typer.echo(json.dumps(as_dict(made), indent=1))
     else:
@@ -81,7 +90,7 @@ def plan(
         raise typer.Exit(EXIT_FAILED)
 
 
-def make_plan(profile: Profile, options: PlanSettings) -> Plan:
+def make_plan(profile: Profile, options: PlanSettings, gpu: GpuFigures | None = None) -> Plan:
     """The plan of a profile: counts its inbox and looks at its earlier runs.
 
     Raises:
@@ -102,7 +111,7 @@ def make_plan(profile: Profile, options: PlanSettings) -> Plan:
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     return plan_pipeline(
         profile, sizes, options, _measured(folder), shapes.pop("teacher", None),
-        shapes.pop("base_student"), shutil.disk_usage(existing).free, shapes,
+        shapes.pop("base_student"), shutil.disk_usage(existing).free, shapes, gpu,
     )  # fmt: skip
 
 

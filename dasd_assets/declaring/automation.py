@@ -13,6 +13,7 @@ from typing import Final
 import dagster as dg
 
 from dasd_assets.declaring.being_made import SomethingAboveIsBeingMade
+from dasd_assets.declaring.jobs import run_tags
 from dasd_assets.declaring.made_of import MadeOfOtherThings
 
 Condition = dg.AutomationCondition
@@ -94,6 +95,7 @@ PROPOSE: Final = (
 ).with_label("look again whether to propose a training")
 """For the check that proposes a training; what it looks at is quickly looked at."""
 
+SENSOR: Final = "keep_up_to_date"
 SAMPLE: Final = "divergence_sample"
 POLICIES: Final = {
     "read again": (dg.AssetSelection.assets("raw_questions"), READ_AGAIN),
@@ -130,14 +132,15 @@ def automated(
     return [asset.map_asset_specs(with_condition) for asset in assets]
 
 
-def sensor() -> dg.AutomationConditionSensorDefinition:
+def sensor(profile: str) -> dg.AutomationConditionSensorDefinition:
     """What looks at the conditions; it is off until somebody switches it on in the UI."""
     return dg.AutomationConditionSensorDefinition(
-        "keep_up_to_date",
+        SENSOR,
         target=dg.AssetSelection.all(),
         description="Carries new drops and changed settings down to the divergence samples, each "
         "partition once, and looks again whether to propose a training. Trains nothing, and asks "
         "the teacher only what it was not asked before.",
         # The conditions of this project are known here, not to the daemon.
         use_user_code_server=True,
+        run_tags=run_tags(profile, SENSOR),
     )

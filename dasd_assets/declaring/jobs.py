@@ -6,6 +6,7 @@ of its assets and starts one backfill of them, which the Dagster daemon runs in 
 within the pools. The backfill is followed, cancelled and retried under Runs → Backfills.
 """
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,7 +14,7 @@ import dagster as dg
 from pydantic import Field
 
 from dasd_assets.dagster_internals import Subset, start_backfill
-from dasd_assets.declaring.out_of_date import OutOfDate, Staleness
+from dasd_assets.declaring.out_of_date import Dimensions, OutOfDate, Staleness
 from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE, question_shards, temperatures
 from dasd_assets.profile import Profile
 from resources.lake.lake import Lake
@@ -114,20 +115,7 @@ def _job(wanted: Wanted, profile: Profile) -> dg.JobDefinition:
             )
             if keys
         }
-        found = Staleness(graph, context.instance, lake).out_of_date(selection, among)
-        metadata: dict[str, int | str] = {
-            key.to_user_string(): subset.size for key, subset in found.ready.items()
-        }
-        context.log.info(f"out of date:\n{_lines(found.ready) or 'nothing'}")
-        for line in _waiting(found):
-            context.log.warning(line)
-        if found.ready:
-            backfill_id = start_backfill(
-                context.instance, found.ready.values(), wanted.name, _lines(found.ready),
-                run_tags(profile.name, wanted.name),
-            )  # fmt: skip
-            metadata["backfill"] = backfill_id
-            context.log.info(f"started backfill {backfill_id}; see Runs → Backfills")
+        metadata = backfill_out_of_date(context, lake, profile, wanted.name, selection, among)
         context.add_output_metadata(metadata)
 
     @dg.job(name=wanted.name, description=wanted.description, executor_def=dg.in_process_executor)
@@ -135,6 +123,42 @@ def _job(wanted: Wanted, profile: Profile) -> dg.JobDefinition:
         start()
 
     return job
+
+
+def backfill_out_of_date(
+    context: dg.OpExecutionContext,
+    lake: Lake,
+    profile: Profile,
+    by: str,
+    selection: AbstractSet[dg.AssetKey],
+    among: Dimensions | None = None,
+) -> dict[str, int | str]:
+    """Start one backfill of what is missing or stale; the log names its partitions.
+
+    Args:
+        by: what asks for it; the backfill's title, and a tag of its runs.
+        selection: assets that are looked at.
+        among: only these partitions are.
+
+    Returns:
+        For the step's metadata: the number of partitions by asset, and the backfill's id.
+    """
+    graph = context.repository_def.asset_graph
+    found = Staleness(graph, context.instance, lake).out_of_date(selection, among)
+    metadata: dict[str, int | str] = {
+        key.to_user_string(): subset.size for key, subset in found.ready.items()
+    }
+    context.log.info(f"out of date:\n{_lines(found.ready) or 'nothing'}")
+    for line in _waiting(found):
+        context.log.warning(line)
+    if found.ready:
+        backfill_id = start_backfill(
+            context.instance, found.ready.values(), by, _lines(found.ready),
+            run_tags(profile.name, by),
+        )  # fmt: skip
+        metadata["backfill"] = backfill_id
+        context.log.info(f"started backfill {backfill_id}; see Runs → Backfills")
+    return metadata
 
 
 def run_tags(profile: str, by: str) -> dict[str, str]:

@@ -137,7 +137,10 @@ def _read(
         reasoning, answer, tool_call = teacher.format.continued(
             *begun, token_ids, teacher.token_bytes
         )
-        n_student_tokens = student.n_tokens(reasoning, answer)
+        (counted,) = student.n_tokens([(reasoning, answer)])
+        if isinstance(counted, FormatError):
+            raise counted
+        n_student_tokens = counted
     except FormatError as error:
         broken.append({"rule": error.rule, "evidence": error.evidence})
     text = student_text(reasoning, answer)

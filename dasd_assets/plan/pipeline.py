@@ -11,6 +11,7 @@ from dasd_assets.plan.asset_plan import AssetPlan, total
 from dasd_assets.plan.disk import restart_bytes
 from dasd_assets.plan.estimate import Estimate
 from dasd_assets.plan.flops import TokenFlops
+from dasd_assets.plan.gpu_check import GpuFigures
 from dasd_assets.plan.layout import Placement, layout
 from dasd_assets.plan.measured import Measured
 from dasd_assets.plan.memory import Finding, inference_findings, training_findings
@@ -91,6 +92,7 @@ def plan_pipeline(
     student: ModelShape | None,
     free_bytes: int,
     others: Mapping[str, ModelShape | None] | None = None,
+    gpu: GpuFigures | None = None,
 ) -> Plan:
     """Reckon with everything that is known beforehand.
 
@@ -100,9 +102,10 @@ def plan_pipeline(
         teacher, student: sizes of the models; None: memory is not checked.
         free_bytes: on the lake's disk.
         others: further student -> its size.
+        gpu: what was measured of the GPU.
     """
     others = others or dict.fromkeys(profile.students)
-    quantities = Quantities(profile, options, measured, teacher, student, others)
+    quantities = Quantities(profile, options, measured, teacher, student, others, gpu)
     candidates = {
         temperature: Candidates(profile, sizes.by_domain, quantities, temperature)
         for temperature in profile.teacher_responses.temperatures

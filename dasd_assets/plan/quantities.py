@@ -1,7 +1,7 @@
 """The quantities a plan reckons with, each with where it comes from.
 
-An option of the command goes before what an earlier run measured, that before the profile's
-section `plan`, that before an assumption.
+An option of the command goes before what an earlier run measured, that before what a GPU check
+measured, that before the profile's section `plan`, that before an assumption.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dasd_assets.plan.flops import FORWARD, TokenFlops, token_flops, training_passes
+from dasd_assets.plan.gpu_check import GpuFigures
 from dasd_assets.plan.measured import Measured, Totals, ratio
 from dasd_assets.profile import ModelShape, PlanSettings, Profile
 from dasd_assets.profile.plan import Work
@@ -18,6 +19,7 @@ from training.settings import Training
 
 OPTION, MEASURED, PROFILE = "option", "measured", "profile"
 DERIVED = "share_of_peak x peak / FLOP of a token"
+DERIVED_OF_MATMUL = "share_of_matmul x matmul / FLOP of a token"
 
 BASE_STUDENT = "base_student"
 
@@ -51,6 +53,7 @@ class Quantities:
         teacher: ModelShape | None,
         student: ModelShape | None,
         others: Mapping[str, ModelShape | None] | None = None,
+        gpu: GpuFigures | None = None,
     ) -> None:
         """Settle nothing yet.
 
@@ -60,7 +63,9 @@ class Quantities:
             measured: of earlier materializations with this profile.
             teacher, student: sizes of the models; None: no speed is derived from FLOP.
             others: further student -> its size.
+            gpu: what was measured of the GPU.
         """
+        self._gpu = gpu
         self._teacher = teacher
         self._students = {BASE_STUDENT: student, **(others or {})}
         self._profile = profile
@@ -86,13 +91,13 @@ class Quantities:
     def prompt_tokens(self) -> float:
         """Of a rendered question."""
         return self._stated(
-            "mean_prompt_tokens", "tokens", None, PROMPT_TOKENS, "assumed"
+            "mean_prompt_tokens", "tokens", None, PROMPT_TOKENS, "assumed: a paragraph"
         ).known()  # fmt: skip
 
     def sentence_tokens(self) -> float:
         """Of a sentence of an answer."""
         return self._stated(
-            "mean_sentence_tokens", "tokens", None, SENTENCE_TOKENS, "assumed"
+            "mean_sentence_tokens", "tokens", None, SENTENCE_TOKENS, "assumed: as in English prose"
         ).known()  # fmt: skip
 
     def answer_tokens(self, temperature: str, domain: str) -> float:
@@ -205,26 +210,43 @@ class Quantities:
         teacher = self._profile.teacher
         if kind == "teacher" and teacher and isinstance(teacher.engine, OpenAiSettings):
             stated = None  # a profile's figures are of its GPUs; a server's are not ours to count
-        elif not (option or measured or stated):
+        elif not (option or measured) and (self._is_checked(kind) or not stated):
             derived = self._derived(kind, _work(asset, part), passes, context, student)
+            stated = None if derived else stated
         return self._settled(
             f"{name} ({_work(asset, part)})" if measured or derived else name, unit,
             option, measured / gpus if measured else None, stated, derived,
-            DERIVED if derived else "not given",
+            "not given" if not derived else
+            DERIVED_OF_MATMUL if self._is_checked(kind) else DERIVED,
         ).value  # fmt: skip
 
     def _derived(
         self, kind: Work, work: str, passes: int, context: float, student: str
     ) -> float | None:
         shape = self._teacher if kind == "teacher" else self._students[student]
-        stated = self._profile.plan.share_of_peak.get(kind)
-        if shape is None or stated is None:
+        if shape is None:
             return None
-        name = f"share_of_peak.{kind}"
-        share = self._settled(name, "", None, None, stated, None, "").known()
-        peak = self._stated("peak_flops_per_second", "FLOP/s", None, None, "").known()
+        if self._gpu and kind in self._gpu.shares:
+            source = f"gpu-check: {self._gpu.name}"
+            matmul, of_matmul = self._gpu.matmul_flops_per_second, self._gpu.shares[kind]
+            for name, unit, value in (
+                ("matmul_flops_per_second", "FLOP/s", matmul),
+                (f"share_of_matmul.{kind}", "", of_matmul),
+            ):
+                self._settled(name, unit, None, None, None, value, source)
+            reached = of_matmul * matmul
+        elif (stated := self._profile.plan.share_of_peak.get(kind)) is not None:
+            share = self._settled(f"share_of_peak.{kind}", "", None, None, stated, None, "").known()
+            reached = (
+                share * self._stated("peak_flops_per_second", "FLOP/s", None, None, "").known()
+            )
+        else:
+            return None
         flops = self._flops.setdefault(work, token_flops(work, shape, context, passes))
-        return share * peak / flops.total
+        return reached / flops.total
+
+    def _is_checked(self, kind: Work) -> bool:
+        return self._gpu is not None and kind in self._gpu.shares
 
     def _stated(
         self, name: str, unit: str, measured: float | None, otherwise: float | None, why: str
@@ -243,7 +265,7 @@ class Quantities:
         otherwise: float | None,
         why: str,
     ) -> Quantity:
-        origin = self._profile.plan.origin
+        origin = self._profile.plan.origin.get(name.partition(".")[0])
         candidates: Mapping[str, float | None] = {
             OPTION: option, MEASURED: measured,
             f"{PROFILE}: {origin}" if origin else PROFILE: stated, why: otherwise,

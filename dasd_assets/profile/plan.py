@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from dasd_assets.profile.section import DomainName, PartitionName, StudentName
 from resources.section import Section
@@ -56,7 +56,11 @@ class ModelShape(Section):
 class PlanSettings(Section):
     """What is known or assumed beforehand; what an earlier run measured goes before it."""
 
-    origin: str = Field("", description="where these figures are from; the plan says it of each")
+    origin: dict[str, str] = Field(
+        default_factory=dict,
+        description="setting of this section -> where its figure is from, or why it is assumed; "
+        "the plan says it beside the figure",
+    )
     questions: ByDomain[Count] | None = Field(
         None,
         description="questions to plan for, in all or domain -> questions; unset: what the inbox "
@@ -114,6 +118,13 @@ class PlanSettings(Section):
     students: dict[StudentName, ModelShape] = Field(
         default_factory=dict, description="name -> size of a further student"
     )
+
+    @field_validator("origin")
+    @classmethod
+    def _is_of_settings(cls, origin: dict[str, str]) -> dict[str, str]:
+        if unknown := sorted(set(origin) - set(cls.model_fields)):
+            raise ValueError(f"{', '.join(unknown)}: no setting of the section plan")
+        return origin
 
     @model_validator(mode="after")
     def _shares_have_a_peak(self) -> PlanSettings:

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 ROWS_PER_BATCH = 64
 """Answers that are taken apart together; each can have tens of thousands of tokens."""
 
+_Row = tuple[dict[str, Any], "pa.Array | None", "npt.NDArray[np.float32] | None"]
+"""A row without its arrays, its token ids, its logprobs."""
+
 Writers = Mapping[tuple[str, str], ModelFormat]
 """`model` and `model_revision` of a row -> how that teacher writes."""
 
@@ -44,6 +47,16 @@ class Filtered:
 
     kept: pa.RecordBatch
     rejected: pa.RecordBatch
+
+
+@dataclass(frozen=True)
+class _TakenApart:
+    """One answer in its parts; without them, and with the rule that it breaks, if it has none."""
+
+    row: dict[str, Any]
+    token_ids: pa.Array | None
+    logprobs: npt.NDArray[np.float32] | None
+    found: AnswerParts | FormatError
 
 
 @dataclass(frozen=True)
@@ -97,7 +110,7 @@ def filter_responses(
             for start in range(0, large.num_rows, ROWS_PER_BATCH):
                 batch = large.slice(start, ROWS_PER_BATCH)
                 kept, rejected = [], []
-                candidates = [reader.read(*values) for values in _rows(batch)]
+                candidates = reader.read(_rows(batch))
                 judged = pool.map(lambda each: _judged(judge, each), candidates)
                 for candidate, judgement in zip(candidates, judged, strict=True):
                     if broken := [*candidate.broken, *judgement.broken]:
@@ -164,13 +177,22 @@ class _Reader:
         self._marks = student.forbidden
         self._n_prompt_tokens: dict[str, int] = {}
 
-    def read(
+    def read(self, rows: Iterable[_Row]) -> list[_Candidate]:
+        """Take some answers apart; the student's tokens of all are counted at once."""
+        answers = [self._taken_apart(*row) for row in rows]
+        parts = [one.found for one in answers if isinstance(one.found, AnswerParts)]
+        counted = iter(self._student.n_tokens([(one.reasoning, one.answer) for one in parts]))
+        return [
+            self._candidate(one, next(counted) if isinstance(one.found, AnswerParts) else 0)
+            for one in answers
+        ]
+
+    def _taken_apart(
         self,
         row: dict[str, Any],
         token_ids: pa.Array | None,
         logprobs: npt.NDArray[np.float32] | None,
-    ) -> _Candidate:
-        broken = []
+    ) -> _TakenApart:
         teacher = self._writer(row)
         try:
             if row["engine"] == IMPORTED:
@@ -184,11 +206,19 @@ class _Reader:
                 parts = teacher.format.parse(ids, teacher.token_bytes, row["text"])
                 if teacher.format.name == "split":
                     parts, logprobs = _from_first_known(parts, logprobs)
-            n_student_tokens = self._student.n_tokens(parts.reasoning, parts.answer)
         except FormatError as error:
-            parts = AnswerParts("", "", None, np.empty(0, np.int32))
-            n_student_tokens = 0
-            broken.append({"rule": error.rule, "evidence": error.evidence})
+            return _TakenApart(row, token_ids, logprobs, error)
+        return _TakenApart(row, token_ids, logprobs, parts)
+
+    def _candidate(self, one: _TakenApart, counted: int | FormatError) -> _Candidate:
+        row, token_ids, logprobs = one.row, one.token_ids, one.logprobs
+        parts, n_student_tokens = AnswerParts("", "", None, np.empty(0, np.int32)), 0
+        broken = []
+        match one.found, counted:
+            case AnswerParts(), int():
+                parts, n_student_tokens = one.found, counted
+            case (FormatError() as error, _) | (_, FormatError() as error):
+                broken.append({"rule": error.rule, "evidence": error.evidence})
         text = student_text(parts.reasoning, parts.answer)
         found = broken_rules(
             Response(
@@ -248,9 +278,7 @@ def _check_schema(responses: pa.RecordBatch, n_before: int) -> None:
             raise ContractError(f"teacher_responses: row {row} has no {field.name}")
 
 
-def _rows(
-    batch: pa.RecordBatch,
-) -> Iterator[tuple[dict[str, Any], pa.Array | None, npt.NDArray[np.float32] | None]]:
+def _rows(batch: pa.RecordBatch) -> Iterator[_Row]:
     """Rows with their token ids and logprobs; those of tens of thousands of tokens stay arrays."""
     plain = batch.drop_columns(["token_ids", "logprobs"]).to_pylist()
     token_ids, logprobs = batch.column("token_ids"), batch.column("logprobs")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
+from pathlib import Path
 
 import pytest
 
 from benchmarks.gpu_check import parts, sections
 from benchmarks.gpu_check.table import table
+from dasd_assets.plan.gpu_check import SHAPE, read
 
 SMALL = argparse.Namespace(
     device="cpu", dtype="float32", shape="small", hidden=32, layers=1, vocabulary=300, rounds=1,
@@ -16,7 +19,7 @@ SMALL = argparse.Namespace(
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_every_part_measures_what_its_line_says() -> None:
+def test_every_part_measures_what_its_line_says(tmp_path: Path) -> None:
     found = {"parts": {
         name: getattr(sections, function)(SMALL, **settings)
         for name, function, settings in parts.parts(SMALL)
@@ -35,6 +38,9 @@ def test_every_part_measures_what_its_line_says() -> None:
     packed, one = each["training, 256 tokens, packed"], each["training, 256 tokens, one sample"]
     assert (packed["samples"], one["samples"]) == (6, 1)
     assert 0 < one["mfu_without_attention"] < one["mfu"]
+    file = tmp_path / "gpu-check.json"
+    file.write_text(json.dumps({"options": {"shape": SHAPE}, **found}), encoding="utf-8")
+    assert set(read(file).shares) == {"scoring", "training"}, "dasd plan --measured"
     lines = table(found).splitlines()
     assert len([line for line in lines if line.startswith("| ")]) == len(each)
 

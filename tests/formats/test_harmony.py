@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from dasd_assets.profile import PROJECT_ROOT
+from formats import harmony
 from formats.answer_format import AnswerParts, FormatError
 from formats.harmony import HarmonyFormat
 from formats.student_text import student_text
@@ -180,3 +181,52 @@ def test_a_final_answer_of_a_content_type_is_no_tool_call() -> None:
 )
 def test_a_text_cut_anywhere(text: str, reasoning: str, answer: str | None) -> None:
     assert HarmonyFormat().begun(text) == (reasoning, answer)
+
+
+CONTENT = st.lists(
+    st.sampled_from(
+        ["It is 3.", "\n\n", " ", "é日😀", "x < y", "<", "|", "<|", "|>", "<|x|>", "\x00"]
+    )
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
+    max_size=4,
+).map("".join)
+MESSAGE = st.tuples(st.sampled_from([ANALYSIS, FINAL.removeprefix("<|start|>assistant")]), CONTENT)
+ENDS = st.sampled_from(["", "<|end|>", "<|return|>", "<|call|>", "<|end|><|start|>assistant", " "])
+
+
+def as_read(function: Any, *arguments: str) -> Any:
+    try:
+        return function(*arguments)
+    except FormatError as error:
+        return error.rule
+
+
+def test_the_walk_reads_what_the_library_reads() -> None:
+    walked = []
+
+    @settings(deadline=None, max_examples=400, derandomize=True, database=None)
+    @given(st.lists(MESSAGE, min_size=1, max_size=3), ENDS)
+    def holds(messages: list[tuple[str, str]], end: str) -> None:
+        wire = "<|end|><|start|>assistant".join(map("".join, messages)) + end
+        by_walk, parsed = harmony._walked(wire), as_read(harmony._parsed, wire, "", "")
+        assert by_walk is None or by_walk == parsed
+        walked.append(by_walk is not None)
+
+    holds()
+    assert sum(walked) > 100
+
+
+@pytest.mark.parametrize(
+    ("begun", "more"),
+    [
+        ("First", f" and then.<|end|>{FINAL}3<|return|>"),
+        ("First", ""),
+        ("", f"<|end|>{FINAL}3<|return|>"),
+        ("a <", f"|end|>{FINAL}3<|return|>"),  # text, though it spells a mark together
+        ("a <|end|>", f" b<|end|>{FINAL}3<|return|>"),
+    ],
+)
+def test_what_was_begun_is_read_as_the_library_reads_it(begun: str, more: str) -> None:
+    arguments = (more, ANALYSIS, begun)
+    expected = as_read(harmony._parsed, *arguments)
+    assert as_read(harmony._messages, *arguments) == expected

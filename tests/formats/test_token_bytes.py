@@ -119,8 +119,9 @@ def test_the_large_vocabulary_byte_by_byte() -> None:
     harmony = harmony_encoding()
     _, table = table_of("o200k")
     assert table.size == PAST_SPECIAL
-    for i in range(FIRST_SPECIAL):
-        assert table._pieces[i] == harmony.decode_bytes([i])
+    pieces = [harmony.decode_bytes([i]) for i in range(FIRST_SPECIAL)]
+    assert table.n_bytes[:FIRST_SPECIAL].tolist() == list(map(len, pieces))
+    assert table.decode(np.arange(FIRST_SPECIAL, dtype=np.int32)) == b"".join(pieces)
     assert table.is_special[FIRST_SPECIAL:].all()
     assert not table.n_bytes[FIRST_SPECIAL:].any()
     assert table.is_special.sum() == PAST_SPECIAL - FIRST_SPECIAL

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from dasd_assets.dagster_internals import AssetGraph
+from dasd_assets.declaring.jobs import backfill_out_of_date
 from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE
 from dasd_assets.profile import Profile
 from dasd_assets.questions.inbox.listing import InboxError, inbox_at, list_inbox
@@ -20,6 +21,7 @@ from resources.lake.lake import Lake
 from resources.lake.manifests import mark
 from resources.lake.tables import TABLES
 
+JOB = "retire_question_shard"
 SAMPLE, CANDIDATES = "divergence_sample", "divergence_candidates"
 UNFINISHED = (
     dg.DagsterRunStatus.QUEUED,
@@ -190,10 +192,14 @@ def build(profile: Profile) -> dg.JobDefinition:
             )
         said = "left" if config.yes else "would leave; nothing was changed (set `yes` to do it)"
         context.log.info("\n".join([f"{config.question_shard} {said}:", *found.lines()]))
-        context.add_output_metadata({**found.rows, "samples": sum(found.samples.values())})
+        metadata: dict[str, int | str] = {**found.rows, "samples": sum(found.samples.values())}
+        if config.yes and found.drawn_anew:
+            # Automation sees no event of an input here: what left is none.
+            metadata |= backfill_out_of_date(context, lake, profile, JOB, {dg.AssetKey(SAMPLE)})
+        context.add_output_metadata(metadata)
 
     @dg.job(
-        name="retire_question_shard",
+        name=JOB,
         description="Take a question_shard out: a preview of what leaves, and with `yes` its rows "
         "leave the tables (into the lake's folder `_retired`), the samples are drawn anew and the "
         "partition is gone. Its drop has to be out of the inbox.",

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from dasd_assets.cli import add_questions as module
 from dasd_assets.cli.main import app
+from dasd_assets.profile import SHIPPED
 
 
 def add(*arguments: Any) -> Result:
@@ -53,6 +54,16 @@ def test_what_is_in_a_drop_is_said_and_it_is_copied(project: Path, drop: Path) -
     assert "partitions new|low, new|high of teacher_responses, filtered_responses" in result.output
     assert inbox(project) == ["example.jsonl", "new.jsonl"]
     assert (project / "inbox" / "new.jsonl").read_bytes() == drop.read_bytes()
+
+
+def test_the_inbox_that_is_shipped_stays_as_it_is(
+    drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DASD_PROFILE", "tiny")
+    result = add(drop)
+    assert result.exit_code == 2 and "`dasd init FOLDER` begins" in result.output
+    assert not (SHIPPED / "tiny_world" / "inbox" / "new.jsonl").exists()
+    assert "would be added" in add(drop, "--dry-run").output
 
 
 def test_a_pipe_is_refused_and_not_waited_for(project: Path, tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ import dagster as dg
 import pytest
 from support.station import ASKED, QUESTIONS_PER_DROP, Station
 
+from dasd_assets.declaring import automation
+
 pytestmark = pytest.mark.slow
 
 TEMPERATURES = ("low", "high")
@@ -157,6 +159,10 @@ def test_training_follows_no_condition(station: Station) -> None:
     for asset in TRAINING:
         assert station.instance.get_latest_materialization_event(dg.AssetKey(asset)) is None
     assert ASKED == []
+
+
+def test_runs_that_it_asks_for_say_so() -> None:
+    assert automation.sensor("tiny").run_tags == {"profile": "tiny", "dasd/by": "keep_up_to_date"}
 
 
 @pytest.mark.parametrize("failed", [None, "none_lost"])

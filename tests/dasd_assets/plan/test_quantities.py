@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
 from support.planned import quantities, small_profile
 
 from dasd_assets.plan.measured import Totals
@@ -110,9 +111,12 @@ def test_the_questions_of_an_evaluation_set() -> None:
 
 
 def test_the_profile_says_where_its_figures_are_from() -> None:
-    asked = quantities(small_profile(plan={"origin": "a run in May"}))
+    asked = quantities(small_profile(plan={"origin": {"kept_share": "a run in May"}}))
     asked.kept_share("low")
-    assert [quantity.source for quantity in asked.used] == ["profile: a run in May"]
+    asked.truncated_share()
+    assert [quantity.source for quantity in asked.used] == ["profile: a run in May", "profile"]
+    with pytest.raises(ValidationError, match=r"kept: no setting of the section plan"):
+        small_profile(plan={"origin": {"kept": "a run in May"}})
 
 
 def test_only_what_was_asked_for_is_listed_and_once() -> None:

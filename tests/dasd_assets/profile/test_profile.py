@@ -280,3 +280,7 @@ def test_stage_3_can_be_left_out(tmp_path: Path, written: str) -> None:
     assert list(profile.trainings) == ["temperature_scheduled_learning"]
     assert checkpoints_of(profile) == ("base", "low_temperature", "high_temperature")
     assert profile.no_release is None
+    file = tmp_path / "mine.yaml"
+    file.write_text(file.read_text().replace("checkpoint: best", "checkpoint: dasd"))
+    with pytest.raises(ProfileError, match=r"release.checkpoint is dasd, which is not made"):
+        load_profile(str(file))

@@ -9,9 +9,10 @@ import dagster as dg
 import pytest
 from support.checked_lake import CELL, LOW, SHARD, N, fill, good_rows
 
-from dasd_assets.dagster_internals import AssetGraph
+from dasd_assets.dagster_internals import AssetGraph, job_of_module
 from dasd_assets.partitions import QUESTION_SHARD
-from dasd_assets.questions.inbox.retiring import RetireError, leaving, retire
+from dasd_assets.profile import load_profile
+from dasd_assets.questions.inbox.retiring import RetireError, build, leaving, retire
 from resources.lake.examination import Examination
 from resources.lake.lake import Lake
 
@@ -36,6 +37,12 @@ def trained_on(temperature: str) -> dg.AssetsDefinition:
 GRAPH: AssetGraph = dg.Definitions(
     [divergence_sample, trained_on("low"), trained_on("high")]
 ).resolve_asset_graph()
+
+defs = dg.Definitions(
+    [divergence_sample],
+    jobs=[build(load_profile("tiny"))],
+    resources={"lake": Lake(root=dg.EnvVar("RETIRED_FROM"))},
+)
 
 
 @pytest.fixture
@@ -115,3 +122,19 @@ def test_what_would_come_back_or_is_in_use_is_refused(
     with pytest.raises(RetireError, match=expected):
         retire(lake, instance, str(inbox), "s")
     assert lake.exists("teacher_responses", CELL)
+
+
+def test_the_job_has_the_samples_drawn_anew(
+    lake: Lake, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Automation would not: what left is no event of an input."""
+    monkeypatch.setenv("RETIRED_FROM", lake.root)
+    instance.report_runless_asset_event(
+        dg.AssetMaterialization("divergence_sample", partition="low")
+    )
+    config = {"ops": {"retire_shard": {"config": {"question_shard": "s", "yes": True}}}}
+    job = job_of_module(__name__, "retire_question_shard")
+    assert dg.execute_job(job, instance, run_config=config).success
+    (backfill,) = instance.get_backfills()
+    assert backfill.title == "retire_question_shard"
+    assert backfill.tags == {"profile": "tiny", "dasd/by": "retire_question_shard"}
