@@ -26,7 +26,7 @@ from resources.lake.lake import Lake
 
 pytestmark = [pytest.mark.slow, pytest.mark.deployment("other-models")]
 
-N_QUESTIONS, N_SAMPLES, N_BENCHMARK = 40, 3, 2
+N_QUESTIONS, N_SAMPLES, N_BENCHMARK = 20, 2, 1
 MAX_TOKENS = 104
 """Of an answer that is kept: on two cores the student scores and learns about 100 a second."""
 
@@ -42,7 +42,7 @@ def model() -> Path:
 
 
 def small_pipeline(folder: Path, **sections: dict[str, Any]) -> Pipeline:
-    """The tiny profile with 40 questions, one epoch of few samples, and some sections changed."""
+    """The tiny profile with few questions, one epoch of few samples, and some sections changed."""
     pipeline = new_pipeline(folder)
     pipeline.put_drop("a", 0, n=N_QUESTIONS)
     profile = yaml.safe_load(pipeline.profile.read_text(encoding="utf-8"))

@@ -14,7 +14,12 @@ import yaml
 
 from dasd_assets.profile import PROJECT_ROOT
 
-PROGRAM = "from dasd_assets.dagster_internals import run_daemon; run_daemon(1)"
+PROGRAM = """
+from dasd_assets.dagster_internals import run_daemon
+from dasd_assets.running import local_run
+local_run.PRELOADED = "support.preloaded_for_dagster"
+run_daemon(1)
+"""
 
 
 class Daemon:

@@ -76,35 +76,41 @@ def trained(config: SftConfig) -> Callable[[str], SftConfig]:
 
     def get(name: str) -> SftConfig:
         if name not in done:
-            done[name] = _train(config, name)
+            done.update(_on_ranks(config) if name in LAUNCHED else {name: _alone(config, name)})
         return done[name]
 
     return get
 
 
-def _train(config: SftConfig, name: str) -> SftConfig:
-    output_dir = Path(config.output_dir).with_name(name)
-    run = SftConfig.model_validate(
+def _named(config: SftConfig, name: str) -> SftConfig:
+    return SftConfig.model_validate(
         {
             **config.model_dump(),
-            "output_dir": str(output_dir),
+            "output_dir": str(Path(config.output_dir).with_name(name)),
             "dtype": "float32" if name == "float32" else "bfloat16",
             **LAUNCHED.get(name, {}),
         }
     )
-    if name not in LAUNCHED:
-        torch.set_num_threads(1)
-        with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(sft, "forget_restart_points", lambda output_dir: None)
-            train(run, lambda line: None)
-        return run
-    file = output_dir.with_suffix(".json")
-    file.write_text(run.model_dump_json(), encoding="utf-8")
+
+
+def _alone(config: SftConfig, name: str) -> SftConfig:
+    run = _named(config, name)
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sft, "forget_restart_points", lambda output_dir: None)
+        train(run, lambda line: None)
+    return run
+
+
+def _on_ranks(config: SftConfig) -> dict[str, SftConfig]:
+    """All of several ranks, by a program that imports what they need once."""
+    runs = {name: _named(config, name) for name in LAUNCHED}
+    files = []
+    for run in runs.values():
+        files.append(Path(run.output_dir).with_suffix(".json"))
+        files[-1].write_text(run.model_dump_json(), encoding="utf-8")
     ended = subprocess.run(
-        [
-            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
-            "-m", "support.keeping_restart_points", "--config", str(file),
-        ],
+        [sys.executable, "-m", "support.forked_ranks", *map(str, files)],
         env={
             **os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore",
             "PYTHONPATH": os.pathsep.join(sys.path),
@@ -112,7 +118,7 @@ def _train(config: SftConfig, name: str) -> SftConfig:
         capture_output=True, text=True, timeout=SECONDS_TO_TRAIN, check=False,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr[-4000:]
-    return run
+    return runs
 
 
 def masters(run: SftConfig) -> Weights:
