@@ -175,6 +175,7 @@ def _side_by_side(config: SetConfig, folder: Path, n_parts: int, workers: int) -
                 child.wait()
                 assert child.stdin
                 child.stdin.close()
+            settings.unlink()
 
 
 def _error(folder: Path, worker: int, told: str) -> Exception:
@@ -194,9 +195,10 @@ def _encode(config: SetConfig, folder: Path, first: int, step: int) -> None:
         encoder = _Encoder(config)
         for number in range(first, len(parts), step):
             file = _part_file(folder, number)
-            with file.with_suffix(".tmp").open("wb") as stream:
+            temporary = file.with_suffix(".npz.tmp")
+            with temporary.open("wb") as stream:
                 np.savez(stream, **encoder.encoded(parts[number])._asdict())
-            file.with_suffix(".tmp").rename(file)
+            temporary.rename(file)
     except SampleError as error:
         (folder / f"{first}.{ERROR}").write_text(str(error), encoding="utf-8")
         sys.exit(1)

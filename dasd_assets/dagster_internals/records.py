@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 DATA_VERSION_TAG: Final = "dagster/data_version"
 """Tag of a materialization that says its data version."""
 RECORDS_AT_ONCE: Final = 200
-"""Materializations of one query: their pictures make each of them up to a megabyte."""
+"""Materializations of one query: before pictures were files, each had up to a megabyte of them."""
 _REVISION: Final = re.compile(r'^(down_)?revision = "(\w+)"', re.MULTILINE)
 """In a file of Alembic's: its own revision, and the one that it is made upon."""
 

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import dagster as dg
 
 from resources.lake.lake import Lake
+from resources.lake.manifest import SUFFIX
 from resources.lake.pictures import pictures_of
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ def kept_pictures(
 ) -> dict[str, dg.MarkdownMetadataValue]:
     """Write figures to the lake as pictures; gives what the UI shows them by, under their names.
 
+    Pictures of the same that were written before under other names are taken away.
+
     Args:
         lake: where to.
         shown_with: what they are pictures of, as a name in the lake: `pictures_of` has the folder.
@@ -54,11 +57,16 @@ def kept_pictures(
     """
     from dasd_assets.reporting.figures import to_png
 
-    shown = {}
+    shown, folder, files = {}, pictures_of(shown_with), set[str]()
     for name, figure in figures.items():
-        file = f"{pictures_of(shown_with)}/{name}.png"
+        file = f"{folder}/{name}.png"
         lake.publish_page(file, to_png(figure))
+        files |= {file, file + SUFFIX}
         shown[name] = dg.MetadataValue.md(f"![{figure.get_label()}]({_address(file)})\n\n`{file}`")
+    # One that is not drawn any more could not be drawn again: if it went, it would lack for good.
+    for there in lake.listing(f"{folder}/"):
+        if there.rpartition("/")[0] == folder and there not in files:
+            lake.take_away(there)
     return shown
 
 

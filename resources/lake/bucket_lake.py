@@ -145,13 +145,14 @@ class BucketLake(Lake):
         """Move one partition and its pictures below `_retired`; what was there is replaced."""
         require_owner(self.bucket, self.owner)
         name = self.name(table, partition)
+        # First: of a partition that is gone nobody would come back for them.
+        for key in self.bucket.keys(f"{pictures_of(name)}/"):
+            self.put(f"{RETIRED}/{key}", self.bucket.get(key) or b"")
+            self.take_away(key)
         self.bucket.upload(self.path(table, partition), f"{RETIRED}/{name}")
         if manifest := self.content(name + SUFFIX):
             self.put(f"{RETIRED}/{name}{SUFFIX}", manifest)
         self.bucket.delete([name, name + SUFFIX])
-        for key in self.bucket.keys(f"{pictures_of(name)}/"):
-            self.put(f"{RETIRED}/{key}", self.bucket.get(key) or b"")
-            self.take_away(key)
 
     def journal(self, asset: str, partition: Partition | None = None) -> Path:
         """Local file for the finished requests of a partition; copies of it go to the bucket."""

@@ -103,6 +103,9 @@ def test_several_processes_make_the_same_files_and_name_the_same_row(
     changes = {"output_dir": str(tmp_path / "side_by_side"), "workers": 2}
     several = set_config.model_copy(update=changes)
     assert make_training_set(several, quiet).files == alone.files
+    folders = [Path(one.output_dir) for one in (set_config, several)]
+    one, other = ({file.name for file in folder.iterdir()} for folder in folders)
+    assert one == other
     bad = [row(number, response_text="" if number in (9, 15) else "Yes.") for number in range(18)]
     pq.write_table(pa.Table.from_pylist(bad), tmp_path / "bad.parquet", row_group_size=6)
     refused = {"samples": [str(tmp_path / "bad.parquet")], "output_dir": str(tmp_path / "refused")}

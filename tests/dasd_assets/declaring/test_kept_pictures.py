@@ -69,6 +69,15 @@ def test_a_picture_that_is_gone_or_damaged_is_drawn_again(lake: Lake, tmp_path: 
     assert StoredData(graph, lake).verified(key, cell) == (found.n_files, 0, [])
 
 
+def test_a_picture_that_is_not_drawn_any_more_is_never_missed(lake: Lake) -> None:
+    show(lake)
+    figures = response_pictures(Path(lake.root), CELL)
+    del figures["lengths"]
+    kept_pictures(lake, lake.name("teacher_responses", CELL), figures)
+    left = {file.name for file in Path(lake.root, FOLDER).iterdir()}
+    assert left == {"likelihood_density.png", "likelihood_density.png.manifest.json"}
+
+
 def test_pictures_leave_with_their_partition(lake: Lake) -> None:
     show(lake)
     lake.retire("teacher_responses", CELL)

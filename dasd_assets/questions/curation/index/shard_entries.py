@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, zip_longest
 from typing import NamedTuple
 
 import numpy as np
@@ -62,16 +62,32 @@ def entries_of_ids(other: OtherShard, slot: int) -> Iterator[Entries]:
 def entries_of_bands(
     other: OtherShard, slot: int, banding: Banding, shingle_words: int
 ) -> tuple[Keys, Iterator[Entries]]:
-    """An entry for each band key of a shard, not sorted; those of other settings are made anew."""
+    """An entry for each band key of a shard, not sorted.
+
+    Those of other settings are made anew, and those of other questions than the shard has: a kill
+    between the writing of both leaves them apart.
+    """
     stored = iter(other.signatures())
     first = next(stored, None)
-    if first is not None and first["settings"][0].as_py() == banding.name:
+    if (
+        first is not None
+        and first["settings"][0].as_py() == banding.name
+        and _has_its_own_signatures(other)
+    ):
         return "stored", _banded((each["band_keys"] for each in chain([first], stored)), slot)
     made = (
         band_keys(part, range(part.raw.num_rows), banding, shingle_words)
         for part in in_parts(other.questions)
     )
     return "made", _banded(made, slot)
+
+
+def _has_its_own_signatures(other: OtherShard) -> bool:
+    stored, asked = (
+        chain.from_iterable(batch["question_id"].to_pylist() for batch in batches)
+        for batches in (other.signatures(), other.questions())
+    )
+    return all(one == another for one, another in zip_longest(stored, asked))
 
 
 def _banded(lists: Iterable[pa.ListArray], slot: int) -> Iterator[Entries]:

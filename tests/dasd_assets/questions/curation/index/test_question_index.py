@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -114,6 +115,19 @@ LAST = [sentence(9), sentence(2), *(f"{WORDS[i]} only here" for i in range(6)), 
 
 def index_files(lake: Lake) -> list[Path]:
     return sorted(Path(lake.root, FOLDER).iterdir(), key=lambda file: (file.suffix, file.name))
+
+
+def test_signatures_that_a_kill_left_of_other_questions_are_made_anew(tmp_path: Path) -> None:
+    """A drop was delivered again, and its curation killed between its tables."""
+    was = curate(raw(*DROPPED[0]), NEAR)
+    torn = replace(was, signatures=curate(raw("another", *DROPPED[0]), NEAR).signatures)
+    lake = Lake(root=str(tmp_path))
+    found, wanted = (
+        curate(raw(*LAST, DROPPED[0][2]), NEAR, others={"s0": other}, lake=lake)
+        for other in (torn, was)
+    )
+    assert found == wanted
+    assert "near_duplicate_of_shard" in found.rejected["reason"].to_pylist()
 
 
 def test_runs_are_merged_and_what_is_replaced_is_deleted(tmp_path: Path) -> None:
