@@ -50,7 +50,7 @@ def export(
             known = ", with the teacher's logprobs" if one.has_logprobs else ""
             typer.echo(f"{one.file}: {one.n_rows:,} rows{known}")
     typer.echo(f"  {HINTS[library]}")
-    if logprobs and profile.teacher_responses.top_logprobs:
+    if logprobs and profile.teacher_responses.top_logprobs and profile.answerers:
         typer.echo(f"  {_whose_ids(profile)}")
 
 

@@ -106,7 +106,7 @@ def export(
         if not written:
             raise ExportError("no training set has been made yet: `dasd run`")
         _name_files(partial, [one.file for one in written], library)
-        if logprobs and profile.teacher_responses.top_logprobs:
+        if logprobs and profile.teacher_responses.top_logprobs and profile.answerers:
             pq.write_table(token_table(profile), partial / TOKENS_FILE)
         partial.rename(folder)
     finally:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from dasd_assets.answering.earlier import EarlierColumns
 from dasd_assets.teacher_responses.sampling import Sampled
+from resources.lake.manifest import SUFFIX
 
 if TYPE_CHECKING:
     from resources.lake.lake import Lake, Partition
@@ -29,6 +30,8 @@ def write_tops(lake: Lake, cell: Partition, parts: Sequence[Sampled], k: int) ->
     if not k:
         if lake.exists(TOPS, cell):
             lake.retire(TOPS, cell)
+        else:  # one that is gone is awaited no more
+            lake.take_away(lake.name(TOPS, cell) + SUFFIX)
         return {}
     rows = chain.from_iterable(part.tops() for part in parts)
     return {"top_logprobs": k, "top_logprobs_bytes": lake.write(TOPS, rows, cell).n_bytes}

@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 from support import fault_location
 
-from dasd_assets.dagster_internals import keys_of
+from dasd_assets.dagster_internals import CheckStatus, keys_of
 from dasd_assets.declaring.out_of_date import Staleness
 from dasd_assets.profile.home import active_profile
 from dasd_assets.profile.open_lake import open_lake
@@ -38,6 +38,12 @@ def records() -> dict[str, dict[str, Any]]:
     with dg.DagsterInstance.get() as instance:
         staleness = Staleness(graph, instance, open_lake(active_profile()))
         found = {}
+        outcomes = staleness.check_outcomes(set(graph.get_all_asset_keys()))
+        passed = [
+            (one.key.asset_key, one.partition, one.key.name)
+            for one in outcomes
+            if one.status is CheckStatus.PASSED
+        ]
         for key in graph.toposorted_asset_keys:
             made: dict[str | None, list[Any]] = {}
             for record in instance.fetch_materializations(key, limit=10_000).records:
@@ -48,17 +54,11 @@ def records() -> dict[str, dict[str, Any]]:
                     "version": events[0].tags["dagster/data_version"],
                     "times": len(events),
                     "files": list(staleness.stored.names(key, partition)),
-                    "checks": _checks(instance, key, partition),
+                    "checks": sorted(
+                        name for asset, of, name in passed if (asset, of) == (key, partition)
+                    ),
                 }
     return found
-
-
-def _checks(instance: dg.DagsterInstance, asset: dg.AssetKey, partition: str | None) -> list[str]:
-    """Checks of the newest content of a partition that passed."""
-    records = instance.event_log_storage.get_latest_asset_check_execution_by_key(
-        graph.get_check_keys_for_assets({asset})
-    )
-    return sorted(key.name for key, one in records.items() if one.status.value == "SUCCEEDED")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import yaml
 from support.pipeline import new_pipeline
 
 from dasd_assets.profile import PROJECT_ROOT
+from resources.lake.examination import KEYED
 
 N_QUESTIONS = 12
 Asked = Counter[tuple[str, str]]
@@ -141,7 +142,7 @@ class FaultyPipeline:
     def stored(self, name: str) -> Path:
         """The file that stands for something stored: of a folder, its largest."""
         path = self.lake_folder / name
-        if name.startswith("checkpoints/"):
+        if name.startswith(KEYED):
             key = json.loads((path / "current.json").read_text(encoding="utf-8"))["key"]
             path /= key
         if not path.is_dir():

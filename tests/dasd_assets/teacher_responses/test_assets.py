@@ -13,8 +13,9 @@ from support.stub_engine import StubEngine
 from dasd_assets.declaring.stored_data import StoredData
 from dasd_assets.profile import load_profile
 from dasd_assets.teacher_responses import assets
-from dasd_assets.teacher_responses.tops import TOPS
+from dasd_assets.teacher_responses.tops import TOPS, write_tops
 from resources.engines.inference import InferenceModel
+from resources.lake.examination import Examination
 from resources.lake.lake import Lake
 
 pytestmark = pytest.mark.slow
@@ -84,3 +85,13 @@ def test_the_likeliest_tokens_are_a_table_of_their_own_where_they_are_asked_for(
             kept.append(("top_logprobs" in event.metadata, TOPS in " ".join(names)))
     assert kept == [(False, False), (True, True), (False, False)]
     assert versions[0] == versions[2] != versions[1]
+
+
+def test_likely_tokens_that_are_gone_are_awaited_no_more_where_none_are_asked_for(
+    tmp_path: Path,
+) -> None:
+    lake, cell = Lake(root=str(tmp_path)), {"temperature": "low", "question_shard": "a"}
+    lake.write(TOPS, filled(TOPS), cell)
+    lake.path(TOPS, cell).unlink()
+    assert write_tops(lake, cell, [], 0) == {}
+    assert not Examination(lake).is_recorded(lake.name(TOPS, cell))
