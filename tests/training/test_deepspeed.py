@@ -175,7 +175,7 @@ def test_vllm_loads_the_consolidated_checkpoint_and_answers(
     folder = two_ranks[0].output_dir
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    prompt = encode_prompt(tokenizer, row(4)["question"], two_ranks[0].system_prompt)
+    prompt = encode_prompt(tokenizer, row(4)["question"], "You are a helpful assistant.")
     expected = model.generate(torch.tensor([prompt]), max_new_tokens=40, do_sample=False)
     engine = VllmEngine(folder, VllmSettings(dtype="float32"))
     (answer,) = engine.generate([GenerationRequest(Prompt(tuple(prompt)), 0.0, 1.0, 40, 0)])
