@@ -56,7 +56,8 @@ def test_every_table_of_every_asset_is_held_to_its_contract(lake: Lake, asset: s
     assert f"{column}: expected" in str(contract.metadata["failing_examples"])
     # Nothing else is measured of rows that cannot be trusted, and that is said.
     assert failed(evaluations) == set(evaluations)
-    assert "not measured" in str(evaluations["drift"].metadata["observed"])
+    if "drift" in evaluations:
+        assert "not measured" in str(evaluations["drift"].metadata["observed"])
 
 
 @pytest.mark.parametrize("change", ["column gone", "column more", "other type", "nullable"])

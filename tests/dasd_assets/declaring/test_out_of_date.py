@@ -289,7 +289,8 @@ def test_every_table_of_the_lake_and_what_lies_beside_is_looked_at(tmp_path: Pat
         )
     ]
     only_where_a_setting_asks = {
-        "imported_answers", "quarantined_answers", "teacher_scores", "teacher_top_logprobs",
+        "imported_answers", "quarantined_answers", "student_training_set", "teacher_scores",
+        "teacher_top_logprobs",
     }  # fmt: skip
     looked_at = {name.split("/")[0] for name in names if name.endswith("/data.parquet")}
     assert looked_at == set(TABLES) - only_where_a_setting_asks
