@@ -219,8 +219,13 @@ def build(profile: Profile) -> list[dg.AssetsDefinition]:
     ) -> dg.MaterializeResult:
         """The mixed-policy sample as the base student's tokens, packed: what stage 3 is trained on.
 
-        Loss is on the student's prefix and the continuation, unless `mask_student_prefix`. Made
-        once, its batches certified.
+        Made once, its batches certified.
+
+        ```text
+        sample = prompt ‖ student's prefix ‖ teacher's continuation ‖ end token
+        loss on all but the prompt; with mask_student_prefix from the continuation on
+        sequence = sample ‖ sample ‖ …,   Σ tokens ≤ max_length
+        ```
         """
         return write_training_set(
             context, lake,

@@ -19,11 +19,13 @@ from resources.engines.inference import InferenceModel
 from resources.lake.lake import Lake
 
 GROUP = "temperature_scheduled_learning"
-PACKED = (
-    "Each sample is the chat template's prompt, the response and the end token; loss is on the "
-    "response alone. Samples are packed into sequences, each sample whole. Made once, its batches "
-    "certified."
-)
+PACKED = """Samples are packed into sequences, each sample whole. Made once, its batches certified.
+
+```text
+sample = prompt ‖ response ‖ end token,   loss on response and end token alone
+sequence = sample ‖ sample ‖ …,   Σ tokens ≤ max_length
+```
+"""
 
 
 def build(profile: Profile) -> list[dg.AssetsDefinition]:
