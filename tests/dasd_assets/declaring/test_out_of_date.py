@@ -301,4 +301,5 @@ def test_every_table_of_the_lake_and_what_lies_beside_is_looked_at(tmp_path: Pat
     assert {name for name in names if not name.endswith("/data.parquet")} == {
         "checkpoints/low_temperature", "checkpoints/high_temperature", "checkpoints/dasd",
         "provenance_viewer/s.html", "releases/model", "releases/dataset", "stage_report.html",
+        "training_sets/low_temperature", "training_sets/high_temperature", "training_sets/dasd",
     }  # fmt: skip
