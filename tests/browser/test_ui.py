@@ -94,6 +94,7 @@ def test_a_materialization_shows_counts_cost_rows_pictures_and_where_columns_com
     rows = pipeline.lake.read(ASSET, {"temperature": "high", "question_shard": "drop-02"})
     assert stored["dagster/row_count"] == rows.num_rows
     assert stored["n_tokens"] == sum(map(len, rows["token_ids"].to_pylist()))
+    page.route("**/pictures/**", partial(from_the_lake, pipeline))
     page.goto(f"{ui}/assets/{ASSET}?view=partitions&partition={CELL}")
     for name in ("dagster/row_count", "n_tokens", "tokens_per_second", "cost/core_hours"):
         assert stored[name] > 0
@@ -111,8 +112,8 @@ def test_a_materialization_shows_counts_cost_rows_pictures_and_where_columns_com
     expect(lineage.filter(has_text="questions.question_id").first).to_contain_text("question_id")
     expect(lineage.filter(has_text="questions.question").first).to_be_visible()
 
-    page.route("**/pictures/**", partial(from_the_lake, pipeline))
-    picture = opened(page, "likelihood_density").locator("img")
+    # The UI shows a short text of Markdown in its line.
+    picture = line_of(page, "likelihood_density").locator("img")
     expect(picture).to_be_visible()
     assert picture.evaluate("e => e.complete && e.naturalWidth > 400")
     shoot(page, "picture")
