@@ -102,7 +102,7 @@ def taking_apart(n: int, n_words: int, rounds: int) -> None:
     end = f"{NEXT_MESSAGE}{FINAL_OPEN}It is 4.<|return|>"
     wires = [f"{ANALYSIS_OPEN}{reasoning(n_words, seed).strip()}{end}" for seed in range(n)]
     ids = [np.asarray(each, np.int32) for each in encode_all(teacher.tokenizer, wires)]
-    spelled = [teacher.token_bytes.written(np.array([i])) for i in range(teacher.token_bytes.size)]
+    spelled = teacher.token_bytes.pieces
     library = load_harmony_encoding(HarmonyEncodingName.HARMONY_GPT_OSS)
 
     def ours() -> list[Any]:

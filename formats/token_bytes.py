@@ -71,7 +71,7 @@ class TokenBytes:
         return max(self._vocabulary.values()) + 1
 
     @cached_property
-    def _written_pieces(self) -> list[bytes]:
+    def pieces(self) -> list[bytes]:
         """What each token spells, special tokens their own text."""
         added = self._tokenizer.added_tokens_decoder
         pieces = [b""] * self.size
@@ -90,7 +90,7 @@ class TokenBytes:
     @cached_property
     def n_written_bytes(self) -> npt.NDArray[np.int32]:
         """Bytes of each token id; special tokens have those of their own text."""
-        return np.array([len(piece) for piece in self._written_pieces], np.int32)
+        return np.array([len(piece) for piece in self.pieces], np.int32)
 
     @cached_property
     def first_nonspace(self) -> npt.NDArray[np.int32]:
@@ -99,7 +99,7 @@ class TokenBytes:
             np.array(
                 [
                     next((i for i, byte in enumerate(piece) if byte not in WHITE_SPACE), 0)
-                    for piece in self._written_pieces
+                    for piece in self.pieces
                 ],
                 np.int32,
             )
@@ -130,7 +130,7 @@ class TokenBytes:
     def _all_pieces(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
         """What all tokens spell, one behind the other, and where each begins in it."""
         ends = np.cumsum(self.n_written_bytes, dtype=np.int64)
-        return np.frombuffer(b"".join(self._written_pieces), np.uint8), ends - self.n_written_bytes
+        return np.frombuffer(b"".join(self.pieces), np.uint8), ends - self.n_written_bytes
 
     def _spelled(self, token_ids: npt.NDArray[np.int32], n_bytes: npt.NDArray[np.int32]) -> bytes:
         pieces, begins = self._all_pieces

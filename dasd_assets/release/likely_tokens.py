@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     from dasd_assets.profile import Profile
     from dasd_assets.profile.models import Model, Teacher
 
-TOPS: Final = "teacher_top_logprobs"
 FLAT: Final = ("k", "top_token_ids", "top_logprobs")
-"""Its columns beside the id of the row."""
+"""Columns of `teacher_top_logprobs` beside the id of the row."""
 
 TOP_FIELDS: Final = [TEACHER_TOP_LOGPROBS.field(name).with_nullable(True) for name in FLAT]
 """The same beside the rows of a sample: null of an answer that was not asked for."""
@@ -91,9 +90,8 @@ def _folder(model: Model) -> ModelFolder:
 def _spelled(model: Model) -> pa.Table:
     """token_id, bytes and is_special of every id of a model's tokenizer."""
     table = TokenBytes(load_tokenizer(_folder(model).path))
-    ids = np.arange(table.size, dtype=np.int32)
-    written = [table.written(ids[index : index + 1]) for index in ids]
+    ids = pa.array(range(table.size), pa.int32())
     return pa.table(
-        [pa.array(ids), pa.array(written, pa.binary()), pa.array(table.is_special)],
+        [ids, pa.array(table.pieces, pa.binary()), pa.array(table.is_special)],
         schema=pa.schema(list(TOKENS)[1:]),
     )

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dasd_assets.divergence_sampling.paired_batches import paired
-from dasd_assets.release.likely_tokens import FLAT, TOP_FIELDS, TOPS
+from dasd_assets.release.likely_tokens import FLAT, TOP_FIELDS
+from dasd_assets.teacher_responses.tops import TOPS
 from resources.lake.table import ContractError
 from resources.lake.tables.divergence_sampling import DIVERGENCE_SAMPLE
 from resources.lake.tables.mixed_policy_distillation import MIXED_POLICY_SAMPLE

@@ -213,8 +213,8 @@ class AnswerReader:
     @cached_property
     def _id_of_bytes(self) -> dict[bytes, int]:
         """Ordinary tokens by their bytes; the lowest id where two are alike."""
-        pieces = ((self._table.decode(np.array([i])), i) for i in range(self._table.size))
-        return {piece: i for piece, i in sorted(pieces, key=lambda p: -p[1]) if piece}
+        pieces, ordinary = self._table.pieces, np.flatnonzero(~self._table.is_special)
+        return {pieces[i]: i for i in reversed(ordinary.tolist()) if pieces[i]}
 
     def _id_of(self, name: str, raw: Sequence[int] | None) -> int | None:
         """Id of a token by the name and, where the server gives them, the bytes it has there."""
