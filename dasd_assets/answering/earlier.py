@@ -25,7 +25,7 @@ KEY_DIGITS = 24
 SAMPLED = ("token_ids", "logprobs", "finish_reason")
 """Beside the id: the columns of an earlier row that hold its answer."""
 
-TOPS = ["response_id", "k", "top_token_ids", "top_logprobs"]
+TOP_COLUMNS = ["response_id", "k", "top_token_ids", "top_logprobs"]
 """Columns of an earlier row of `teacher_top_logprobs`."""
 
 EarlierColumns = Callable[[list[str]], Iterable[pa.RecordBatch]]
@@ -75,8 +75,10 @@ def with_tops(known: Iterable[Completion], earlier: EarlierColumns) -> Iterator[
     Args:
         earlier: gives columns of the partition's earlier rows of `teacher_top_logprobs`.
     """
-    there = {_digits(name) for batch in earlier(TOPS[:1]) for name in batch.column(0).to_pylist()}
-    rows = (row for batch in earlier(TOPS) for row in zip(*batch.columns, strict=True))
+    there = {
+        _digits(name) for batch in earlier(TOP_COLUMNS[:1]) for name in batch.column(0).to_pylist()
+    }
+    rows = (row for batch in earlier(TOP_COLUMNS) for row in zip(*batch.columns, strict=True))
     found, top = "", NO_TOP
     for completion in known:
         digits = completion.key[:KEY_DIGITS]
