@@ -74,9 +74,7 @@ class Manifest:
 
     def to_json(self) -> bytes:
         """As it is stored, with a checksum of its own."""
-        content = json.dumps(asdict(self), separators=(",", ":"))
-        crc = zlib.crc32(content.encode())
-        return json.dumps({"crc32": crc, "manifest": content}).encode()
+        return checksummed("manifest", asdict(self))
 
     @classmethod
     def from_json(cls, stored: bytes) -> Manifest:
@@ -86,16 +84,30 @@ class Manifest:
             ManifestError: it is something else, or damaged.
         """
         try:
-            outer = json.loads(stored)
-            content = outer["manifest"]
-            if zlib.crc32(content.encode()) != outer["crc32"]:
-                raise ValueError("checksum")
-            found = json.loads(content)
+            found = of_checksummed("manifest", stored)
             return cls(
                 _record(found["file"]), tuple(map(_record, found["replaces"])), found["damage"]
             )
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ManifestError(str(error)) from None
+
+
+def checksummed(kind: str, content: dict[str, Any]) -> bytes:
+    """JSON with a checksum of its own, as small files are stored that say what others hold."""
+    inner = json.dumps(content, separators=(",", ":"))
+    return json.dumps({"crc32": zlib.crc32(inner.encode()), kind: inner}).encode()
+
+
+def of_checksummed(kind: str, stored: bytes) -> Any:
+    """What `checksummed` was given.
+
+    Raises:
+        ValueError, TypeError, KeyError, AttributeError: it is something else, or damaged.
+    """
+    outer = json.loads(stored)
+    if zlib.crc32(outer[kind].encode()) != outer["crc32"]:
+        raise ValueError("checksum")
+    return json.loads(outer[kind])
 
 
 def _record(found: dict[str, Any] | None) -> FileRecord | None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import zlib
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
 from dasd_assets.questions.curation.index.rows_file import RowsRecord
 from dasd_assets.questions.curation.index.sorted_runs import RunRecord
+from resources.lake.manifest import checksummed, of_checksummed
 
 FOLDER: Final = "_question_index"
 CATALOG: Final = f"{FOLDER}/catalog.json"
@@ -71,8 +70,7 @@ class Catalog:
 
     def to_json(self) -> bytes:
         """As it is stored, with a checksum of its own."""
-        content = json.dumps(asdict(self), separators=(",", ":"))
-        return json.dumps({"crc32": zlib.crc32(content.encode()), "catalog": content}).encode()
+        return checksummed("catalog", asdict(self))
 
     @classmethod
     def from_json(cls, stored: bytes) -> Catalog:
@@ -82,10 +80,7 @@ class Catalog:
             ValueError: it is something else, or damaged.
         """
         try:
-            outer = json.loads(stored)
-            if zlib.crc32(outer["catalog"].encode()) != outer["crc32"]:
-                raise ValueError("checksum")
-            found = json.loads(outer["catalog"])
+            found = of_checksummed("catalog", stored)
             return cls(
                 found["banding"],
                 found["next_slot"],
