@@ -85,27 +85,32 @@ def unmet(outcomes: Iterable[CheckOutcome]) -> list[Unmet]:
 
 
 def not_passed(
-    graph: AssetGraph, instance: dg.DagsterInstance, key: dg.AssetKey
-) -> set[str | None]:
-    """Partitions of an asset of which a blocking check has failed, or was to run and did not.
+    graph: AssetGraph,
+    instance: dg.DagsterInstance,
+    keys: Collection[dg.AssetKey],
+    latest: LatestEvents,
+) -> dict[dg.AssetKey, set[str | None]]:
+    """Asset -> partitions of which a blocking check has failed, or was to run and did not.
 
     Dagster holds back what is below them in the run that checks them, and no longer: to a run that
     begins later, a partition is there or it is not. A check did not run if its step or its run was
     killed, before or while it looked at what had been made. A partition that was made without its
     checks, as the UI lets one, is not among them.
     """
-    blocking = [one for one in graph.get_check_keys_for_assets({key}) if graph.get(one).blocking]
-    if not blocking:
-        return set()
-    outcomes = check_outcomes(instance, blocking, LatestEvents(instance, [key]))
+    checks = graph.get_check_keys_for_assets(set(keys))
+    blocking = [one for one in checks if graph.get(one).blocking]
+    outcomes = check_outcomes(instance, blocking, latest) if blocking else []
     failed = [one for one in outcomes if one.status is CheckStatus.FAILED]
-    errors = {
-        one.partition
+    errors = [
+        one
         for one, seen in evaluations(instance, failed).items()
         if seen.severity is dg.AssetCheckSeverity.ERROR  # and does not only warn
-    }
+    ]
     not_run = (CheckStatus.BROKEN, CheckStatus.NOT_RUN, CheckStatus.NOT_MADE)
-    return errors | {one.partition for one in outcomes if one.status in not_run}
+    found: dict[dg.AssetKey, set[str | None]] = {key: set() for key in keys}
+    for one in [*errors, *(one for one in outcomes if one.status in not_run)]:
+        found[one.key.asset_key].add(one.partition)
+    return found
 
 
 def of_contracts(

@@ -171,10 +171,10 @@ class LocalRunner:
         staleness = Staleness(self.graph, self._instance, self._lake)
         found = staleness.out_of_date(group)
         stale: dict[dg.AssetKey, set[str | None]] = {}
+        unchecked = not_passed(self.graph, self._instance, group, staleness.latest)
         for asset in (key for key in self.graph.toposorted_asset_keys if key in group):
             failed.setdefault(asset, set()).update(staleness.below(asset, failed))
-            unchecked = not_passed(self.graph, self._instance, asset)
-            stale[asset] = (found.partitions(asset) | unchecked) - failed[asset]
+            stale[asset] = (found.partitions(asset) | unchecked[asset]) - failed[asset]
         partitions_def = self.graph.get(group[0]).partitions_def
         keys: Sequence[str | None] = [None]
         if partitions_def is not None:
