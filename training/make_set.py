@@ -51,8 +51,13 @@ SECONDS_BETWEEN_REPORTS = 5.0
 BYTES_PER_SAMPLE = sum(field.type.byte_width for field in COLUMNS)
 
 
-def make_training_set(config: SetConfig, report: Report) -> Description:
+def make_training_set(
+    config: SetConfig, report: Report, wanted: MadeOf | None = None
+) -> Description:
     """Make a set at `config.output_dir`, unless it is there.
+
+    Args:
+        wanted: what `made_of` gives, where it is known: the rows are not hashed once more.
 
     Raises:
         SampleError: a row cannot be trained on; the message names file, row and reason.
@@ -61,9 +66,10 @@ def make_training_set(config: SetConfig, report: Report) -> Description:
         DiskFullError: the disk became full.
     """
     folder = Path(config.output_dir)
+    wanted = wanted or made_of(config)
     if is_made(folder):
         description = describe(folder)
-        _check_same(folder, description, made_of(config))
+        _check_same(folder, description, wanted)
         report(f"progress: {folder} is made already")
         return description
     partial = folder.with_name(f"{folder.name}.partial")
@@ -73,7 +79,7 @@ def make_training_set(config: SetConfig, report: Report) -> Description:
     partial.mkdir()
     try:
         with told_when_full(partial / TOKENS):
-            description = _make(config, partial, report)
+            description = _make(config, wanted, partial, report)
     except BaseException:
         for file in partial.glob("*.n*"):
             file.unlink()  # of no use, and the disk may be full
@@ -150,7 +156,7 @@ def _set_bytes(file: str) -> int:
     return texts + BYTES_PER_SAMPLE * int(metadata.num_rows)
 
 
-def _make(config: SetConfig, folder: Path, report: Report) -> Description:
+def _make(config: SetConfig, wanted: MadeOf, folder: Path, report: Report) -> Description:
     columns = _write_tokens(config, folder, report)
     lengths = columns["n_tokens"].astype(np.int64)
     sequences = pack(lengths, config.max_length, config.multiple_of, one_each=not config.packing)
@@ -159,7 +165,7 @@ def _make(config: SetConfig, folder: Path, report: Report) -> Description:
     with pa.ipc.new_file(folder / SAMPLES, COLUMNS) as writer:
         writer.write_table(rows)
     description = Description(
-        made_of=made_of(config),
+        made_of=wanted,
         n_tokens=int(lengths.sum()),
         n_sequences=len(sequences),
         longest=int(lengths.max()),

@@ -95,12 +95,13 @@ def write_training_set(
         multiple_of=multiple_of(settings),
         workers=workers,
     )
-    name, key = f"{SETS}/{checkpoint}", settings_version(made_of(config).shaping())
+    wanted = made_of(config)
+    name, key = f"{SETS}/{checkpoint}", settings_version(wanted.shaping())
     if problem := set_aside_damaged(lake, f"{name}/{key}"):
         context.log.warning(f"{name}/{key} {problem}: it is put aside, and made again")
     folder = lake.keyed_folder(name, key)
     made = make_training_set(
-        config.model_copy(update={"output_dir": str(folder)}), context.log.info
+        config.model_copy(update={"output_dir": str(folder)}), context.log.info, wanted
     )
     lake.publish_keyed(name, key)
     ids = (batch.column(0) for batch in lake.batches(rows, rows_partition, [id_column]))
