@@ -75,24 +75,23 @@ def within(
 
 def one_of(check: str, column: str, values: Iterable[str]) -> Rule:
     """One of a set of texts."""
-    found = list(values)
-    return Rule(
-        check, f"coalesce({column} not in ({_literals(found)}), false)",
-        "ExpectColumnValuesToBeInSet", {"column": column, "value_set": found},
-    )  # fmt: skip
+    return _of_set(check, column, values, "not in", "ExpectColumnValuesToBeInSet")
 
 
 def none_of(check: str, column: str, values: Iterable[str]) -> Rule:
     """None of a set of texts."""
+    return _of_set(check, column, values, "in", "ExpectColumnValuesToNotBeInSet")
+
+
+def _of_set(
+    check: str, column: str, values: Iterable[str], is_broken: str, expectation: str
+) -> Rule:
     found = list(values)
+    texts = ", ".join("'" + value.replace("'", "''") + "'" for value in found)
     return Rule(
-        check, f"coalesce({column} in ({_literals(found)}), false)",
-        "ExpectColumnValuesToNotBeInSet", {"column": column, "value_set": found},
+        check, f"coalesce({column} {is_broken} ({texts}), false)",
+        expectation, {"column": column, "value_set": found},
     )  # fmt: skip
-
-
-def _literals(values: Iterable[str]) -> str:
-    return ", ".join("'" + value.replace("'", "''") + "'" for value in values)
 
 
 def _as_stored(value: float) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import dagster as dg
@@ -54,8 +54,7 @@ class StoredData:
         found = [f"{name} {problem}" for name, problem in problems if problem]
         return found + [
             f"{picture} {GONE}"
-            for name in names
-            for picture in self._examination.recorded_in(pictures_of(name))
+            for picture in self._pictures(names)
             if not self._examination.is_there(picture)
         ]
 
@@ -67,17 +66,21 @@ class StoredData:
             if problem := self._examination.problem(name, whole=True):
                 found.append(f"{name} {problem}")
                 self._examination.mark(name, problem)
-        pictures = [
-            picture
-            for name in names
-            for picture in self._examination.recorded_in(pictures_of(name))
-        ]
+        pictures = self._pictures(names)
         for picture in pictures:
             if problem := self._examination.problem(picture, whole=True):
                 found.append(f"{picture} {problem}")
                 self._lake.take_away(picture)  # then a glance sees it, and it is drawn again
         n_unrecorded = sum(not self._examination.is_recorded(name) for name in names)
         return Verified(len(names) + len(pictures), n_unrecorded, found)
+
+    def _pictures(self, names: Sequence[str]) -> list[str]:
+        """Pictures that were written of these, there or not."""
+        return [
+            picture
+            for name in names
+            for picture in self._examination.recorded_in(pictures_of(name))
+        ]
 
     def names(self, key: dg.AssetKey, partition: str | None = None) -> Iterator[str]:
         """Paths below the lake's root of all that one partition has stored."""
