@@ -21,7 +21,8 @@ name a model is not worth it, and a training changes weights everywhere."""
 SAMPLES, SAMPLE_BYTES = 256, 16 * 1024
 
 LEFT_BY_TRAINING = ("sft.json", "run.json", "certificate.json")
-"""They hold paths and times, which do not make the model another one."""
+"""They hold paths and times, which do not make the model another one; nor do hidden files, such as
+the manifest, which has the hash of the log and so of its times."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def _content_hash(path: Path) -> str:
     digest = hashlib.sha256()
     for pattern in ("*.json", "*.jinja", "*.safetensors"):
         for file in sorted(path.glob(pattern)):
-            if file.name in LEFT_BY_TRAINING:
+            if file.name in LEFT_BY_TRAINING or file.name.startswith("."):
                 continue
             digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
             if file.suffix != ".safetensors" or file.stat().st_size <= HASHED_WHOLE_BYTES:

@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM
 from resources.engines import model_folder
 from resources.engines.model_folder import ModelFolderError, inspect_model
 from resources.engines.weight_files import Tensor, n_parameters
+from resources.lake.lake_folder import FOLDER_MANIFEST
 
 
 @pytest.fixture
@@ -205,6 +206,7 @@ def test_a_checkpoint_is_known_by_its_weights(
     first = inspect_model(str(folder)).content_hash
     (folder / "run.json").write_text('{"seconds": 12.5}', encoding="utf-8")
     (folder / "sft.json").write_text('{"output": "/elsewhere"}', encoding="utf-8")
+    (folder / FOLDER_MANIFEST).write_text('{"training_log.jsonl": "c2495d"}', encoding="utf-8")
     assert inspect_model(str(folder)).content_hash == first
     file = folder / "model.safetensors"
     tensors = load_file(file)
