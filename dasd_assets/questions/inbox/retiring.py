@@ -22,6 +22,8 @@ from resources.lake.manifests import mark
 from resources.lake.tables import TABLES
 
 JOB = "retire_question_shard"
+RESULTS = "_checks"
+"""Where the checks keep what they found."""
 SAMPLE, CANDIDATES = "divergence_sample", "divergence_candidates"
 UNFINISHED = (
     dg.DagsterRunStatus.QUEUED,
@@ -133,6 +135,9 @@ def retire(
     for table, partitions in found.partitions.items():
         for partition in partitions:
             lake.retire(table, partition)
+    for name in lake.listing(f"{RESULTS}/"):
+        if f"/{QUESTION_SHARD}={shard}/" in name:
+            lake.take_away(name)  # of what is there no more, nobody could have it checked again
     instance.delete_dynamic_partition(QUESTION_SHARD, shard)
     return found
 

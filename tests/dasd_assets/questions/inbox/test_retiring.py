@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 from support.checked_lake import CELL, LOW, SHARD, N, fill, good_rows
 
+from checks.kept_results import keep
 from dasd_assets.dagster_internals import AssetGraph, job_of_module
 from dasd_assets.partitions import QUESTION_SHARD
 from dasd_assets.profile import load_profile
@@ -88,7 +89,11 @@ def test_a_retired_shard_is_in_no_table_and_its_samples_are_to_be_drawn_anew(
     lake: Lake, instance: dg.DagsterInstance, inbox: Path
 ) -> None:
     answers = lake.path("teacher_responses", CELL).read_bytes()
+    results = {
+        shard: keep(lake, "questions", {QUESTION_SHARD: shard}, shard, ()) for shard in "st"
+    }
     found = retire(lake, instance, str(inbox), "s")
+    assert (results["t"].is_file(), results["s"].is_file()) == (True, False)
     assert not any(lake.partitions(table, question_shard="s") for table in found.rows)
     retired = Path(lake.root, "_retired", "teacher_responses", "temperature=low")
     assert (retired / "question_shard=s" / "data.parquet").read_bytes() == answers
