@@ -89,9 +89,7 @@ def test_a_retired_shard_is_in_no_table_and_its_samples_are_to_be_drawn_anew(
     lake: Lake, instance: dg.DagsterInstance, inbox: Path
 ) -> None:
     answers = lake.path("teacher_responses", CELL).read_bytes()
-    results = {
-        shard: keep(lake, "questions", {QUESTION_SHARD: shard}, shard, ()) for shard in "st"
-    }
+    results = {shard: keep(lake, "questions", {QUESTION_SHARD: shard}, shard, ()) for shard in "st"}
     found = retire(lake, instance, str(inbox), "s")
     assert (results["t"].is_file(), results["s"].is_file()) == (True, False)
     assert not any(lake.partitions(table, question_shard="s") for table in found.rows)
