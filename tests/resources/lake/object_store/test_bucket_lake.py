@@ -404,11 +404,13 @@ def test_damaged_objects_of_the_question_index_are_made_again(
     near = settings_of(near_duplicate_jaccard=0.6, near_duplicate_shingle_words=2)
     drops = [
         pa.Table.from_pylist(
-            [{"drop": "d.jsonl", "line": 1, "domain": "math", "answer": "1",
-              "question": f"word wide web of {name} and all the others in here"}],
+            [{"drop": "d.jsonl", "line": 1, "domain": "math", "answer": "1", "question": text}],
             schema=RAW_QUESTIONS,
         )
-        for name in ("spiders", "pages", "spiders!")
+        for text in (
+            "How many legs do twelve spiders have", "Add one to itself, and the sum to that",
+            "How many legs do twelve spiders have?!",
+        )
     ]  # fmt: skip
     others: dict[str, Any] = {}
     for name, drop in zip("ab", drops, strict=False):
