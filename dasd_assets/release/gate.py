@@ -15,6 +15,7 @@ from dasd_assets.questions.curation.contaminated_samples import (
 )
 from dasd_assets.release.folder import ReleaseError
 from resources.engines.settings import SYNTHETIC
+from resources.lake.examination import Examination
 
 if TYPE_CHECKING:
     from dasd_assets.profile import Profile
@@ -50,6 +51,21 @@ def require_sampled(lake: Lake, left_out: Collection[str]) -> None:
                     f"teacher_responses {'/'.join(partition.values())}: answers are made up "
                     f"(engine {SYNTHETIC}), and nothing that rests on them is released"
                 )
+
+
+def require_as_written(lake: Lake) -> None:
+    """Refuse samples that are damaged, or to be drawn anew as a shard of theirs was retired.
+
+    Raises:
+        ReleaseError: naming the first.
+    """
+    examination = Examination(lake)
+    for partition in lake.partitions("divergence_sample"):
+        if problem := examination.problem(lake.name("divergence_sample", partition)):
+            raise ReleaseError(
+                f"divergence_sample {'/'.join(partition.values())}: {problem}. `dasd run` draws it "
+                "anew"
+            )
 
 
 def require_clean(lake: Lake, profile: Profile) -> int:

@@ -17,7 +17,12 @@ from dasd_assets.release.choice import STAGES, released_row
 from dasd_assets.release.data_files import DataFiles, write_data_files
 from dasd_assets.release.facts import Facts, gather
 from dasd_assets.release.folder import Released, ReleaseError, publish_release, release_link
-from dasd_assets.release.gate import left_out_shards, require_clean, require_sampled
+from dasd_assets.release.gate import (
+    left_out_shards,
+    require_as_written,
+    require_clean,
+    require_sampled,
+)
 from dasd_assets.release.history import (
     NOT_A_SOURCE,
     require_checks_passed,
@@ -113,6 +118,7 @@ def _facts(
     without: frozenset[str],
     n_stages: int = len(STAGES),
 ) -> Facts:
+    require_as_written(lake)
     left_out = left_out_shards(lake, profile)
     require_sampled(lake, left_out)
     found = sources(instance, profile, without, left_out)

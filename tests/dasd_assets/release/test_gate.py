@@ -18,6 +18,7 @@ from dasd_assets.profile import Profile
 from dasd_assets.profile.check_settings import Checks
 from resources.engines.model_folder import inspect_model
 from resources.lake.lake import Lake
+from resources.lake.manifests import mark
 
 pytestmark = pytest.mark.slow
 
@@ -86,6 +87,16 @@ def test_made_up_answers_are_refused(lake: Lake, name: str) -> None:
     lake.write("teacher_responses", filled("teacher_responses", {"engine": "synthetic"}), partition)
     message = failure(release(lake, name))
     assert f"teacher_responses {'/'.join(partition.values())}: answers are made up" in message
+    assert nothing_released(lake)
+
+
+@pytest.mark.parametrize("name", ["model_release", "dataset_release"])
+def test_a_sample_that_has_rows_of_a_retired_shard_is_refused(lake: Lake, name: str) -> None:
+    """`dasd retire` notes it, and nothing was drawn since."""
+    sample = lake.name("divergence_sample", {"temperature": "low"})
+    mark(lake, sample, "has samples of the retired question_shard drop-09")
+    message = failure(release(lake, name))
+    assert "divergence_sample low: has samples of the retired question_shard drop-09." in message
     assert nothing_released(lake)
 
 
