@@ -159,12 +159,16 @@ def no_shard_lost(data: CheckedPartition, exclude: Collection[str] = ()) -> Meas
 
 
 def shards_ready(data: CheckedPartition, exclude: Collection[str] = ()) -> Measurement:
-    """Shards that the sample lacks because they are not ready, each with how far it is."""
+    """Shards that are not ready, each with how far it is, and such as are left out but are none."""
     temperature = data.partition[TEMPERATURE]
     missing = dict(shards_of(data.lake, temperature, exclude).not_ready)
-    for shard in sorted(set(data.registered()) - {*missing, *exclude}):
+    registered = set(data.registered())
+    for shard in sorted(registered - {*missing, *exclude}):
         if table := how_far(data.lake, temperature, shard):
             missing[shard] = f"has nothing in {table} yet"
+    # A name that is misspelt leaves nothing out.
+    for shard in set(exclude) - registered:
+        missing[shard] = "is no shard, and is named in divergence_sampling.exclude_shards"
     return Measurement(
         "shards_ready",
         {data.name(): len(missing)},

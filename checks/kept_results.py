@@ -11,6 +11,7 @@ from pathlib import Path
 
 from checks.expectations import Verdict
 from resources.lake.lake import Lake, Partition
+from resources.lake.tables import tables_of
 
 FOLDER = "_checks"
 FILE = "result.json"
@@ -32,7 +33,9 @@ class KeptResult:
 def keep(
     lake: Lake, asset: str, partition: Partition, name: str, verdicts: Sequence[Verdict]
 ) -> Path:
-    """Store what was found, over what the same checks found before; returns the file.
+    """Store what was found; returns the file.
+
+    What other checks found of the same data stays, and of earlier data nothing does.
 
     Args:
         name: of the partition, for people.
@@ -40,7 +43,9 @@ def keep(
     dimensions = [f"{dimension}={key}" for dimension, key in partition.items()]
     place = Path(FOLDER, asset, *dimensions, FILE)
     file = lake.file(str(place))
-    before = json.loads(file.read_text(encoding="utf-8"))["checks"] if file.is_file() else {}
+    before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    tables = [table for table in tables_of(asset.split("/")[0]) if lake.exists(table, partition)]
+    of = {table: lake.version(table, partition) for table in tables}
     found = {
         verdict.measured.check: {
             "measured": {
@@ -60,7 +65,8 @@ def keep(
         "asset": asset,
         "partition": name,
         "checked_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "checks": {**before, **found},
+        "of": of,
+        "checks": {**(before["checks"] if before.get("of") == of else {}), **found},
     }
     return lake.publish_file(str(place), json.dumps(kept, indent=1).encode())
 

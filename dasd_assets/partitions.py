@@ -6,6 +6,8 @@ questions becomes one shard. Adding a shard never touches the partitions of anot
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import dagster as dg
 
 from dasd_assets.profile import Profile
@@ -31,6 +33,20 @@ def responses(profile: Profile) -> dg.MultiPartitionsDefinition:
     return dg.MultiPartitionsDefinition(
         {TEMPERATURE: temperatures(profile), QUESTION_SHARD: question_shards}
     )
+
+
+def still_there(profile: Profile, instance: dg.DagsterInstance) -> Callable[[str | None], bool]:
+    """Says of a partition that something was made of whether it is one still.
+
+    A retired shard, and a temperature or an evaluation set that the profile does not name any more,
+    have left events behind that nobody can renew.
+    """
+    keys = {
+        *profile.teacher_responses.temperatures,
+        *profile.evaluation.benchmarks,
+        *instance.get_dynamic_partitions(QUESTION_SHARD),
+    }
+    return lambda partition: partition is None or keys.issuperset(partition.split("|"))
 
 
 def same_shard() -> dg.MultiToSingleDimensionPartitionMapping:

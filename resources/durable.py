@@ -9,6 +9,10 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
+
+FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+"""Of an OSError: there is no room on the disk, or this user may have no more of it."""
 
 
 def sync(path: Path) -> None:
@@ -47,8 +51,11 @@ class DiskFullError(OSError):
 
 
 @contextmanager
-def told_when_full(file: Path) -> Iterator[None]:
+def told_when_full(file: Path, needed: int | None = None) -> Iterator[None]:
     """Say of a full disk what was to be written, and what to do.
+
+    Args:
+        needed: bytes that it takes, about, where that is known.
 
     Raises:
         DiskFullError: ENOSPC or EDQUOT, from here or from a block inside, which knows its own file.
@@ -58,12 +65,13 @@ def told_when_full(file: Path) -> Iterator[None]:
     except DiskFullError:
         raise
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in FULL:
             raise
         free = shutil.disk_usage(file.parent).free / 1024**2
+        takes = "" if needed is None else f", and it takes about {needed / 1024**2:,.0f} MiB"
         # Of a chain of causes a run shows the innermost, which says neither file nor remedy.
         raise DiskFullError(
             error.errno,
-            f"{file}: the disk is full ({free:,.0f} MiB free), so this could not be written. What "
-            "was finished is kept: make room, then run the same again",
+            f"{file}: the disk is full ({free:,.0f} MiB free{takes}), so this could not be "
+            "written. What was finished is kept: make room, then run the same again",
         ) from None

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from transformers import AutoConfig
 
 from formats.model_format import AUTO, FormatSettings, student_format
+from resources.durable import FULL
 from resources.engines.load import load_tokenizer
 from resources.section import Section
 from training.expected_model import have_same_tokenizer
@@ -96,6 +97,7 @@ def encoded_parts(config: SetConfig, folder: Path) -> Iterator[Encoded]:
 
     Raises:
         SampleError: of the first row that cannot be trained on.
+        OSError: the disk is full.
     """
     parts = parts_of(config)
     workers = min(config.workers, len(parts))
@@ -164,7 +166,8 @@ def _side_by_side(config: SetConfig, folder: Path, n_parts: int, workers: int) -
                 while not file.is_file():
                     if child.poll() is not None and not file.is_file():
                         told.seek(0)
-                        raise _error(folder, number % workers, told.read().decode()[-2_000:])
+                        said = told.read().decode()[-2_000:]
+                        raise _error(folder, number % workers, child.returncode, said)
                     time.sleep(SECONDS_BETWEEN_LOOKS)
                 with np.load(file) as arrays:
                     yield Encoded(**arrays)
@@ -178,7 +181,9 @@ def _side_by_side(config: SetConfig, folder: Path, n_parts: int, workers: int) -
             settings.unlink()
 
 
-def _error(folder: Path, worker: int, told: str) -> Exception:
+def _error(folder: Path, worker: int, code: int, told: str) -> Exception:
+    if code in FULL:
+        return OSError(code, os.strerror(code), str(folder))
     cause = folder / f"{worker}.{ERROR}"
     if cause.is_file():
         return SampleError(cause.read_text(encoding="utf-8"))
@@ -202,6 +207,10 @@ def _encode(config: SetConfig, folder: Path, first: int, step: int) -> None:
     except SampleError as error:
         (folder / f"{first}.{ERROR}").write_text(str(error), encoding="utf-8")
         sys.exit(1)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        sys.exit(error.errno)  # where nothing can be written, it is said by this alone
 
 
 def _end_with_input() -> None:

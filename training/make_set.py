@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from formats.model_format import student_format
 from resources.durable import sync, told_when_full
 from resources.engines.load import load_tokenizer
+from resources.lake.lock_file import locked
 from resources.lake.manifest import sha256_of
 from training.certificate import certify_set
 from training.encode_parts import SetConfig, compares_lengths, encoded_parts
@@ -56,17 +57,25 @@ def make_training_set(
 ) -> Description:
     """Make a set at `config.output_dir`, unless it is there.
 
+    Of several processes that are to make the same set one does, and the others wait for it.
+
     Args:
-        wanted: what `made_of` gives, where it is known: the rows are not hashed once more.
+        wanted: what `made_of` gives, where it is known: the rows are not hashed before.
 
     Raises:
         SampleError: a row cannot be trained on; the message names file, row and reason.
         CertificateError: the batches are not what training needs.
-        TrainingSetError: the disk has no room for it.
+        TrainingSetError: the disk has no room for it, or a file of rows was written anew meanwhile.
         DiskFullError: the disk became full.
+        OSError: the folder's file system has no locks.
     """
     folder = Path(config.output_dir)
     wanted = wanted or made_of(config)
+    with locked(folder.with_name(f".{folder.name}.lock"), "the same training set", report):
+        return _made_once(config, wanted, folder, report)
+
+
+def _made_once(config: SetConfig, wanted: MadeOf, folder: Path, report: Report) -> Description:
     if is_made(folder):
         description = describe(folder)
         _check_same(folder, description, wanted)
@@ -74,11 +83,10 @@ def make_training_set(
         return description
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    check_room(config, folder)
+    needed = check_room(config, folder)
     partial.mkdir()
     try:
-        with told_when_full(partial / TOKENS):
+        with told_when_full(partial / TOKENS, needed):
             description = _make(config, wanted, partial, report)
     except BaseException:
         for file in partial.glob("*.n*"):
@@ -126,10 +134,13 @@ def _check_same(folder: Path, found: Description, wanted: MadeOf) -> None:
         )
 
 
-def check_room(config: SetConfig, folder: Path) -> None:
+def check_room(config: SetConfig, folder: Path) -> int:
     """Refuse a disk that cannot hold the set, before any row is tokenised.
 
     A token has four bytes, and its text about as many.
+
+    Returns:
+        Bytes that the set takes, about.
 
     Raises:
         TrainingSetError: with what it takes and what is free.
@@ -142,6 +153,7 @@ def check_room(config: SetConfig, folder: Path) -> None:
             f"and {free / 1024**2:,.0f} MiB are free. Make room there, or set DASD_HOME to a "
             "larger disk"
         )
+    return needed
 
 
 def _set_bytes(file: str) -> int:
@@ -157,7 +169,10 @@ def _set_bytes(file: str) -> int:
 
 
 def _make(config: SetConfig, wanted: MadeOf, folder: Path, report: Report) -> Description:
-    columns = _write_tokens(config, folder, report)
+    try:
+        columns = _write_tokens(config, folder, report)
+    finally:  # of the rows of two versions together any error may come
+        _require_unchanged(wanted)
     lengths = columns["n_tokens"].astype(np.int64)
     sequences = pack(lengths, config.max_length, config.multiple_of, one_each=not config.packing)
     columns["sequence"], columns["place"] = places_of(sequences, len(lengths))
@@ -185,6 +200,21 @@ def _make(config: SetConfig, wanted: MadeOf, folder: Path, report: Report) -> De
         max_length=config.max_length, folder=folder,
     )  # fmt: skip
     return description
+
+
+def _require_unchanged(made_of: MadeOf) -> None:
+    """Refuse rows that are not those any more which the set is known by.
+
+    Raises:
+        TrainingSetError: naming the file.
+    """
+    for file in made_of.sample_files:
+        if not Path(file.path).is_file() or sha256_of(Path(file.path)) != file.sha256:
+            raise TrainingSetError(
+                f"{file.path}: was written anew or taken away while its rows were encoded, so that "
+                "the set would be of neither version. Run the same again, once no other run makes "
+                "that file"
+            )
 
 
 def _write_tokens(config: SetConfig, folder: Path, report: Report) -> dict[str, npt.NDArray[Any]]:

@@ -56,7 +56,7 @@ class Training(Section):
     liger_kernel: bool = Field(False, description="fused Triton kernels (GPU only)")
     deepspeed_zero_stage: Literal[0, 2, 3] = Field(0, description="0: no DeepSpeed")
     processes: int = Field(1, ge=1, description="training processes (one per GPU)")
-    seed: int = Field(42, ge=0, description="of the order of the samples")
+    seed: int = Field(42, ge=0, lt=2**32, description="of the order of the samples")
     restart: Restart = Field(default_factory=Restart, description="shapes no weights")
 
     @model_validator(mode="after")

@@ -36,7 +36,8 @@ TOKENS: Final = "tokens.npy"
 SAMPLES: Final = "samples.arrow"
 
 SET_VERSION: Final = "1"
-"""Of what rows become: their tokens and masks, and the packing."""
+"""Of what rows become: their tokens and masks, and the packing. It is in the names of sets and of
+checkpoints, so that with another one both are made anew."""
 
 MAKE_ANEW: Final = "`dasd run` makes it anew, by hand `python -m training.make_set`"
 
@@ -159,8 +160,10 @@ def describe(folder: Path) -> Description:
     return found
 
 
-def open_training_set(folder: Path) -> TrainingSet:
-    """Map a training set; what is resident afterwards is a few numbers for each sample.
+def describe_whole(folder: Path) -> Description:
+    """What a training set is, whose files are there and have the size that they were written with.
+
+    Their bytes are not read: of a set of billions of tokens they are tens of gigabytes.
 
     Raises:
         TrainingSetError: there is none, or a file of it is gone, truncated or of another size.
@@ -175,6 +178,16 @@ def open_training_set(folder: Path) -> TrainingSet:
                 f"{there} {found}; {file.n_bytes:,} were written: it is truncated, or its copy was "
                 f"not finished. {MAKE_ANEW}"
             )
+    return description
+
+
+def open_training_set(folder: Path) -> TrainingSet:
+    """Map a training set; what is resident afterwards is a few numbers for each sample.
+
+    Raises:
+        TrainingSetError: as `describe_whole`, or its files do not belong together.
+    """
+    description = describe_whole(folder)
     token_ids, mapping = _mapped(folder / TOKENS)
     with pa.memory_map(str(folder / SAMPLES)) as source:
         rows = pa.ipc.open_file(source).read_all()

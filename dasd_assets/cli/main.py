@@ -25,7 +25,7 @@ from dasd_assets.cli.init import init
 from dasd_assets.cli.pages import pages
 from dasd_assets.cli.pictures import pictures
 from dasd_assets.cli.plan import plan
-from dasd_assets.cli.prepare import prepare
+from dasd_assets.cli.prepare import OBJECTS_BETWEEN_COLLECTIONS, prepare
 from dasd_assets.cli.publish import publish
 from dasd_assets.cli.pull import pull
 from dasd_assets.cli.report import report
@@ -43,10 +43,6 @@ from resources.compute.gpus import TooFewGpusError
 
 if TYPE_CHECKING:
     from dasd_assets.running.local_runner import Outcome, Work
-
-OBJECTS_BETWEEN_COLLECTIONS = 50_000
-"""Of a process that may live for days. With Python's 700 it would look through all that it has
-imported, again and again."""
 
 app = typer.Typer(
     cls=Commands,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from contextlib import suppress
 from typing import Annotated
 
 import typer
 
 from dasd_assets.cli.exits import refusing
+from dasd_assets.cli.prepare import OBJECTS_BETWEEN_COLLECTIONS
 from dasd_assets.profile import ProfileError
 from dasd_assets.profile.home import active_profile
 
@@ -26,6 +28,7 @@ def pages(
 
     with refusing(ProfileError, OSError):
         server = pages_server(open_lake(active_profile()), host, port)
+    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     typer.echo(f"report: http://{host}:{server.server_port}/{FRONT}")
     with suppress(KeyboardInterrupt):
         server.serve_forever()

@@ -16,6 +16,10 @@ MOVED_MODULE = re.compile(r"(\bmodule: )dasd_assets\.(local_run_launcher|patient
 BY_CORES = re.compile(r"(\bmax_concurrent_runs: )\d+(  # of a machine with )\d+")
 """Runs side by side: who wants another number takes the comment away."""
 
+OBJECTS_BETWEEN_COLLECTIONS = 50_000
+"""Of a process that may live for days. With Python's 700 it would look through all that it has
+imported, again and again."""
+
 
 def prepare() -> tuple[Profile, Path]:
     """Profile and data folder, with Dagster's home made and the working folder set.

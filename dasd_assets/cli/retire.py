@@ -19,9 +19,10 @@ def retire(
 ) -> None:
     """Show what leaves with a question_shard, and with --yes take it out.
 
-    Its rows leave the tables for the lake's folder `_retired`, the samples that were drawn from it
-    are drawn anew by the next `dasd run`, and the partition is gone. Its drop has to be out of the
-    inbox. To leave a shard out of the samples and keep it: `divergence_sampling.exclude_shards`.
+    Its rows leave the tables for the lake's folder `_retired`, and the partition is gone. The next
+    `dasd run` draws the samples anew that were drawn from it, and curates anew the shards that had
+    questions of it, too, which were rejected there. Its drop has to be out of the inbox. To leave a
+    shard out of the samples and keep it: `divergence_sampling.exclude_shards`.
     """
     import dagster as dg
 
@@ -43,5 +44,5 @@ def retire(
         typer.echo(f"  {line}")
     if not yes:
         typer.echo(f"Nothing was changed. `dasd retire {shard} --yes` does it.")
-    elif found.drawn_anew:
-        typer.echo("`dasd run` draws the samples anew and makes what is below them.")
+    elif found.drawn_anew or found.returning:
+        typer.echo("`dasd run` curates and draws anew what that says, and makes what is below it.")

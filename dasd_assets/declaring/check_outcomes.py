@@ -21,6 +21,7 @@ from dasd_assets.dagster_internals import (
     check_outcomes,
     evaluations,
 )
+from dasd_assets.partitions import still_there
 from dasd_assets.profile import Profile
 from dasd_assets.profile.data_contracts import CONTRACTS, Severity
 
@@ -118,6 +119,8 @@ def of_contracts(
 ) -> Iterator[tuple[CheckOutcome, Severity]]:
     """What the checks in `CONTRACTS` found that came to an end, with the profile's severity.
 
+    Of the partitions that there still are, as everywhere.
+
     Args:
         assets: names of the assets whose checks are meant.
     """
@@ -127,7 +130,8 @@ def of_contracts(
         for contract in CONTRACTS.get(name.split("/")[0], ())
     ]
     latest = LatestEvents(instance, {check.asset_key for check in checks})
+    is_there = still_there(profile, instance)
     for one in check_outcomes(instance, checks, latest):
-        if one.status in (CheckStatus.PASSED, CheckStatus.FAILED):
+        if one.status in (CheckStatus.PASSED, CheckStatus.FAILED) and is_there(one.partition):
             settings = profile.checks.of(one.key.asset_key.path[0])
             yield one, settings[one.key.name].severity

@@ -44,6 +44,14 @@ class Wanted:
     name: str
     groups: tuple[str, ...]
     description: str
+    also: str = ""
+    """Assets of other groups, in Dagster's selection syntax."""
+
+    @property
+    def selection(self) -> dg.AssetSelection:
+        """The assets that it makes."""
+        found = dg.AssetSelection.groups(*self.groups)
+        return found | dg.AssetSelection.from_string(self.also) if self.also else found
 
 
 JOBS: Final = (
@@ -57,8 +65,11 @@ JOBS: Final = (
     Wanted(
         "prepare_training_sets",
         ("response_filtering", "divergence_sampling"),
-        "Filter the teacher's answers, score them with the base student and draw the divergence "
-        "samples. Asks the teacher nothing; what it has not answered yet is left out, and named.",
+        "Filter the teacher's answers, score them with the base student, draw the divergence "
+        "samples and pack them as tokens: all that can be made before a training, which is all but "
+        "the last stage's set. Asks the teacher nothing; what it has not answered yet is left out, "
+        "and named.",
+        also='key:"*_temperature_training_set" or key:"student_training_set/*"',
     ),
     Wanted(
         "train_student",
@@ -106,7 +117,7 @@ def _job(wanted: Wanted, profile: Profile) -> dg.JobDefinition:
     )
     def start(context: dg.OpExecutionContext, config: Scope, lake: Lake) -> None:
         graph = context.repository_def.asset_graph
-        selection = dg.AssetSelection.groups(*wanted.groups).resolve(graph)
+        selection = wanted.selection.resolve(graph)
         among = {
             name: (partitions_def, _existing(context.instance, partitions_def, name, keys))
             for name, partitions_def, keys in (

@@ -14,8 +14,8 @@ from urllib.parse import quote
 import dagster as dg
 
 from resources.lake.lake import Lake
-from resources.lake.manifest import SUFFIX
-from resources.lake.pictures import pictures_of
+from resources.lake.manifest import SUFFIX, record_of
+from resources.lake.pictures import HASH_LETTERS, pictures_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,6 +27,9 @@ DATA_DOCS_FOLDER: Final = "_data_docs"
 """Great Expectations' project in the lake's folder on this machine, also of a lake in a bucket."""
 DATA_DOCS: Final = f"{DATA_DOCS_FOLDER}/gx/uncommitted/data_docs/local_site"
 """Its pages."""
+
+EARLIER_PICTURES: Final = 12
+"""Pictures of one partition, beside those of today, that what was made of it before shows."""
 
 
 def pages_url(host: str = "127.0.0.1", port: int = DEFAULT_PORT) -> str:
@@ -48,7 +51,8 @@ def kept_pictures(
 ) -> dict[str, dg.MarkdownMetadataValue]:
     """Write figures to the lake as pictures; gives what the UI shows them by, under their names.
 
-    Pictures of the same that were written before under other names are taken away.
+    A picture's file is named by its content, so that what was made earlier shows what it was: of
+    pictures of the same that were written before, the last EARLIER_PICTURES stay.
 
     Args:
         lake: where to.
@@ -59,14 +63,18 @@ def kept_pictures(
 
     shown, folder, files = {}, pictures_of(shown_with), set[str]()
     for name, figure in figures.items():
-        file = f"{folder}/{name}.png"
-        lake.publish_page(file, to_png(figure))
+        content = to_png(figure)
+        file = f"{folder}/{name}.{record_of(content).sha256[:HASH_LETTERS]}.png"
+        lake.publish_page(file, content)
         files |= {file, file + SUFFIX}
         shown[name] = dg.MetadataValue.md(f"![{figure.get_label()}]({_address(file)})\n\n`{file}`")
-    # One that is not drawn any more could not be drawn again: if it went, it would lack for good.
-    for there in lake.listing(f"{folder}/"):
-        if there.rpartition("/")[0] == folder and there not in files:
-            lake.take_away(there)
+    found = lake.listing(f"{folder}/")
+    earlier = [one for one in found if one.rpartition("/")[0] == folder and one not in files]
+    earlier.sort(key=lambda one: (one.endswith(".png"), found[one].changed))
+    # The oldest, and all manifests: one that could not be drawn again must not be missed for good.
+    n_manifests = sum(not one.endswith(".png") for one in earlier)
+    for there in earlier[: max(n_manifests, len(earlier) - EARLIER_PICTURES)]:
+        lake.take_away(there)
     return shown
 
 

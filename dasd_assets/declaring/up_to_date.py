@@ -80,11 +80,15 @@ def standing(
     return Standing(counts, reasons, unmet)
 
 
-def standings(staleness: Staleness, graph: AssetGraph) -> dict[dg.AssetKey, Standing]:
-    """Of every asset that Dagster makes."""
-    keys = graph.materializable_asset_keys
+def standings(
+    staleness: Staleness, graph: AssetGraph, found: Sequence[Unmet]
+) -> dict[dg.AssetKey, Standing]:
+    """Of every asset that Dagster makes.
+
+    Args:
+        found: the checks that do not hold, of these and maybe of others.
+    """
     with staleness.loading():
-        found = unmet(staleness.check_outcomes(keys))
         return {
             key: standing(
                 (
@@ -96,7 +100,7 @@ def standings(staleness: Staleness, graph: AssetGraph) -> dict[dg.AssetKey, Stan
                 ),
                 [one for one in found if one.asset == key],
             )
-            for key in sorted(keys)
+            for key in sorted(graph.materializable_asset_keys)
         }
 
 
@@ -142,7 +146,8 @@ def build() -> dg.SensorDefinition:
             return dg.SkipReason("nothing happened since the last look")
         context.update_cursor(seen)
         staleness = Staleness(graph, context.instance, lake)
-        told = report_changes(context.instance, standings(staleness, graph))
+        found = unmet(staleness.check_outcomes(graph.materializable_asset_keys))
+        told = report_changes(context.instance, standings(staleness, graph, found))
         return dg.SkipReason(f"{told} asset(s) stand otherwise than before")
 
     return stale_assets

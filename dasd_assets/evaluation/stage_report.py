@@ -23,6 +23,7 @@ from dasd_assets.declaring.pages import kept_pictures, page_link
 from dasd_assets.evaluation.costs import asset_costs
 from dasd_assets.evaluation.earlier_report import AS_OF, MADE_OF, NUMBERS, earlier_report, made_of
 from dasd_assets.evaluation.gather_facts import gather_facts
+from dasd_assets.partitions import still_there
 from dasd_assets.profile import Profile
 from dasd_assets.reporting.class_deltas import DELTA_HEADER, class_deltas, delta_rows
 from dasd_assets.reporting.code_version import code_version
@@ -78,7 +79,12 @@ def write_stage_report(
     # An earlier report is no part of what this one shows.
     sources = [key for key in graph.toposorted_asset_keys if key != context.asset_key]
     groups = {key: graph.get(key).group_name for key in sources}
-    shown = [made for made in materializations if made[0].asset_key in groups]
+    is_there = still_there(profile, context.instance)
+    shown = [
+        made
+        for made in materializations
+        if made[0].asset_key in groups and is_there(made[0].partition)
+    ]
     lineage = [
         Lineage(
             asset=event.asset_key.to_user_string(),

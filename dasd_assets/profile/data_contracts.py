@@ -260,7 +260,8 @@ CONTRACTS: Final[dict[str, tuple[Contract, ...]]] = {
         ),
         _warns(
             "shards_ready",
-            "Question_shards that the sample lacks, as their answers are not all there and scored.",
+            "Question_shards that the sample lacks, as their answers are not all there and scored, "
+            "and names in `exclude_shards` that are none's.",
             maximum=0,
         ),
         _warns(

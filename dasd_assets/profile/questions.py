@@ -87,7 +87,7 @@ class Layout(Section):
 class Questions(Section):
     """Curation of question drops (paper section 6.1)."""
 
-    inbox: str = Field(description="folder that question drops are put into")
+    inbox: str = Field(min_length=1, description="folder that question drops are put into")
     layouts: dict[str, Layout] = Field(
         default_factory=dict,
         description="name of a drop without its suffix (`*` stands for anything) -> which of its "

@@ -39,6 +39,12 @@ class TeacherResponses(Section):
         missing = {"low", "high"} - set(self.temperatures)
         if missing:
             raise ValueError(f"temperatures must name low and high; missing: {sorted(missing)}")
+        low, high = self.temperatures["low"], self.temperatures["high"]
+        if low > high:
+            raise ValueError(
+                f"temperatures: low ({low:g}) is above high ({high:g}), and the first stage is "
+                "trained on low. Exchange them"
+            )
         if set(self.temperatures) != set(self.samples_per_question):
             raise ValueError(
                 f"samples_per_question must name the same partitions as temperatures: "

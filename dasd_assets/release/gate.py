@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ from dasd_assets.questions.curation.contaminated_samples import (
 )
 from dasd_assets.release.folder import ReleaseError
 from resources.engines.settings import SYNTHETIC
+from resources.lake.examination import Examination
 
 if TYPE_CHECKING:
     from dasd_assets.profile import Profile
@@ -23,19 +24,48 @@ if TYPE_CHECKING:
 MAX_EXAMPLES = 5
 
 
-def require_sampled(lake: Lake) -> None:
+def left_out_shards(lake: Lake, profile: Profile) -> set[str]:
+    """Question_shards that the profile excludes, and that no sample has rows of any more."""
+    excluded = set(profile.divergence_sampling.exclude_shards)
+    if excluded:
+        drawn = lake.read_partitions("divergence_sample", ["question_shard"])
+        excluded -= set(pc.unique(drawn["question_shard"]).to_pylist())
+    return excluded
+
+
+def require_sampled(lake: Lake, left_out: Collection[str]) -> None:
     """Refuse what rests on answers that no model gave (`kind: synthetic`, for rehearsals).
+
+    Args:
+        left_out: question_shards of which nothing is released.
 
     Raises:
         ReleaseError: naming a partition that has some.
     """
     for partition in lake.partitions("teacher_responses"):
+        if partition["question_shard"] in left_out:
+            continue
         for batch in lake.batches("teacher_responses", partition, ["engine"]):
             if pc.any(pc.equal(batch["engine"], SYNTHETIC)).as_py():
                 raise ReleaseError(
                     f"teacher_responses {'/'.join(partition.values())}: answers are made up "
                     f"(engine {SYNTHETIC}), and nothing that rests on them is released"
                 )
+
+
+def require_as_written(lake: Lake) -> None:
+    """Refuse samples that are damaged, or to be drawn anew as a shard of theirs was retired.
+
+    Raises:
+        ReleaseError: naming the first.
+    """
+    examination = Examination(lake)
+    for partition in lake.partitions("divergence_sample"):
+        if problem := examination.problem(lake.name("divergence_sample", partition)):
+            raise ReleaseError(
+                f"divergence_sample {'/'.join(partition.values())}: {problem}. `dasd run` draws it "
+                "anew"
+            )
 
 
 def require_clean(lake: Lake, profile: Profile) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Set as AbstractSet
 
 import dagster as dg
 
@@ -10,6 +11,7 @@ from dasd_assets.dagster_internals import DATA_VERSION_TAG, CheckStatus
 from dasd_assets.declaring.check_outcomes import of_contracts
 from dasd_assets.declaring.materializations import latest_materializations
 from dasd_assets.evaluation.assets import CHECKPOINT_ASSETS
+from dasd_assets.partitions import still_there
 from dasd_assets.profile import Profile
 from dasd_assets.release.folder import ReleaseError
 from dasd_assets.release.lineage import CheckResults, Source
@@ -26,15 +28,22 @@ NOT_A_SOURCE = frozenset(
 MAX_EXAMPLES = 5
 
 
-def sources(instance: dg.DagsterInstance, without: frozenset[str] = NOT_A_SOURCE) -> list[Source]:
-    """The newest version of every partition that has been made.
+def sources(
+    instance: dg.DagsterInstance,
+    profile: Profile,
+    without: frozenset[str] = NOT_A_SOURCE,
+    left_out: AbstractSet[str] = frozenset(),
+) -> list[Source]:
+    """The newest version of every partition that there is and that has been made.
 
     Args:
         without: first parts of asset keys that are left out.
+        left_out: question_shards of which nothing is released.
     """
     found = []
-    for event, *_ in latest_materializations(instance):
-        if event.asset_key.path[0] not in without:
+    for event in _made(instance, profile):
+        is_left_out = not left_out.isdisjoint((event.partition or "").split("|"))
+        if event.asset_key.path[0] not in without and not is_left_out:
             tags = event.tags or {}
             found.append(
                 Source(
@@ -45,6 +54,12 @@ def sources(instance: dg.DagsterInstance, without: frozenset[str] = NOT_A_SOURCE
                 )
             )
     return sorted(found)
+
+
+def _made(instance: dg.DagsterInstance, profile: Profile) -> list[dg.AssetMaterialization]:
+    is_there = still_there(profile, instance)
+    events = (event for event, *_ in latest_materializations(instance))
+    return [event for event in events if is_there(event.partition)]
 
 
 def require_checks_passed(
@@ -58,8 +73,12 @@ def require_checks_passed(
     errors = []
     n_passed = 0
     warnings: Counter[str] = Counter()
-    for outcome, severity in of_contracts(instance, profile, {source.asset for source in found}):
-        name = f"{outcome.key.asset_key.to_user_string()}: {outcome.key.name}"
+    places = {(source.asset, source.partition) for source in found}
+    for outcome, severity in of_contracts(instance, profile, {asset for asset, _ in places}):
+        asset = outcome.key.asset_key.to_user_string()
+        if (asset, outcome.partition or "") not in places:
+            continue
+        name = f"{asset}: {outcome.key.name}"
         if outcome.status is CheckStatus.PASSED:
             n_passed += 1
         elif severity == "error":
@@ -77,7 +96,7 @@ def require_checks_passed(
 
 
 def require_current_evaluations(
-    instance: dg.DagsterInstance, checkpoint: str, data_version: str
+    instance: dg.DagsterInstance, profile: Profile, checkpoint: str, data_version: str
 ) -> None:
     """Refuse a model whose evaluation, or one it is compared with, is of an earlier checkpoint.
 
@@ -88,7 +107,7 @@ def require_current_evaluations(
     Raises:
         ReleaseError: naming the evaluations and their sets.
     """
-    events = [event for event, *_ in latest_materializations(instance)]
+    events = _made(instance, profile)
     current = {
         event.asset_key.to_user_string(): (event.tags or {}).get(DATA_VERSION_TAG)
         for event in events

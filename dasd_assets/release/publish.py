@@ -17,7 +17,12 @@ from dasd_assets.release.choice import STAGES, released_row
 from dasd_assets.release.data_files import DataFiles, write_data_files
 from dasd_assets.release.facts import Facts, gather
 from dasd_assets.release.folder import Released, ReleaseError, publish_release, release_link
-from dasd_assets.release.gate import require_clean, require_sampled
+from dasd_assets.release.gate import (
+    left_out_shards,
+    require_as_written,
+    require_clean,
+    require_sampled,
+)
 from dasd_assets.release.history import (
     NOT_A_SOURCE,
     require_checks_passed,
@@ -58,7 +63,8 @@ def release_model(
     row = released_row(rows, profile.release.checkpoint)
     checkpoint = lake.current_checkpoint(row.checkpoint)
     model = inspect_model(str(checkpoint))
-    require_current_evaluations(context.instance, row.checkpoint, model.content_hash[:16])
+    version = model.content_hash[:16]
+    require_current_evaluations(context.instance, profile, row.checkpoint, version)
     n_stages = STAGES.index(row.checkpoint) + 1
     without = NOT_A_SOURCE | {CHECKPOINT_ASSETS[later] for later in STAGES[n_stages:]}
     if n_stages < len(STAGES):
@@ -84,7 +90,10 @@ def release_data(
     # No rollouts are of the last checkpoint; without stage 3 there are none of any.
     last = checkpoints_of(profile)[1 if profile.no_mixed_policy else -1 :]
     trained = {CHECKPOINT_ASSETS[checkpoint] for checkpoint in last}
-    facts = _facts(context.instance, lake, profile, NOT_A_SOURCE | trained | {"evaluation"})
+    without = NOT_A_SOURCE | trained | {"evaluation"}
+    if profile.no_mixed_policy:
+        without |= OF_LAST_STAGE  # of a profile before this one
+    facts = _facts(context.instance, lake, profile, without)
     sets = training_sets(lake, profile)
     files: dict[str, DataFiles] = {}
 
@@ -109,8 +118,10 @@ def _facts(
     without: frozenset[str],
     n_stages: int = len(STAGES),
 ) -> Facts:
-    require_sampled(lake)
-    found = sources(instance, without)
+    require_as_written(lake)
+    left_out = left_out_shards(lake, profile)
+    require_sampled(lake, left_out)
+    found = sources(instance, profile, without, left_out)
     checks = require_checks_passed(instance, profile, found)
     n_clean = require_clean(lake, profile)
     return gather(lake, profile, code_version(), found, checks, n_clean, n_stages)

@@ -158,7 +158,12 @@ class LocalRunner:
                 found.add(f"teachers.{name[0]}" if name else kind.removesuffix("_model"))
         return found
 
-    def out_of_date(self, group: Sequence[dg.AssetKey], failed: Failed | None = None) -> list[Work]:
+    def out_of_date(
+        self,
+        group: Sequence[dg.AssetKey],
+        failed: Failed | None = None,
+        staleness: Staleness | None = None,
+    ) -> list[Work]:
         """Runs that would bring a group up to date, given that everything above it is.
 
         What a blocking check has not passed is made and checked again, else the groups below would
@@ -166,9 +171,10 @@ class LocalRunner:
 
         Args:
             failed: but for these; what cannot be made without them is left out, and added.
+            staleness: a look at how all stands, if nothing was made since.
         """
         failed = {} if failed is None else failed
-        staleness = Staleness(self.graph, self._instance, self._lake)
+        staleness = staleness or self._look()
         found = staleness.out_of_date(group)
         stale: dict[dg.AssetKey, set[str | None]] = {}
         unchecked = not_passed(self.graph, self._instance, group, staleness.latest)
@@ -200,8 +206,12 @@ class LocalRunner:
         """
         failures: list[Outcome] = []
         failed: Failed = {}
+        staleness: Staleness | None = None
         for group in self.groups():
-            todo = self.out_of_date(group, failed)
+            staleness = staleness or self._look()
+            todo = self.out_of_date(group, failed, staleness)
+            if todo:
+                staleness = None  # of what was, before these are made
             on_plan(todo)
             ended = self._run_group(todo, self._at_once(group), on_end)
             for outcome in ended:
@@ -217,9 +227,13 @@ class LocalRunner:
         Returns:
             The checks that do not hold.
         """
-        staleness = Staleness(self.graph, self._instance, self._lake)
-        report_changes(self._instance, standings(staleness, self.graph))
-        return unmet(staleness.check_outcomes(set(self.graph.get_all_asset_keys())))
+        staleness = self._look()
+        found = unmet(staleness.check_outcomes(set(self.graph.get_all_asset_keys())))
+        report_changes(self._instance, standings(staleness, self.graph, found))
+        return found
+
+    def _look(self) -> Staleness:
+        return Staleness(self.graph, self._instance, self._lake)
 
     def _run_group(
         self, todo: Iterable[Work], at_once: int, on_end: Callable[[Outcome], None]

@@ -18,10 +18,10 @@ from resources.engines.model_folder import inspect_model
 from resources.lake.examination import set_aside_damaged
 from resources.lake.lake import Lake
 from training.settings import Training
-from training.training_set import describe
+from training.training_set import MadeOf, describe_whole
 
 PROGRAM_VERSION = "3"
-"""Of what `training.sft` and `training.make_set` make of the same settings and rows."""
+"""Of what `training.sft` makes of the same settings and training set."""
 
 
 def train_stage(
@@ -47,13 +47,9 @@ def train_stage(
         expected: the base student; a start of another architecture or with another tokenizer is
             refused before training.
     """
-    training_set = lake.current_folder(f"{SETS}/{checkpoint}")
-    made_of = describe(training_set).made_of
-    key = settings_version(
-        inspect_model(str(start)).content_hash, *(file.sha256 for file in made_of.sample_files),
-        settings.shaping(), made_of.system_prompt, made_of.mask_student_prefix, PROGRAM_VERSION,
-        *([format] if format != AUTO else []),
-    )  # fmt: skip
+    training_set = lake.current_folder(f"{SETS}/{checkpoint}", whole=False)
+    made_of = describe_whole(training_set).made_of
+    key = checkpoint_key(inspect_model(str(start)).content_hash, made_of, settings, format)
     name = f"checkpoints/{checkpoint}/{key}"
     if problem := set_aside_damaged(lake, name):
         context.log.warning(f"{name} {problem}: it is put aside, and trained again")
@@ -83,3 +79,19 @@ def train_stage(
             **result.metadata,
         },
     )
+
+
+def checkpoint_key(
+    start: str, made_of: MadeOf, settings: Training, format: FormatSettings = AUTO
+) -> str:
+    """The name of a checkpoint's folder: the hash of all that shapes its weights.
+
+    Args:
+        start: hash of the model that is trained further.
+        made_of: the training set.
+    """
+    return settings_version(
+        start, *(file.sha256 for file in made_of.sample_files), settings.shaping(),
+        made_of.system_prompt, made_of.mask_student_prefix, PROGRAM_VERSION, made_of.version,
+        *([format] if format != AUTO else []),
+    )  # fmt: skip

@@ -22,7 +22,7 @@ from resources.lake.lake import Lake
 from resources.lake.tables.training_sets import TRAINING_SET
 from training.set_check import multiple_of
 from training.settings import Training
-from training.training_set import SET_VERSION, open_training_set
+from training.training_set import SET_VERSION, TrainingSetError, open_training_set
 
 SETS = "training_sets"
 
@@ -82,6 +82,7 @@ def write_training_set(
     from training.make_set import made_of, make_training_set
 
     rows, id_column, rows_partition = sample
+    version = lake.version(rows, rows_partition) if lake.exists(rows, rows_partition) else ""
     config = SetConfig(
         model_path=str(model),
         samples=[str(lake.verified_path(rows, rows_partition))],
@@ -104,8 +105,17 @@ def write_training_set(
         config.model_copy(update={"output_dir": str(folder)}), context.log.info, wanted
     )
     lake.publish_keyed(name, key)
-    ids = (batch.column(0) for batch in lake.batches(rows, rows_partition, [id_column]))
-    written = lake.write(table, _rows(folder, ids), partition)
+
+    def ids() -> Iterator[pa.Array]:
+        for batch in lake.batches(rows, rows_partition, [id_column]):
+            yield batch.column(0)
+        if lake.version(rows, rows_partition) != version:
+            raise TrainingSetError(
+                f"{lake.address(rows, rows_partition)}: was written anew while {name}/{key} was "
+                "made of it. Make the set again, once no other run makes that sample"
+            )
+
+    written = lake.write(table, _rows(folder, ids()), partition)
     certificate = json.loads((folder / CERTIFICATE).read_text(encoding="utf-8"))
     result = materialized(
         lake, written, partition,

@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from resources.lake.bucket_errors import MISSING, TAKEN, ObjectStoreError, code_of, explaining
+from resources.lake.bucket_errors import (
+    MISSING,
+    TAKEN,
+    AlteredObjectError,
+    ObjectStoreError,
+    code_of,
+    explaining,
+)
 from resources.lake.manifests import Entry
 
 if TYPE_CHECKING:
@@ -175,6 +182,7 @@ class Bucket:
         """Copy an object to a file, which appears whole or not at all.
 
         Raises:
+            AlteredObjectError: it has not the content that it was written with.
             ObjectStoreError: it cannot be had, or it was replaced in the meantime.
         """
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -186,9 +194,15 @@ class Bucket:
                 )
             with temporary.open("rb") as stream:
                 sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-            if stored.sha256 not in (None, sha256) or self.stored(key) != stored:
+            if self.stored(key) != stored:
                 raise ObjectStoreError(
                     f"{self.uri}/{key}: was replaced while it was read; run the step again"
+                )
+            if stored.sha256 not in (None, sha256):
+                raise AlteredObjectError(
+                    f"{self.uri}/{key}: has bytes that are not what was written. Run the step "
+                    "again; if it says the same, `dasd verify` notes what is damaged, and `dasd "
+                    "run` makes it again"
                 )
             temporary.replace(target)
         finally:

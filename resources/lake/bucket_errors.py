@@ -47,6 +47,10 @@ class ObjectStoreError(OSError):
     """The object store, or the disk beside it, did not do it; the message says what to do."""
 
 
+class AlteredObjectError(ObjectStoreError):
+    """An object has another content than it was written with."""
+
+
 def code_of(error: BaseException) -> str:
     """S3's code of an error, also of one that boto3 wrapped; empty where there is none."""
     response: dict[str, Any] | None = getattr(error, "response", None)

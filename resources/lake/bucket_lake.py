@@ -13,14 +13,14 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyarrow as pa
 from pydantic import Field, PrivateAttr
 
 from resources.lake.bucket import Bucket, Stored, make_room
-from resources.lake.bucket_errors import ObjectStoreError
+from resources.lake.bucket_errors import AlteredObjectError, ObjectStoreError
 from resources.lake.bucket_journal import BucketJournal
 from resources.lake.bucket_lease import Lease, leased
 from resources.lake.bucket_owner import require_owner
@@ -237,10 +237,11 @@ class BucketLake(Lake):
         super().keep_file(temporary, name)
 
     def kept_file(self, name: str) -> Path:
-        """A local copy of a file that was kept; it is not there if the object is not."""
+        """A local copy of a file that was kept; not there if the object is not, or is damaged."""
         copy = super().kept_file(name)
         if not copy.is_file() and (stored := self.bucket.stored(name)):
-            self._download(name, stored, copy)
+            with suppress(AlteredObjectError):
+                self._download(name, stored, copy)
         return copy
 
     def keep_only(self, folder: str, names: set[str]) -> None:

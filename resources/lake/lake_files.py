@@ -13,6 +13,7 @@ from pydantic import Field
 
 from resources.durable import publish
 from resources.lake.contract import Partition
+from resources.lake.examination import Examination
 from resources.lake.lake_folder import FOLDER_MANIFEST, LakeFolder
 from resources.lake.lock_file import locked
 from resources.lake.manifest import DamagedError, record_of, sha256_of
@@ -47,18 +48,22 @@ class LakeFiles(dg.ConfigurableResource, LakeFolder):
         self.publish_folder(f"{name}/{key}")
         self.publish_file(f"{name}/current.json", json.dumps({"key": key}).encode())
 
-    def current_folder(self, name: str) -> Path:
-        """The current folder of a name, every byte of it compared.
+    def current_folder(self, name: str, whole: bool = True) -> Path:
+        """The current folder of a name.
+
+        Args:
+            whole: compare every byte of it; else look at it as `dasd run` does (`Examination`).
 
         Raises:
             ContractError: none was made, or it is gone.
             DamagedError: a file of it is gone or altered.
         """
-        key = self._current_key(name)
-        folder = self.keyed_folder(name, key)
-        if not folder.is_dir():
-            raise ContractError(f"{name}: its current.json names {folder}, which is gone")
-        self._require_whole(f"{name}/{key}", folder)
+        place, folder = self._current(name)
+        if whole:
+            self._require_whole(place, folder)
+        elif problem := Examination(self).folder_problem(place):
+            self.mark_folder(place, problem)
+            raise DamagedError(f"{folder} {problem}. `dasd run` makes {place} again")
         return folder
 
     def checkpoint_folder(self, checkpoint: str, key: str) -> Path:
@@ -77,14 +82,16 @@ class LakeFiles(dg.ConfigurableResource, LakeFolder):
         """
         return self.current_folder(f"checkpoints/{checkpoint}")
 
-    def _require_whole(self, name: str, folder: Path) -> None:
-        """Compare every byte of a folder, where it has checksums.
+    def _require_whole(self, name: str, folder: Path, only: str | None = None) -> None:
+        """Compare every byte of a folder, or of one file of it, where it has checksums.
 
         Raises:
             DamagedError: naming the first file that is gone or altered.
         """
         sums = json.loads(self.content(f"{name}/{FOLDER_MANIFEST}") or b"{}")
         for file, sha256 in sums.items():  # one that is marked has a file `` that is none
+            if only not in (None, file):
+                continue
             there = folder / file
             if not there.is_file() or sha256_of(there) != sha256:
                 what = "is altered" if there.is_file() else "is gone"
@@ -100,12 +107,23 @@ class LakeFiles(dg.ConfigurableResource, LakeFolder):
         return self.file_of_current(f"checkpoints/{checkpoint}", file)
 
     def file_of_current(self, name: str, file: str) -> Path:
-        """One file of the current folder of a name.
+        """One file of the current folder of a name, compared; the others are not looked at.
 
         Raises:
             ContractError: none was made, or it is gone.
+            DamagedError: the file is gone or altered.
         """
-        return self.current_folder(name) / file
+        place, folder = self._current(name)
+        self._require_whole(place, folder, file)
+        return folder / file
+
+    def _current(self, name: str) -> tuple[str, Path]:
+        """The current folder of a name: as a name itself, and here."""
+        key = self._current_key(name)
+        folder = self.keyed_folder(name, key)
+        if not folder.is_dir():
+            raise ContractError(f"{name}: its current.json names {folder}, which is gone")
+        return f"{name}/{key}", folder
 
     def _current_key(self, name: str) -> str:
         pointer = self.file(f"{name}/current.json")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 PICTURES: Final = "pictures"
+HASH_LETTERS: Final = 12
+"""Of a picture's SHA-256, in its file's name before `.png`."""
 
 
 def pictures_of(name: str) -> str:

@@ -493,9 +493,10 @@ def test_shards_that_a_sample_lacks_are_named_with_how_far_they_are(lake: Lake) 
     put(lake, "filtered_responses", {**LOW, "question_shard": "half"}, {"response_id": "r77"})
     registered = ["s", "unreadable", "read", "half", "excluded"]
     with CheckedPartition(lake, LOW, registered=lambda: registered) as data:
-        found = shards_ready(data, ["excluded"])
-    assert found.values == {"low": 3}
+        found = shards_ready(data, ["excluded", "exclude"])
+    assert found.values == {"low": 4}
     assert found.examples == (
+        "exclude is no shard, and is named in divergence_sampling.exclude_shards",
         "half is in filtered_responses, but not in response_provenance",
         "read has nothing in questions yet",
         "unreadable has nothing in raw_questions yet",

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 
 import pytest
-from support.checked_lake import evaluate, fill, good_rows, put, small_profile
+from support.checked_lake import SHARD, evaluate, fill, good_rows, put, small_profile
 from support.fresh_python import printed
 
 from checks.data_docs import NothingCheckedError, build_data_docs, page_of, suite
@@ -122,6 +122,15 @@ def test_a_check_that_runs_alone_keeps_what_the_others_found(lake: Lake) -> None
     assert not evaluate(lake, "questions", stricter, only="none_lost")["none_lost"].passed
     (kept,) = kept_results(lake)
     assert kept.passed == {each.name: each.name != "none_lost" for each in CONTRACTS["questions"]}
+
+
+def test_of_earlier_data_no_result_is_kept(lake: Lake) -> None:
+    fill(lake, good_rows())
+    evaluate(lake, "questions")
+    lake.write("questions", lake.read("questions", SHARD), SHARD)
+    evaluate(lake, "questions", only="none_lost")
+    (kept,) = kept_results(lake)
+    assert list(kept.passed) == ["none_lost"]
 
 
 def test_without_results_there_are_no_pages(lake: Lake) -> None:

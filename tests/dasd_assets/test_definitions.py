@@ -11,6 +11,7 @@ import pytest
 from pydantic import TypeAdapter
 from support.fresh_python import printed
 
+from dasd_assets.declaring.jobs import JOBS
 from dasd_assets.graph import build_definitions, inference_model
 from dasd_assets.profile import (
     EvaluationProvenance,
@@ -313,3 +314,16 @@ def test_without_stage_3_stage_2_is_evaluated_and_released() -> None:
         "evaluation/low_temperature", "evaluation/high_temperature",
     }  # fmt: skip
     definitions.resolve_implicit_global_asset_job_def()
+
+
+def test_the_training_sets_are_prepared_whole_and_nothing_is_trained_for_it() -> None:
+    profile = TINY.model_copy(update={"students": {"further": Student(path="elsewhere")}})
+    graph = build_definitions(profile, Path("/nowhere")).resolve_asset_graph()
+    prepare = next(wanted for wanted in JOBS if wanted.name == "prepare_training_sets")
+    of_its_own = dg.AssetSelection.groups(*prepare.groups).resolve(graph)
+    assert {key.to_user_string() for key in prepare.selection.resolve(graph) - of_its_own} == {
+        "low_temperature_training_set", "high_temperature_training_set",
+        "student_training_set/further",
+    }  # fmt: skip
+    without = build_definitions(TINY, Path("/nowhere")).resolve_asset_graph()
+    assert len(prepare.selection.resolve(without) - of_its_own) == 2

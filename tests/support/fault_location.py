@@ -35,6 +35,7 @@ from resources.engines.inference import InferenceModel
 from resources.engines.journal import Journal
 from resources.engines.journal_records import encode
 from resources.lake import lake as lake_module
+from resources.lake import lake_files
 
 FOLDER = "FAULTS"
 CHECKED = "FAULTS_CHECKED"
@@ -170,7 +171,7 @@ def _watch() -> None:
     Journal.append = (  # type: ignore[method-assign]
         lambda journal, completion: WatchedJournal.append(journal, completion)
     )
-    for module in (durable, lake_module):
+    for module in (durable, lake_module, lake_files):
         module.publish = _publish  # type: ignore[attr-defined]
     figures.to_png = lambda figure: b""
 

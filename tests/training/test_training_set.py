@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import mmap
 import shutil
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,9 +23,10 @@ from transformers import AutoConfig, AutoTokenizer
 
 from formats.checkpoint_folder import CERTIFICATE, STEPS
 from formats.model_format import AUTO, FormatSettings, student_format
+from resources.durable import DiskFullError, told_when_full
 from training import make_set
 from training.dataset import TOKEN_WEIGHTS, PackedDataset, collate
-from training.encode_parts import SetConfig
+from training.encode_parts import Encoded, SetConfig, encoded_parts
 from training.expected_model import tokenizer_parts
 from training.make_set import make_training_set
 from training.packing import pack
@@ -206,6 +209,60 @@ def test_a_set_is_made_once_and_not_of_other_rows_in_its_place(
     other = set_config.model_copy(update={"system_prompt": "Be long.", "max_length": 256})
     with pytest.raises(TrainingSetError, match="another value of system_prompt, max_length"):
         make_training_set(other, quiet)
+
+
+def test_of_several_that_make_the_same_set_one_does(
+    set_config: SetConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else one would delete what the other is writing."""
+    has_begun, is_awaited, n_made = threading.Event(), threading.Event(), []
+
+    def encoded(*given: Any) -> Iterator[Encoded]:
+        n_made.append(1)
+        has_begun.set()
+        assert is_awaited.wait(60)
+        yield from encoded_parts(*given)
+
+    def told(line: str) -> None:
+        if "waiting until another process" in line:
+            is_awaited.set()
+
+    monkeypatch.setattr(make_set, "encoded_parts", encoded)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(make_training_set, set_config, quiet)
+        assert has_begun.wait(60)
+        second = pool.submit(make_training_set, set_config, told)
+        assert first.result() == second.result()
+    assert len(n_made) == 1
+
+
+@pytest.mark.parametrize("change", [Path.unlink, lambda file: file.write_bytes(b"other rows")])
+def test_rows_that_are_written_anew_meanwhile_make_no_set(
+    set_config: SetConfig, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], Any]
+) -> None:
+    def encoded(*given: Any) -> Iterator[Encoded]:
+        parts = encoded_parts(*given)
+        yield next(parts)
+        change(Path(set_config.samples[0]))
+        yield from parts
+
+    monkeypatch.setattr(make_set, "encoded_parts", encoded)
+    with pytest.raises(TrainingSetError, match=r"rows\.parquet: was written anew or taken away"):
+        make_training_set(set_config, quiet)
+    assert not Path(set_config.output_dir).exists()
+
+
+@pytest.mark.slow
+def test_a_full_disk_of_a_process_that_encodes_is_told(
+    set_config: SetConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "part-000001.npz.tmp").symlink_to("/dev/full")
+    two = set_config.model_copy(update={"workers": 2})
+    with (
+        pytest.raises(DiskFullError, match=r"tokens: the disk is full .* takes about 3 MiB\)"),
+        told_when_full(tmp_path / "tokens", 3 * 1024**2),
+    ):
+        list(encoded_parts(two, tmp_path))
 
 
 def test_pages_that_were_read_are_let_go_of(

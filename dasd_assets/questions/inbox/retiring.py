@@ -1,8 +1,9 @@
 """A question shard is taken out: what leaves with it is shown first, and nothing is destroyed.
 
 What was made of it moves from the lake's tables into the folder `_retired`, so that answers that
-were paid for are not lost; the samples that have rows of it are noted as to be drawn anew; the
-partition is no more. To leave a shard out and keep it, there is `exclude_shards`.
+were paid for are not lost; the samples that have rows of it are noted as to be drawn anew, and the
+shards of which it had questions first as to be curated anew, as these are theirs now; the partition
+is no more. To leave a shard out and keep it, there is `exclude_shards`.
 """
 
 from collections.abc import Iterator
@@ -14,15 +15,19 @@ from pydantic import Field
 
 from dasd_assets.dagster_internals import AssetGraph
 from dasd_assets.declaring.jobs import backfill_out_of_date
-from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE
+from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE, question_shards
 from dasd_assets.profile import Profile
+from dasd_assets.questions.curation.rejections import rejected_for
 from dasd_assets.questions.inbox.listing import InboxError, inbox_at, list_inbox
 from resources.lake.lake import Lake
 from resources.lake.manifests import mark
 from resources.lake.tables import TABLES
 
 JOB = "retire_question_shard"
+RESULTS = "_checks"
+"""Where the checks keep what they found."""
 SAMPLE, CANDIDATES = "divergence_sample", "divergence_candidates"
+QUESTIONS, REJECTED = "questions", "rejected_questions"
 UNFINISHED = (
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -30,6 +35,7 @@ UNFINISHED = (
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 )
+UNFINISHED_BACKFILL = ("REQUESTED", "CANCELING")
 
 
 class RetireError(ValueError):
@@ -45,6 +51,7 @@ class Leaving:
         rows: table -> rows in these.
         samples: temperature -> samples of the shard.
         drawn_anew: temperatures whose sample was drawn from the shard, chosen or not.
+        returning: other shard -> its rows that were rejected because this shard had the question.
         stale: assets that were made of these samples, and of what was made of them.
     """
 
@@ -53,6 +60,7 @@ class Leaving:
     rows: dict[str, int] = field(default_factory=dict)
     samples: dict[str, int] = field(default_factory=dict)
     drawn_anew: list[str] = field(default_factory=list)
+    returning: dict[str, int] = field(default_factory=dict)
     stale: list[str] = field(default_factory=list)
 
     def lines(self) -> Iterator[str]:
@@ -62,6 +70,8 @@ class Leaving:
         for temperature in self.drawn_anew:
             n = self.samples.get(temperature, 0)
             yield f"{SAMPLE} {temperature}: {n} sample(s) of it; to be drawn anew"
+        for shard, n in self.returning.items():
+            yield f"{QUESTIONS} {shard}: {n} row(s) were rejected for it; to be curated anew"
         if self.stale:
             yield f"stale after that: {', '.join(self.stale)}"
 
@@ -89,6 +99,11 @@ def leaving(
             found.drawn_anew.append(partition[TEMPERATURE])
             if n := pc.sum(rows["is_selected"]).as_py():
                 found.samples[partition[TEMPERATURE]] = n
+    for partition in lake.partitions(REJECTED):
+        rows = lake.read(REJECTED, partition, ["reason", "evidence"])
+        other = partition[QUESTION_SHARD]
+        if other != shard and (n := pc.sum(rejected_for(shard, rows)).as_py()):
+            found.returning[other] = n
     if graph is not None and found.drawn_anew:
         found.stale.extend(_made_below(graph, instance, found.drawn_anew))
     return found
@@ -122,17 +137,23 @@ def retire(
         own_run: a run that does this.
 
     Raises:
-        RetireError: there is no such shard, its drop would be registered again, or a run is
-            not finished.
+        RetireError: there is no such shard, its drop would be registered again, or a run or a
+            backfill is not finished.
     """
     require_retirable(lake, instance, inbox, shard, own_run)
     found = leaving(lake, instance, shard)
     for temperature in found.drawn_anew:
         name = lake.name(SAMPLE, {TEMPERATURE: temperature})
         mark(lake, name, f"has samples of the retired question_shard {shard}")
+    for other in found.returning:
+        name = lake.name(QUESTIONS, {QUESTION_SHARD: other})
+        mark(lake, name, f"lost questions to the retired question_shard {shard}")
     for table, partitions in found.partitions.items():
         for partition in partitions:
             lake.retire(table, partition)
+    for name in lake.listing(f"{RESULTS}/"):
+        if f"/{QUESTION_SHARD}={shard}/" in name:
+            lake.take_away(name)  # of what is there no more, nobody could have it checked again
     instance.delete_dynamic_partition(QUESTION_SHARD, shard)
     return found
 
@@ -164,6 +185,12 @@ def require_retirable(
             f"run(s) {', '.join(others)} are not finished and may be using {shard}: wait for them "
             "or cancel them"
         )
+    going_on = [one for one in instance.get_backfills() if one.status.value in UNFINISHED_BACKFILL]
+    if going_on:
+        raise RetireError(
+            f"backfill(s) {', '.join(one.backfill_id for one in going_on)} are not finished and "
+            f"may ask for {shard} yet: wait for them or cancel them"
+        )
 
 
 class Retired(dg.Config):
@@ -193,9 +220,13 @@ def build(profile: Profile) -> dg.JobDefinition:
         said = "left" if config.yes else "would leave; nothing was changed (set `yes` to do it)"
         context.log.info("\n".join([f"{config.question_shard} {said}:", *found.lines()]))
         metadata: dict[str, int | str] = {**found.rows, "samples": sum(found.samples.values())}
-        if config.yes and found.drawn_anew:
+        if config.yes and (found.drawn_anew or found.returning):
             # Automation sees no event of an input here: what left is none.
-            metadata |= backfill_out_of_date(context, lake, profile, JOB, {dg.AssetKey(SAMPLE)})
+            keys = [SAMPLE, *([QUESTIONS] if found.returning else [])]
+            metadata |= backfill_out_of_date(
+                context, lake, profile, JOB, {dg.AssetKey(key) for key in keys},
+                {QUESTION_SHARD: (question_shards, set(found.returning))},
+            )  # fmt: skip
         context.add_output_metadata(metadata)
 
     @dg.job(

@@ -65,7 +65,7 @@ def test_it_is_told_once_by_whoever_looks_and_makes_nothing_stale() -> None:
     def look(code_version: str) -> int:
         assets = graph(code_version).resolve_asset_graph()
         staleness = Staleness(assets, instance, Lake(root="/nowhere"))
-        return report_changes(instance, standings(staleness, assets))
+        return report_changes(instance, standings(staleness, assets, ()))
 
     def told() -> list[tuple]:
         records = instance.fetch_observations(dg.AssetKey("parts"), limit=10).records

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from support.release_lake import PROFILE, failure, put_benchmark, put_evaluation
 from support.small_lake import filled
 from support.training_rows import STUDENT
 
+from dasd_assets.partitions import QUESTION_SHARD, question_shards
 from dasd_assets.profile import Profile
 from dasd_assets.profile.check_settings import Checks
 from resources.engines.model_folder import inspect_model
 from resources.lake.lake import Lake
+from resources.lake.manifests import mark
 
 pytestmark = pytest.mark.slow
 
@@ -87,6 +90,16 @@ def test_made_up_answers_are_refused(lake: Lake, name: str) -> None:
     assert nothing_released(lake)
 
 
+@pytest.mark.parametrize("name", ["model_release", "dataset_release"])
+def test_a_sample_that_has_rows_of_a_retired_shard_is_refused(lake: Lake, name: str) -> None:
+    """`dasd retire` notes it, and nothing was drawn since."""
+    sample = lake.name("divergence_sample", {"temperature": "low"})
+    mark(lake, sample, "has samples of the retired question_shard drop-09")
+    message = failure(release(lake, name))
+    assert "divergence_sample low: has samples of the retired question_shard drop-09." in message
+    assert nothing_released(lake)
+
+
 def test_a_set_without_rows_is_refused(lake: Lake) -> None:
     lake.write("divergence_sample", filled("divergence_sample"), {"temperature": "high"})
     message = failure(release(lake, "dataset_release"))
@@ -104,13 +117,12 @@ def test_a_licence_that_cannot_be_read_leaves_nothing(lake: Lake) -> None:
 
 def questions(passed: bool, check: str = "none_lost") -> tuple[dg.AssetsDefinition, Any]:
     """A made `questions` shard with the outcome of one of its checks."""
-    shards = dg.StaticPartitionsDefinition(["drop-01", "drop-02"])
 
-    @dg.asset(name="questions", partitions_def=shards)
+    @dg.asset(name="questions", partitions_def=question_shards)
     def made() -> dg.MaterializeResult:
         return dg.MaterializeResult(data_version=dg.DataVersion("v1"))
 
-    @dg.asset_check(asset=made, name=check, partitions_def=shards)
+    @dg.asset_check(asset=made, name=check, partitions_def=question_shards)
     def outcome() -> dg.AssetCheckResult:
         return dg.AssetCheckResult(passed=passed)
 
@@ -123,40 +135,84 @@ def make(instance: dg.DagsterInstance, *definitions: Any, partition: str | None 
     )
 
 
-def test_a_failed_check_of_any_partition_is_refused_until_it_passes(lake: Lake) -> None:
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.ephemeral() as instance:
-        make(instance, *questions(False), partition="drop-01")
+        instance.add_dynamic_partitions(QUESTION_SHARD, ["drop-01", "drop-02"])
+        yield instance
+
+
+def test_a_failed_check_of_any_partition_is_refused_until_it_passes(
+    lake: Lake, instance: dg.DagsterInstance
+) -> None:
+    make(instance, *questions(False), partition="drop-01")
+    make(instance, *questions(True), partition="drop-02")
+    message = failure(release(lake, "dataset_release", instance=instance))
+    assert "checks failed on data that would be released: questions: none_lost [drop-01]." in (
+        message
+    )
+    assert nothing_released(lake)
+    make(instance, *questions(True), partition="drop-01")
+    assert release(lake, "dataset_release", instance=instance).success
+
+
+@pytest.mark.parametrize("is_retired", [True, False], ids=["it was retired", "it is excluded"])
+def test_a_shard_of_which_nothing_is_released_does_not_refuse_it(
+    lake: Lake, instance: dg.DagsterInstance, is_retired: bool
+) -> None:
+    """Of a retired shard nothing can be made and checked again: it would refuse for ever."""
+    make(instance, *questions(True), partition="drop-01")
+    make(instance, *questions(False), partition="drop-02")
+    profile = PROFILE
+    if is_retired:
+        instance.delete_dynamic_partition(QUESTION_SHARD, "drop-02")
+    else:
+        sampling = PROFILE.divergence_sampling.model_copy(update={"exclude_shards": ["drop-09"]})
+        profile = PROFILE.model_copy(update={"divergence_sampling": sampling})
+        instance.add_dynamic_partitions(QUESTION_SHARD, ["drop-09"])
         make(instance, *questions(True), partition="drop-02")
-        message = failure(release(lake, "dataset_release", instance=instance))
-        assert "checks failed on data that would be released: questions: none_lost [drop-01]." in (
-            message
-        )
-        assert nothing_released(lake)
-        make(instance, *questions(True), partition="drop-01")
-        assert release(lake, "dataset_release", instance=instance).success
+        make(instance, *questions(False), partition="drop-09")
+        made_up = filled("teacher_responses", {"engine": "synthetic"})
+        cell = {"temperature": "low", "question_shard": "drop-09"}
+        lake.write("teacher_responses", made_up, cell)
+    result = release(lake, "dataset_release", profile=profile, instance=instance)
+    assert result.success
+    lineage = Path(lake.root, "releases", "dataset", "lineage.json").read_text(encoding="utf-8")
+    assert '"drop-01"' in lineage and '"drop-09"' not in lineage
+    assert ('"drop-02"' in lineage) != is_retired
 
 
-def test_a_warning_is_told_in_the_card(lake: Lake) -> None:
-    with dg.DagsterInstance.ephemeral() as instance:
-        make(instance, *questions(False, "few_rejected"), partition="drop-01")
-        assert release(lake, "dataset_release", instance=instance).success
+def test_an_excluded_shard_that_the_sample_still_has_rows_of_refuses(
+    lake: Lake, instance: dg.DagsterInstance
+) -> None:
+    sampling = PROFILE.divergence_sampling.model_copy(update={"exclude_shards": ["drop-01"]})
+    profile = PROFILE.model_copy(update={"divergence_sampling": sampling})
+    make(instance, *questions(False), partition="drop-01")
+    result = release(lake, "dataset_release", profile=profile, instance=instance)
+    assert "questions: none_lost [drop-01]" in failure(result)
+
+
+def test_a_warning_is_told_in_the_card(lake: Lake, instance: dg.DagsterInstance) -> None:
+    make(instance, *questions(False, "few_rejected"), partition="drop-01")
+    assert release(lake, "dataset_release", instance=instance).success
     folder = Path(lake.root, "releases", "dataset")
     assert "- questions: few_rejected (1 partition(s))" in (folder / "README.md").read_text()
     assert '"data_version": "v1"' in (folder / "lineage.json").read_text()
     assert "| `questions` | 1 | v1 |" in (folder / "README.md").read_text()
 
 
-def test_the_profile_says_what_is_an_error(lake: Lake) -> None:
+def test_the_profile_says_what_is_an_error(lake: Lake, instance: dg.DagsterInstance) -> None:
     settings = {"questions": {"few_rejected": {"severity": "error"}}}
     profile = PROFILE.model_copy(update={"checks": Checks.model_validate(settings)})
-    with dg.DagsterInstance.ephemeral() as instance:
-        make(instance, *questions(False, "few_rejected"), partition="drop-01")
-        result = release(lake, "dataset_release", profile=profile, instance=instance)
-        assert "questions: few_rejected [drop-01]" in failure(result)
+    make(instance, *questions(False, "few_rejected"), partition="drop-01")
+    result = release(lake, "dataset_release", profile=profile, instance=instance)
+    assert "questions: few_rejected [drop-01]" in failure(result)
 
 
 @pytest.mark.parametrize("is_current", [True, False], ids=["of this model", "of an earlier one"])
-def test_an_evaluation_of_an_earlier_checkpoint_is_refused(lake: Lake, is_current: bool) -> None:
+def test_an_evaluation_of_an_earlier_checkpoint_is_refused(
+    lake: Lake, instance: dg.DagsterInstance, is_current: bool
+) -> None:
     version = inspect_model(str(lake.current_checkpoint("dasd"))).content_hash[:16]
 
     @dg.asset
@@ -167,9 +223,8 @@ def test_an_evaluation_of_an_earlier_checkpoint_is_refused(lake: Lake, is_curren
     def evaluation() -> None:
         """Answers of that checkpoint."""
 
-    with dg.DagsterInstance.ephemeral() as instance:
-        make(instance, dasd_checkpoint, evaluation)
-        result = release(lake, "model_release", instance=instance)
+    make(instance, dasd_checkpoint, evaluation)
+    result = release(lake, "model_release", instance=instance)
     assert result.success == is_current
     if not is_current:
         message = failure(result)

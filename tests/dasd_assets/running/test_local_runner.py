@@ -4,16 +4,18 @@ import re
 import signal
 import sys
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from multiprocessing.forkserver import _forkserver
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 import yaml
 from support import killing_location
 
-from dasd_assets.dagster_internals import job_of_file
-from dasd_assets.declaring.out_of_date import DRAWN
+from dasd_assets.dagster_internals import CheckOutcome, job_of_file
+from dasd_assets.declaring.out_of_date import DRAWN, Staleness
 from dasd_assets.profile import PROJECT_ROOT
 from dasd_assets.running import local_run, local_runner, run_errors, run_process
 from dasd_assets.running.local_runner import ALL_ASSETS_JOB, Failed, LocalRunner, Outcome, Work
@@ -150,6 +152,36 @@ def test_group_after_group_is_made_in_the_order_of_the_shards(runner: LocalRunne
     assert runner.out_of_date(of_shards) == []
     make(runner, Work((WHOLE,), None))
     assert runner.out_of_date(of_all) == []
+
+
+def test_where_nothing_is_to_be_made_it_is_looked_once(
+    runner: LocalRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, asked = [], []
+
+    class Counted(Staleness):
+        def __init__(self, *given: Any) -> None:
+            looks.append(1)
+            super().__init__(*given)
+
+        def check_outcomes(self, keys: AbstractSet[dg.AssetKey]) -> list[CheckOutcome]:
+            asked.append(keys)
+            return super().check_outcomes(keys)
+
+    monkeypatch.setattr(local_runner, "Staleness", Counted)
+
+    def run_group(todo: list[Work], *_: object) -> list[Outcome]:
+        for work in todo:
+            make(runner, work)
+        return []
+
+    monkeypatch.setattr(runner, "_run_group", run_group)
+    for n_looks in (2, 1):  # after the shards were made, the second time there is nothing
+        looks.clear()
+        runner.run(lambda todo: None, lambda outcome: None)
+        assert len(looks) == n_looks
+    assert runner.tell_how_it_stands() == []
+    assert asked == [{READ, CURATED, WHOLE}]
 
 
 def test_what_is_below_in_the_same_run_is_made_along_and_the_next_group_by_what_came_of_it(

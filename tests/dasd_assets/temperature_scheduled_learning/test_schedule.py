@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from resources.engines.inference import InferenceModel
 from resources.engines.load import load_tokenizer
 from resources.lake.lake import Lake
 from resources.lake.lake_folder import FOLDER_MANIFEST
-from training.training_set import describe
+from training.training_set import TrainingSetError, describe
 
 pytestmark = pytest.mark.slow
 
@@ -143,6 +144,17 @@ def test_each_set_lists_the_samples_of_its_table_in_their_order(lake: Lake) -> N
         assert [one["sample_id"] for one in rows] == [f"{kind}{number}" for number in ids]
         assert len({(one["sequence"], one["place"]) for one in rows}) == len(rows)
         assert all(one["n_prompt_tokens"] == one["n_masked_tokens"] > 5 for one in rows)
+
+
+def test_a_sample_that_is_written_anew_after_it_was_encoded_gives_no_table(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose ids would be of other rows than the set."""
+    versions = count()
+    monkeypatch.setattr(Lake, "version", lambda *_: str(next(versions)))
+    with pytest.raises(TrainingSetError, match=r"was written anew while training_sets/low_"):
+        train(lake, load_profile("tiny"), [SETS[0]])
+    assert not lake.exists(SETS[0])
 
 
 def test_a_further_student_starts_from_itself_on_the_low_sample(lake: Lake, tmp_path: Path) -> None:

@@ -16,10 +16,18 @@ from support.small_lake import TEXT, filled
 
 from resources import durable
 from resources.lake import lake as lake_module
+from resources.lake import lake_files, lake_folder
 from resources.lake.examination import Examination, set_aside_damaged
 from resources.lake.lake import Lake
 from resources.lake.lake_folder import FOLDER_MANIFEST
-from resources.lake.manifest import SUFFIX, DamagedError, Manifest, ManifestError, parquet_record
+from resources.lake.manifest import (
+    SUFFIX,
+    DamagedError,
+    Manifest,
+    ManifestError,
+    parquet_record,
+    sha256_of,
+)
 from resources.lake.manifests import manifest_of, recorded
 from resources.lake.tables import TABLES
 from resources.lake.warehouse import open_warehouse
@@ -277,6 +285,30 @@ def test_a_checkpoint_whose_file_is_gone_or_altered_is_not_used_and_makes_place(
     assert "cannot be read" in str(Examination(lake).problem("checkpoints/dasd"))
     Path(lake.root, "checkpoints/dasd/current.json").write_text("{", encoding="utf-8")
     assert "current.json" in str(Examination(lake).problem("checkpoints/dasd"))
+
+
+def test_a_large_folder_is_looked_at_and_a_single_file_of_it_compared(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, compared = "training_sets/low_temperature", list[str]()
+
+    def noted(file: Path) -> str:
+        compared.append(file.name)
+        return sha256_of(file)
+
+    folder = lake.keyed_folder(name, "abc")
+    folder.mkdir()
+    for file in ("certificate.json", "tokens.npy"):
+        (folder / file).write_text(file, encoding="utf-8")
+    lake.publish_keyed(name, "abc")
+    for module in (lake_files, lake_folder):
+        monkeypatch.setattr(module, "sha256_of", noted)
+    assert lake.current_folder(name, whole=False) == folder
+    assert lake.file_of_current(name, "certificate.json").parent == folder
+    assert compared == ["certificate.json"]
+    (folder / "tokens.npy").write_text("tokens", encoding="utf-8")
+    with pytest.raises(DamagedError, match=r"abc has in tokens\.npy bytes that are not what"):
+        lake.current_folder(name, whole=False)
 
 
 def test_a_manifest_knows_when_it_is_damaged_itself(lake: Lake) -> None:

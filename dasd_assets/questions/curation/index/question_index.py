@@ -85,12 +85,13 @@ class QuestionIndex:
         self.banding = Banding(settings) if settings.near_duplicate_jaccard is not None else None
         name = self.banding.name if self.banding else ""
         self._catalog = Catalog(name)
-        try:
-            stored = Catalog.from_json(lake.content(CATALOG) or b"")
-            if stored.banding == name:
-                self._catalog = stored
-        except ValueError as error:
-            _logger.info("%s: %s; the index is made anew", CATALOG, error)
+        if (content := lake.content(CATALOG)) is not None:
+            try:
+                stored = Catalog.from_json(content)
+                if stored.banding == name:
+                    self._catalog = stored
+            except ValueError as error:
+                _logger.info("%s: %s; the index is made anew", CATALOG, error)
         self._others: dict[int, OtherShard] = {}
 
     def order(self, shard: str, version: str) -> int | None:
@@ -110,7 +111,7 @@ class QuestionIndex:
         self._others = {
             index - n_earlier + (index >= n_earlier): other for index, other in enumerate(by_order)
         }
-        self._retried(lambda: None)
+        self._retried(self._bring_up_to_date)
 
     def names(self) -> dict[int, str]:
         """The shards that are looked up in by their places: in their order, the one to curate 0."""
@@ -166,14 +167,16 @@ class QuestionIndex:
 
     def _retried(self, ask: Callable[[], Answer]) -> Answer:
         """The answer; what is found to be damaged is made again before it is asked for anew."""
-        n_attempts = 1 + len(self._catalog.files())
+        n_left: int | None = None
         while True:
             try:
-                self._bring_up_to_date()
+                if n_left is not None:
+                    self._bring_up_to_date()
                 return ask()
             except DamagedIndexError as error:
-                n_attempts -= 1
-                if not n_attempts:
+                # Not looked at before something is damaged: one curation asks of many shards.
+                n_left = len(self._catalog.files()) if n_left is None else n_left - 1
+                if not n_left:
                     raise OSError(
                         f"{self._lake.root}/{FOLDER}: {error}, and neither is what was made in its "
                         "place: the disk or the store alters what is written. Look at it; the "

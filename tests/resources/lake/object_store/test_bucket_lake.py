@@ -15,18 +15,21 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support.curation import curate, settings_of
 from support.object_store import SECRET, Fault, ObjectStore, Rule
 from support.small_lake import filled, make_small_lake
 
 from checks.checked_partition import CheckedPartition
 from checks.drift import Summary, drift
+from dasd_assets.questions.curation.index.catalog import CATALOG
 from resources.lake import bucket as bucket_module
 from resources.lake.bucket import Bucket
-from resources.lake.bucket_errors import ObjectStoreError
+from resources.lake.bucket_errors import AlteredObjectError, ObjectStoreError
 from resources.lake.bucket_lake import BucketLake
 from resources.lake.lake import Lake
 from resources.lake.manifest import DamagedError
 from resources.lake.table import ContractError
+from resources.lake.tables.questions import RAW_QUESTIONS
 from resources.lake.warehouse import open_warehouse
 
 pytestmark = pytest.mark.slow
@@ -384,6 +387,52 @@ def test_a_kept_file_is_copied_once_and_deleted_everywhere(machine: Machine) -> 
     one.keep_only("kept", {"kept/0"})
     assert [file.name for file in Path(one.root, "kept").iterdir()] == ["0"]
     assert not machine("three").kept_file("kept/1").exists()
+
+
+def alter_object(store: ObjectStore, bucket: str, key: str) -> None:
+    """As a store that does not keep what it was given: what was said of it stays."""
+    client = store.client()
+    there = client.get_object(Bucket=bucket, Key=key)
+    content = bytearray(there["Body"].read())
+    content[len(content) // 3] ^= 1
+    client.put_object(Bucket=bucket, Key=key, Body=bytes(content), Metadata=there["Metadata"])
+
+
+def test_damaged_objects_of_the_question_index_are_made_again(
+    machine: Machine, store: ObjectStore, bucket: str
+) -> None:
+    near = settings_of(near_duplicate_jaccard=0.6, near_duplicate_shingle_words=2)
+    drops = [
+        pa.Table.from_pylist(
+            [{"drop": "d.jsonl", "line": 1, "domain": "math", "answer": "1", "question": text}],
+            schema=RAW_QUESTIONS,
+        )
+        for text in (
+            "How many legs do twelve spiders have", "Add one to itself, and the sum to that",
+            "How many legs do twelve spiders have?!",
+        )
+    ]  # fmt: skip
+    others: dict[str, Any] = {}
+    for name, drop in zip("ab", drops, strict=False):
+        others[name] = curate(drop, near, others=dict(others), lake=machine())
+    before = curate(drops[2], near, others=others, lake=machine())
+    assert before.rejected.num_rows == 1
+    damaged = machine().bucket.keys("_question_index/")
+    for key in damaged:
+        alter_object(store, bucket, f"some/prefix/{key}")
+    assert curate(drops[2], near, others=others, lake=machine("two")) == before
+    whole = machine("three").bucket.keys("_question_index/")
+    assert set(whole).isdisjoint({*damaged} - {CATALOG})
+    assert all(machine("three").kept_file(key).is_file() for key in whole)
+
+
+def test_a_damaged_object_is_not_said_to_have_been_replaced(
+    machine: Machine, store: ObjectStore, bucket: str
+) -> None:
+    machine("one").write("questions", rows(2), SHARD)
+    alter_object(store, bucket, KEY)
+    with pytest.raises(AlteredObjectError, match=r"not what was written.*`dasd verify`"):
+        machine("two").read("questions", SHARD)
 
 
 def test_a_training_set_is_copied_once_and_not_to_a_disk_that_cannot_hold_it(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from dasd_assets.questions.curation import buckets, near_rejection
 from dasd_assets.questions.curation.index import sorted_runs, tiers
 from dasd_assets.questions.curation.index.catalog import CATALOG, FOLDER, Catalog
+from dasd_assets.questions.curation.index.question_index import QuestionIndex
 from dasd_assets.questions.curation.near_duplicates import Banding, comparables, jaccard
 from dasd_assets.questions.curation.normalisation import question_id
 from resources.lake.lake import Lake
@@ -191,6 +193,33 @@ def test_after_a_kill_the_index_is_as_it_was(tmp_path: Path, publication: str) -
     curate(raw("next"), NEAR, others={**later, "last": expected}, lake=lake)
     catalog = Catalog.from_json(lake.content(CATALOG) or b"")
     assert {f"{FOLDER}/{file.name}" for file in index_files(lake)} == catalog.files()
+
+
+def test_a_fresh_lake_has_nothing_to_complain_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    lake = Lake(root=str(tmp_path))
+    in_shards(lake, DROPPED[:2])
+    assert not caplog.records
+    Path(lake.root, CATALOG).write_bytes(b"")
+    QuestionIndex(lake, NEAR)
+    assert "the index is made anew" in caplog.text
+
+
+def test_what_is_asked_of_a_shard_does_not_look_at_all_of_them(tmp_path: Path) -> None:
+    """Else a drop that has something of each of many shards looks at each of them for each."""
+    lake = Lake(root=str(tmp_path))
+    with (
+        mock.patch.object(Catalog, "files", autospec=True, side_effect=Catalog.files) as files,
+        mock.patch.object(
+            QuestionIndex, "_bring_up_to_date", autospec=True,
+            side_effect=QuestionIndex._bring_up_to_date,
+        ) as brought,
+    ):  # fmt: skip
+        in_shards(lake, DROPPED)
+        assert brought.call_count == len(DROPPED), "once for each shard that is curated"
+        assert files.call_count == len(DROPPED) - 1, "when the files of the last are put in"
 
 
 def test_a_shard_that_was_curated_again_counts_as_it_is_now(tmp_path: Path) -> None:
