@@ -1,4 +1,4 @@
-"""`dg dev` itself in a new project: the location of `dasd ui`, its records, and a run by its queue."""
+"""`dg dev` in a new project: the location of `dasd ui`, its records, and a run by its queue."""
 
 from __future__ import annotations
 
