@@ -55,12 +55,12 @@ def kept_pictures(
         shown_with: what they are pictures of, as a name in the lake: `pictures_of` has the folder.
         figures: by name.
     """
-    from dasd_assets.reporting.figures import to_png
+    from dasd_assets.reporting.figures import PIXELS_IN_THE_UI, to_png
 
     shown, folder, files = {}, pictures_of(shown_with), set[str]()
     for name, figure in figures.items():
         file = f"{folder}/{name}.png"
-        lake.publish_page(file, to_png(figure))
+        lake.publish_page(file, to_png(figure, PIXELS_IN_THE_UI))
         files |= {file, file + SUFFIX}
         shown[name] = dg.MetadataValue.md(f"![{figure.get_label()}]({_address(file)})\n\n`{file}`")
     # One that is not drawn any more could not be drawn again: if it went, it would lack for good.

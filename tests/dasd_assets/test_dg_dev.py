@@ -55,7 +55,7 @@ def test_dg_dev_shows_what_is_there_and_makes_what_stays(
         [location] = asked(LOCATION)["workspaceOrError"]["locationEntries"]
         assert location["name"] == "dasd"
         assert location["locationOrLoadError"] == {"__typename": "RepositoryLocation"}
-        assert re.search(r'"telemetryEnabled": *"false"', httpx.get(ui).text)
+        assert re.search(r'"telemetryEnabled": *false', httpx.get(ui).text)
         assert made() == {"teacher_model"}  # recorded before
 
         repository = {"repositoryLocationName": "dasd", "repositoryName": "__repository__"}
