@@ -59,11 +59,11 @@ def kept_pictures(
         shown_with: what they are pictures of, as a name in the lake: `pictures_of` has the folder.
         figures: by name.
     """
-    from dasd_assets.reporting.figures import to_png
+    from dasd_assets.reporting.figures import PIXELS_IN_THE_UI, to_png
 
     shown, folder, files = {}, pictures_of(shown_with), set[str]()
     for name, figure in figures.items():
-        content = to_png(figure)
+        content = to_png(figure, PIXELS_IN_THE_UI)
         file = f"{folder}/{name}.{record_of(content).sha256[:HASH_LETTERS]}.png"
         lake.publish_page(file, content)
         files |= {file, file + SUFFIX}

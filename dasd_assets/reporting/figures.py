@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,6 +48,8 @@ SENTENCE_CLASSES: Final = ("teacher", "common", "student")
 ANSWER_CLASSES: Final = ("teacher", "shared", "boosted", "student")
 """Of a distilled model's own answers."""
 PNG_DOTS_PER_INCH: Final = 144
+PIXELS_IN_THE_UI: Final = 520
+"""What a partition's values have in a window of 1,600: the UI cuts a picture, and shrinks none."""
 
 _STYLE: Final[dict[Any, Any]] = {
     "axes.edgecolor": INK,
@@ -109,13 +112,18 @@ def to_svg(figure: Figure) -> str:
     )
 
 
-def to_png(figure: Figure) -> bytes:
-    """The figure as a PNG with a transparent background."""
+def to_png(figure: Figure, widest: float = math.inf) -> bytes:
+    """The figure as a PNG with a transparent background.
+
+    Args:
+        widest: pixels that it may be wide.
+    """
     import matplotlib as mpl
 
     written = io.BytesIO()
+    dots = min(PNG_DOTS_PER_INCH, widest / figure.get_figwidth())
     with mpl.rc_context(_STYLE):
-        figure.savefig(written, format="png", dpi=PNG_DOTS_PER_INCH, metadata={"Software": None})
+        figure.savefig(written, format="png", dpi=dots, metadata={"Software": None})
     return written.getvalue()
 
 

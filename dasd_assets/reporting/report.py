@@ -184,6 +184,7 @@ def template(name: str) -> Template:
         "duration": _duration,
         "hours": _hours,
         "breakable": _breakable,
+        "with_code": _with_code,
         "printable": printable,
     }
     return pages.get_template(name)
@@ -256,6 +257,11 @@ def _probability(p: float | None) -> str:
 def _breakable(text: str) -> Markup:
     """Escaped text whose lines may break after slashes and underscores (paths, names)."""
     return Markup(re.sub(r"([/_])", r"\1<wbr>", str(escape(text))))
+
+
+def _with_code(text: str) -> Markup:
+    """Escaped text with what stands between backticks (settings, commands) as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _duration(seconds: float) -> str:

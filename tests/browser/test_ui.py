@@ -116,6 +116,7 @@ def test_a_materialization_shows_counts_cost_rows_pictures_and_where_columns_com
     picture = line_of(page, "likelihood_density").locator("img")
     expect(picture).to_be_visible()
     assert picture.evaluate("e => e.complete && e.naturalWidth > 400")
+    assert picture.evaluate("e => e.getBoundingClientRect().right <= innerWidth - 24")
     shoot(page, "picture")
 
 

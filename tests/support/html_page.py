@@ -39,3 +39,12 @@ class Page(HTMLParser):
 
     def values(self, attribute: str) -> list[str]:
         return [attrs[attribute] or "" for _, attrs in self.elements if attribute in attrs]
+
+    def cut_on_a_phone(self) -> list[dict[str, str | None]]:
+        """Tables, and cells of them, whose columns' names a narrow page could not show."""
+        return [
+            attrs
+            for tag, attrs in self.elements
+            if (tag == "table" and "stacked" not in (attrs.get("class") or "").split())
+            or (tag == "td" and not attrs.get("data-label"))
+        ]

@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 from support.candidates import candidate_rows, candidate_table
+from support.html_page import Page
 
 from dasd_assets.divergence_sampling.compare import Comparison, compare_policies
 from dasd_assets.divergence_sampling.policies import POLICIES
@@ -35,14 +36,23 @@ def test_the_page_needs_nothing_else_and_has_every_policy() -> None:
         assert names - texts == {"divergence count"}
         assert "divergence count *" in texts
     for choice in compared.choices:
-        assert f"<td>{choice.policy.replace('_', ' ')}" in page
+        assert f'<th scope="row">{choice.policy.replace("_", " ")}' in page
         assert f"{choice.n_tokens:,}" in page
 
 
 def test_the_page_marks_the_profiles_policy() -> None:
     page = render_policy_page("Policies", [comparison(budget_samples={"low": 12})])
-    (row,) = re.findall(r'<tr class="configured" aria-current="true"><td>(.*?)</td>', page)
+    marked = r'<tr class="configured" aria-current="true"><th scope="row">(.*?)</th>'
+    (row,) = re.findall(marked, page)
     assert row == 'divergence count <span class="tag">in the profile</span>'
+
+
+def test_the_table_can_be_stacked_on_a_phone() -> None:
+    page = Page(render_policy_page("Policies", [comparison(budget_samples={"low": 12})]))
+    assert page.cut_on_a_phone() == []
+    assert page.values("data-label")[4:7] == [
+        "Teacher Sentences, %", "Common, %", "Student Sentences, %",
+    ]  # fmt: skip
 
 
 def test_empty_choices_can_be_drawn() -> None:

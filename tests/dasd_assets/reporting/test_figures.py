@@ -95,6 +95,9 @@ def test_a_picture_is_the_same_for_the_same_figure_and_small(name: str) -> None:
     assert picture[:8] == b"\x89PNG\r\n\x1a\n"
     assert figures.to_png(FIGURES[name]()) == picture
     assert len(picture) < 75_000
+    # The UI would cut it at the right.
+    narrow = figures.to_png(FIGURES[name](), figures.PIXELS_IN_THE_UI)
+    assert int.from_bytes(narrow[16:20], "big") == 520
 
 
 def test_plots_of_one_page_share_no_ids() -> None:

@@ -164,7 +164,7 @@ def test_it_says_of_when_it_is_what_was_found_and_which_checks_fail() -> None:
     page = render_report(
         data(
             as_of="2026-11-29 10:00 UTC",
-            findings=[Finding("r", "It <is> so.", "Do this.")],
+            findings=[Finding("r", "It <is> so.", "Set `a.b: 1`.")],
             quality=DataQuality(
                 9, (Failing("evaluation/dasd", "few_truncated", "warn", tuple("abcdefg")),)
             ),
@@ -172,8 +172,9 @@ def test_it_says_of_when_it_is_what_was_found_and_which_checks_fail() -> None:
     )
     text = " ".join(Page(page, " ").text.split())
     assert "Data as of 2026-11-29 10:00 UTC." in text
-    assert "It <is> so. Do this." in text
-    assert "9 checks passed." in text
+    assert "It <is> so. Set a.b: 1 ." in text
+    assert "Set <code>a.b: 1</code>." in page
+    assert "9 checks passed, these fail:" in text
     assert "few truncated evaluation/ dasd warn a, b, c, d, e and 2 more" in text
     assert NOTHING_FOUND in Page(render_report(data()), " ").text
 
@@ -201,6 +202,11 @@ def test_pictures_shrink_with_the_page() -> None:
     assert not any("min-width" in rules for rules in widths)
     figures = re.findall(r"<figure.*?</figure>", page, re.DOTALL)
     assert figures and not any("scroll" in figure for figure in figures)
+
+
+def test_every_table_can_be_stacked_on_a_phone() -> None:
+    """Else its last columns are cut at the right until somebody scrolls there."""
+    assert Page(render_report(data())).cut_on_a_phone() == []
 
 
 def test_funnel_costs_and_lineage() -> None:
