@@ -10,7 +10,7 @@ from typing import Any
 from resources.compute.gpus import usable_gpus
 from resources.engines.kept.borrowing import Borrowed, borrow
 from resources.engines.kept.place import SERVER, KeptModel, Place, identity_of
-from resources.engines.model_folder import inspect_model
+from resources.engines.model_folder import ModelFolder, inspect_model
 from resources.engines.openai_client import RequestFailedError
 from resources.engines.openai_engine import OpenAiEngine
 from resources.engines.protocol import (
@@ -61,21 +61,8 @@ class KeptVllmEngine(OpenAiEngine):
             EnginePlaceError, ForeignFolderError: there is no place for its files.
         """
         folder = inspect_model(path, revision)
-        shape = settings.model_dump(mode="json", exclude={"keep_alive_seconds"})
-        identity = identity_of(
-            folder.content_hash, shape, gpus, usable_gpus(), _vllm_version(), sys.prefix, program
-        )
-        context = settings.max_model_len or folder.max_position_embeddings
-        model = KeptModel(
-            name=folder.name,
-            folder=str(folder.path.absolute()),
-            context=context,
-            settings=settings.model_dump(mode="json"),
-            gpus=gpus,
-            served_model=f"{folder.name}@{identity}",
-            program=program,
-        )
-        self._borrowed = borrow(Place.of(identity), model, log)
+        model = kept_model(folder, settings, gpus, program)
+        self._borrowed = borrow(Place.of(model.identity), model, log)
         try:
             hosts = {
                 f"http://copy-{copy}": socket
@@ -85,7 +72,7 @@ class KeptVllmEngine(OpenAiEngine):
         except BaseException:
             self._borrowed.give_back()
             raise
-        self._context = context
+        self._context = model.context
         self._identity = ModelIdentity(
             model=folder.name,
             revision=folder.content_hash[:16],
@@ -133,6 +120,29 @@ class KeptVllmEngine(OpenAiEngine):
 
     def _probe(self, body: dict[str, Any]) -> None:
         """Nothing to find out: `vllm_arguments` has the servers return the model's own logprobs."""
+
+
+def kept_model(
+    folder: ModelFolder, settings: VllmSettings, gpus: int, program: str = SERVER
+) -> KeptModel:
+    """What an engine runs. All that makes its answers others, or its GPUs, makes another engine.
+
+    Raises:
+        EngineUnavailableError: vLLM is not installed.
+    """
+    shape = settings.model_dump(mode="json", exclude={"keep_alive_seconds"})
+    identity = identity_of(
+        folder.content_hash, shape, gpus, usable_gpus(), _vllm_version(), sys.prefix, program
+    )
+    return KeptModel(
+        name=folder.name,
+        folder=str(folder.path.absolute()),
+        context=settings.max_model_len or folder.max_position_embeddings,
+        settings=settings.model_dump(mode="json"),
+        gpus=gpus,
+        identity=identity,
+        program=program,
+    )
 
 
 def _server_settings(

@@ -42,7 +42,7 @@ class KeptModel:
         context: tokens of a prompt and its answer.
         settings: `VllmSettings` as JSON.
         gpus: that the engine holds.
-        served_model: under which the servers have it; no other engine has the same.
+        identity: that no other engine has; the folder's name.
         program: module that runs one server.
     """
 
@@ -51,8 +51,13 @@ class KeptModel:
     context: int
     settings: dict[str, Any]
     gpus: int
-    served_model: str
+    identity: str
     program: str = SERVER
+
+    @property
+    def served_model(self) -> str:
+        """The name under which the servers have it: each answer names it."""
+        return f"{self.name}@{self.identity}"
 
 
 @dataclass(frozen=True)
