@@ -68,7 +68,11 @@ def main() -> None:
             ("daemon", arguments.partitions, by_daemon),
             (ANEW, arguments.started_anew, by_daemon_anew),
         ):
-            found[way] = make(project(here, way.replace(" ", "-"), server, partitions))
+            engine = {
+                "kind": "openai", "base_url": server.base_url, "served_model": server.model,
+                "concurrency": 8,
+            }  # fmt: skip
+            found[way] = make(project(here, way.replace(" ", "-"), engine, partitions))
             print(f"{way}: {found[way]}", flush=True)
     server.close()
     work = found["dasd run"].in_steps / found["dasd run"].partitions
@@ -81,8 +85,15 @@ def main() -> None:
               f"ratio {plain / overhead:5.1f}")  # fmt: skip
 
 
-def project(folder: Path, name: str, server: FaultyServer, partitions: int) -> dict[str, str]:
-    """A pipeline whose questions are there; the environment that names it."""
+def project(
+    folder: Path, name: str, engine: dict[str, Any], partitions: int, samples: int = 1
+) -> dict[str, str]:
+    """A pipeline whose questions are there; the environment that names it.
+
+    Args:
+        engine: of the teacher.
+        samples: answers to each of the questions of a partition.
+    """
     here = folder / name
     inbox = here / "inbox"
     inbox.mkdir(parents=True)
@@ -99,13 +110,10 @@ def project(folder: Path, name: str, server: FaultyServer, partitions: int) -> d
     )
     settings["name"] = name
     settings["questions"]["inbox"] = str(inbox)
-    settings["teacher"]["engine"] = {
-        "kind": "openai", "base_url": server.base_url, "served_model": server.model,
-        "concurrency": 8,
-    }  # fmt: skip
+    settings["teacher"]["engine"] = engine
     settings["teacher_responses"] |= {
         "temperatures": {name: 0.5 + 0.1 * n for n, name in enumerate(TEMPERATURES)},
-        "samples_per_question": dict.fromkeys(TEMPERATURES, 1),
+        "samples_per_question": dict.fromkeys(TEMPERATURES, samples),
     }
     settings["divergence_sampling"]["budget_samples"] = dict.fromkeys(TEMPERATURES, 10)
     profile = here / "profile.yaml"
@@ -115,11 +123,11 @@ def project(folder: Path, name: str, server: FaultyServer, partitions: int) -> d
     return environment
 
 
-def run(environment: dict[str, str], select: str) -> None:
+def run(environment: dict[str, str], select: str, workers: int = SIDE_BY_SIDE) -> None:
     """`dasd run` of a selection of assets."""
     subprocess.run(
         [sys.executable, "-m", "dasd_assets.cli", "run", "--select", select,
-         "--workers", str(SIDE_BY_SIDE)],
+         "--workers", str(workers)],
         env=os.environ | environment, check=True, stdout=subprocess.DEVNULL,
     )  # fmt: skip
 

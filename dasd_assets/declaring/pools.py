@@ -47,3 +47,17 @@ def set_pool_limits(
     for pool, slots in limits.items():
         instance.event_log_storage.set_concurrency_slots(pool, slots)
     return limits
+
+
+def take_turns(asked: Iterable[tuple[str, int]], gpus: int) -> bool:
+    """Whether pools cannot have one step each on the GPUs at a time, so that models are swapped.
+
+    Args:
+        asked: pool and GPUs of steps.
+        gpus: that there are; 0: none is known, and nothing is swapped.
+    """
+    of_pools: dict[str, int] = {}
+    for pool, n in asked:
+        if n:
+            of_pools[pool] = max(n, of_pools.get(pool, 0))
+    return 0 < gpus < sum(of_pools.values()) and len(of_pools) > 1
