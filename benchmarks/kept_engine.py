@@ -1,7 +1,7 @@
 """What vLLM costs per partition beyond the work: loaded anew for each, and kept for all.
 
-Teacher responses of the tiny profile with `kind: vllm` on CPU, `dasd run`, one partition after the
-other. Twice in one run, each in a data folder of its own: `keep_alive_seconds: 0`, so that each step
+Teacher responses of the tiny profile with `kind: vllm` on CPU, `dasd run`, one partition after
+the other. Twice, each in a data folder of its own: `keep_alive_seconds: 0`, so that each step
 loads the model in its own process, and 600. The work of a partition is what the kept engine, which
 is warm, takes for its answers: tokens over tokens/s of the materialization. Beyond it is all else
 that the step takes: loading, or finding the engine, reading, writing, pictures.

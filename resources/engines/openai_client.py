@@ -62,9 +62,7 @@ class RequestRefusedError(RequestFailedError):
 class ApiClient:
     """Sends requests from an event loop in its own thread, so that callers stay plain code."""
 
-    def __init__(
-        self, settings: ServerSettings, sockets: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, settings: ServerSettings, sockets: Mapping[str, str] | None = None) -> None:
         """Nothing is sent yet.
 
         Args:

@@ -77,7 +77,10 @@ class OpenAiEngine(LocalTokenizerEngine):
         )
 
     def _connect(
-        self, folder: ModelFolder, settings: OpenAiSettings, sockets: Mapping[str, str] | None = None
+        self,
+        folder: ModelFolder,
+        settings: OpenAiSettings,
+        sockets: Mapping[str, str] | None = None,
     ) -> Servers:
         """Find the model at the servers; all is set then but the identity."""
         self._tokenizer = load_tokenizer(folder.path)

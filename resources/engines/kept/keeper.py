@@ -115,9 +115,7 @@ class Keeper:
             if wanted(gpus):
                 raise EndsError("nobody uses it, and another step waits for its GPUs")
             if time.monotonic() - last_used >= self._settings.keep_alive_seconds:
-                raise EndsError(
-                    f"nobody has used it for {self._settings.keep_alive_seconds:g} s"
-                )
+                raise EndsError(f"nobody has used it for {self._settings.keep_alive_seconds:g} s")
             os.close(claim)
             self._claim = None
 

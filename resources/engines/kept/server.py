@@ -52,9 +52,7 @@ def main() -> None:
     # No position beyond the model's own is computed: what was sampled goes nowhere.
     os.environ["VLLM_ALLOW_LONG_MAX_MODEL_LEN"] = "1"
     arguments = {
-        **vllm_arguments(
-            Path(model.folder), model.context + 1, VllmSettings(**model.settings)
-        ),
+        **vllm_arguments(Path(model.folder), model.context + 1, VllmSettings(**model.settings)),
         "served_model_name": model.served_model,
         "uds": str(place.socket(copy)),
         "disable_uvicorn_access_log": True,
