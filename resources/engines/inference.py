@@ -71,8 +71,9 @@ class InferenceModel(dg.ConfigurableResource):
         """Load the model (or, with the same settings, the one at `path`) until the block ends.
 
         The process holds the GPUs it is loaded on until it ends (`resources/compute/gpu_lease.py`).
-        vLLM is loaded in a process of its own where that may be kept for later steps; one that
-        holds GPUs itself has vLLM in it, as nobody else gets these.
+        vLLM is loaded in a process of its own where that may be kept for later steps. A process
+        that holds GPUs itself has vLLM in it, as nobody else gets these; so has a step that
+        declares none where there are some: they could not be asked back.
         """
         from pydantic import TypeAdapter
 
@@ -84,8 +85,9 @@ class InferenceModel(dg.ConfigurableResource):
         model, revision = path or self.path, None if path else self.revision
         log = dg.get_dagster_logger().info
         engine: InferenceEngine
-        if isinstance(settings, VllmSettings) and settings.keep_alive_seconds and not holds_gpus():
-            check_gpus(self.gpus, self.path)
+        known = check_gpus(self.gpus, self.path) if settings.kind not in WITHOUT_WEIGHTS else []
+        may_be_kept = not holds_gpus() and (self.gpus or not known)
+        if isinstance(settings, VllmSettings) and settings.keep_alive_seconds and may_be_kept:
             engine = load_kept_engine(model, settings, revision, self.gpus, log)
         else:
             if settings.kind not in WITHOUT_WEIGHTS:

@@ -102,8 +102,10 @@ class KeptVllmEngine(OpenAiEngine):
 
     def close(self) -> None:
         """Close all connections; the engine stays for the next step."""
-        super().close()
-        self._borrowed.give_back()
+        try:
+            super().close()
+        finally:
+            self._borrowed.give_back()
 
     def _told_if_ended(self, answers: Iterator[Any]) -> Iterator[Any]:
         try:
