@@ -15,15 +15,16 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
-
-import httpx
 
 from resources.compute.gpu_lease import lease_gpus, wanted
 from resources.compute.gpus import VISIBLE, usable_gpus
@@ -32,6 +33,7 @@ from resources.engines.settings import VllmSettings
 from resources.engines.vllm_copies import gpu_shares
 
 SECONDS_BETWEEN_LOOKS = 0.25
+SECONDS_TO_ANSWER = 5.0
 SECONDS_TO_END = 20.0
 
 
@@ -97,7 +99,7 @@ class Keeper:
         while True:
             self._end_if_one_ended()
             self._end_if_unused()
-            starting -= {socket for socket in starting if answers(socket)}
+            starting -= {path for path in starting if answers(path)}
             if not starting:
                 return
             time.sleep(SECONDS_BETWEEN_LOOKS)
@@ -160,14 +162,29 @@ def tell(line: str) -> None:
         os.dup2(null, 1)
 
 
-def answers(socket: str) -> bool:
+class _Connection(HTTPConnection):
+    """To a server on a Unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("engine", timeout=SECONDS_TO_ANSWER)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(SECONDS_TO_ANSWER)
+        self.sock.connect(self._path)
+
+
+def answers(path: str) -> bool:
     """Whether a server is there."""
-    transport = httpx.HTTPTransport(uds=socket)
+    connection = _Connection(path)
     try:
-        with httpx.Client(transport=transport, timeout=5.0) as client:
-            return client.get("http://engine/health").is_success
-    except httpx.TransportError:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == HTTPStatus.OK
+    except (OSError, HTTPException):
         return False
+    finally:
+        connection.close()
 
 
 @contextmanager
