@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,12 @@ def main() -> None:
 
 
 def project(
-    folder: Path, name: str, engine: dict[str, Any], partitions: int, samples: int = 1
+    folder: Path,
+    name: str,
+    engine: dict[str, Any],
+    partitions: int,
+    samples: int = 1,
+    temperatures: Sequence[str] = TEMPERATURES,
 ) -> dict[str, str]:
     """A pipeline whose questions are there; the environment that names it.
 
@@ -101,7 +107,7 @@ def project(
         file.read_text(encoding="utf-8")
         for file in sorted((PROJECT_ROOT / "tiny_world" / "inbox").iterdir())
     ).splitlines(keepends=True)
-    for shard in range(partitions // len(TEMPERATURES)):
+    for shard in range(partitions // len(temperatures)):
         begin = shard * QUESTIONS_PER_SHARD
         drop = inbox / f"s{shard:03}.jsonl"
         drop.write_text("".join(lines[begin : begin + QUESTIONS_PER_SHARD]), encoding="utf-8")
@@ -112,10 +118,10 @@ def project(
     settings["questions"]["inbox"] = str(inbox)
     settings["teacher"]["engine"] = engine
     settings["teacher_responses"] |= {
-        "temperatures": {name: 0.5 + 0.1 * n for n, name in enumerate(TEMPERATURES)},
-        "samples_per_question": dict.fromkeys(TEMPERATURES, samples),
+        "temperatures": {name: 0.5 + 0.1 * n for n, name in enumerate(temperatures)},
+        "samples_per_question": dict.fromkeys(temperatures, samples),
     }
-    settings["divergence_sampling"]["budget_samples"] = dict.fromkeys(TEMPERATURES, 10)
+    settings["divergence_sampling"]["budget_samples"] = dict.fromkeys(temperatures, 10)
     profile = here / "profile.yaml"
     profile.write_text(yaml.safe_dump(settings), encoding="utf-8")
     environment = {"DASD_PROFILE": str(profile), "DASD_HOME": str(here / "home")}

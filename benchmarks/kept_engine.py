@@ -20,7 +20,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from benchmarks.backfill import ASSET, project, run
+from benchmarks.backfill import ASSET, TEMPERATURES, project, run
 
 SAMPLES = 8
 """Answers to each of the five questions of a partition."""
@@ -61,7 +61,7 @@ def made(folder: Path, name: str, keep_alive_seconds: float, partitions: int) ->
         "kind": "vllm", "dtype": "float32", "max_num_seqs": 64,
         "keep_alive_seconds": keep_alive_seconds,
     }  # fmt: skip
-    environment = project(folder, name, engine, partitions, SAMPLES)
+    environment = project(folder, name, engine, partitions, SAMPLES, TEMPERATURES[:2])
     began = time.time()
     run(environment, f"key:{ASSET.to_user_string()}", workers=1)
     with dg.DagsterInstance.from_config(environment["DASD_HOME"] + "/dagster") as instance:
