@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,11 @@ def main() -> None:
             ("daemon", arguments.partitions, by_daemon),
             (ANEW, arguments.started_anew, by_daemon_anew),
         ):
-            found[way] = make(project(here, way.replace(" ", "-"), server, partitions))
+            engine = {
+                "kind": "openai", "base_url": server.base_url, "served_model": server.model,
+                "concurrency": 8,
+            }  # fmt: skip
+            found[way] = make(project(here, way.replace(" ", "-"), engine, partitions))
             print(f"{way}: {found[way]}", flush=True)
     server.close()
     work = found["dasd run"].in_steps / found["dasd run"].partitions
@@ -81,8 +86,20 @@ def main() -> None:
               f"ratio {plain / overhead:5.1f}")  # fmt: skip
 
 
-def project(folder: Path, name: str, server: FaultyServer, partitions: int) -> dict[str, str]:
-    """A pipeline whose questions are there; the environment that names it."""
+def project(
+    folder: Path,
+    name: str,
+    engine: dict[str, Any],
+    partitions: int,
+    samples: int = 1,
+    temperatures: Sequence[str] = TEMPERATURES,
+) -> dict[str, str]:
+    """A pipeline whose questions are there; the environment that names it.
+
+    Args:
+        engine: of the teacher.
+        samples: answers to each of the questions of a partition.
+    """
     here = folder / name
     inbox = here / "inbox"
     inbox.mkdir(parents=True)
@@ -90,7 +107,7 @@ def project(folder: Path, name: str, server: FaultyServer, partitions: int) -> d
         file.read_text(encoding="utf-8")
         for file in sorted((PROJECT_ROOT / "tiny_world" / "inbox").iterdir())
     ).splitlines(keepends=True)
-    for shard in range(partitions // len(TEMPERATURES)):
+    for shard in range(partitions // len(temperatures)):
         begin = shard * QUESTIONS_PER_SHARD
         drop = inbox / f"s{shard:03}.jsonl"
         drop.write_text("".join(lines[begin : begin + QUESTIONS_PER_SHARD]), encoding="utf-8")
@@ -99,15 +116,12 @@ def project(folder: Path, name: str, server: FaultyServer, partitions: int) -> d
     )
     settings["name"] = name
     settings["questions"]["inbox"] = str(inbox)
-    settings["teacher"]["engine"] = {
-        "kind": "openai", "base_url": server.base_url, "served_model": server.model,
-        "concurrency": 8,
-    }  # fmt: skip
+    settings["teacher"]["engine"] = engine
     settings["teacher_responses"] |= {
-        "temperatures": {name: 0.5 + 0.1 * n for n, name in enumerate(TEMPERATURES)},
-        "samples_per_question": dict.fromkeys(TEMPERATURES, 1),
+        "temperatures": {name: 0.5 + 0.1 * n for n, name in enumerate(temperatures)},
+        "samples_per_question": dict.fromkeys(temperatures, samples),
     }
-    settings["divergence_sampling"]["budget_samples"] = dict.fromkeys(TEMPERATURES, 10)
+    settings["divergence_sampling"]["budget_samples"] = dict.fromkeys(temperatures, 10)
     profile = here / "profile.yaml"
     profile.write_text(yaml.safe_dump(settings), encoding="utf-8")
     environment = {"DASD_PROFILE": str(profile), "DASD_HOME": str(here / "home")}
@@ -115,11 +129,11 @@ def project(folder: Path, name: str, server: FaultyServer, partitions: int) -> d
     return environment
 
 
-def run(environment: dict[str, str], select: str) -> None:
+def run(environment: dict[str, str], select: str, workers: int = SIDE_BY_SIDE) -> None:
     """`dasd run` of a selection of assets."""
     subprocess.run(
         [sys.executable, "-m", "dasd_assets.cli", "run", "--select", select,
-         "--workers", str(SIDE_BY_SIDE)],
+         "--workers", str(workers)],
         env=os.environ | environment, check=True, stdout=subprocess.DEVNULL,
     )  # fmt: skip
 

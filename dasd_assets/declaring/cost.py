@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from dasd_assets.declaring.own_memory import peak_own_bytes
 from dasd_assets.profile import Profile
+from resources.compute.declared import GPUS
 from resources.compute.gpu_lease import seconds_waited
 from resources.lake.lake import Lake, Partition
 from resources.lake.tables import TABLES
@@ -60,7 +61,7 @@ def took(table: str | None = None, n_tokens: int | None = None) -> dict[str, Any
     if n_tokens is not None and table is not None and not TABLES[table].is_by_a_model:
         metadata["tokens_per_second"] = round(n_tokens / seconds, 1)
     metadata["cost/seconds"] = round(seconds, 3)
-    gpu_hours = declared.get("compute/gpus", 0) * seconds / 3_600
+    gpu_hours = declared.get(GPUS, 0) * seconds / 3_600
     metadata["cost/gpu_hours"] = _readable(gpu_hours)
     metadata["cost/core_hours"] = _readable(declared.get("compute/cpus", 0.0) * seconds / 3_600)
     if waited is not None:
@@ -82,7 +83,7 @@ def with_prices(asset: dg.AssetsDefinition, profile: Profile) -> dg.AssetsDefini
     price = profile.plan.price_per_gpu_hour
 
     def priced(spec: dg.AssetSpec) -> dg.AssetSpec:
-        if price is None or not spec.metadata["compute/gpus"]:
+        if price is None or not spec.metadata[GPUS]:
             return spec
         return spec.merge_attributes(metadata={PRICE_PER_GPU_HOUR: price})
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import dagster as dg
 
-from resources.compute.declared import GPUS_HERE
+from resources.compute.declared import GPUS, GPUS_HERE
 from resources.compute.gpus import gpus_present, pool_limits
 
 CURATION_POOL = "question_curation"
@@ -20,7 +20,7 @@ def asked_of_pools(assets: Iterable[dg.AssetsDefinition]) -> dict[str, int]:
     for asset in assets:
         for spec in asset.specs:
             if asset.op.pool is not None:
-                gpus = int(spec.metadata.get(GPUS_HERE, spec.metadata.get("compute/gpus", 0)))
+                gpus = int(spec.metadata.get(GPUS_HERE, spec.metadata.get(GPUS, 0)))
                 asked[asset.op.pool] = max(gpus, asked.get(asset.op.pool, 0))
     return asked
 
@@ -47,3 +47,17 @@ def set_pool_limits(
     for pool, slots in limits.items():
         instance.event_log_storage.set_concurrency_slots(pool, slots)
     return limits
+
+
+def take_turns(asked: Iterable[tuple[str, int]], gpus: int) -> bool:
+    """Whether pools cannot have one step each on the GPUs at a time, so that models are swapped.
+
+    Args:
+        asked: pool and GPUs of steps.
+        gpus: that there are; 0: none is known, and nothing is swapped.
+    """
+    of_pools: dict[str, int] = {}
+    for pool, n in asked:
+        if n:
+            of_pools[pool] = max(n, of_pools.get(pool, 0))
+    return 0 < gpus < sum(of_pools.values()) and len(of_pools) > 1

@@ -80,7 +80,9 @@ class Trial:
         return kept
 
     def _file(self, model: InferenceModel) -> str:
-        settings = self.model.model_dump(mode="json", exclude={"questions"})
+        # How long vLLM is kept for the next step makes its answers no others.
+        without = {"questions": True, "engine": {"keep_alive_seconds"}}
+        settings = self.model.model_dump(mode="json", exclude=without)
         asking = self.asking and asdict(self.asking)
         if asking and not asking["top_logprobs"]:
             del asking["top_logprobs"]  # what was tried before there was such a setting holds

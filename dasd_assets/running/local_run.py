@@ -7,10 +7,8 @@ the profile as it then is, and the project's modules: "Reload definitions" means
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
-import signal
 from contextlib import suppress
 from multiprocessing.context import ForkServerContext
 from typing import Any
@@ -26,6 +24,7 @@ from dasd_assets.dagster_internals import (
 )
 from dasd_assets.running.changed_modules import ModuleFiles
 from dasd_assets.running.process_identity import this_process
+from resources.compute.parent_process import end_with_parent
 
 LIBRARIES = (
     *IMPORTED_BY_A_RUN, "accelerate", "duckdb",
@@ -39,9 +38,6 @@ PRELOADED = "dasd_assets.running.preloaded"
 """The module that imports them."""
 PACKAGES = ("checks", "dasd_assets", "formats", "resources", "training")
 """The project's own, imported besides."""
-
-_LIBC = ctypes.CDLL(None)
-_PR_SET_PDEATHSIG = 1
 
 _modules = ModuleFiles(PACKAGES)
 """As they are before the graph and the boxes are imported."""
@@ -99,13 +95,6 @@ def end_steps_with_this_process() -> None:
             end_with_parent(run)
 
     os.register_at_fork(after_in_child=die_with_the_run)
-
-
-def end_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when its parent is gone; it may be gone already."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before the kernel was told
-        os._exit(1)
 
 
 def execute(ref: Any, run_id: str) -> None:

@@ -25,13 +25,14 @@ import dagster as dg
 from dasd_assets.dagster_internals import AssetGraph, job_of_module, origin_in_ui
 from dasd_assets.declaring.check_outcomes import Unmet, not_passed, unmet
 from dasd_assets.declaring.out_of_date import Staleness
-from dasd_assets.declaring.pools import CURATION_POOL
+from dasd_assets.declaring.pools import CURATION_POOL, take_turns
 from dasd_assets.declaring.up_to_date import report_changes, standings
 from dasd_assets.running import run_process
 from dasd_assets.running.cores import has_room, usable_cores
 from dasd_assets.running.local_run_launcher import fail_if_unfinished
 from dasd_assets.running.run_errors import errors_of
-from resources.compute.declared import CPUS
+from resources.compute.declared import CPUS, GPUS, GPUS_HERE
+from resources.compute.gpus import gpus_present
 from resources.lake.lake import Lake
 
 DEFINITIONS_MODULE = "dasd_assets.definitions"
@@ -124,9 +125,11 @@ class LocalRunner:
         """Assets in topological order, those of one partitioning together where they can be.
 
         One run can make several assets of one partition; assets that are partitioned otherwise
-        need runs of their own, after everything above them is finished.
+        need runs of their own, after everything above them is finished. So do those whose models
+        take turns on the GPUs: else each partition would have them loaded anew.
         """
         groups: list[list[dg.AssetKey]] = []
+        gpus = gpus_present()
         place: dict[dg.AssetKey, int] = {}
         for level in self.graph.toposorted_asset_keys_by_level:
             for key in sorted(level):
@@ -141,6 +144,7 @@ class LocalRunner:
                     index
                     for index in range(earliest, len(groups))
                     if self.graph.get(groups[index][0]).partitions_def == node.partitions_def
+                    and not take_turns(map(self._gpus_of_pool, (*groups[index], key)), gpus)
                 )
                 place[key] = next(fitting, len(groups))
                 if place[key] == len(groups):
@@ -281,6 +285,12 @@ class LocalRunner:
 
     def _has_room(self, work: Work, running: Sequence[_Running]) -> bool:
         return has_room([self._cpus(one.work) for one in running], self._cpus(work), usable_cores())
+
+    def _gpus_of_pool(self, key: dg.AssetKey) -> tuple[str, int]:
+        """The pool of an asset's steps, and the GPUs of one."""
+        node = self.graph.get(key)
+        pool = next(iter(node.pools or ()), key.to_user_string())
+        return pool, int(node.metadata.get(GPUS_HERE, node.metadata.get(GPUS, 0)))
 
     def _cpus(self, work: Work) -> float:
         """Cores that a run declares: its steps follow each other, so those of the largest."""

@@ -13,6 +13,7 @@ import dagster as dg
 
 from dasd_assets.running import local_run
 from dasd_assets.running.run_errors import killed_by
+from resources.compute.parent_process import end_with_parent
 
 LOADED = ("dasd_assets.running.loaded_definitions",)
 """What the processes have imported before they start."""
@@ -50,7 +51,7 @@ def _execute(instance: Any, run_id: str, log_file: Path) -> None:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
     # Else the command would take it for ended when the process that it is forked from is killed.
-    local_run.end_with_parent(os.getppid())
+    end_with_parent(os.getppid())
     local_run.end_steps_with_this_process()
     threading.Thread(target=_end_with_the_command, daemon=True).start()
     local_run.execute(instance, run_id)

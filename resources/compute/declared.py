@@ -16,6 +16,8 @@ from resources.section import Section
 GIB = 1024**3
 CPUS = "compute/cpus"
 """Metadata of an asset: cores that a step declares."""
+GPUS = "compute/gpus"
+"""Metadata of an asset: GPUs that a step declares."""
 GPUS_HERE = "compute/gpus_here"
 """Metadata of an asset that goes over several machines: GPUs of the one the run is on."""
 SHARED_MEMORY = "shared-memory"
@@ -88,7 +90,7 @@ class Compute(Section):
     def metadata(self) -> dict[str, Any]:
         """The declaration as asset metadata, shown in the UI."""
         return {
-            "compute/gpus": self.gpus,
+            GPUS: self.gpus,
             "compute/gpu_memory_gib": self.gpu_memory_gib,
             CPUS: self.cpus,
             "compute/memory_gib": self.memory_gib,

@@ -3,7 +3,9 @@
 Pools count GPUs, they do not name them: two steps of one GPU each would both take the first. A step
 therefore holds the lock files of its GPUs, and CUDA shows it only these. The kernel frees a lock
 when its process ends, however it ends. Whoever waits holds the queue's lock, so that a step that
-needs all GPUs is not passed for ever by steps that need one.
+needs all GPUs is not passed for ever by steps that need one. It also holds, of each GPU that it
+could use, a lock that says so: an engine that nobody uses at the time then gives its GPUs up
+(`resources/engines/kept/`).
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import fcntl
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from resources.compute.gpus import DECLARED, VISIBLE, TooFewGpusError, usable_gpus
@@ -48,20 +50,30 @@ def lease_gpus(gpus: int, work: str, waiting: Callable[[str], None]) -> list[str
         TooFewGpusError: there are not so many.
     """
     global _wait
-    known = list(_held) or usable_gpus()
+    known = check_gpus(gpus, work)
     if not gpus or not known:
         return []
-    if gpus > len(known):
-        raise TooFewGpusError(
-            f"{work} asks for {gpus} GPU(s), this {'process' if _held else 'machine'} has "
-            f"{len(known)} ({VISIBLE} and {DECLARED} may say fewer than there are). Lower "
-            "`compute.….gpus` in the profile, or run it where there are more."
-        )
     if not _held:
         began, start = time.time(), time.monotonic()
         _wait_for(gpus, known, waiting)
         _wait = began, time.monotonic() - start
     return list(_held)
+
+
+def check_gpus(gpus: int, work: str) -> list[str]:
+    """The GPUs that this process could lease some of; nobody's wait is asked for.
+
+    Raises:
+        TooFewGpusError: there are fewer than `gpus`, though some.
+    """
+    known = list(_held) or usable_gpus()
+    if known and gpus > len(known):
+        raise TooFewGpusError(
+            f"{work} asks for {gpus} GPU(s), this {'process' if _held else 'machine'} has "
+            f"{len(known)} ({VISIBLE} and {DECLARED} may say fewer than there are). Lower "
+            "`compute.….gpus` in the profile, or run it where there are more."
+        )
+    return known
 
 
 def seconds_waited(since: float) -> float | None:
@@ -71,6 +83,29 @@ def seconds_waited(since: float) -> float | None:
         since: seconds of the epoch; what an earlier step of the process waited is not this one's.
     """
     return _wait[1] if _wait and _wait[0] >= since else None
+
+
+def note_wait(began: float, seconds: float) -> None:
+    """Take the wait of a program that holds GPUs in this process's stead for its own."""
+    global _wait
+    _wait = began, seconds
+
+
+def holds_gpus() -> bool:
+    """Whether this process holds GPUs, which no other can have before it ends."""
+    return bool(_held)
+
+
+def wanted(gpus: Sequence[str]) -> bool:
+    """Whether somebody waits who could use one of these GPUs."""
+    for gpu in gpus:
+        lock = _open(_folder() / _wanted_name(gpu))
+        try:
+            if not _locked(lock):
+                return True
+        finally:
+            os.close(lock)
+    return False
 
 
 def keep_leased_gpus() -> None:
@@ -83,18 +118,21 @@ def keep_leased_gpus() -> None:
 def _wait_for(gpus: int, known: list[str], waiting: Callable[[str], None]) -> None:
     folder = _folder()
     queue = _open(folder / "queue.lock")
+    asked_for: list[int] = []
     try:
         if not _locked(queue):
             waiting("progress: waiting behind another step for free GPUs")
             fcntl.flock(queue, fcntl.LOCK_EX)
-        told = False
         while not _take(gpus, known, folder):
-            if not told:
+            if not asked_for:
                 waiting(f"progress: waiting for {gpus} free GPU(s) of {len(known)}")
-                told = True
+                for gpu in known:
+                    asked_for.append(_open(folder / _wanted_name(gpu)))
+                    fcntl.flock(asked_for[-1], fcntl.LOCK_SH)
             time.sleep(SECONDS_BETWEEN_TRIES)
     finally:
-        os.close(queue)
+        for lock in (*asked_for, queue):
+            os.close(lock)
     os.environ[VISIBLE] = ",".join(_held)
     os.environ[LEASED] = os.pathsep.join(str(folder / _file_name(gpu)) for gpu in _held)
 
@@ -143,6 +181,10 @@ def _folder() -> Path:
 
 def _file_name(gpu: str) -> str:
     return f"{gpu.replace('/', '_')}.lock"
+
+
+def _wanted_name(gpu: str) -> str:
+    return f"wanted-{_file_name(gpu)}"
 
 
 def _open(file: Path) -> int:

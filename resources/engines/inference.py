@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field
 
-from resources.compute.gpu_lease import lease_gpus
+from resources.compute.gpu_lease import check_gpus, holds_gpus, lease_gpus
 
 if TYPE_CHECKING:
     from formats.model_format import ModelFormat
@@ -71,18 +71,29 @@ class InferenceModel(dg.ConfigurableResource):
         """Load the model (or, with the same settings, the one at `path`) until the block ends.
 
         The process holds the GPUs it is loaded on until it ends (`resources/compute/gpu_lease.py`).
+        vLLM is loaded in a process of its own where that may be kept for later steps. A process
+        that holds GPUs itself has vLLM in it, as nobody else gets these; so has a step that
+        declares none where there are some: they could not be asked back.
         """
         from pydantic import TypeAdapter
 
         from formats.format_settings import FormatSettings
-        from resources.engines.load import load_engine
-        from resources.engines.settings import WITHOUT_WEIGHTS, EngineSettings
+        from resources.engines.load import load_engine, load_kept_engine
+        from resources.engines.settings import WITHOUT_WEIGHTS, EngineSettings, VllmSettings
 
         settings: EngineSettings = TypeAdapter(EngineSettings).validate_python(self.engine)
-        if settings.kind not in WITHOUT_WEIGHTS:
-            lease_gpus(self.gpus, self.path, dg.get_dagster_logger().info)
-        _use_threads(self.threads)
-        engine = load_engine(path or self.path, settings, None if path else self.revision)
+        model, revision = path or self.path, None if path else self.revision
+        log = dg.get_dagster_logger().info
+        engine: InferenceEngine
+        known = check_gpus(self.gpus, self.path) if settings.kind not in WITHOUT_WEIGHTS else []
+        may_be_kept = not holds_gpus() and (self.gpus or not known)
+        if isinstance(settings, VllmSettings) and settings.keep_alive_seconds and may_be_kept:
+            engine = load_kept_engine(model, settings, revision, self.gpus, log)
+        else:
+            if settings.kind not in WITHOUT_WEIGHTS:
+                lease_gpus(self.gpus, self.path, log)
+            _use_threads(self.threads)
+            engine = load_engine(model, settings, revision)
         engine.write_as(FormatSettings(**self.format))
         try:
             yield engine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -68,3 +69,25 @@ def load_engine(
     from resources.engines.transformers_engine import TransformersEngine
 
     return TransformersEngine(path, settings, revision)
+
+
+def load_kept_engine(
+    path: str,
+    settings: VllmSettings,
+    revision: str | None,
+    gpus: int,
+    log: Callable[[str], None],
+) -> InferenceEngine:
+    """vLLM with a model that an earlier step has loaded, or that later steps find loaded.
+
+    Args:
+        gpus: that the engine holds.
+        log: told what is waited for.
+
+    Raises:
+        ModelFolderError, EngineUnavailableError: as `load_engine`; vLLM may fail to start.
+        OSError: there is no place for the engine's files.
+    """
+    from resources.engines.kept.engine import KeptVllmEngine
+
+    return KeptVllmEngine(path, settings, revision, gpus, log)

@@ -8,7 +8,7 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import httpx
@@ -62,8 +62,11 @@ class RequestRefusedError(RequestFailedError):
 class ApiClient:
     """Sends requests from an event loop in its own thread, so that callers stay plain code."""
 
-    def __init__(self, settings: ServerSettings) -> None:
+    def __init__(self, settings: ServerSettings, sockets: Mapping[str, str] | None = None) -> None:
         """Nothing is sent yet.
+
+        Args:
+            sockets: scheme and host of a URL -> Unix socket that the server listens on instead.
 
         Raises:
             EngineUnavailableError: the environment variable with the API key is not set.
@@ -79,11 +82,17 @@ class ApiClient:
         headers = {"Accept-Encoding": ACCEPTED_ENCODING}
         if key:
             headers["Authorization"] = f"Bearer {key}"
+        # One for `text`, which is asked for while all others are busy.
+        limits = httpx.Limits(max_connections=settings.concurrency + 1)
         self._http = httpx.AsyncClient(
             headers=headers,
             timeout=None,  # httpx counts each read; the deadline of `_send` is for the whole answer
-            # One for `text`, which is asked for while all others are busy.
-            limits=httpx.Limits(max_connections=settings.concurrency + 1),
+            limits=limits,
+            # Nothing is encrypted on a socket of this machine; certificates take time to read.
+            mounts={
+                host: httpx.AsyncHTTPTransport(verify=False, uds=path, limits=limits)
+                for host, path in (sockets or {}).items()
+            },
         )
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(

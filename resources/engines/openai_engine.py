@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from resources.engines.load import load_tokenizer
 from resources.engines.local_tokenizer import LocalTokenizerEngine
-from resources.engines.model_folder import inspect_model
+from resources.engines.model_folder import ModelFolder, inspect_model
 from resources.engines.openai_answers import AnswerReader, finish_reason, only_choice
 from resources.engines.openai_budget import Budget
 from resources.engines.openai_client import ApiClient, RequestFailedError
@@ -26,7 +26,7 @@ from resources.engines.openai_requests import (
     scoring_body,
 )
 from resources.engines.openai_scores import scores_of
-from resources.engines.openai_servers import WrongModelError, find_servers
+from resources.engines.openai_servers import Servers, WrongModelError, find_servers
 from resources.engines.prompts import check_generation, check_scoring
 from resources.engines.protocol import (
     Completion,
@@ -66,11 +66,28 @@ class OpenAiEngine(LocalTokenizerEngine):
             EngineUnavailableError: no API key, no server, or a server has no such model.
         """
         folder = inspect_model(path, revision, weights=False)
+        found = self._connect(folder, settings)
+        self._identity = ModelIdentity(
+            model=settings.served_model,
+            revision=revision or folder.content_hash[:16],
+            # The two endpoints do not answer alike: chat renders the prompt by itself. Which of
+            # several servers answers makes no difference, and is no part of a request's key.
+            engine="openai" if settings.endpoint == "completions" else "openai-chat",
+            engine_version=found.version,
+        )
+
+    def _connect(
+        self,
+        folder: ModelFolder,
+        settings: OpenAiSettings,
+        sockets: Mapping[str, str] | None = None,
+    ) -> Servers:
+        """Find the model at the servers; all is set then but the identity."""
         self._tokenizer = load_tokenizer(folder.path)
         self._reader = AnswerReader(self._tokenizer, folder.vocab_size)
         self._settings = settings
         self._budget = Budget(settings)
-        self._client = ApiClient(settings)
+        self._client = ApiClient(settings, sockets)
         try:
             found = find_servers(self._client, settings)
             contexts = (folder.max_position_embeddings, found.max_model_len)
@@ -85,16 +102,11 @@ class OpenAiEngine(LocalTokenizerEngine):
             raise
         self.left_out = found.left_out
         """Servers that were down at the start, with what was found."""
+        # A server insists on sampling one token behind those that it scores.
+        self._scoring_context = min(self._context, (found.max_model_len or self._context) - 1)
         self._is_vllm = found.is_vllm
-        self._identity = ModelIdentity(
-            model=settings.served_model,
-            revision=revision or folder.content_hash[:16],
-            # The two endpoints do not answer alike: chat renders the prompt by itself. Which of
-            # several servers answers makes no difference, and is no part of a request's key.
-            engine="openai" if settings.endpoint == "completions" else "openai-chat",
-            engine_version=found.version,
-        )
         self._probed: set[Endpoint] = set()
+        return found
 
     def generate(
         self, requests: Sequence[GenerationRequest], on_progress: ProgressCallback | None = None
@@ -142,7 +154,7 @@ class OpenAiEngine(LocalTokenizerEngine):
         """
         if problem := cannot_score(self._settings):
             raise UnsupportedRequestError(problem)
-        check_scoring(requests, self._context - 1)  # the server insists on sampling one token
+        check_scoring(requests, self._scoring_context)
         started, done, scored = time.monotonic(), 0, 0
         for scores in self._client.stream(requests, self._score, self._budget.allows_more):
             done += 1

@@ -17,6 +17,8 @@ VLLM_FIELDS = {
     "top_k": -1,
     "min_p": 0.0,
     "repetition_penalty": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
 }
 """Sent to vLLM only: other servers may refuse fields that they do not know."""
 

@@ -27,7 +27,7 @@ class TransformersSettings(Section):
 
 
 class VllmSettings(Section):
-    """vLLM in this process."""
+    """vLLM, in a process that serves all steps of the machine, or in the step's own."""
 
     kind: Literal["vllm"] = Field("vllm", description="which engine")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("bfloat16", description="weights")
@@ -47,6 +47,12 @@ class VllmSettings(Section):
     )
     engine_arguments: dict[str, Any] = Field(
         default_factory=dict, description="further vLLM engine arguments, passed on as they are"
+    )
+    keep_alive_seconds: float = Field(
+        300.0,
+        ge=0.0,
+        description="how long a loaded model that nobody uses is kept for the next step, unless "
+        "its GPUs are wanted before; 0: each step loads it anew in its own process",
     )
 
     @property

