@@ -182,7 +182,7 @@ def _train(config: SftConfig, run: dict[str, Any], report: Report, is_main: bool
         ),
         train_dataset=PackedDataset(samples, sequences, is_weighted=samples.is_weighted),
         data_collator=partial(collate, pad_id=tokenizer.eos_token_id),
-        callbacks=[log, restart, *tracked],
+        callbacks=[*tracked, log, restart],
     )
     if samples.is_weighted:
         weigh_losses(whole, trainer.accelerator.autocast)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+import struct
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +23,7 @@ from training.trackers import Tracked, environment, last_logged_step, missing, r
 
 TAGS = {"profile": "mine", "stage": "low_temperature", "checkpoint_key": "abc", "git_commit": "12+"}
 OFFLINE = {"WANDB_MODE": "offline"}
+BLOCK_BYTES = 32_768
 
 
 @pytest.mark.parametrize(
@@ -190,6 +192,24 @@ def test_mlflow_has_one_run_with_each_step_once(
     assert [one.value for one in history] == pytest.approx(expected, rel=1e-6)
 
 
+def wandb_records(file: Path) -> Iterator[Any]:
+    """Records of an offline run: protobufs in LevelDB's log format, behind a header of 7 bytes."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    content, place, parts = file.read_bytes(), 7, b""
+    while place + 7 <= len(content):
+        left = BLOCK_BYTES - place % BLOCK_BYTES
+        if left < 7:
+            place += left
+            continue
+        _, length, kind = struct.unpack("<IHB", content[place : place + 7])
+        parts += content[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            yield Record.FromString(parts)
+            parts = b""
+
+
 @pytest.mark.slow
 def test_wandb_offline_has_each_step_once(
     reporting_config: Callable[..., SftConfig],
@@ -197,24 +217,18 @@ def test_wandb_offline_has_each_step_once(
     tmp_path: Path,
 ) -> None:
     pytest.importorskip("wandb", reason="needs wandb (extra wandb)")
-    from wandb.proto import wandb_internal_pb2
-    from wandb.sdk.internal.datastore import DataStore
-
     own_environment.setenv("WANDB_MODE", "offline")
     own_environment.setenv("WANDB_DIR", str(tmp_path))
     config = reporting_config("wandb")
     stopped_and_run_again(config)
     steps, names, ids = [], set(), set()
     for file in sorted(tmp_path.glob("wandb/offline-run-*/*.wandb")):
-        store = DataStore()
-        store.open_for_scan(str(file))
-        while data := store.scan_data():
-            record = wandb_internal_pb2.Record()
-            record.ParseFromString(data)
-            if record.WhichOneof("record_type") == "run":
+        for record in wandb_records(file):
+            kind = record.WhichOneof("record_type")
+            if kind == "run":
                 names.add(record.run.display_name)
                 ids.add(record.run.run_id)
-            if record.WhichOneof("record_type") == "history":
+            if kind == "history":
                 row = {
                     item.key or "/".join(item.nested_key): item.value_json
                     for item in record.history.item
