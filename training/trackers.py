@@ -15,7 +15,7 @@ import importlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -128,26 +128,30 @@ class Tracked(TrainerCallback):
         self._run_ids = run_ids
         self._has_failed = False
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **about: Any) -> None:
-        self._tell("on_train_begin", args, state, control, **about)
-        if self._run_ids and not self._has_failed:
-            known = read_run_ids(self._run_ids)
-            self._run_ids.write_text(json.dumps({**known, self._name: _run_id(self._name)}))
+    def on_train_begin(self, *arguments: Any, **about: Any) -> None:
+        self._try(self._callback.on_train_begin, *arguments, **about)
+        if self._run_ids:
+            self._try(self._keep_run_id, self._run_ids)
 
     def on_log(self, args: Any, state: Any, control: Any, **about: Any) -> None:
         if state.global_step > self._told:
-            self._tell("on_log", args, state, control, **about)
+            self._try(self._callback.on_log, args, state, control, **about)
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **about: Any) -> None:
-        self._tell("on_train_end", args, state, control, **about)
-        if self._name == "wandb" and not self._has_failed:
-            importlib.import_module("wandb").finish()
+    def on_train_end(self, *arguments: Any, **about: Any) -> None:
+        self._try(self._callback.on_train_end, *arguments, **about)
+        if self._name == "wandb":  # which its callback leaves open
+            self._try(importlib.import_module("wandb").finish)
 
-    def _tell(self, event: str, *arguments: Any, **about: Any) -> None:
+    def _keep_run_id(self, file: Path) -> None:
+        module: Any = importlib.import_module(self._name)
+        run_id = module.active_run().info.run_id if self._name == "mlflow" else module.run.id
+        file.write_text(json.dumps({**read_run_ids(file), self._name: run_id}), encoding="utf-8")
+
+    def _try(self, call: Callable[..., Any], *arguments: Any, **about: Any) -> None:
         if self._has_failed:
             return
         try:
-            getattr(self._callback, event)(*arguments, **about)
+            call(*arguments, **about)
         except Exception as error:
             self._has_failed = True
             self._report(
@@ -211,8 +215,3 @@ def restore_events(restart_point: Path, output_dir: Path) -> None:
     kept = restart_point / f"{TENSORBOARD}.tar"
     if kept.is_file():
         shutil.unpack_archive(kept, partial_folder(output_dir) / TENSORBOARD, filter="data")
-
-
-def _run_id(name: str) -> str:
-    module: Any = importlib.import_module(name)
-    return str(module.active_run().info.run_id if name == "mlflow" else module.run.id)

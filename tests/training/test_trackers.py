@@ -95,6 +95,16 @@ def test_a_tracker_that_fails_is_left_alone_with_one_warning() -> None:
     assert "OSError: no route to host. Training goes on" in warning
 
 
+def test_a_tracker_that_does_not_start_is_left_alone_too(tmp_path: Path) -> None:
+    said: list[str] = []
+    # No package of this name, so it has no run that could be known by an id.
+    one = Tracked("nowhere", Noting(), said.append, run_ids=tmp_path / "trackers.json")
+    one.on_train_begin(None, SimpleNamespace(global_step=0), None)
+    one.on_log(None, SimpleNamespace(global_step=1), None)
+    (warning,) = said
+    assert "ModuleNotFoundError: No module named 'nowhere'" in warning
+
+
 def test_the_last_step_that_a_killed_run_has_logged(tmp_path: Path) -> None:
     output_dir = tmp_path / "checkpoint"
     assert last_logged_step(output_dir) == 0
