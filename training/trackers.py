@@ -154,9 +154,10 @@ class Tracked(TrainerCallback):
             call(*arguments, **about)
         except Exception as error:
             self._has_failed = True
+            cause = next(iter(str(error).splitlines()), "")
             self._report(
                 f"warning: the tracker {self._name} gets no more of this run, it failed with "
-                f"{type(error).__name__}: {error}. Training goes on; every step is in {LOG}"
+                f"{type(error).__name__}: {cause}. Training goes on; every step is in {LOG}"
             )
 
 
