@@ -100,6 +100,7 @@ def build_definitions(profile: Profile, folder: Path) -> dg.Definitions:
                 threads=int(profile.compute.training.cpus),
                 gpus=profile.compute.training.gpus,
                 hosts=profile.compute.training.hosts,
+                profile=profile.name,
             ),
         },
         executor=_executor_of(profile),

@@ -15,9 +15,11 @@ def loaded_type(training: Training) -> torch.dtype:
     What AdamW moves has to be float32: its steps are smaller than half of the last place that most
     weights have in bfloat16, so that rounding would take back each of them. Under `bfloat16` the
     Trainer's autocast rounds for each pass. DeepSpeed rounds the model itself, whatever the type it
-    is given, and moves float32 weights of its own.
+    is given, and moves float32 weights of its own. With LoRA the model is not moved, and its
+    adapters are float32 whatever its type.
     """
-    return getattr(torch, training.dtype) if training.deepspeed_zero_stage else torch.float32
+    is_moved = not training.deepspeed_zero_stage and not training.lora
+    return torch.float32 if is_moved else getattr(torch, training.dtype)
 
 
 def in_type(model: Any, dtype: torch.dtype) -> Any:

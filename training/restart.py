@@ -14,6 +14,7 @@ from formats.checkpoint_folder import LOG, partial_folder
 from training.checkpoint import publish_restart_point, writing_folder
 from training.errors import TrainingError
 from training.settings import Restart
+from training.trackers import keep_events
 
 
 class RestartPoints(TrainerCallback):
@@ -41,6 +42,7 @@ class RestartPoints(TrainerCallback):
         if args.process_index == 0:
             written = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             shutil.copyfile(partial_folder(self._output_dir) / LOG, written / LOG)
+            keep_events(self._output_dir, written)
             publish_restart_point(written, self._output_dir, state.global_step, self._settings.keep)
         self._saving = None
         self._last = time.monotonic()

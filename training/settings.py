@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from resources.section import Probability, Section
 
+Tracker = Literal["mlflow", "wandb"]
+
 
 class Restart(Section):
     """When a training run saves its whole state, to go on from it after a kill."""
@@ -19,10 +21,24 @@ class Restart(Section):
     keep: int = Field(2, ge=1, description="restart points kept; one of 4B parameters has ~56 GB")
 
 
+class Lora(Section):
+    """Low-rank adapters in the place of full fine-tuning (arXiv 2106.09685)."""
+
+    rank: int = Field(16, ge=1, description="of an adapter: r x (inputs + outputs) new weights")
+    alpha: float = Field(32.0, gt=0.0, description="an adapter's part is scaled by alpha / rank")
+    dropout: float = Field(0.0, ge=0.0, lt=1.0, description="of an adapter's inputs, in training")
+    target_modules: Literal["all-linear"] | tuple[str, ...] = Field(
+        "all-linear",
+        min_length=1,
+        description="names of the layers that get one, such as [q_proj, v_proj]; `all-linear`: all "
+        "but the output layer",
+    )
+
+
 class Training(Section):
     """Supervised fine-tuning settings (paper section 6.4.1 and the authors' training YAMLs)."""
 
-    SHAPES_NO_WEIGHTS: ClassVar[frozenset[str]] = frozenset({"restart"})
+    SHAPES_NO_WEIGHTS: ClassVar[frozenset[str]] = frozenset({"restart", "report_to"})
     """Settings of which another value gives the same weights."""
 
     epochs: int = Field(6, ge=1, description="passes over the samples")
@@ -57,7 +73,15 @@ class Training(Section):
     deepspeed_zero_stage: Literal[0, 2, 3] = Field(0, description="0: no DeepSpeed")
     processes: int = Field(1, ge=1, description="training processes (one per GPU)")
     seed: int = Field(42, ge=0, lt=2**32, description="of the order of the samples")
+    lora: Lora | None = Field(
+        None, description="train adapters of the layers and not the weights; unset: the weights"
+    )
     restart: Restart = Field(default_factory=Restart, description="shapes no weights")
+    report_to: tuple[Tracker, ...] = Field(
+        (),
+        description="trackers beside TensorBoard: mlflow, wandb. Keys and addresses stand in the "
+        "environment only; shapes no weights",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Training:
@@ -83,6 +107,8 @@ class Training(Section):
         shaping = self.model_dump(mode="json", exclude=set(self.SHAPES_NO_WEIGHTS))
         if self.packing:  # as when there was nothing else
             del shaping["packing"]
+        if self.lora is None:
+            del shaping["lora"]
         return shaping
 
 

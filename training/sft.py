@@ -17,7 +17,6 @@ have weights, the mean over these tokens is a weighted one (`training.weighted_l
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import shutil
 from contextlib import nullcontext
@@ -32,12 +31,11 @@ from transformers import (
     AutoModelForCausalLM,
     Trainer,
     TrainerCallback,
-    TrainingArguments,
     set_seed,
 )
 from transformers.utils import logging as transformers_logging
 
-from formats.checkpoint_folder import LOG, partial_folder
+from formats.checkpoint_folder import ADAPTER, LOG, partial_folder
 from formats.format_settings import AUTO, FormatSettings
 from resources.compute.gpu_lease import keep_leased_gpus
 from resources.engines.end_tokens import name_end_token
@@ -56,9 +54,10 @@ from training.checkpoint import (
     writing_folder,
 )
 from training.dataset import PackedDataset, collate
-from training.deepspeed import compile_operator, deepspeed_config
+from training.deepspeed import compile_operator
 from training.errors import TrainingError
 from training.expected_model import check_same_kind, tokenizer_parts
+from training.lora import adapted, merged
 from training.precision import in_type, loaded_type
 from training.progress import Report, reporting
 from training.restart import RestartPoints, cannot_write
@@ -67,6 +66,14 @@ from training.settings import Training
 from training.start_check import certify_start
 from training.step_log import StepLog
 from training.steps_drawn import write_drawn
+from training.trackers import (
+    check_trackers,
+    last_logged_step,
+    restore_events,
+    run_name,
+    trackers,
+)
+from training.trainer_arguments import trainer_arguments
 from training.training_set import describe, open_training_set
 from training.weighted_loss import WeightedTrainer, weigh_losses
 
@@ -75,7 +82,7 @@ class SftConfig(Training):
     """A training stage: the profile's settings, and what is trained on what."""
 
     SHAPES_NO_WEIGHTS = Training.SHAPES_NO_WEIGHTS | {
-        "gpus", "hosts", "output_dir", "expected_model_path", "model_path", "training_set",
+        "gpus", "hosts", "output_dir", "expected_model_path", "model_path", "training_set", "tags",
     }  # fmt: skip
     """With where things are, since what is there is hashed."""
 
@@ -90,6 +97,10 @@ class SftConfig(Training):
     hosts: dict[str, int] = Field(
         default_factory=dict, description="machines and their processes, for training.on_hosts"
     )
+    tags: dict[str, str] = Field(
+        default_factory=dict,
+        description="what trackers list the run by: profile, stage, checkpoint_key, git_commit",
+    )
 
 
 def train(config: SftConfig, report: Report) -> None:
@@ -100,8 +111,9 @@ def train(config: SftConfig, report: Report) -> None:
             or packing.
         CertificateError: the batches are not what training needs; nothing was trained.
         ExpectedModelError: the starting checkpoint is not what the stage expects.
-        TrainingError: the machine is not what is declared, the folder belongs to another run, the
-            ranks see different training sets, the loss is no longer finite, or the disk is full.
+        TrainingError: the machine is not what is declared, a tracker has no package or key, the
+            folder belongs to another run, the ranks see different training sets, the loss is no
+            longer finite, or the disk is full.
     """
     output_dir = Path(config.output_dir)
     check_devices(config)
@@ -114,6 +126,8 @@ def train(config: SftConfig, report: Report) -> None:
         report(f"progress: {output_dir} is complete already")
         return
     is_main = int(os.environ.get("RANK", "0")) == 0
+    if is_main:
+        check_trackers(config.report_to)
     with only_writer(output_dir) if is_main else nullcontext():
         _train(config, run, report, is_main)
 
@@ -121,9 +135,11 @@ def train(config: SftConfig, report: Report) -> None:
 def _train(config: SftConfig, run: dict[str, Any], report: Report, is_main: bool) -> None:
     output_dir = Path(config.output_dir)
     restart_point = newest_restart_point(output_dir)
+    told = last_logged_step(output_dir)
     folder = start_partial(output_dir, run) if is_main else partial_folder(output_dir)
     if restart_point and is_main:
         shutil.copyfile(restart_point / LOG, folder / LOG)
+        restore_events(restart_point, output_dir)
         report(f"progress: going on from the restart point of step {step_of(restart_point)}")
     if config.deepspeed_zero_stage:
         compile_operator()
@@ -147,21 +163,29 @@ def _train(config: SftConfig, run: dict[str, Any], report: Report, is_main: bool
     )
     model.config.use_cache = False
     name_end_token(model.generation_config, tokenizer)
+    whole = model  # what has the output layer, with adapters too
+    if config.lora:
+        model = adapted(model, config.lora)
     restart = RestartPoints(config.restart, output_dir)
     log = StepLog(
         report if is_main else None, folder / LOG if is_main else None, len(samples.token_ids)
     )
+    tracked = trackers(config.report_to, config.tags, output_dir, report, told) if is_main else []
     trainer = (WeightedTrainer if samples.is_weighted else Trainer)(
         model=model,
-        args=_arguments(
-            config, writing_folder(output_dir), len(sequences), is_weighted=samples.is_weighted
+        args=trainer_arguments(
+            config,
+            writing_folder(output_dir),
+            len(sequences),
+            run_name=run_name(config.tags, output_dir),
+            is_weighted=samples.is_weighted,
         ),
         train_dataset=PackedDataset(samples, sequences, is_weighted=samples.is_weighted),
         data_collator=partial(collate, pad_id=tokenizer.eos_token_id),
-        callbacks=[log, restart],
+        callbacks=[*tracked, log, restart],
     )
     if samples.is_weighted:
-        weigh_losses(model, trainer.accelerator.autocast)
+        weigh_losses(whole, trainer.accelerator.autocast)
     trainer.remove_callback(_callback_named(trainer, "PrinterCallback"))
     orders = certify_start(
         training_set, trainer.get_train_dataloader(), model, tokenizer,
@@ -175,20 +199,34 @@ def _train(config: SftConfig, run: dict[str, Any], report: Report, is_main: bool
     except Exception as error:
         restart.explain(error)
         raise
-    model.config.use_cache = True
     try:
-        if is_main:
-            trainer.model = in_type(model, getattr(torch, config.dtype))
-        trainer.save_model(str(folder))
+        _save(config, trainer, folder, is_main)
         if is_main:
             tokenizer.save_pretrained(folder)
             (folder / "sft.json").write_text(config.model_dump_json(indent=1), encoding="utf-8")
             finish(output_dir)
             forget_restart_points(output_dir)
     except Exception as error:
-        for weights in folder.glob("*.safetensors"):
+        for weights in folder.rglob("*.safetensors"):
             weights.unlink()  # of no use, and the disk may be full
         raise cannot_write("the finished checkpoint", output_dir, error) from error
+
+
+def _save(config: SftConfig, trainer: Trainer, folder: Path, is_main: bool) -> None:
+    """Write the trained model; every rank comes here, as under ZeRO-3 each has a part of it."""
+    dtype = getattr(torch, config.dtype)
+    trained: Any = trainer.model
+    if config.lora:
+        trainer.save_model(str(folder / ADAPTER))
+        if is_main:
+            whole = merged(config.model_path, folder / ADAPTER)
+            whole.generation_config = trained.generation_config
+            in_type(whole, dtype).save_pretrained(folder)
+        return
+    trained.config.use_cache = True
+    if is_main:
+        trainer.model = in_type(trained, dtype)
+    trainer.save_model(str(folder))
 
 
 def check_devices(config: SftConfig) -> None:
@@ -231,46 +269,6 @@ def identity(config: SftConfig) -> dict[str, Any]:
         "model": inspect_model(config.model_path).content_hash,
         "samples": [file.sha256 for file in made_of.sample_files],
     }
-
-
-def _arguments(
-    config: SftConfig, output_dir: Path, n_sequences: int, *, is_weighted: bool
-) -> TrainingArguments:
-    accumulation = config.global_batch_size // (config.micro_batch_size * config.processes)
-    steps = config.epochs * math.ceil(n_sequences / config.global_batch_size)
-    return TrainingArguments(
-        output_dir=str(output_dir),
-        num_train_epochs=config.epochs,
-        per_device_train_batch_size=config.micro_batch_size,
-        gradient_accumulation_steps=accumulation,
-        learning_rate=config.learning_rate,
-        lr_scheduler_type="cosine_with_min_lr",
-        lr_scheduler_kwargs={"min_lr_rate": config.min_learning_rate / config.learning_rate},
-        warmup_steps=round(config.warmup_ratio * steps),
-        adam_beta1=config.adam_beta1,
-        adam_beta2=config.adam_beta2,
-        adam_epsilon=config.adam_epsilon,
-        weight_decay=config.weight_decay,
-        max_grad_norm=config.max_grad_norm,
-        optim="adamw_torch",
-        bf16=config.dtype == "bfloat16",
-        gradient_checkpointing=config.gradient_checkpointing,
-        use_liger_kernel=config.liger_kernel,
-        # Its fused loss has no weight of a token, and would take the place of the weighted one.
-        liger_kernel_config={"fused_linear_cross_entropy": False} if is_weighted else None,
-        deepspeed=deepspeed_config(config) if config.deepspeed_zero_stage else None,
-        seed=config.seed,
-        data_seed=config.seed,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        save_strategy="no",  # RestartPoints says when
-        report_to="none",
-        disable_tqdm=True,
-        remove_unused_columns=False,
-        dataloader_num_workers=0,
-        ddp_find_unused_parameters=False,
-        use_cpu=not torch.cuda.is_available(),
-    )
 
 
 def _callback_named(trainer: Trainer, name: str) -> Any:

@@ -153,7 +153,16 @@ def training(profile: Profile) -> Iterator[Result]:
     }
     for name, instead in missing.items():
         yield Result(PROBLEM, f"{name} is not installed", f"install {name}, or set {instead}")
-    if not missing:
+    asked_for = sorted({name for one in stages for name in one.report_to})
+    lacking = []
+    if asked_for:
+        from training.trackers import missing as lacks
+
+        lacking = list(lacks(asked_for, os.environ))
+    for one in lacking:
+        found, _, todo = one.partition(": ")
+        yield Result(PROBLEM, found, todo)
+    if not missing and not lacking:
         yield Result(OK, "nothing is missing that its settings ask for")
 
 

@@ -12,6 +12,7 @@ import typer
 
 from dasd_assets.cli.terminal_table import print_table
 from dasd_assets.plan.asset_plan import AssetPlan
+from dasd_assets.plan.fitting import Way
 from dasd_assets.plan.flops import TokenFlops
 from dasd_assets.plan.layout import gpus_of_pools
 from dasd_assets.plan.pipeline import Plan
@@ -51,6 +52,7 @@ def as_dict(made: Plan) -> dict[str, Any]:
         "assets": assets,
         "layout": [asdict(placement) for placement in made.layout],
         "gpus_of_pools": gpus_of_pools(made.layout),
+        "ways_to_train": [asdict(way) for way in made.ways],
         "flops": [{**asdict(flops), "total": flops.total} for flops in made.flops],
         "quantities": [asdict(quantity) for quantity in made.quantities],
         "findings": [asdict(finding) for finding in made.findings],
@@ -83,6 +85,13 @@ def print_plan(made: Plan) -> None:
     )
     if turns := _turns(made):
         typer.echo(f"\n{turns}")
+    if made.ways:
+        typer.echo("\nWhat a training step needs, by formula, on how few of these GPUs\n")
+        print_table(
+            ("training", "way", "GPUs", "GiB a GPU", "of"),
+            [_way_line(way) for way in made.ways],
+            left=(0, 1),
+        )
     if made.flops:
         typer.echo(FORMULA)
         print_table(FLOPS_HEADERS, flops_lines(made.flops))
@@ -98,6 +107,12 @@ def print_plan(made: Plan) -> None:
     colours = {"problem": typer.colors.RED, "warning": typer.colors.YELLOW, "hint": None}
     for finding in made.findings:
         typer.secho(f"{finding.level}: {finding.about}: {finding.text}", fg=colours[finding.level])
+
+
+def _way_line(way: Way) -> tuple[str | None, ...]:
+    needed = None if way.n_bytes is None else f"{way.n_bytes / GIB:,.1f}"
+    gpus = None if way.gpus is None else str(way.gpus)
+    return way.training, way.way, gpus, needed, f"{way.gpu_memory_gib:g}"
 
 
 def _turns(made: Plan) -> str:

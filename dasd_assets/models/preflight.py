@@ -127,8 +127,8 @@ def training_problems(
         if problem := training_problem(training, shape, compute.gpu_memory_gib):
             yield (
                 f"{name}: a training step needs {problem}. Lower micro_batch_size or max_length, "
-                "set gradient_checkpointing or liger_kernel, cut the model over more processes "
-                "(deepspeed_zero_stage: 3), or declare the GPUs that there are "
+                "set gradient_checkpointing, liger_kernel or lora, cut the model over more "
+                "processes (deepspeed_zero_stage: 3), or declare the GPUs that there are "
                 "(compute.training.gpu_memory_gib)"
             )
 

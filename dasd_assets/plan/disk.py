@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from dasd_assets.models.training_memory import MASTER_BYTES, MOMENT_BYTES, PARAMETER_BYTES
+from dasd_assets.models.training_memory import (
+    MASTER_BYTES,
+    MOMENT_BYTES,
+    PARAMETER_BYTES,
+    trained_parameters,
+)
+from dasd_assets.profile import ModelShape
 from resources.lake.table import GAINED
 from resources.lake.tables import TABLES
 from training.settings import Training
@@ -47,22 +53,24 @@ def top_bytes(k: int, answer_tokens: float) -> float:
     return k * TOP_BYTES * answer_tokens
 
 
-def checkpoint_bytes(parameters: float, training: Training) -> float:
-    """The weights of a finished checkpoint."""
-    return parameters * PARAMETER_BYTES[training.dtype]
+def checkpoint_bytes(shape: ModelShape, training: Training) -> float:
+    """The weights of a finished checkpoint, and with LoRA the adapter beside them, float32."""
+    adapter = trained_parameters(shape, training) * MASTER_BYTES if training.lora else 0.0
+    return shape.parameters * PARAMETER_BYTES[training.dtype] + adapter
 
 
-def restart_point_bytes(parameters: float, training: Training) -> float:
+def restart_point_bytes(shape: ModelShape, training: Training) -> float:
     """What one restart point has: masters, moments, and what DeepSpeed writes of its own weights.
 
-    That is the whole model, and under ZeRO-2 the engine's copy of it once more.
+    That is the whole model, and under ZeRO-2 the engine's copy of it once more. With LoRA it is
+    the adapters alone.
     """
     copies = {0: 0, 2: 2, 3: 1}[training.deepspeed_zero_stage]
     unit = MASTER_BYTES + MOMENT_BYTES + copies * PARAMETER_BYTES[training.dtype]
-    return parameters * unit
+    return trained_parameters(shape, training) * unit
 
 
-def restart_bytes(parameters: float, training: Training) -> float:
+def restart_bytes(shape: ModelShape, training: Training) -> float:
     """Restart points of the stage that is being trained, with the one that is being written."""
     is_on = training.restart.every_steps or training.restart.every_minutes
-    return restart_point_bytes(parameters, training) * (training.restart.keep + 1) if is_on else 0.0
+    return restart_point_bytes(shape, training) * (training.restart.keep + 1) if is_on else 0.0

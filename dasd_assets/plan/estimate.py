@@ -256,7 +256,7 @@ class Estimate:
 
     def _weights(self, training: Training, student: str = BASE_STUDENT) -> float:
         shape = self._students[student]
-        return checkpoint_bytes(shape.parameters, training) if shape else 0.0
+        return checkpoint_bytes(shape, training) if shape else 0.0
 
     def _training_sets(self, mixed_rows: int, mixed_tokens: float) -> float:
         """Bytes of the samples, with the teacher's tokens and the sentences where released."""

@@ -10,6 +10,7 @@ from dasd_assets.plan.answers import Candidates
 from dasd_assets.plan.asset_plan import AssetPlan, total
 from dasd_assets.plan.disk import restart_bytes, top_bytes
 from dasd_assets.plan.estimate import Estimate
+from dasd_assets.plan.fitting import Way, ways
 from dasd_assets.plan.flops import TokenFlops
 from dasd_assets.plan.gpu_check import GpuFigures
 from dasd_assets.plan.layout import Placement, layout
@@ -38,6 +39,7 @@ class Plan:
         restart_bytes: disk that the restart points of one stage need while it is trained.
         fitting_shard: questions that a shard should have; None: no throughput is known.
         layout: what is started on the declared GPUs.
+        ways: in which a training would fit into the declared GPUs' memory.
     """
 
     profile: str
@@ -51,6 +53,7 @@ class Plan:
     n_files: int
     fitting_shard: int | None
     layout: list[Placement]
+    ways: list[Way]
 
     @property
     def requests(self) -> int:
@@ -119,7 +122,7 @@ def plan_pipeline(
     n_temperatures = len(profile.teacher_responses.temperatures)
     n_files = n_shards * (dimensions.count(SHARD) + per_cell * n_temperatures)
     restart = max(
-        restart_bytes(shape.parameters, training) if shape else 0.0
+        restart_bytes(shape, training) if shape else 0.0
         for _, training, shape in _trainings(profile, student, others)
     )
     plan = Plan(
@@ -132,6 +135,11 @@ def plan_pipeline(
             *shard_findings(sizes, fitting, n_shards, n_files),
         ],
         restart, n_files, fitting, list(layout(profile)),
+        [
+            way
+            for name, training, shape in _trainings(profile, student, others)
+            for way in ways(name, training, shape, profile.compute.training)
+        ],
     )  # fmt: skip
     if plan.disk_bytes > free_bytes:
         plan.findings.insert(

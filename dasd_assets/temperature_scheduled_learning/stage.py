@@ -10,8 +10,10 @@ from dasd_assets.declaring.cost import took
 from dasd_assets.declaring.declare import place
 from dasd_assets.declaring.pages import kept_pictures, page_link
 from dasd_assets.profile import settings_version
+from dasd_assets.reporting.code_version import code_version
 from dasd_assets.temperature_scheduled_learning.curves import stage_curves
 from dasd_assets.temperature_scheduled_learning.training_set import SETS, certificate_table
+from formats.checkpoint_folder import TENSORBOARD
 from formats.format_settings import AUTO, FormatSettings
 from resources.compute.training_launcher import TrainingLauncher
 from resources.engines.model_folder import inspect_model
@@ -62,14 +64,20 @@ def train_stage(
             "training_set": str(training_set),
             "format": format.model_dump(mode="json"),
             "expected_model_path": str(expected),
+            "tags": {
+                "profile": trainer.profile, "stage": checkpoint, "checkpoint_key": key,
+                "git_commit": code_version().short,
+            },
         },
         output_dir=folder,
-    )
+    )  # fmt: skip
     lake.publish_checkpoint(checkpoint, key)
+    events = folder / TENSORBOARD  # a checkpoint from before there were any has none
     return dg.MaterializeResult(
         data_version=dg.DataVersion(inspect_model(str(folder)).content_hash[:16]),
         metadata={
             "path": place(lake, folder),
+            **({"tensorboard": place(lake, events)} if events.is_dir() else {}),
             "batch_certificate": page_link(f"{name}/certificate.html"),
             "certified": dg.MetadataValue.md(certificate_table(result.certificate)),
             **kept_pictures(

@@ -65,6 +65,7 @@ class TrainingLauncher(dg.ConfigurableResource):
         description="machines and their processes; the first is this one, the others are reached "
         "by ssh. Empty: this machine alone",
     )
+    profile: str = Field("", description="name of the profile, for the trackers of a run")
 
     def run(
         self, context: dg.AssetExecutionContext, config: dict[str, Any], output_dir: Path

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +20,14 @@ from torch.utils.cpp_extension import _get_build_directory
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from dasd_assets.profile import PROJECT_ROOT
-from formats.checkpoint_folder import LOG
+from formats.checkpoint_folder import ADAPTER, LOG
 from formats.student_tokens import encode_prompt
 from resources.compute.training_launcher import launcher
 from resources.engines.protocol import GenerationRequest, Prompt
 from resources.engines.settings import VllmSettings
 from training.checkpoint import is_complete, newest_restart_point, step_of
 from training.deepspeed import deepspeed_config
-from training.settings import Restart
+from training.settings import Lora, Restart
 from training.sft import SftConfig, train
 
 pytestmark = [pytest.mark.slow, pytest.mark.deployment("training-processes")]
@@ -80,22 +79,28 @@ def one_process(tmp_path_factory: pytest.TempPathFactory) -> SftConfig:
 
 
 @pytest.fixture(scope="module")
-def two_ranks(one_process: SftConfig) -> Iterator[tuple[SftConfig, int]]:
-    """The same under ZeRO-3 with two ranks, killed after a restart point and run again.
+def two_ranks(one_process: SftConfig) -> tuple[SftConfig, int]:
+    """The same under ZeRO-3 with two ranks, killed and run again, and where it went on."""
+    return killed_and_run_again(one_process, "two", deepspeed_zero_stage=3)
 
-    Yields the configuration and the step from which it went on.
+
+def killed_and_run_again(one: SftConfig, name: str, **changes: Any) -> tuple[SftConfig, int]:
+    """Train on two ranks, killed after a restart point and run again.
+
+    Returns:
+        The configuration and the step from which it went on.
     """
-    output_dir = Path(one_process.output_dir).with_name("two")
+    output_dir = Path(one.output_dir).with_name(name)
     config = SftConfig.model_validate(
         {
-            **one_process.model_dump(),
-            "output_dir": str(output_dir), "processes": 2, "deepspeed_zero_stage": 3,
-            "restart": Restart(every_steps=6, every_minutes=0),
+            **one.model_dump(),
+            "output_dir": str(output_dir), "processes": 2,
+            "restart": Restart(every_steps=6, every_minutes=0), **changes,
         }
     )  # fmt: skip
     file = output_dir.with_suffix(".json")
     file.write_text(config.model_dump_json(), encoding="utf-8")
-    command = [*launcher(2, 3, 0), "--config", str(file)]
+    command = [*launcher(2, config.deepspeed_zero_stage, 0), "--config", str(file)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -114,7 +119,7 @@ def two_ranks(one_process: SftConfig) -> Iterator[tuple[SftConfig, int]]:
     )  # fmt: skip
     assert run.returncode == 0, run.stderr[-4000:]
     assert f"going on from the restart point of step {step_of(point)}" in run.stdout
-    yield config, step_of(point)
+    return config, step_of(point)
 
 
 def kill_all(process: subprocess.Popen[Any]) -> None:
@@ -164,6 +169,27 @@ def test_the_consolidated_checkpoint_is_that_of_one_process(
     assert not info["missing_keys"]
     assert not info["unexpected_keys"]
     assert model.config.use_cache
+
+
+@pytest.mark.parametrize("zero_stage", [0, 3])
+def test_adapters_of_two_ranks_are_those_of_one_process(
+    one_process: SftConfig, tmp_path: Path, zero_stage: int
+) -> None:
+    adapting = {"lora": Lora(rank=4, alpha=8), "output_dir": str(tmp_path / "one")}
+    one = one_process.model_copy(update=adapting)
+    train(one, lambda line: None)
+    two, _ = killed_and_run_again(one, "two", deepspeed_zero_stage=zero_stage)
+    losses = [[entry["loss"] for entry in log(config)] for config in (one, two)]
+    assert losses[1] == pytest.approx(losses[0], abs=1e-4)
+    assert losses[1][-1] < losses[1][0]
+    whole, other = (
+        load_file(Path(config.output_dir) / "model.safetensors") for config in (one, two)
+    )
+    assert whole.keys() == other.keys()
+    apart = max(float(np.abs(whole[name] - other[name]).max()) for name in whole)
+    assert apart < 1e-4
+    adapter = load_file(Path(two.output_dir) / ADAPTER / "adapter_model.safetensors")
+    assert adapter and all(np.abs(weight).max() > 0 for weight in adapter.values())
 
 
 def test_vllm_loads_the_consolidated_checkpoint_and_answers(

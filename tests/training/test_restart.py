@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from support.tracked import told_losses
 from support.training_rows import sample_files, with_set
 
 from dasd_assets.profile import PROJECT_ROOT
@@ -146,6 +147,7 @@ def test_killed_at_any_moment_it_ends_in_the_same_weights(new_runs: Callable[...
     assert [[row[name] for name in SAME] for row in log(runs.output_dir)] == [
         [row[name] for name in SAME] for row in log(whole.output_dir)
     ]
+    assert [step for step, _ in told_losses(runs.output_dir)] == list(range(1, n_steps + 1))
     assert not restart_folder(runs.output_dir).exists()
 
 

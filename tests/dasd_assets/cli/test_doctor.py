@@ -219,6 +219,17 @@ def test_packages_that_the_training_settings_ask_for(
     ]  # fmt: skip
 
 
+def test_what_the_trackers_of_the_training_settings_lack(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change(project, "temperature_scheduled_learning", report_to=["mlflow"])
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr("training.trackers.find_spec", lambda name: name)
+    ((level, found, todo),) = results(doctor_pipeline.training, project)
+    assert (level, found) == (PROBLEM, "report_to has mlflow, but MLFLOW_TRACKING_URI is not set")
+    assert todo.startswith("set it to the server's address, or to a database")
+
+
 def test_a_server_is_asked_for_its_models_and_for_no_token(project: Path) -> None:
     from transformers import AutoTokenizer
 

@@ -123,8 +123,8 @@ def test_a_profile_that_cannot_be_used_is_bad_input(
     result = dasd(command)
     assert result.exit_code == 2
     assert result.stderr == (
-        "error: no/such.yaml: no such profile. Shipped profiles: dasd-30b-a3b, dasd-4b, "
-        "dasd-4b-api, dasd-4b-qwen3-next, dasd-4b-released, one-gpu-24gb, one-gpu-80gb, "
+        "error: no/such.yaml: no such profile. Shipped profiles: dasd-1.7b, dasd-30b-a3b, "
+        "dasd-4b, dasd-4b-api, dasd-4b-qwen3-next, dasd-4b-released, one-gpu-24gb, one-gpu-80gb, "
         "one-node-8x80gb, tiny; "
         "your own is named by the path of its YAML file.\n"
     )

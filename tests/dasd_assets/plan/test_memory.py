@@ -6,8 +6,13 @@ from typing import Any
 
 import pytest
 
-from dasd_assets.models.training_memory import state_bytes, training_bytes
+from dasd_assets.models.training_memory import (
+    adapter_parameters,
+    state_bytes,
+    training_bytes,
+)
 from dasd_assets.plan.disk import checkpoint_bytes, restart_bytes, row_bytes
+from dasd_assets.plan.fitting import ways
 from dasd_assets.plan.memory import (
     Finding,
     cache_bytes,
@@ -15,7 +20,7 @@ from dasd_assets.plan.memory import (
     training_findings,
     weight_bytes,
 )
-from dasd_assets.profile import ModelShape, load_profile
+from dasd_assets.profile import PROJECT_ROOT, ModelShape, load_profile
 from resources.compute.declared import GIB, Compute
 from resources.engines.settings import (
     OpenAiSettings,
@@ -23,7 +28,7 @@ from resources.engines.settings import (
     TransformersSettings,
     VllmSettings,
 )
-from training.settings import Restart, Training
+from training.settings import Lora, Restart, Training
 
 QWEN3_4B = ModelShape(
     parameters=4e9, layers=36, heads=32, kv_heads=8, head_dim=128, hidden_size=2560,
@@ -97,14 +102,101 @@ def test_a_float32_layer_is_twice_as_wide() -> None:
     assert training_bytes(QWEN3_4B, wide) == 4e9 * 16 + kept
 
 
+def with_lora(**changes: Any) -> Training:
+    return PAPER.model_copy(
+        update={"processes": 1, "deepspeed_zero_stage": 0, "lora": Lora(rank=16), **changes}
+    )
+
+
+@pytest.mark.parametrize(
+    ("modules", "widths"),
+    [
+        # 2560 wide, 32 and 8 heads of 128; the MLP is what is left of the parameters.
+        (("q_proj",), 2560 + 4096),
+        (("k_proj", "v_proj"), 2 * (2560 + 1024)),
+        (("o_proj", "down_proj"), 4096 + 2560 + 2560 + 9647.444),
+        ("all-linear", 2 * 6656 + 2 * 3584 + 3 * (2560 + 9647.444)),
+        (("another",), 2560 + 9647.444),
+    ],
+)
+def test_adapters_are_rank_times_inputs_and_outputs(modules: Any, widths: float) -> None:
+    found = adapter_parameters(QWEN3_4B, Lora(rank=16, target_modules=modules))
+    assert found == pytest.approx(16 * 36 * widths, rel=1e-4)
+
+
+def test_the_adapters_of_a_known_model_are_counted_within_a_twentieth() -> None:
+    # Qwen3-1.7B: 2048 wide, 16 and 8 heads of 128, an MLP of 6144.
+    attention = 2 * (2048 + 2048) + 2 * (2048 + 1024)
+    trained = 28 * 32 * (attention + 3 * (2048 + 6144))
+    profile = load_profile("dasd-1.7b")
+    shape, lora = profile.plan.base_student, profile.temperature_scheduled_learning.lora
+    assert shape is not None and lora is not None
+    assert adapter_parameters(shape, lora) == pytest.approx(trained, rel=0.05)
+
+
+def test_a_mixtures_experts_get_no_adapter() -> None:
+    experts = QWEN3_4B.model_copy(update={"active_parameters": 1e9})
+    dense = adapter_parameters(experts, Lora(rank=1, target_modules=("down_proj",)))
+    assert dense == 36 * 2560
+
+
+def test_with_adapters_weights_are_held_once_and_the_optimiser_has_the_adapters() -> None:
+    adapters = adapter_parameters(QWEN3_4B, Lora(rank=16))
+    tokens = 65_536
+    activations = 36 * 2 * tokens * 2560 + 68 * tokens * 2560
+    alone = training_bytes(QWEN3_4B, with_lora())
+    assert alone == pytest.approx(4e9 * 2 + adapters * 18 + activations)
+    over = with_lora(processes=4, deepspeed_zero_stage=3)
+    assert training_bytes(QWEN3_4B, over) == pytest.approx(
+        4e9 * 2 / 4 + adapters * 16 / 4 + activations
+    )
+    assert restart_bytes(QWEN3_4B, with_lora()) == pytest.approx(3 * adapters * 12)
+    assert checkpoint_bytes(QWEN3_4B, with_lora()) == pytest.approx(4e9 * 2 + adapters * 4)
+    small = Compute(gpus=1, gpu_memory_gib=12)
+    (found,) = training_findings("t", with_lora(), QWEN3_4B, small)
+    assert "in bfloat16 with LoRA of rank 16 without DeepSpeed on 1 process" in found.text
+
+
+def test_ways_to_train_name_the_fewest_gpus_that_hold_them() -> None:
+    found = {way.way: way for way in ways("t", PAPER, QWEN3_4B, compute(gpus=16, gib=80))}
+    assert found["as set"].gpus == 16
+    assert found["full fine-tuning"].gpus == 2
+    assert found["full fine-tuning"].n_bytes == 4e9 * 16 / 2 + (36 * 2 + 67) * 65_536 * 2560
+    assert found["LoRA of rank 16"].gpus == 1
+    # At 24 GB activations of 64K tokens leave little: cut over the GPUs they do not.
+    small = {way.way: way.gpus for way in ways("t", PAPER, QWEN3_4B, compute(gpus=8, gib=24))}
+    assert small["full fine-tuning"] == 32
+    assert small["full, each sequence cut over all (Ulysses: not offered)"] == 4
+    assert small["LoRA of rank 16"] == 4
+    tight = {way.way: way.gpus for way in ways("t", PAPER, QWEN3_4B, compute(gpus=8, gib=4))}
+    assert tight["full fine-tuning"] is None
+    assert not list(ways("t", PAPER, None, compute()))
+    assert not list(ways("t", PAPER, QWEN3_4B, Compute()))
+
+
+@pytest.mark.parametrize("gib", [80, 24])
+def test_the_documents_table_of_what_fits_where_is_the_formulas(gib: int) -> None:
+    shape = load_profile("dasd-4b").plan.base_student
+    _, full, cut, lora = ways("t", PAPER, shape, compute(gpus=16, gib=gib))
+    cells = [
+        f"{way.gpus}, {(way.n_bytes or 0) / GIB:.1f} GiB{' each' if way.gpus != 1 else ''}"
+        for way in (full, lora, cut)
+    ]
+    page = (PROJECT_ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    assert f"| of {gib} GB | {' | '.join(cells)} |" in page
+
+
 def test_restart_points_and_checkpoints() -> None:
-    assert checkpoint_bytes(4e9, PAPER) == 8e9
-    assert restart_bytes(4e9, PAPER) == 3 * 56e9  # two are kept and one is being written
+    assert checkpoint_bytes(QWEN3_4B, PAPER) == 8e9
+    assert restart_bytes(QWEN3_4B, PAPER) == 3 * 56e9  # two are kept and one is being written
     without = PAPER.model_copy(update={"deepspeed_zero_stage": 0})
-    assert restart_bytes(4e9, without) == 3 * 4e9 * 12
-    assert restart_bytes(4e9, PAPER.model_copy(update={"deepspeed_zero_stage": 2})) == 3 * 4e9 * 16
+    assert restart_bytes(QWEN3_4B, without) == 3 * 4e9 * 12
+    assert (
+        restart_bytes(QWEN3_4B, PAPER.model_copy(update={"deepspeed_zero_stage": 2}))
+        == 3 * 4e9 * 16
+    )
     never = PAPER.model_copy(update={"restart": Restart(every_minutes=0)})
-    assert restart_bytes(4e9, never) == 0
+    assert restart_bytes(QWEN3_4B, never) == 0
 
 
 def test_rows_before_compression() -> None:

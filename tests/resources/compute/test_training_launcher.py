@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from support.ssh_hosts import OTHER, other_machine
+from support.tracked import event_files, told_losses
 from support.training_rows import STUDENT, row
 
 from dasd_assets.temperature_scheduled_learning.stage import train_stage
@@ -88,7 +89,7 @@ def cause(result: dg.ExecuteInProcessResult) -> str:
 def test_two_processes_report_once_while_they_run_and_leave_curves_on_the_asset(
     tmp_path: Path,
 ) -> None:
-    result, told = materialize(tmp_path, SETTINGS, TrainingLauncher(threads=2))
+    result, told = materialize(tmp_path, SETTINGS, TrainingLauncher(threads=2, profile="mine"))
     assert result.success, told[-5:]
     progress = [line for line in told if line.startswith("progress: step ")]
     n_steps = metadata(result)["steps"]
@@ -103,6 +104,15 @@ def test_two_processes_report_once_while_they_run_and_leave_curves_on_the_asset(
     assert found["final_loss"] < found["first_loss"]
     assert found["peak_memory_gib"] > 0.05
     assert found["curves"].startswith("![Training curves](http")
+    assert found["tensorboard"] == f"{found['path']}/tensorboard"
+    checkpoint = tmp_path / "lake" / found["path"]
+    assert len(event_files(checkpoint)) == 1, "each rank wrote"
+    assert [step for step, _ in told_losses(checkpoint)] == list(range(1, n_steps + 1))
+    tags = json.loads((checkpoint / "sft.json").read_text(encoding="utf-8"))["tags"]
+    assert tags.pop("git_commit")
+    assert tags == {
+        "profile": "mine", "stage": "low_temperature", "checkpoint_key": checkpoint.name
+    }  # fmt: skip
 
 
 def test_two_machines_train_and_report_as_one_process(
