@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from resources.compute.gpus import DECLARED, VISIBLE, TooFewGpusError, usable_gpus
@@ -78,6 +79,24 @@ def keep_leased_gpus() -> None:
     for file in os.environ.get(LEASED, "").split(os.pathsep):
         if file:
             fcntl.flock(_open(Path(file)), fcntl.LOCK_SH)
+
+
+def hold_gpus(gpus: Iterable[str], waiting: Callable[[str], None]) -> None:
+    """Hold GPUs that another scheduler gave this process, until it ends; waits for each.
+
+    Args:
+        gpus: as CUDA_VISIBLE_DEVICES of the machine names them.
+        waiting: is told of each that a step outside of that scheduler holds.
+    """
+    for gpu in gpus:
+        lock = _open(_folder() / _file_name(gpu))
+        if not _locked(lock):
+            waiting(
+                f"progress: waiting for GPU {gpu} of {socket.gethostname()}, which another step "
+                "holds"
+            )
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        _held[gpu] = lock
 
 
 def _wait_for(gpus: int, known: list[str], waiting: Callable[[str], None]) -> None:
