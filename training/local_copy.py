@@ -1,4 +1,4 @@
-"""A training set on a machine's own disk: copied there once, mapped by all of the machine's ranks."""
+"""A training set on a machine's own disk: copied there once, mapped by all its ranks."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ import contextlib
 import io
 import os
 import shutil
+import socket
 import sys
 import threading
 import time
@@ -111,7 +112,8 @@ def _started_and_done(config: SftConfig, gang: Gang, report: Report) -> bool:
 def _rank(settings: dict[str, Any]) -> None:
     """One process of the gang; Ray Train has made the process group."""
     lines = settings["lines"]
-    hold_gpus(map(str, ray.get_gpu_ids()), lines.put)
+    host = socket.gethostname()
+    hold_gpus([str(gpu) for gpu in ray.get_gpu_ids()], lambda line: lines.put(f"{line} ({host})"))
     barrier()  # they may have been hours in coming, for which no collective of torch's waits
     is_main = os.environ["RANK"] == "0"
     report = lines.put if is_main else lambda line: None

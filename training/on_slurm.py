@@ -94,9 +94,7 @@ def train_by(executor: Executor, config: SftConfig, restarts: int) -> None:
         if problem is not None:
             raise LostRanksError(f"job {job.job_id} ended as {job.state}: {problem}")
 
-    with_restarts(
-        attempt, Path(config.output_dir), restarts, lambda line: print(line, flush=True)
-    )
+    with_restarts(attempt, Path(config.output_dir), restarts, lambda line: print(line, flush=True))
 
 
 def _follow(job: Job[None]) -> None:

@@ -303,8 +303,7 @@ class Profile(Section):
                 )
             compute = self.compute.training
             if compute.is_elsewhere and (
-                training.processes % compute.machines
-                or compute.gpus not in (0, training.processes)
+                training.processes % compute.machines or compute.gpus not in (0, training.processes)
             ):
                 raise ValueError(
                     f"{name}.processes is {training.processes}; compute.training has "

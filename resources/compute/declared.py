@@ -101,7 +101,9 @@ class Slurm(Section):
     partition: str | None = Field(None, description="Slurm's, not the lake's")
     account: str | None = Field(None, description="that is charged")
     minutes: int = Field(
-        1440, ge=1, description="time limit; a training that reaches it is queued again, and goes on"
+        1440,
+        ge=1,
+        description="time limit; a training that reaches it is queued again, and goes on",
     )
     options: dict[str, str] = Field(
         default_factory=dict,

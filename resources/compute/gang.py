@@ -1,6 +1,6 @@
-"""A gang: the processes of a training over several machines, which start all together or not at all.
+"""A gang: the processes of a training over several machines, started all together or not at all.
 
-Pure: what one asks for, whether the nodes of a cluster have that, and what to say where they do not.
+Pure: what one asks for, whether a cluster's nodes have that, and what to say where they do not.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ class Gang(Section):
     cpus: float = Field(1.0, gt=0.0, description="cores of each machine")
     memory_gib: float = Field(2.0, gt=0.0, description="main memory of each machine")
     restarts: int = Field(2, ge=0, description="restarts after lost processes or machines")
-    wait_minutes: float = Field(10.0, ge=0.0, description="for a machine to take a lost one's place")
+    wait_minutes: float = Field(
+        10.0, ge=0.0, description="for a machine to take a lost one's place"
+    )
     autoscaling: bool = Field(False, description="the cluster adds nodes: it is waited for them")
 
     @model_validator(mode="after")

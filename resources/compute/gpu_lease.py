@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import fcntl
 import os
-import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from resources.compute.gpus import DECLARED, VISIBLE, TooFewGpusError, usable_gpus
@@ -62,6 +61,9 @@ def lease_gpus(gpus: int, work: str, waiting: Callable[[str], None]) -> list[str
         began, start = time.time(), time.monotonic()
         _wait_for(gpus, known, waiting)
         _wait = began, time.monotonic() - start
+        os.environ[VISIBLE] = ",".join(_held)
+        folder = _folder()
+        os.environ[LEASED] = os.pathsep.join(str(folder / _file_name(gpu)) for gpu in _held)
     return list(_held)
 
 
@@ -81,22 +83,15 @@ def keep_leased_gpus() -> None:
             fcntl.flock(_open(Path(file)), fcntl.LOCK_SH)
 
 
-def hold_gpus(gpus: Iterable[str], waiting: Callable[[str], None]) -> None:
-    """Hold GPUs that another scheduler gave this process, until it ends; waits for each.
+def hold_gpus(gpus: list[str], waiting: Callable[[str], None]) -> None:
+    """Hold the GPUs that another scheduler chose for this process, until it ends.
 
     Args:
-        gpus: as CUDA_VISIBLE_DEVICES of the machine names them.
-        waiting: is told of each that a step outside of that scheduler holds.
+        gpus: as CUDA_VISIBLE_DEVICES of the machine names them; what CUDA is shown stays as it is.
+        waiting: is told when steps outside of that scheduler hold them.
     """
-    for gpu in gpus:
-        lock = _open(_folder() / _file_name(gpu))
-        if not _locked(lock):
-            waiting(
-                f"progress: waiting for GPU {gpu} of {socket.gethostname()}, which another step "
-                "holds"
-            )
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        _held[gpu] = lock
+    if gpus:
+        _wait_for(len(gpus), gpus, waiting)
 
 
 def _wait_for(gpus: int, known: list[str], waiting: Callable[[str], None]) -> None:
@@ -114,8 +109,6 @@ def _wait_for(gpus: int, known: list[str], waiting: Callable[[str], None]) -> No
             time.sleep(SECONDS_BETWEEN_TRIES)
     finally:
         os.close(queue)
-    os.environ[VISIBLE] = ",".join(_held)
-    os.environ[LEASED] = os.pathsep.join(str(folder / _file_name(gpu)) for gpu in _held)
 
 
 def _take(gpus: int, known: list[str], folder: Path) -> bool:
