@@ -11,6 +11,7 @@ import os
 import shlex
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -202,7 +203,7 @@ def run_on_ray(
             f"no Ray cluster was reached, over whose machines training goes: {error}. Set "
             "RAY_API_SERVER_ADDRESS, such as http://head:8265 (docs/training.md)"
         ) from error
-    _wait_for_job(client, output_dir, context)
+    wait_for_job(client, output_dir, context.log.info)
     pipes.run(
         context=context,
         submit_job_params={
@@ -213,8 +214,8 @@ def run_on_ray(
     )
 
 
-def _wait_for_job(
-    client: JobSubmissionClient, output_dir: Path, context: dg.AssetExecutionContext
+def wait_for_job(
+    client: JobSubmissionClient, output_dir: Path, waiting: Callable[[str], None]
 ) -> None:
     """Return when no job that outlived its run is at work on the same checkpoint."""
     for job in client.list_jobs():
@@ -222,6 +223,6 @@ def _wait_for_job(
         if name is None or (job.metadata or {}).get(OUTPUT_DIR) != str(output_dir):
             continue
         if not job.status.is_terminal():
-            context.log.info(f"progress: waiting for Ray job {name} of a run that was killed")
+            waiting(f"progress: waiting for Ray job {name} of a run that was killed")
         while not client.get_job_status(name).is_terminal():
             time.sleep(SECONDS_BETWEEN_LOOKS)

@@ -17,7 +17,6 @@ OBJECT_STORE_BYTES = 80_000_000
 NODES_ENVIRONMENT = {
     "PYTHONWARNINGS": "ignore",
     "PYTHONPATH": os.pathsep.join([str(PROJECT_ROOT / "tests"), str(PROJECT_ROOT)]),
-    "RAY_DEDUP_LOGS": "0",
 }
 """What every node has to know, as on machines of their own."""
 
@@ -29,14 +28,15 @@ def two_nodes(**environment: str) -> Iterator[Cluster]:
         for name, value in {**NODES_ENVIRONMENT, **environment}.items():
             patched.setenv(name, value)
         cluster = Cluster()
-        add_node(
-            cluster, include_dashboard=True, dashboard_host="127.0.0.1", dashboard_port=free_port()
-        )
-        add_node(cluster)
-    try:
-        yield cluster
-    finally:
-        cluster.shutdown()
+        try:
+            add_node(
+                cluster, include_dashboard=True, dashboard_host="127.0.0.1",
+                dashboard_port=free_port(),
+            )  # fmt: skip
+            add_node(cluster)
+            yield cluster
+        finally:
+            cluster.shutdown()
 
 
 def add_node(cluster: Cluster, **options: Any) -> Any:

@@ -3,14 +3,23 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
 import pytest
+from ray.job_submission import JobStatus
 from support.training_stage import SETTINGS, cause, materialize, metadata
 
 from formats.checkpoint_folder import settings_file
-from resources.compute.training_launcher import TrainingLauncher, launcher
+from resources.compute import training_launcher
+from resources.compute.training_launcher import (
+    OUTPUT_DIR,
+    TrainingFailedError,
+    TrainingLauncher,
+    launcher,
+    run_on_ray,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -76,6 +85,35 @@ def test_more_gpus_than_the_machine_has_are_refused_before_a_program_is_started(
     assert failure and failure.error and failure.error.cause
     assert "training asks for 2 GPU(s), this machine has 1" in failure.error.cause.message
     assert not [line for line in told if line.startswith("progress: step")]
+
+
+def test_a_gang_without_a_cluster_is_told_what_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://127.0.0.1:9")
+    context: Any = None  # it is not come to
+    with pytest.raises(TrainingFailedError, match=r"no Ray cluster was reached.*\. Set RAY_API_SE"):
+        run_on_ray(context, ["x"], {}, tmp_path / "checkpoint")
+
+
+def test_a_job_that_outlived_its_run_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [
+        SimpleNamespace(submission_id=name, metadata={OUTPUT_DIR: folder}, status=status)
+        for name, folder, status in (
+            ("other", "/elsewhere", JobStatus.RUNNING),
+            ("ended", str(tmp_path), JobStatus.FAILED),
+            ("orphan", str(tmp_path), JobStatus.RUNNING),
+        )
+    ]
+    asked = iter([JobStatus.FAILED, JobStatus.RUNNING, JobStatus.SUCCEEDED])
+    client: Any = SimpleNamespace(list_jobs=lambda: jobs, get_job_status=lambda name: next(asked))
+    monkeypatch.setattr(training_launcher, "SECONDS_BETWEEN_LOOKS", 0.0)
+    told: list[str] = []
+    training_launcher.wait_for_job(client, tmp_path, told.append)
+    assert told == ["progress: waiting for Ray job orphan of a run that was killed"]
+    assert not list(asked)
 
 
 @pytest.mark.parametrize(
