@@ -1,7 +1,5 @@
 """A training stage as an asset, on the shipped tiny student."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any
