@@ -83,7 +83,7 @@ def test_a_gang_that_the_nodes_cannot_hold_is_refused(
 def test_a_killed_rank_and_a_lost_node_cost_the_steps_since_the_last_restart_point(
     cluster: Cluster, config: SftConfig, tmp_path: Path
 ) -> None:
-    one = config.model_copy(update={"micro_batch_size": 1, "epochs": 60})
+    one = config.model_copy(update={"micro_batch_size": 1, "epochs": 30})
     one = with_set(one, *sample_files(config), multiple_of=2)
     two = one.model_copy(
         update={
