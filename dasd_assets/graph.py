@@ -56,6 +56,7 @@ def build_definitions(profile: Profile, folder: Path) -> dg.Definitions:
     """
     lake = open_lake(profile, folder)
     root = bucket_of(Path(lake.root)) or lake.root
+    training = profile.compute.training
     assets = [with_place(each, root) for box in BOXES for each in box.build(profile)]
     return dg.Definitions(
         assets=[
@@ -97,13 +98,15 @@ def build_definitions(profile: Profile, folder: Path) -> dg.Definitions:
                 for name, teacher in profile.teachers.items()
             },
             "trainer": TrainingLauncher(
-                threads=int(profile.compute.training.cpus),
-                gpus=profile.compute.training.gpus,
-                hosts=profile.compute.training.hosts,
+                threads=int(training.cpus),
+                gpus=training.gpus,
+                gang=training.gang(),
+                slurm=training.slurm.model_dump(exclude_none=True) if training.slurm else {},
+                local_folder=training.local_folder or ("" if training.is_elsewhere else None),
                 profile=profile.name,
             ),
         },
-        executor=_executor_of(profile),
+        executor=executor(),
     )
 
 
@@ -133,16 +136,6 @@ def executor() -> dg.ExecutorDefinition:
                 f"DASD_EXECUTOR={chosen}: has to be kubernetes or ray, or unset for processes of "
                 "this machine"
             )
-
-
-def _executor_of(profile: Profile) -> dg.ExecutorDefinition:
-    chosen = executor()
-    if profile.compute.training.hosts and chosen is not local_executor:
-        raise ProfileError(
-            "compute.training.hosts start from the machine the run is on, which DASD_EXECUTOR="
-            f"{os.environ['DASD_EXECUTOR']} chooses anew for each step: leave out one of them"
-        )
-    return chosen
 
 
 def inference_model(model: Model, compute: Compute) -> InferenceModel:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+from collections.abc import Callable
 from pathlib import Path
 
 CERTIFICATE = "certificate.json"
@@ -33,3 +35,21 @@ def settings_file(output_dir: Path) -> Path:
     Not in one of the folders: these come and go while later ranks are still to read it.
     """
     return output_dir.with_name(output_dir.name + ".sft.json")
+
+
+def messages_file(output_dir: Path) -> Path:
+    """Where a rank that may be on another machine writes its messages for Dagster."""
+    return output_dir.with_name(output_dir.name + ".messages")
+
+
+def wait_for_writer(output_dir: Path, waiting: Callable[[str], None]) -> None:
+    """Return when no training process that outlived its run is at work on the same checkpoint."""
+    file = restart_folder(output_dir) / LOCK
+    if not file.is_file():
+        return
+    with file.open(encoding="ascii") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting("progress: waiting for the training process of a run that was killed")
+            fcntl.flock(lock, fcntl.LOCK_SH)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Programs of the system that the tests use and never do without: they run programs in bubblewrap,
-# look at pages in Chromium, start PostgreSQL and an ssh server, and train with DeepSpeed, which
-# compiles. What is missing is installed where that is allowed, or named with the command for it.
+# look at pages in Chromium, start PostgreSQL, and train with DeepSpeed, which compiles. What is
+# missing is installed where that is allowed, or named with the command for it.
 set -euo pipefail
 
 missing=()
@@ -13,8 +13,6 @@ look() {
     need bubblewrap bwrap
     need chromium chromium
     need postgresql '/usr/lib/postgresql/*/bin/initdb'
-    need openssh-server /usr/sbin/sshd
-    need openssh-client ssh
     need g++ g++
     need ninja-build ninja
 }

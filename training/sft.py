@@ -57,6 +57,7 @@ from training.dataset import PackedDataset, collate
 from training.deepspeed import compile_operator
 from training.errors import TrainingError
 from training.expected_model import check_same_kind, tokenizer_parts
+from training.local_copy import local_copy
 from training.lora import adapted, merged
 from training.precision import in_type, loaded_type
 from training.progress import Report, reporting
@@ -82,7 +83,8 @@ class SftConfig(Training):
     """A training stage: the profile's settings, and what is trained on what."""
 
     SHAPES_NO_WEIGHTS = Training.SHAPES_NO_WEIGHTS | {
-        "gpus", "hosts", "output_dir", "expected_model_path", "model_path", "training_set", "tags",
+        "gpus", "local_folder", "output_dir", "expected_model_path", "model_path", "training_set",
+        "tags",
     }  # fmt: skip
     """With where things are, since what is there is hashed."""
 
@@ -94,8 +96,10 @@ class SftConfig(Training):
     """A model of the architecture and with the tokenizer that `model_path` has to have."""
     gpus: int = Field(0, ge=0, description="GPUs declared (compute.training.gpus); 0: none needed")
     format: FormatSettings = AUTO
-    hosts: dict[str, int] = Field(
-        default_factory=dict, description="machines and their processes, for training.on_hosts"
+    local_folder: str | None = Field(
+        None,
+        description="folder on each machine's own disk that the training set is copied to, once a "
+        "machine; empty: in its temporary folder; unset: the set is mapped where it lies",
     )
     tags: dict[str, str] = Field(
         default_factory=dict,
@@ -147,7 +151,10 @@ def _train(config: SftConfig, run: dict[str, Any], report: Report, is_main: bool
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     tokenizer = load_tokenizer(Path(config.model_path), config.format)
-    training_set = open_training_set(Path(config.training_set))
+    mapped = Path(config.training_set)
+    if config.local_folder is not None:
+        mapped = local_copy(mapped, config.local_folder, report)
+    training_set = open_training_set(mapped)
     check_belongs(
         training_set.description, config, format=config.format,
         tokenizer=tokenizer_parts(Path(config.model_path)),

@@ -25,7 +25,7 @@ def doctor(
     Packages against the pinned versions, GPUs and memory against the declared compute, models and
     judges (a server is asked which models it has), one question to each teacher and one answer
     scored by the student, the memory of training by formula, the sandbox for programs, write
-    access, disk against the plan, the other machines that training goes over, Dagster's instance,
+    access, disk against the plan, the cluster that training goes to, Dagster's instance,
     the inbox. Models are loaded for that, and a paid teacher answers one question; what was tried
     is remembered in the lake and not tried again until a model or its settings change. Ends with
     exit code 1 if there is a problem; warnings are none.
@@ -61,7 +61,7 @@ def _checks() -> Iterator[tuple[str, Callable[[Profile], Iterator[Result]]]]:
     yield "judges", doctor_pipeline.judges
     yield "training", doctor_pipeline.training
     yield "training memory", doctor_trials.training_memory
-    yield "training hosts", doctor_pipeline.hosts
+    yield "training machines", doctor_pipeline.machines
     yield "sandbox", doctor_machine.sandbox
     yield "write access", doctor_machine.write_access
     yield "disk", doctor_machine.disk

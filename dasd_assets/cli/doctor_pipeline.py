@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Final
@@ -15,11 +13,13 @@ from dasd_assets.cli.instance_errors import instance_problem
 from dasd_assets.models.formats_of_models import check_student, check_teacher
 from dasd_assets.profile import JudgeGrader, Model, Profile, Teacher
 from dasd_assets.profile.home import home
+from resources.compute.gang import Gang, missing
 from resources.engines.settings import OpenAiSettings, TransformersSettings, VllmSettings
 from resources.engines.vllm_arguments import BUILDS
 
 MAX_LISTED: Final = 20
 """Models of a server that a message names."""
+MAX_NODES: Final = 10_000
 
 FLASH_ATTENTION: Final = {
     "flash_attention_2": "flash-attn",
@@ -166,26 +166,52 @@ def training(profile: Profile) -> Iterator[Result]:
         yield Result(OK, "nothing is missing that its settings ask for")
 
 
-def hosts(profile: Profile) -> Iterator[Result]:
-    """The other machines that training goes over: ssh gets there, the environment is there."""
-    from training.on_hosts import SSH, SSH_FAILED, on_other_machine
-
-    program = on_other_machine([sys.executable, "-c", "import training.sft"], os.environ)
-    for host in list(profile.compute.training.hosts)[1:]:
-        tried = subprocess.run([*SSH, host, program], capture_output=True, text=True, check=False)
-        said = tried.stderr.strip().rpartition("\n")[2]
-        if tried.returncode == SSH_FAILED:
+def machines(profile: Profile) -> Iterator[Result]:
+    """The cluster that training goes to: it is reached, and could hold all of its processes."""
+    compute = profile.compute.training
+    if compute.slurm is not None:
+        programs = [name for name in ("sbatch", "srun") if shutil.which(name) is None]
+        if programs:
             yield Result(
-                PROBLEM, f"ssh does not get to {host}: {said}",
-                f"make `ssh -o BatchMode=yes {host} true` work, or change compute.training.hosts",
+                PROBLEM, f"{' and '.join(programs)} not found on this machine",
+                "run training on a login node of Slurm, or leave out compute.training.slurm",
             )  # fmt: skip
-        elif tried.returncode:
-            yield Result(
-                PROBLEM, f"{host} cannot start the training program: {said}",
-                "project and environment have to be there under the same paths as here",
-            )  # fmt: skip
+        elif not machine.installed_version("submitit"):
+            yield Result(PROBLEM, "submitit is not installed", "install the extra slurm")
         else:
-            yield Result(OK, f"{host} is reached and has the training program")
+            yield Result(OK, "this machine submits to Slurm")
+    elif compute.machines > 1:
+        yield from _ray_cluster(profile)
+
+
+def _ray_cluster(profile: Profile) -> Iterator[Result]:
+    compute = profile.compute.training
+    try:
+        from ray.job_submission import JobSubmissionClient
+        from ray.util.state import list_nodes
+
+        address = JobSubmissionClient().get_address()
+        found = list_nodes(address=address, limit=MAX_NODES)
+    except ImportError:
+        yield Result(PROBLEM, "Ray is not installed", "install the extra ray")
+        return
+    except Exception as error:  # Ray's client has an error of each of its libraries
+        yield Result(
+            PROBLEM, f"no Ray cluster was reached: {error}",
+            "set RAY_API_SERVER_ADDRESS, such as http://head:8265: `dasd docs training`",
+        )  # fmt: skip
+        return
+    nodes = {
+        f"{node.node_ip} ({node.node_id[:8]})": node.resources_total
+        for node in found
+        if node.state == "ALIVE"
+    }
+    for processes in sorted({one.processes for one in profile.trainings.values()}):
+        gang = Gang(processes=processes, gpus=compute.gpus, **compute.gang())
+        if problem := missing(gang, nodes):
+            yield Result(PROBLEM, problem, "add nodes, or lower compute.training")
+        else:
+            yield Result(OK, f"{address} has {len(nodes)} node(s), room for {processes} processes")
 
 
 def dagster(profile: Profile) -> Iterator[Result]:

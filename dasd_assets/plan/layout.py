@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from dasd_assets.profile import Profile
@@ -45,7 +45,7 @@ def layout(profile: Profile) -> Iterator[Placement]:
     for name, other in profile.students.items():
         yield _place(f"students.{name}.engine", student, inference_layout(other.engine))
     for name, training in profile.trainings.items():
-        yield _place(name, compute.training, training_layout(training, compute.training.hosts))
+        yield _place(name, compute.training, training_layout(training, compute.training.machines))
 
 
 def gpus_of_pools(placements: Iterable[Placement]) -> dict[str, int]:
@@ -79,13 +79,13 @@ def inference_layout(engine: EngineSettings) -> str:
     return "transformers, the model whole"
 
 
-def training_layout(training: Training, hosts: Mapping[str, int]) -> str:
+def training_layout(training: Training, machines: int) -> str:
     """What the launcher starts and where, and what a step of each process takes."""
-    where = ", ".join(f"{n} on {host}" for host, n in hosts.items())
+    where = f" ({training.processes // machines} on each of {machines})" if machines > 1 else ""
     passes = training.global_batch_size // (training.processes * training.micro_batch_size)
     zero = training.deepspeed_zero_stage
     return (
-        f"{training.processes} process(es){f' ({where})' if where else ''}"
+        f"{training.processes} process(es){where}"
         f"{f', DeepSpeed ZeRO-{zero}' if zero else ''}, "
         f"{passes} pass(es) of {training.micro_batch_size} x {training.max_length:,} tokens a step"
     )

@@ -301,11 +301,14 @@ class Profile(Section):
                     f"({self.response_filtering.max_student_tokens}) is above {name}.max_length "
                     f"({training.max_length}): such answers would not fit into a sequence"
                 )
-            on_hosts = sum(self.compute.training.hosts.values())
-            if on_hosts not in (0, training.processes):
+            compute = self.compute.training
+            if compute.is_elsewhere and (
+                training.processes % compute.machines or compute.gpus not in (0, training.processes)
+            ):
                 raise ValueError(
-                    f"compute.training.hosts have {on_hosts} processes, {name}.processes is "
-                    f"{training.processes}"
+                    f"{name}.processes is {training.processes}; compute.training has "
+                    f"{compute.machines} machine(s) and {compute.gpus} GPU(s), which take an even "
+                    "share of the processes, one for each GPU"
                 )
         return self
 

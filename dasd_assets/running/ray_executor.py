@@ -19,12 +19,11 @@ from dagster_ray.core.executor import RayStepHandler
 from pydantic import Field
 
 from dasd_assets.dagster_internals import step_failed, steps_started_by
-from resources.compute.declared import GIB
+from resources.compute.gang import AUTOSCALING, fits, told
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
-AUTOSCALING = "DASD_RAY_AUTOSCALING"
 PASSED_ON = ("DAGSTER_HOME", "DASD_HOME", "DASD_PROFILE", "DASD_EXECUTOR")
 """Environment variables that steps get from the run. The rest is the nodes' own: what is passed on
 stands in Ray's dashboard, where no password should."""
@@ -135,21 +134,11 @@ def asked_of_node(tags: Mapping[str, str]) -> dict[str, float]:
     }
 
 
-def fits(asked: Mapping[str, float], node: Mapping[str, float]) -> bool:
-    """Whether an empty node could hold a step."""
-    return all(node.get(resource, 0) >= amount for resource, amount in asked.items())
-
-
 def refusal(step: str, asked: Mapping[str, float], nodes: list[Mapping[str, float]]) -> str:
     """Why no node can hold a step, and what to change."""
     largest = max(nodes, key=lambda node: [node.get(resource, 0) for resource in asked])
     return (
-        f"{step} asks for {_told(asked)}; no node of the Ray cluster has that, the largest of "
-        f"{len(nodes)} has {_told(largest)}. Lower this `compute` section of the profile, add a "
+        f"{step} asks for {told(asked)}; no node of the Ray cluster has that, the largest of "
+        f"{len(nodes)} has {told(largest)}. Lower this `compute` section of the profile, add a "
         f"node, or set {AUTOSCALING}=1 where the cluster adds nodes by itself."
     )
-
-
-def _told(of: Mapping[str, float]) -> str:
-    gib = of.get("memory", 0) / GIB
-    return f"{of.get('GPU', 0):g} GPU(s), {of.get('CPU', 0):g} CPU core(s) and {gib:.1f} GiB"

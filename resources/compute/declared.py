@@ -7,19 +7,19 @@ step's job takes of its node.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field, model_validator
 
+from resources.compute.gang import GIB
 from resources.section import Section
 
-GIB = 1024**3
 CPUS = "compute/cpus"
 """Metadata of an asset: cores that a step declares."""
 GPUS = "compute/gpus"
 """Metadata of an asset: GPUs that a step declares."""
 GPUS_HERE = "compute/gpus_here"
-"""Metadata of an asset that goes over several machines: GPUs of the one the run is on."""
+"""Metadata of an asset whose work is elsewhere: GPUs of the machine the run is on."""
 SHARED_MEMORY = "shared-memory"
 """Name of the pod's volume at /dev/shm."""
 
@@ -97,36 +97,84 @@ class Compute(Section):
         }
 
 
+class Slurm(Section):
+    """How training is submitted to Slurm, through submitit."""
+
+    partition: str | None = Field(None, description="Slurm's, not the lake's")
+    account: str | None = Field(None, description="that is charged")
+    minutes: int = Field(
+        1440,
+        ge=1,
+        description="time limit; a training that reaches it is queued again, and goes on",
+    )
+    options: dict[str, str] = Field(
+        default_factory=dict,
+        description="further options of sbatch, such as {qos: high, constraint: h100}",
+    )
+    setup: list[str] = Field(
+        default_factory=list,
+        description="lines of shell before the processes start, such as `module load cuda`",
+    )
+
+
 class TrainingCompute(Compute):
     """Declared compute of training, which may go over several machines."""
 
-    hosts: dict[str, Annotated[int, Field(ge=1)]] = Field(
-        default_factory=dict,
-        description="machines that training goes over, with the processes of each, such as "
-        "{node-0: 8, node-1: 8}: the first is the one the run is on, the others are reached by "
-        "ssh; unset: this machine alone. docs/training.md",
+    machines: int = Field(
+        1,
+        ge=1,
+        description="machines that training goes over, each with an even share of its processes "
+        "and of gpus; cpus and memory_gib are of one. With more than one, it is a job of a Ray "
+        "cluster, or of Slurm. docs/training.md",
     )
+    restarts: int = Field(
+        2, ge=0, description="over several machines: restarts after lost processes or machines"
+    )
+    wait_minutes: float = Field(
+        10.0, ge=0.0, description="on Ray: wait for a machine to take a lost one's place"
+    )
+    local_folder: str | None = Field(
+        None,
+        description="folder on each machine's own disk that the training set is copied to, once a "
+        "machine; unset: over several machines their temporary folder, else there is no copy",
+    )
+    slurm: Slurm | None = Field(None, description="submit training to Slurm; unset: Ray")
 
     @model_validator(mode="after")
-    def _hosts_have_the_gpus(self) -> TrainingCompute:
-        there = sum(self.hosts.values())
-        if self.hosts and self.gpus and there != self.gpus:
-            raise ValueError(f"hosts have {there} processes for gpus {self.gpus}: one GPU each")
+    def _machines_share_the_gpus(self) -> TrainingCompute:
+        if self.gpus % self.machines:
+            raise ValueError(f"gpus {self.gpus} are not shared evenly by {self.machines} machines")
         return self
 
     @property
+    def is_elsewhere(self) -> bool:
+        """Whether training is handed to a cluster: the step itself then only follows it."""
+        return self.machines > 1 or self.slurm is not None
+
+    @property
     def gpus_here(self) -> int:
-        """GPUs of the first machine, which the run is on."""
-        return next(iter(self.hosts.values()), self.gpus) if self.gpus else 0
+        """GPUs of one run on the machine it is on."""
+        return 0 if self.is_elsewhere else self.gpus
+
+    def gang(self) -> dict[str, Any]:
+        """What a gang asks for, but its processes: fields of `Gang`; empty for this machine."""
+        names = ("machines", "cpus", "memory_gib", "restarts", "wait_minutes")
+        return {name: getattr(self, name) for name in names} if self.is_elsewhere else {}
+
+    def op_tags(self) -> dict[str, Any]:
+        """As of any step; where training is elsewhere, of the one that follows it."""
+        return Compute().op_tags() if self.is_elsewhere else super().op_tags()
 
     def metadata(self) -> dict[str, Any]:
-        """The declaration as asset metadata, with what of it this machine gives."""
-        if not self.hosts:
+        """The declaration as asset metadata, with what of it the run's own machine gives."""
+        if not self.is_elsewhere:
             return super().metadata()
         return {
             **super().metadata(),
-            GPUS_HERE: self.gpus_here,
-            "compute/hosts": ", ".join(f"{host} ({n})" for host, n in self.hosts.items()),
+            CPUS: Compute().cpus,
+            GPUS_HERE: 0,
+            "compute/machines": f"{self.machines}, each with {self.gpus // self.machines} GPU(s), "
+            f"{self.cpus:g} core(s) and {self.memory_gib:g} GiB",
         }
 
 

@@ -57,6 +57,9 @@ def lease_gpus(gpus: int, work: str, waiting: Callable[[str], None]) -> list[str
         began, start = time.time(), time.monotonic()
         _wait_for(gpus, known, waiting)
         _wait = began, time.monotonic() - start
+        os.environ[VISIBLE] = ",".join(_held)
+        folder = _folder()
+        os.environ[LEASED] = os.pathsep.join(str(folder / _file_name(gpu)) for gpu in _held)
     return list(_held)
 
 
@@ -115,6 +118,17 @@ def keep_leased_gpus() -> None:
             fcntl.flock(_open(Path(file)), fcntl.LOCK_SH)
 
 
+def hold_gpus(gpus: list[str], waiting: Callable[[str], None]) -> None:
+    """Hold the GPUs that another scheduler chose for this process, until it ends.
+
+    Args:
+        gpus: as CUDA_VISIBLE_DEVICES of the machine names them; what CUDA is shown stays as it is.
+        waiting: is told when steps outside of that scheduler hold them.
+    """
+    if gpus:
+        _wait_for(len(gpus), gpus, waiting)
+
+
 def _wait_for(gpus: int, known: list[str], waiting: Callable[[str], None]) -> None:
     folder = _folder()
     queue = _open(folder / "queue.lock")
@@ -133,8 +147,6 @@ def _wait_for(gpus: int, known: list[str], waiting: Callable[[str], None]) -> No
     finally:
         for lock in (*asked_for, queue):
             os.close(lock)
-    os.environ[VISIBLE] = ",".join(_held)
-    os.environ[LEASED] = os.pathsep.join(str(folder / _file_name(gpu)) for gpu in _held)
 
 
 def _take(gpus: int, known: list[str], folder: Path) -> bool:

@@ -18,7 +18,6 @@ from dasd_assets.profile import (
     Layout,
     Model,
     Profile,
-    ProfileError,
     Student,
     Teacher,
     load_profile,
@@ -279,14 +278,21 @@ def test_every_engine_passes_through_dagsters_configuration(engine: EngineSettin
     assert found == [engine]
 
 
-def test_machines_of_training_and_an_executor_that_chooses_machines_exclude_each_other(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    training = TrainingCompute(hosts={"node-0": 1, "node-1": 1})
+def test_the_step_of_a_training_elsewhere_only_follows_it() -> None:
+    training = TrainingCompute(gpus=16, machines=2, cpus=64, memory_gib=512)
+    tags = training.op_tags()
+    assert tags["dagster-ray/config"] == Compute().op_tags()["dagster-ray/config"]
+    assert "nvidia.com/gpu" not in str(tags["dagster-k8s/config"])
+    temperature = TINY.temperature_scheduled_learning.model_copy(update={"processes": 16})
     compute = TINY.compute.model_copy(update={"training": training})
-    monkeypatch.setenv("DASD_EXECUTOR", "ray")
-    with pytest.raises(ProfileError, match=r"which DASD_EXECUTOR=ray chooses anew"):
-        build_definitions(TINY.model_copy(update={"compute": compute}), Path("/nowhere"))
+    profile = TINY.model_copy(
+        update={"compute": compute, "temperature_scheduled_learning": temperature}
+    )
+    trainer = (build_definitions(profile, Path("/nowhere")).resources or {})["trainer"]
+    assert trainer.gang == {
+        "machines": 2, "cpus": 64.0, "memory_gib": 512.0, "restarts": 2, "wait_minutes": 10.0,
+    }  # fmt: skip
+    assert (trainer.gpus, trainer.slurm, trainer.local_folder) == (16, {}, "")
 
 
 def test_definitions_load_no_model_library() -> None:

@@ -27,8 +27,9 @@ from support.ray_location import GPUS
 from support.sampling_children import CELL, N_REQUESTS
 
 from dasd_assets.profile import PROJECT_ROOT
-from dasd_assets.running.ray_executor import asked_of_node, fits, refusal
-from resources.compute.declared import GIB, Compute
+from dasd_assets.running.ray_executor import asked_of_node, refusal
+from resources.compute.declared import Compute
+from resources.compute.gang import GIB, fits
 from resources.lake.lake import Lake
 
 pytestmark = [pytest.mark.slow, pytest.mark.deployment("ray")]

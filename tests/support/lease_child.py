@@ -1,6 +1,7 @@
 """Holds GPUs until its standard input ends; says on standard output what it waits for and has.
 
 Arguments: how many GPUs; `program` besides, for one that starts a program which holds them too.
+`chosen` and their names: those that another scheduler chose.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import os
 import subprocess
 import sys
 
-from resources.compute.gpu_lease import keep_leased_gpus, lease_gpus
+from resources.compute.gpu_lease import hold_gpus, keep_leased_gpus, lease_gpus
 from resources.compute.gpus import TooFewGpusError
 
 
@@ -22,6 +23,9 @@ def main() -> None:
     if sys.argv[1] == "kept":
         keep_leased_gpus()
         say(f"kept {os.environ['CUDA_VISIBLE_DEVICES']}")
+    elif sys.argv[1] == "chosen":
+        hold_gpus(sys.argv[2:], say)
+        say(f"holds {' '.join(sys.argv[2:])} of {os.environ['CUDA_VISIBLE_DEVICES']}")
     else:
         try:
             lease_gpus(int(sys.argv[1]), "this step", say)

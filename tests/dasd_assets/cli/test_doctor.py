@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import yaml
 from support.faulty_server import FaultyServer
-from support.ssh_hosts import AWAY, OTHER, other_machine
 from typer.testing import CliRunner, Result
 
 from dasd_assets.cli import doctor as module
@@ -128,27 +127,22 @@ def test_gpus_against_what_is_declared(project: Path, monkeypatch: pytest.Monkey
     assert "--torch-backend=auto" in found[3][2]
 
 
-def test_other_machines_of_training_are_tried(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_cluster_that_training_goes_to_is_looked_at(
+    project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    assert results(doctor_pipeline.hosts, project) == []
-    (tmp_path / "ssh").mkdir()
-    change(
-        project, "compute", training={"gpus": 4, "hosts": {"here": 2, OTHER: 1, AWAY: 1}}
-    )  # fmt: skip
-    change(project, "temperature_scheduled_learning", processes=4, micro_batch_size=1)
-    change(project, "mixed_policy_distillation", training={"processes": 4})
-    with other_machine(tmp_path / "ssh") as path:
-        monkeypatch.setenv("PATH", path["PATH"])
-        there, away = results(doctor_pipeline.hosts, project)
-        monkeypatch.setattr("sys.executable", "/no/such/python")
-        elsewhere, _ = results(doctor_pipeline.hosts, project)
-    assert there[:2] == (OK, f"{OTHER} is reached and has the training program")
-    assert away[:1] == (PROBLEM,)
-    assert away[1].startswith(f"ssh does not get to {AWAY}: ")
-    assert elsewhere[:1] == (PROBLEM,)
-    assert "/no/such/python" in elsewhere[1]
-    assert "under the same paths" in elsewhere[2]
+    """That a real Ray cluster has room, and has not: tests/training/test_on_ray.py."""
+    assert results(doctor_pipeline.machines, project) == []
+    change(project, "compute", training={"machines": 2})
+    change(project, "temperature_scheduled_learning", processes=2, micro_batch_size=1)
+    change(project, "mixed_policy_distillation", training={"processes": 2})
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://127.0.0.1:9")
+    ((level, found, remedy),) = results(doctor_pipeline.machines, project)
+    assert (level, found[:31]) == (PROBLEM, "no Ray cluster was reached: Fai")
+    assert "RAY_API_SERVER_ADDRESS" in remedy
+    change(project, "compute", training={"machines": 2, "slurm": {}})
+    monkeypatch.setenv("PATH", str(tmp_path))
+    ((level, found, _),) = results(doctor_pipeline.machines, project)
+    assert (level, found) == (PROBLEM, "sbatch and srun not found on this machine")
 
 
 def test_the_driver_is_asked_for_gpus(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,13 +19,13 @@ def test_the_largest_step_of_a_pool_counts() -> None:
     assert asked_of_pools(assets) == {"student": 1, "teacher": 2}
 
 
-def test_of_training_over_several_machines_those_of_the_first_count() -> None:
-    training = TrainingCompute(gpus=16, hosts={"node-0": 8, "node-1": 8}, pool="training")
+def test_training_over_several_machines_holds_none_of_the_machine_its_run_is_on() -> None:
+    training = TrainingCompute(gpus=16, machines=2, pool="training")
 
     @dg.asset(**declared("g", training, "1", kinds={"x"}))
     def checkpoint() -> None: ...
 
-    assert asked_of_pools([checkpoint]) == {"training": 8}
+    assert asked_of_pools([checkpoint]) == {"training": 0}
 
 
 @pytest.mark.parametrize(

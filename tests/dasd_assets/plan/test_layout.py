@@ -30,10 +30,10 @@ def test_the_papers_layout() -> None:
     )
 
 
-def test_training_over_several_machines_says_which() -> None:
+def test_training_over_several_machines_says_how_many() -> None:
     training = load_profile("dasd-4b").temperature_scheduled_learning
-    assert training_layout(training, {"node-0": 8, "node-1": 8}).startswith(
-        "16 process(es) (8 on node-0, 8 on node-1), DeepSpeed ZeRO-3, 4 pass(es) of 1 x"
+    assert training_layout(training, 2).startswith(
+        "16 process(es) (8 on each of 2), DeepSpeed ZeRO-3, 4 pass(es) of 1 x"
     )
 
 

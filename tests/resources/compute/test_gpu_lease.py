@@ -91,6 +91,16 @@ def test_a_step_that_needs_all_is_not_passed_by_those_that_need_one(start: Start
     assert line(later) == "has 4"
 
 
+def test_a_rank_waits_for_the_gpu_that_ray_chose_and_steps_take_others(start: Start) -> None:
+    step = start("1")
+    assert line(step) == "has 4"
+    rank = start("chosen", "4")
+    assert line(rank) == "progress: waiting for 1 free GPU(s) of 1"
+    end(step)
+    assert line(rank) == "holds 4 of 4,5,7"
+    assert line(start("1")) == "has 5"
+
+
 def test_the_program_of_a_killed_step_keeps_its_gpus(start: Start) -> None:
     step = start("2", "program")
     assert [line(step), line(step)] == ["has 4,5", "kept 4,5"]

@@ -3,87 +3,26 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from support.ssh_hosts import OTHER, other_machine
+from ray.job_submission import JobStatus
 from support.tracked import event_files, told_losses
-from support.training_rows import STUDENT, row
+from support.training_stage import SETTINGS, cause, materialize, metadata
 
-from dasd_assets.temperature_scheduled_learning.stage import train_stage
-from formats.checkpoint_folder import LOG, settings_file
-from resources.compute.training_launcher import TrainingFailedError, TrainingLauncher, launcher
-from resources.lake.lake import Lake
-from training.encode_parts import SetConfig
-from training.make_set import make_training_set
-from training.set_check import multiple_of
-from training.settings import Training
-from training.sft import SftConfig, train
+from formats.checkpoint_folder import settings_file
+from resources.compute import training_launcher
+from resources.compute.training_launcher import (
+    OUTPUT_DIR,
+    TrainingFailedError,
+    TrainingLauncher,
+    launcher,
+    run_on_ray,
+)
 
 pytestmark = pytest.mark.slow
-
-SETTINGS = Training(
-    epochs=2, learning_rate=1e-3, min_learning_rate=1e-4, global_batch_size=4, micro_batch_size=2,
-    max_length=256, dtype="float32", gradient_checkpointing=False, processes=2,
-)  # fmt: skip
-
-
-def materialize(
-    folder: Path, settings: Training, trainer: TrainingLauncher
-) -> tuple[dg.ExecuteInProcessResult, list[str]]:
-    """One stage as an asset; the result, and what the run's log was told."""
-    file = folder / "rows.parquet"
-    pq.write_table(pa.Table.from_pylist([row(number) for number in range(32)]), file)
-
-    @dg.asset
-    def checkpoint(
-        context: dg.AssetExecutionContext, lake: Lake, trainer: TrainingLauncher
-    ) -> dg.MaterializeResult:
-        return train_stage(
-            context, lake, trainer,
-            checkpoint="low_temperature", start=STUDENT, expected=STUDENT, settings=settings,
-        )  # fmt: skip
-
-    lake = Lake(root=str(folder / "lake"))
-    made = SetConfig(
-        model_path=str(STUDENT), samples=[str(file)], max_length=settings.max_length,
-        system_prompt="You are a helpful assistant.", multiple_of=multiple_of(settings),
-        output_dir=str(lake.keyed_folder("training_sets/low_temperature", "key")),
-    )  # fmt: skip
-    make_training_set(made, lambda line: None)
-    lake.publish_keyed("training_sets/low_temperature", "key")
-    with dg.DagsterInstance.ephemeral() as instance:
-        result = dg.materialize(
-            [checkpoint],
-            resources={"lake": lake, "trainer": trainer},
-            instance=instance,
-            raise_on_error=False,
-        )
-        told = [entry.user_message for entry in instance.all_logs(result.run_id)]
-    return result, told
-
-
-def metadata(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
-    (materialization,) = result.asset_materializations_for_node("checkpoint")
-    return {name: value.value for name, value in materialization.metadata.items()}
-
-
-def log(checkpoint: Path, name: str) -> list[float]:
-    """One value of every step."""
-    lines = (checkpoint / LOG).read_text(encoding="utf-8").splitlines()
-    return [json.loads(line)[name] for line in lines]
-
-
-def cause(result: dg.ExecuteInProcessResult) -> str:
-    failure = result.failure_data_for_node("checkpoint")
-    assert failure
-    assert failure.error
-    assert failure.error.cause
-    assert failure.error.cause.cls_name == TrainingFailedError.__name__
-    return failure.error.cause.message
 
 
 def test_two_processes_report_once_while_they_run_and_leave_curves_on_the_asset(
@@ -113,27 +52,6 @@ def test_two_processes_report_once_while_they_run_and_leave_curves_on_the_asset(
     assert tags == {
         "profile": "mine", "stage": "low_temperature", "checkpoint_key": checkpoint.name
     }  # fmt: skip
-
-
-def test_two_machines_train_and_report_as_one_process(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "ssh").mkdir()
-    with other_machine(tmp_path / "ssh") as path:
-        monkeypatch.setenv("PATH", path["PATH"])
-        monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
-        over = TrainingLauncher(threads=1, hosts={"127.0.0.1": 1, OTHER: 1})
-        result, told = materialize(tmp_path, SETTINGS, over)
-        assert result.success, told[-5:]
-        n_steps = metadata(result)["steps"]
-        last = f"progress: step {n_steps}/{n_steps}"
-        assert len([line for line in told if line.startswith(last)]) == 1
-    two = Lake(root=str(tmp_path / "lake")).current_checkpoint("low_temperature")
-    config = SftConfig.model_validate_json((two / "sft.json").read_text(encoding="utf-8"))
-    alone = {"processes": 1, "hosts": {}, "output_dir": str(tmp_path / "one")}
-    train(config.model_copy(update=alone), lambda line: None)
-    for name, tolerance in (("loss", 1e-3), ("grad_norm", 1e-2), ("learning_rate", 1e-9)):
-        assert log(two, name) == pytest.approx(log(tmp_path / "one", name), abs=tolerance)
 
 
 def test_a_failure_has_the_cause_of_the_program(
@@ -177,6 +95,35 @@ def test_more_gpus_than_the_machine_has_are_refused_before_a_program_is_started(
     assert failure and failure.error and failure.error.cause
     assert "training asks for 2 GPU(s), this machine has 1" in failure.error.cause.message
     assert not [line for line in told if line.startswith("progress: step")]
+
+
+def test_a_gang_without_a_cluster_is_told_what_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://127.0.0.1:9")
+    context: Any = None  # it is not come to
+    with pytest.raises(TrainingFailedError, match=r"no Ray cluster was reached.*\. Set RAY_API_SE"):
+        run_on_ray(context, ["x"], {}, tmp_path / "checkpoint")
+
+
+def test_a_job_that_outlived_its_run_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [
+        SimpleNamespace(submission_id=name, metadata={OUTPUT_DIR: folder}, status=status)
+        for name, folder, status in (
+            ("other", "/elsewhere", JobStatus.RUNNING),
+            ("ended", str(tmp_path), JobStatus.FAILED),
+            ("orphan", str(tmp_path), JobStatus.RUNNING),
+        )
+    ]
+    asked = iter([JobStatus.FAILED, JobStatus.RUNNING, JobStatus.SUCCEEDED])
+    client: Any = SimpleNamespace(list_jobs=lambda: jobs, get_job_status=lambda name: next(asked))
+    monkeypatch.setattr(training_launcher, "SECONDS_BETWEEN_LOOKS", 0.0)
+    told: list[str] = []
+    training_launcher.wait_for_job(client, tmp_path, told.append)
+    assert told == ["progress: waiting for Ray job orphan of a run that was killed"]
+    assert not list(asked)
 
 
 @pytest.mark.parametrize(
