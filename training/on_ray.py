@@ -87,7 +87,10 @@ def _started_and_done(config: SftConfig, gang: Gang, report: Report) -> bool:
             name="run",
             storage_path=str(storage),
             # Its own restarts would try again what fails for a reason of ours.
-            failure_config=FailureConfig(max_failures=0, controller_failure_limit=0),
+            failure_config=FailureConfig(  # of its second version; what types say is the first
+                max_failures=0,
+                controller_failure_limit=0,  # type: ignore[call-arg]
+            ),
         ),
     )
     try:

@@ -25,7 +25,7 @@ class Lora(Section):
     """Low-rank adapters in the place of full fine-tuning (arXiv 2106.09685)."""
 
     rank: int = Field(16, ge=1, description="of an adapter: r x (inputs + outputs) new weights")
-    alpha: float = Field(32.0, gt=0.0, description="an adapter's part is scaled by alpha / rank")
+    alpha: int = Field(32, ge=1, description="an adapter's part is scaled by alpha / rank")
     dropout: float = Field(0.0, ge=0.0, lt=1.0, description="of an adapter's inputs, in training")
     target_modules: Literal["all-linear"] | tuple[str, ...] = Field(
         "all-linear",

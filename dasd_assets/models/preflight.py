@@ -81,7 +81,7 @@ class Trial:
 
     def _file(self, model: InferenceModel) -> str:
         # How long vLLM is kept for the next step makes its answers no others.
-        without = {"questions": True, "engine": {"keep_alive_seconds"}}
+        without: Any = {"questions": True, "engine": {"keep_alive_seconds"}}
         settings = self.model.model_dump(mode="json", exclude=without)
         asking = self.asking and asdict(self.asking)
         if asking and not asking["top_logprobs"]:
