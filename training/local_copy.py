@@ -6,15 +6,19 @@ import fcntl
 import hashlib
 import shutil
 import socket
+import time
 from pathlib import Path
 from typing import Final, TextIO
 
+from resources.durable import sync
 from resources.temporary_folder import own_temporary_folder
 from training.progress import Report
-from training.training_set import MAKE_ANEW, TrainingSetError, describe, is_made
+from training.training_set import MAKE_ANEW, TrainingSetError, describe, describe_whole
 
 PIECE: Final = 8 * 1024**2
 """Bytes that are read at a time."""
+PARTIAL: Final = ".partial"
+SECONDS_BETWEEN_LOOKS = 0.5
 
 _mapped: list[TextIO] = []
 """Locks of the copies that this process maps; held until it ends."""
@@ -41,21 +45,37 @@ def local_copy(training_set: Path, folder: str, report: Report) -> Path:
     _mapped.append(lock)
     while True:
         fcntl.flock(lock, fcntl.LOCK_SH)  # from now on nobody deletes what is there
-        if is_made(copy):
+        if _is_whole(copy):
             return copy
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not is_made(copy):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            # Two that hold it shared would wait for each other to have it alone.
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+            continue
+        if not _is_whole(copy):
             _delete_unused(below)
             sums = {name: file.sha256 for name, file in description.files.items()}
             _copy(training_set, copy, sums, report)
+
+
+def _is_whole(copy: Path) -> bool:
+    """Whether there is a copy; what cleans temporary folders may have taken files of it."""
+    try:
+        describe_whole(copy)
+    except TrainingSetError:
+        return False
+    return True
 
 
 def _copy(training_set: Path, copy: Path, sums: dict[str, str], report: Report) -> None:
     host = socket.gethostname()
     files = [file for file in training_set.iterdir() if file.is_file()]
     n_bytes = sum(file.stat().st_size for file in files)
-    partial = copy.with_suffix(".partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    partial = copy.with_suffix(PARTIAL)
+    for left in (partial, copy):
+        shutil.rmtree(left, ignore_errors=True)
     if n_bytes > (free := shutil.disk_usage(copy.parent).free):
         raise TrainingSetError(
             f"{host}: the training set {training_set} takes {n_bytes:,} bytes, and {copy.parent} "
@@ -70,6 +90,7 @@ def _copy(training_set: Path, copy: Path, sums: dict[str, str], report: Report) 
             raise TrainingSetError(
                 f"{host}: {file} was read with other bytes than were made. {MAKE_ANEW}"
             )
+        sync(partial / file.name)
     partial.rename(copy)
 
 
@@ -91,4 +112,5 @@ def _delete_unused(below: Path) -> None:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
-            shutil.rmtree(file.with_suffix(""), ignore_errors=True)
+            for left in (file.with_suffix(""), file.with_suffix(PARTIAL)):
+                shutil.rmtree(left, ignore_errors=True)

@@ -91,7 +91,10 @@ def train_by(executor: Executor, config: SftConfig, restarts: int) -> None:
         except BaseException:
             job.cancel(check=False)
             raise
+        if problem is not None and job.state.startswith("CANCELLED"):
+            raise TrainingError(f"job {job.job_id} was cancelled")
         if problem is not None:
+            job.cancel(check=False)  # after a node's failure Slurm has queued it again by itself
             raise LostRanksError(f"job {job.job_id} ended as {job.state}: {problem}")
 
     with_restarts(attempt, Path(config.output_dir), restarts, lambda line: print(line, flush=True))

@@ -24,7 +24,7 @@ from resources.compute.gang import AUTOSCALING, fits, told
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
-PASSED_ON = ("DAGSTER_HOME", "DASD_HOME", "DASD_PROFILE", "DASD_EXECUTOR")
+PASSED_ON = ("DAGSTER_HOME", "DASD_HOME", "DASD_PROFILE", "DASD_EXECUTOR", AUTOSCALING)
 """Environment variables that steps get from the run. The rest is the nodes' own: what is passed on
 stands in Ray's dashboard, where no password should."""
 SECONDS_BETWEEN_HEALTH_CHECKS = 5

@@ -124,8 +124,9 @@ class TrainingCompute(Compute):
         1,
         ge=1,
         description="machines that training goes over, each with an even share of its processes "
-        "and of gpus; cpus and memory_gib are of one. With more than one, it is a job of a Ray "
-        "cluster, or of Slurm. docs/training.md",
+        "and of gpus (Ray may place more on a node that has room for them); cpus and memory_gib "
+        "are of one. With more than one, it is a job of a Ray cluster, or of Slurm. "
+        "docs/training.md",
     )
     restarts: int = Field(
         2, ge=0, description="over several machines: restarts after lost processes or machines"
@@ -163,7 +164,11 @@ class TrainingCompute(Compute):
 
     def op_tags(self) -> dict[str, Any]:
         """As of any step; where training is elsewhere, of the one that follows it."""
-        return Compute().op_tags() if self.is_elsewhere else super().op_tags()
+        if not self.is_elsewhere:
+            return super().op_tags()
+        # Nothing of a node that the gang could need.
+        job = {"num_cpus": 0, "num_gpus": 0, "memory": 0}
+        return {**Compute().op_tags(), "dagster-ray/config": job}
 
     def metadata(self) -> dict[str, Any]:
         """The declaration as asset metadata, with what of it the run's own machine gives."""

@@ -104,7 +104,7 @@ def wanted(gpus: Sequence[str]) -> bool:
     for gpu in gpus:
         lock = _open(_folder() / _wanted_name(gpu))
         try:
-            if not _locked(lock):
+            if not _locked(lock, fcntl.LOCK_SH):  # who looks is not taken for one who waits
                 return True
         finally:
             os.close(lock)
@@ -139,10 +139,10 @@ def _wait_for(gpus: int, known: list[str], waiting: Callable[[str], None]) -> No
             fcntl.flock(queue, fcntl.LOCK_EX)
         while not _take(gpus, known, folder):
             if not asked_for:
-                waiting(f"progress: waiting for {gpus} free GPU(s) of {len(known)}")
                 for gpu in known:
                     asked_for.append(_open(folder / _wanted_name(gpu)))
-                    fcntl.flock(asked_for[-1], fcntl.LOCK_SH)
+                    fcntl.flock(asked_for[-1], fcntl.LOCK_EX)
+                waiting(f"progress: waiting for {gpus} free GPU(s) of {len(known)}")
             time.sleep(SECONDS_BETWEEN_TRIES)
     finally:
         for lock in (*asked_for, queue):
@@ -172,9 +172,9 @@ def _take(gpus: int, known: list[str], folder: Path) -> bool:
     return True
 
 
-def _locked(file: int) -> bool:
+def _locked(file: int, how: int = fcntl.LOCK_EX) -> bool:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, how | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import httpx
 
+from resources.engines.open_files import allow_connections
 from resources.engines.openai_bodies import (
     ACCEPTED_ENCODING,
     MalformedAnswerError,
@@ -82,6 +83,7 @@ class ApiClient:
         headers = {"Accept-Encoding": ACCEPTED_ENCODING}
         if key:
             headers["Authorization"] = f"Bearer {key}"
+        allow_connections(settings.concurrency)
         # One for `text`, which is asked for while all others are busy.
         limits = httpx.Limits(max_connections=settings.concurrency + 1)
         self._http = httpx.AsyncClient(

@@ -111,6 +111,22 @@ def test_a_job_whose_node_fails_is_submitted_again_and_then_told_of(
     told = capsys.readouterr().out
     assert told.count("Job 7, whose logs are in ") == 2
     assert "Restarting all (1 of 1)" in told
+    cancelled = (slurm / "cancelled").read_text(encoding="utf-8").split()
+    assert cancelled == ["7", "7"], "what Slurm has queued again would train as well"
+
+
+def test_a_job_that_somebody_cancels_is_not_submitted_again(
+    config: SftConfig, slurm: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = {  # of another job than above: submitit remembers states
+        "sbatch": "echo Submitted batch job 8",
+        "sacct": "printf 'JobID|State|NodeList\\n8|CANCELLED by 1000|a\\n'",
+    }
+    for name, body in told.items():
+        (slurm / "bin" / name).write_text(f"#!/bin/sh\n{body}\n", encoding="ascii")
+    with pytest.raises(TrainingError, match=r"^job 8 was cancelled$"):
+        train_by(slurm_executor(slurm / "logs", "x", PAPERS, Slurm()), config, restarts=2)
+    assert capsys.readouterr().out.count("Job 8, whose logs are in ") == 1
 
 
 def test_tasks_of_submitit_train_as_one_process(

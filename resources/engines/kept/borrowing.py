@@ -15,8 +15,8 @@ from resources.engines.protocol import EngineUnavailableError
 
 KEEPER = "resources.engines.kept.keeper"
 SECONDS_BETWEEN_LOOKS = 0.05
-SECONDS_TO_NOTICE = 5.0
-"""Within which a keeper has noticed that a server is gone."""
+SECONDS_TO_NOTICE = 30.0
+"""Within which a keeper has noticed that a server is gone, and ended the others."""
 
 Log = Callable[[str], None]
 

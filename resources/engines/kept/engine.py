@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -72,7 +73,7 @@ class KeptVllmEngine(OpenAiEngine):
         except BaseException:
             self._borrowed.give_back()
             raise
-        self._context = model.context
+        self._context = self._scoring_context = model.context
         self._identity = ModelIdentity(
             model=folder.name,
             revision=folder.content_hash[:16],
@@ -133,9 +134,11 @@ def kept_model(
         EngineUnavailableError: vLLM is not installed.
     """
     shape = settings.model_dump(mode="json", exclude={"keep_alive_seconds"})
+    set_for_vllm = {name: value for name, value in os.environ.items() if name.startswith("VLLM_")}
     identity = identity_of(
-        folder.content_hash, shape, gpus, usable_gpus(), _vllm_version(), sys.prefix, program
-    )
+        folder.name, folder.content_hash, shape, gpus, usable_gpus(),
+        _vllm_version(), set_for_vllm, sys.prefix, program,
+    )  # fmt: skip
     return KeptModel(
         name=folder.name,
         folder=str(folder.path.absolute()),

@@ -139,6 +139,7 @@ class Keeper:
 
     def _end(self) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        self._place.withdraw()
         for server in self._servers:
             _signal_group(server, signal.SIGTERM)
         until = time.monotonic() + SECONDS_TO_END

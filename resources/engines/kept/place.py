@@ -125,6 +125,10 @@ class Place:
         """Say that the engine answers."""
         write_whole(self.folder / "running.json", json.dumps(asdict(running)).encode())
 
+    def withdraw(self) -> None:
+        """Say that the engine answers no more: nobody begins to use one that is ending."""
+        (self.folder / "running.json").unlink(missing_ok=True)
+
     def running(self) -> Running | None:
         """What the engine has announced; it holds only while `is_alive`."""
         try:

@@ -42,17 +42,29 @@ def options(arguments: Mapping[str, Any]) -> Iterator[str]:
             yield from (f"--{option}", str(value))
 
 
+def _check_context(arguments: Mapping[str, Any]) -> None:
+    """Have vLLM refuse a context that the model does not have, as it does in a step's process."""
+    from vllm import EngineArgs
+
+    EngineArgs(**arguments).create_model_config()
+
+
 def main() -> None:
     """Command line."""
     place, copy, keeper = Place(Path(sys.argv[1])), int(sys.argv[2]), int(sys.argv[3])
     end_with_parent(keeper, signal.SIGTERM)
     keep_leased_gpus()
     model = place.model()
+    os.environ.pop("VLLM_API_KEY", None)  # the socket is nobody else's
+    settings = VllmSettings(**model.settings)
+    within = vllm_arguments(Path(model.folder), model.context, settings)
+    _check_context(within)
     # One token more than the context, because a server samples one behind tokens that it scores.
     # No position beyond the model's own is computed: what was sampled goes nowhere.
     os.environ["VLLM_ALLOW_LONG_MAX_MODEL_LEN"] = "1"
     arguments = {
-        **vllm_arguments(Path(model.folder), model.context + 1, VllmSettings(**model.settings)),
+        **within,
+        "max_model_len": model.context + 1,
         "served_model_name": model.served_model,
         "uds": str(place.socket(copy)),
         "disable_uvicorn_access_log": True,
