@@ -137,17 +137,21 @@ def _facts(
     found = sources(instance, profile, without, left_out)
     checks = require_checks_passed(instance, profile, found)
     n_clean = require_clean(lake, profile)
-    return gather(lake, profile, code_version(), found, checks, n_clean, n_stages)
+    return gather(lake, profile, code_version(), found, checks, n_clean, n_stages, left_out)
+
+
+def profile_text(profile: Profile) -> str:
+    """The profile, every default written out, but for what belongs to one's own cluster."""
+    own = {"compute": {"training": {"slurm", "local_folder"}}}
+    settings = profile.model_dump(mode="json", exclude=own)
+    return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
 
 
 def _write_common(folder: Path, facts: Facts, card: str) -> None:
-    profile = yaml.safe_dump(
-        facts.profile.model_dump(mode="json"), sort_keys=False, allow_unicode=True
-    )
     texts = {
         CARD: card,
         "LICENSE": facts.licence,
-        PROFILE: profile,
+        PROFILE: profile_text(facts.profile),
         LINEAGE: lineage_file(facts.sources, facts.code),
     }
     for name, text in texts.items():

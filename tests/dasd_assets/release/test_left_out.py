@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
-from support.small_lake import make_small_lake
+from support.small_lake import filled, make_small_lake
 
 from dasd_assets.declaring.out_of_date import Staleness
 from dasd_assets.profile import Profile, load_profile
+from dasd_assets.release.facts import Facts, gather
 from dasd_assets.release.folder import ReleaseError
 from dasd_assets.release.gate import leaves_shards_out, left_out_shards, require_as_written
 from dasd_assets.release.history import require_up_to_date
+from dasd_assets.release.lineage import CheckResults
+from dasd_assets.reporting.code_version import CodeVersion
 from resources.lake.lake import Lake
 from resources.lake.manifests import mark
 
@@ -113,6 +117,28 @@ def test_a_temperature_that_the_profile_no_longer_names_refuses_nothing(lake: La
     assert left_out_shards(lake, excluding(shard)) == {shard}
     mark(lake, lake.name("divergence_sample", warm), "has samples of a retired shard")
     require_as_written(lake, PROFILE, with_mixed=True)
+
+
+def test_the_cards_count_nothing_of_a_shard_that_was_left_out(lake: Lake) -> None:
+    lake.write(
+        "questions", filled("questions", {"question_id": "q9", "source": "elsewhere"}),
+        {"question_shard": "drop-09"},
+    )  # fmt: skip
+    cell = {"temperature": "low", "question_shard": "drop-09"}
+    lake.write("teacher_responses", filled("teacher_responses", {"response_id": "r9"}), cell)
+
+    def facts(*left_out: str) -> Facts:
+        checks = CheckResults(0, Counter())
+        return gather(lake, PROFILE, CodeVersion("0", "c", False), [], checks, 0, 3, left_out)
+
+    whole, without = facts(), facts("drop-09")
+    assert [*without.shards, "drop-09"] == whole.shards
+    assert without.question_sources | {"elsewhere": 1} == whole.question_sources
+    counted = [
+        {(step.name, step.temperature): step.n for step in one.funnel} for one in (whole, without)
+    ]
+    fewer = {step: n - counted[1][step] for step, n in counted[0].items() if n != counted[1][step]}
+    assert fewer == {("questions", None): 1, ("teacher responses", "low"): 1}
 
 
 @pytest.mark.parametrize("with_mixed", [True, False])
