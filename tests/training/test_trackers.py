@@ -17,7 +17,7 @@ from transformers import TrainerCallback
 from formats.checkpoint_folder import LOG, partial_folder
 from training import trackers
 from training.errors import TrainingError
-from training.settings import Restart
+from training.settings import Restart, Tracker
 from training.sft import SftConfig, train
 from training.trackers import (
     Tracked,
@@ -62,7 +62,8 @@ def test_what_a_tracker_lacks(
 
 
 def test_the_environment_names_the_run_and_keeps_what_the_user_set() -> None:
-    both, said = ("mlflow", "wandb"), list[str]()
+    both: tuple[Tracker, ...] = ("mlflow", "wandb")
+    said: list[str] = []
     given = {"MLFLOW_TAGS": '{"team": "a"}', "WANDB_PROJECT": "ours"}
     made = environment(both, TAGS, {}, given, said.append)
     assert json.loads(made["MLFLOW_TAGS"]) == {"team": "a", **TAGS}

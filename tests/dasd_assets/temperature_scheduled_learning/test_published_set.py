@@ -21,7 +21,13 @@ def test_of_two_that_find_it_damaged_the_second_takes_what_the_first_has_made(
     lake, log = Lake(root=str(tmp_path / "lake")), logging.getLogger("two makers")
     caplog.set_level(logging.INFO)
     is_waiting = threading.Event()
-    log.addFilter(lambda line: is_waiting.set() or True if "waiting" in line.msg else True)
+
+    def noted(line: logging.LogRecord) -> bool:
+        if "waiting" in line.msg:
+            is_waiting.set()
+        return True
+
+    log.addFilter(noted)
 
     def written(folder: Path, content: str) -> Any:
         if not folder.is_dir():
