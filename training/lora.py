@@ -27,16 +27,22 @@ def adapted(model: Any, lora: Lora) -> PeftModel:
     own object is changed too.
 
     Raises:
-        TrainingError: a module of `target_modules` that the model does not have.
+        TrainingError: `target_modules` names a module that the model does not have, or its output
+            layer: merged, that one would change the embedding too where both are the same weights.
     """
     modules = lora.target_modules
     if isinstance(modules, tuple):
-        linear = (n for n, module in model.named_modules() if isinstance(module, torch.nn.Linear))
+        output = model.get_output_embeddings()
+        linear = (
+            name
+            for name, module in model.named_modules()
+            if isinstance(module, torch.nn.Linear) and module is not output
+        )
         has = sorted({name.rpartition(".")[2] for name in linear})
         if missing := [name for name in modules if name not in has]:
             raise TrainingError(
                 f"lora.target_modules names {', '.join(missing)}, but {type(model).__name__} has "
-                f"these linear layers: {', '.join(has)}"
+                f"these linear layers besides the output layer: {', '.join(has)}"
             )
     config = LoraConfig(
         task_type="CAUSAL_LM",

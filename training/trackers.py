@@ -34,7 +34,8 @@ CALLBACKS = {"mlflow": MLflowCallback, "wandb": WandbCallback}
 WITHOUT_KEY = ("offline", "disabled", "dryrun")
 """Values of WANDB_MODE with which W&B asks no server."""
 RUN_IDS = "trackers.json"
-"""In the folder of restart points: tracker -> id of its run."""
+"""In the folder of restart points: tracker -> id of its run, and the last step they were told."""
+TOLD = "last_step"
 DEFAULT_PROJECT = "dasd"
 
 
@@ -70,18 +71,22 @@ def check_trackers(report_to: Sequence[Tracker]) -> None:
 
 
 def environment(
-    tags: Mapping[str, str], run_ids: Mapping[str, str], given: Mapping[str, str]
+    report_to: Sequence[Tracker],
+    tags: Mapping[str, str],
+    run_ids: Mapping[str, str | int],
+    given: Mapping[str, str],
+    report: Report,
 ) -> dict[str, str]:
     """What the callbacks read beside what the user has set.
 
     Args:
+        report_to: trackers that are asked for: of others nothing is read.
         tags: of the run.
         run_ids: tracker -> id of the run to go on in.
         given: the environment; what it names is not changed, but for what makes this run.
     """
     project = tags.get("profile") or DEFAULT_PROJECT
     made = {
-        "MLFLOW_TAGS": json.dumps({**json.loads(given.get("MLFLOW_TAGS") or "{}"), **tags}),
         "WANDB_TAGS": ",".join(
             [*filter(None, [given.get("WANDB_TAGS")]), *(f"{k}:{v}" for k, v in tags.items())]
         ),
@@ -91,11 +96,26 @@ def environment(
         "MLFLOW_EXPERIMENT_NAME": given.get("MLFLOW_EXPERIMENT_NAME") or project,
         "WANDB_PROJECT": given.get("WANDB_PROJECT") or project,
     }
+    if "mlflow" in report_to:
+        made["MLFLOW_TAGS"] = json.dumps({**_own_tags(given, report), **tags})
     if "mlflow" in run_ids:
-        made["MLFLOW_RUN_ID"] = run_ids["mlflow"]
+        made["MLFLOW_RUN_ID"] = str(run_ids["mlflow"])
     if "wandb" in run_ids:
-        made |= {"WANDB_RUN_ID": run_ids["wandb"], "WANDB_RESUME": "allow"}
+        made |= {"WANDB_RUN_ID": str(run_ids["wandb"]), "WANDB_RESUME": "allow"}
     return made
+
+
+def _own_tags(given: Mapping[str, str], report: Report) -> dict[str, Any]:
+    """The user's own tags for MLflow."""
+    stored = given.get("MLFLOW_TAGS") or "{}"
+    try:
+        found = json.loads(stored)
+    except ValueError:
+        found = None
+    if isinstance(found, dict):
+        return found
+    report(f"warning: MLFLOW_TAGS is {stored!r} and no JSON object: none of it is used")
+    return {}
 
 
 def run_name(tags: Mapping[str, str], output_dir: Path) -> str:
@@ -110,7 +130,7 @@ class Tracked(TrainerCallback):
     def __init__(
         self,
         name: str,
-        callback: TrainerCallback,
+        make: Callable[[], TrainerCallback],
         report: Report,
         *,
         told: int = 0,
@@ -118,29 +138,35 @@ class Tracked(TrainerCallback):
     ) -> None:
         """
         Args:
+            make: makes the callback, as training begins; that can fail, too.
             told: the last step that the tracker has of this run.
             run_ids: where the id of its run is kept; None: it has none.
         """
         self._name = name
-        self._callback = callback
+        self._make = make
+        self._callback: Any = None
         self._report = report
         self._told = told
         self._run_ids = run_ids
         self._has_failed = False
 
     def on_train_begin(self, *arguments: Any, **about: Any) -> None:
-        self._try(self._callback.on_train_begin, *arguments, **about)
+        self._try(self._begin, *arguments, **about)
         if self._run_ids:
             self._try(self._keep_run_id, self._run_ids)
 
     def on_log(self, args: Any, state: Any, control: Any, **about: Any) -> None:
         if state.global_step > self._told:
-            self._try(self._callback.on_log, args, state, control, **about)
+            self._try(lambda: self._callback.on_log(args, state, control, **about))
 
     def on_train_end(self, *arguments: Any, **about: Any) -> None:
-        self._try(self._callback.on_train_end, *arguments, **about)
+        self._try(lambda: self._callback.on_train_end(*arguments, **about))
         if self._name == "wandb":  # which its callback leaves open
             self._try(importlib.import_module("wandb").finish)
+
+    def _begin(self, *arguments: Any, **about: Any) -> None:
+        self._callback = self._make()
+        self._callback.on_train_begin(*arguments, **about)
 
     def _keep_run_id(self, file: Path) -> None:
         module: Any = importlib.import_module(self._name)
@@ -171,17 +197,18 @@ def trackers(
     """The callbacks of rank 0; sets the environment that they read.
 
     Args:
-        told: the last step that a killed run has logged, as `last_logged_step`.
+        told: the last step that the run before has logged, as `last_logged_step`.
     """
     from torch.utils.tensorboard import SummaryWriter
 
     file = restart_folder(output_dir) / RUN_IDS
     writer = SummaryWriter(str(partial_folder(output_dir) / TENSORBOARD))
-    os.environ.update(environment(tags, read_run_ids(file), os.environ))
+    os.environ.update(environment(report_to, tags, read_run_ids(file), os.environ, report))
+    told = told_so_far(file, told)
     return [
-        Tracked(TENSORBOARD, TensorBoardCallback(writer), report),
+        Tracked(TENSORBOARD, lambda: TensorBoardCallback(writer), report),
         *(
-            Tracked(name, CALLBACKS[name](), report, told=told, run_ids=file)
+            Tracked(name, CALLBACKS[name], report, told=told, run_ids=file)
             for name in dict.fromkeys(report_to)
         ),
     ]
@@ -196,8 +223,24 @@ def last_logged_step(output_dir: Path) -> int:
         return 0
 
 
-def read_run_ids(file: Path) -> dict[str, str]:
-    """Tracker -> id of its run; empty where there is none, or the file is torn."""
+def told_so_far(file: Path, logged: int) -> int:
+    """The last step that trackers have of a run, which may have been killed more than once.
+
+    The log of the run before begins at a restart point: what it had not reached again when it was
+    killed, the one before it had told.
+
+    Args:
+        file: where it is kept, beside the ids.
+        logged: by the run before.
+    """
+    kept = read_run_ids(file)
+    told = max(logged, int(kept.get(TOLD, 0)))
+    file.write_text(json.dumps({**kept, TOLD: told}), encoding="utf-8")
+    return told
+
+
+def read_run_ids(file: Path) -> dict[str, str | int]:
+    """Tracker -> id of its run, and TOLD; empty where there is none, or the file is torn."""
     try:
         return dict(json.loads(file.read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError):

@@ -160,9 +160,15 @@ def training(profile: Profile) -> Iterator[Result]:
         from training.trackers import missing as lacks
 
         lacking = list(lacks(asked_for, os.environ))
+    compute = profile.compute.training
+    is_on_ray = compute.machines > 1 and compute.slurm is None
     for one in lacking:
         found, _, todo = one.partition(": ")
-        yield Result(PROBLEM, found, todo)
+        if is_on_ray:
+            # Rank 0 has the packages and the environment of its node, not of this machine.
+            yield Result(WARNING, f"{found} here", f"on the nodes of the Ray cluster, {todo}")
+        else:
+            yield Result(PROBLEM, found, todo)
     if not missing and not lacking:
         yield Result(OK, "nothing is missing that its settings ask for")
 

@@ -139,11 +139,13 @@ def _type(kind: pa.DataType) -> str:
 
 
 def _training(settings: Training) -> list[str]:
+    lora = settings.lora
+    adapters = f", merged LoRA of rank {lora.rank}, alpha {lora.alpha}" if lora else ""
     return [
         str(settings.epochs),
         f"{settings.learning_rate:g} → {settings.min_learning_rate:g}",
         f"{settings.global_batch_size} × {settings.max_length:,} tokens",
-        settings.dtype,
+        settings.dtype + adapters,
     ]
 
 

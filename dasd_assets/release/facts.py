@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from dasd_assets.release.folder import ReleaseError
 from dasd_assets.release.lineage import CheckResults, Source
 from dasd_assets.release.training_sets import MIXED, STAGES
 from dasd_assets.reporting.code_version import CodeVersion
-from dasd_assets.reporting.collect import funnel_steps
+from dasd_assets.reporting.collect import funnel_steps, shard_column
 from dasd_assets.reporting.funnel import FunnelStep
 
 if TYPE_CHECKING:
@@ -62,11 +63,13 @@ def gather(
     checks: CheckResults,
     n_clean: int,
     n_stages: int,
+    left_out: Collection[str] = (),
 ) -> Facts:
     """Count what is in the lake, and read the licence.
 
     Args:
         n_stages: whose training sets are meant, from the first on.
+        left_out: question_shards of which nothing is released.
 
     Raises:
         ReleaseError: the profile's licence cannot be read.
@@ -75,16 +78,17 @@ def gather(
         *((name, "divergence_sample", {"temperature": key}) for name, key in STAGES.items()),
         *([] if profile.no_mixed_policy else [(MIXED, "mixed_policy_sample", {})]),
     ]
-    named = lake.read_partitions("questions", ["source"])["source"].fill_null(NOT_NAMED)
+    named = shard_column(lake, "questions", "source", left_out).fill_null(NOT_NAMED)
+    shards = [keys["question_shard"] for keys in lake.partitions("questions")]
     counts = {row["values"]: row["counts"] for row in named.value_counts().to_pylist()}
     return Facts(
         profile=profile,
         code=code,
         sources=sources,
         checks=checks,
-        funnel=funnel_steps(lake, profile),
+        funnel=funnel_steps(lake, profile, left_out),
         sets=[_size(lake, *place) for place in places[:n_stages]],
-        shards=[keys["question_shard"] for keys in lake.partitions("questions")],
+        shards=[shard for shard in shards if shard not in left_out],
         question_sources=dict(sorted(counts.items())),
         n_clean=n_clean,
         licence=licence_text(profile),

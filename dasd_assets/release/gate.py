@@ -16,6 +16,7 @@ from dasd_assets.questions.curation.contaminated_samples import (
 from dasd_assets.release.folder import ReleaseError
 from resources.engines.settings import SYNTHETIC
 from resources.lake.examination import Examination
+from resources.lake.lake import RETIRED
 
 if TYPE_CHECKING:
     from dasd_assets.profile import Profile
@@ -24,13 +25,26 @@ if TYPE_CHECKING:
 MAX_EXAMPLES = 5
 
 
+def leaves_shards_out(lake: Lake, profile: Profile) -> bool:
+    """Whether a shard was taken out that what was made of earlier samples may still have."""
+    return bool(profile.divergence_sampling.exclude_shards or lake.listing(f"{RETIRED}/"))
+
+
 def left_out_shards(lake: Lake, profile: Profile) -> set[str]:
     """Question_shards that the profile excludes, and that no sample has rows of any more."""
     excluded = set(profile.divergence_sampling.exclude_shards)
     if excluded:
-        drawn = lake.read_partitions("divergence_sample", ["question_shard"])
-        excluded -= set(pc.unique(drawn["question_shard"]).to_pylist())
+        for partition in _samples(lake, profile):
+            drawn = lake.read("divergence_sample", partition, ["question_shard"])
+            excluded -= set(pc.unique(drawn["question_shard"]).to_pylist())
     return excluded
+
+
+def _samples(lake: Lake, profile: Profile) -> Iterator[dict[str, str]]:
+    """Partitions of `divergence_sample` that the profile has; a lake may have others yet."""
+    for partition in lake.partitions("divergence_sample"):
+        if partition["temperature"] in profile.teacher_responses.temperatures:
+            yield partition
 
 
 def require_sampled(lake: Lake, left_out: Collection[str]) -> None:
@@ -53,19 +67,23 @@ def require_sampled(lake: Lake, left_out: Collection[str]) -> None:
                 )
 
 
-def require_as_written(lake: Lake) -> None:
-    """Refuse samples that are damaged, or to be drawn anew as a shard of theirs was retired.
+def require_as_written(lake: Lake, profile: Profile, *, with_mixed: bool) -> None:
+    """Refuse samples that are damaged, or to be made anew as a shard of theirs was retired.
+
+    Args:
+        with_mixed: `mixed_policy_sample` is one of them.
 
     Raises:
         ReleaseError: naming the first.
     """
     examination = Examination(lake)
-    for partition in lake.partitions("divergence_sample"):
-        if problem := examination.problem(lake.name("divergence_sample", partition)):
-            raise ReleaseError(
-                f"divergence_sample {'/'.join(partition.values())}: {problem}. `dasd run` draws it "
-                "anew"
-            )
+    samples = [("divergence_sample", partition) for partition in _samples(lake, profile)]
+    if with_mixed:
+        samples += [("mixed_policy_sample", one) for one in lake.partitions("mixed_policy_sample")]
+    for table, partition in samples:
+        if problem := examination.problem(lake.name(table, partition)):
+            name = " ".join([table, *partition.values()])
+            raise ReleaseError(f"{name}: {problem}. `dasd run` makes it anew")
 
 
 def require_clean(lake: Lake, profile: Profile) -> int:

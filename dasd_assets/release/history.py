@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from collections.abc import Set as AbstractSet
 
 import dagster as dg
 
-from dasd_assets.dagster_internals import DATA_VERSION_TAG, CheckStatus
+from dasd_assets.dagster_internals import DATA_VERSION_TAG, AssetGraph, CheckStatus
 from dasd_assets.declaring.check_outcomes import of_contracts
 from dasd_assets.declaring.materializations import latest_materializations
+from dasd_assets.declaring.out_of_date import Staleness, State
 from dasd_assets.evaluation.assets import CHECKPOINT_ASSETS
 from dasd_assets.partitions import still_there
 from dasd_assets.profile import Profile
@@ -25,6 +27,7 @@ NOT_A_SOURCE = frozenset(
     }
 )  # fmt: skip
 """What looks at data or holds it, and other students: a release has nothing of them."""
+SAMPLE = dg.AssetKey("divergence_sample")
 MAX_EXAMPLES = 5
 
 
@@ -93,6 +96,51 @@ def require_checks_passed(
             "or change the limits in the profile's section checks and run the checks again."
         )
     return CheckResults(n_passed, warnings)
+
+
+def require_up_to_date(
+    graph: AssetGraph, staleness: Staleness, released: Collection[dg.AssetKey]
+) -> None:
+    """Refuse what may still have rows of a shard that no sample is drawn from any more.
+
+    Every asset on the way from the samples is asked: a checkpoint is up to date with its training
+    set also where that is not with its sample.
+
+    Args:
+        released: the assets whose data is released.
+
+    Raises:
+        ReleaseError: naming the assets that are not up to date.
+    """
+    found = []
+    with staleness.loading():
+        for key in _made_of_samples(graph, released):
+            for partition in staleness.partitions(key):
+                if (state := staleness.state(key, partition)) is not State.FRESH:
+                    name = key.to_user_string() + (f" [{partition}]" if partition else "")
+                    found.append(f"{name} is {state}")
+    if found:
+        raise ReleaseError(
+            "a question_shard was excluded or retired, and what is released may still have rows "
+            f"of it, or have been trained on them: {'; '.join(sorted(found))}. `dasd run` makes "
+            "all of it anew"
+        )
+
+
+def _made_of_samples(graph: AssetGraph, released: Collection[dg.AssetKey]) -> list[dg.AssetKey]:
+    """The samples, what is released, and what lies between them, of what Dagster makes."""
+    above, below = set(released), {SAMPLE}
+    for key in graph.toposorted_asset_keys:
+        if graph.get(key).parent_keys & below:
+            below.add(key)
+    for key in reversed(graph.toposorted_asset_keys):
+        if key in above:
+            above |= graph.get(key).parent_keys
+    return [
+        key
+        for key in graph.toposorted_asset_keys
+        if key in above & below and graph.get(key).is_materializable
+    ]
 
 
 def require_current_evaluations(

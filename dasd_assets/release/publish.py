@@ -9,6 +9,7 @@ import yaml
 
 from dasd_assets.declaring.cost import took
 from dasd_assets.declaring.declare import place
+from dasd_assets.declaring.out_of_date import Staleness
 from dasd_assets.evaluation.assets import CHECKPOINT_ASSETS
 from dasd_assets.profile import Profile
 from dasd_assets.profile.checkpoints import checkpoints_of
@@ -18,6 +19,7 @@ from dasd_assets.release.data_files import DataFiles, write_data_files
 from dasd_assets.release.facts import Facts, gather
 from dasd_assets.release.folder import Released, ReleaseError, publish_release, release_link
 from dasd_assets.release.gate import (
+    leaves_shards_out,
     left_out_shards,
     require_as_written,
     require_clean,
@@ -25,8 +27,10 @@ from dasd_assets.release.gate import (
 )
 from dasd_assets.release.history import (
     NOT_A_SOURCE,
+    SAMPLE,
     require_checks_passed,
     require_current_evaluations,
+    require_up_to_date,
     sources,
 )
 from dasd_assets.release.lineage import LINEAGE, lineage_file
@@ -56,8 +60,8 @@ def release_model(
     """Release the checkpoint that `release.checkpoint` says.
 
     Raises:
-        ReleaseError: it is not evaluated, an earlier one is better, a check failed, or evaluation
-            questions were trained on.
+        ReleaseError: it is not evaluated, an earlier one is better, a check failed, evaluation
+            questions were trained on, or a shard that was left out since.
     """
     rows = stage_rows(lake, profile)
     row = released_row(rows, profile.release.checkpoint)
@@ -69,14 +73,15 @@ def release_model(
     without = NOT_A_SOURCE | {CHECKPOINT_ASSETS[later] for later in STAGES[n_stages:]}
     if n_stages < len(STAGES):
         without |= OF_LAST_STAGE
-    facts = _facts(context.instance, lake, profile, without, n_stages)
+    released = [dg.AssetKey(CHECKPOINT_ASSETS[row.checkpoint])]
+    facts = _facts(context, lake, profile, without, released, n_stages)
 
     def write(folder: Path) -> None:
         write_model(checkpoint, folder, profile.release.max_weight_shard_mib * MIB)
         _write_common(folder, facts, model_card(facts, rows, row, model.max_position_embeddings))
 
-    released = publish_release(releases(lake), MODEL, write)
-    return _result(lake, MODEL, released, checkpoint=row.checkpoint)
+    folder = publish_release(releases(lake), MODEL, write)
+    return _result(lake, MODEL, folder, checkpoint=row.checkpoint)
 
 
 def release_data(
@@ -85,7 +90,8 @@ def release_data(
     """Release the training sets of all stages.
 
     Raises:
-        ReleaseError: a check failed, there are evaluation questions among them, or one is empty.
+        ReleaseError: a check failed, there are evaluation questions among them, or rows of a shard
+            that was left out since, or one is empty.
     """
     # No rollouts are of the last checkpoint; without stage 3 there are none of any.
     last = checkpoints_of(profile)[1 if profile.no_mixed_policy else -1 :]
@@ -93,7 +99,8 @@ def release_data(
     without = NOT_A_SOURCE | trained | {"evaluation"}
     if profile.no_mixed_policy:
         without |= OF_LAST_STAGE  # of a profile before this one
-    facts = _facts(context.instance, lake, profile, without)
+    mixed = [] if profile.no_mixed_policy else [dg.AssetKey("mixed_policy_sample")]
+    facts = _facts(context, lake, profile, without, [SAMPLE, *mixed])
     sets = training_sets(lake, profile)
     files: dict[str, DataFiles] = {}
 
@@ -112,29 +119,39 @@ def release_data(
 
 
 def _facts(
-    instance: dg.DagsterInstance,
+    context: dg.AssetExecutionContext,
     lake: Lake,
     profile: Profile,
     without: frozenset[str],
+    released: list[dg.AssetKey],
     n_stages: int = len(STAGES),
 ) -> Facts:
-    require_as_written(lake)
+    instance = context.instance
+    is_mixed = not profile.no_mixed_policy and n_stages == len(STAGES)
+    require_as_written(lake, profile, with_mixed=is_mixed)
+    if leaves_shards_out(lake, profile):
+        graph = context.repository_def.asset_graph
+        require_up_to_date(graph, Staleness(graph, instance, lake), released)
     left_out = left_out_shards(lake, profile)
     require_sampled(lake, left_out)
     found = sources(instance, profile, without, left_out)
     checks = require_checks_passed(instance, profile, found)
     n_clean = require_clean(lake, profile)
-    return gather(lake, profile, code_version(), found, checks, n_clean, n_stages)
+    return gather(lake, profile, code_version(), found, checks, n_clean, n_stages, left_out)
+
+
+def profile_text(profile: Profile) -> str:
+    """The profile, every default written out, but for what belongs to one's own cluster."""
+    own = {"compute": {"training": {"slurm", "local_folder"}}}
+    settings = profile.model_dump(mode="json", exclude=own)
+    return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
 
 
 def _write_common(folder: Path, facts: Facts, card: str) -> None:
-    profile = yaml.safe_dump(
-        facts.profile.model_dump(mode="json"), sort_keys=False, allow_unicode=True
-    )
     texts = {
         CARD: card,
         "LICENSE": facts.licence,
-        PROFILE: profile,
+        PROFILE: profile_text(facts.profile),
         LINEAGE: lineage_file(facts.sources, facts.code),
     }
     for name, text in texts.items():

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dasd_assets.profile import Profile
 from dasd_assets.profile.checkpoints import checkpoints_of
@@ -55,15 +56,19 @@ def answer_summary(lake: Lake, partition: Mapping[str, str]) -> dict[str, float]
     }
 
 
-def funnel_steps(lake: Lake, profile: Profile) -> list[FunnelStep]:
-    """Questions → responses → filtered → selected, rollouts → mixed, with what was lost and why."""
+def funnel_steps(lake: Lake, profile: Profile, left_out: Collection[str] = ()) -> list[FunnelStep]:
+    """Questions → responses → filtered → selected, rollouts → mixed, with what was lost and why.
+
+    Args:
+        left_out: question_shards that are not counted; no sample has rows of them.
+    """
     steps = funnel(
-        raw_questions=_n_rows(lake, "raw_questions", "line"),
-        quarantined=_count(lake, "quarantined_rows", "reason"),
-        questions=_n_rows(lake, "questions", "question_id"),
-        rejected_questions=_count(lake, "rejected_questions", "reason"),
+        raw_questions=len(shard_column(lake, "raw_questions", "line", left_out)),
+        quarantined=_count(lake, "quarantined_rows", "reason", left_out),
+        questions=len(shard_column(lake, "questions", "question_id", left_out)),
+        rejected_questions=_count(lake, "rejected_questions", "reason", left_out),
         responses={
-            temperature: _responses(lake, temperature)
+            temperature: _responses(lake, temperature, left_out)
             for temperature in profile.teacher_responses.temperatures
         },
     )
@@ -84,25 +89,32 @@ def training_logs(lake: Lake) -> dict[str, list[dict[str, float]]]:
     return logs
 
 
-def _responses(lake: Lake, temperature: str) -> ResponseCounts:
+def _responses(lake: Lake, temperature: str, left_out: Collection[str]) -> ResponseCounts:
     where = {"temperature": temperature}
-    rejected = lake.read_partitions("rejected_responses", ["broken_rules"], **where)
+    rejected = shard_column(lake, "rejected_responses", "broken_rules", left_out, **where)
     decisions = _count(lake, "divergence_candidates", "decision", **where)
     return ResponseCounts(
-        sampled=_n_rows(lake, "teacher_responses", "response_id", **where),
-        filtered=_n_rows(lake, "filtered_responses", "response_id", **where),
+        sampled=len(shard_column(lake, "teacher_responses", "response_id", left_out, **where)),
+        filtered=len(shard_column(lake, "filtered_responses", "response_id", left_out, **where)),
         selected=decisions.pop("selected", 0),
-        broken_rules=Counter(
-            broken["rule"] for rules in rejected["broken_rules"].to_pylist() for broken in rules
-        ),
+        broken_rules=Counter(broken["rule"] for rules in rejected.to_pylist() for broken in rules),
         not_selected=decisions,
     )
 
 
-def _n_rows(lake: Lake, table: str, column: str, **where: str) -> int:
-    return lake.read_partitions(table, [column], **where).num_rows
+def shard_column(
+    lake: Lake, table: str, column: str, left_out: Collection[str] = (), **where: str
+) -> pa.ChunkedArray:
+    """A column of all partitions with the given keys, but of those of some question_shards."""
+    rows = lake.read_partitions(table, [column], **where)
+    if left_out and "question_shard" in rows.column_names:
+        shards = pa.array(sorted(left_out), pa.string())
+        rows = rows.filter(pc.invert(pc.is_in(rows["question_shard"], shards)))
+    return rows[column]
 
 
-def _count(lake: Lake, table: str, column: str, **where: str) -> dict[str, int]:
-    values: pa.ChunkedArray = lake.read_partitions(table, [column], **where)[column]
+def _count(
+    lake: Lake, table: str, column: str, left_out: Collection[str] = (), **where: str
+) -> dict[str, int]:
+    values = shard_column(lake, table, column, left_out, **where)
     return {row["values"]: row["counts"] for row in values.value_counts().to_pylist()}

@@ -100,6 +100,8 @@ def checkpoint_key(
     """
     return settings_version(
         start, *(file.sha256 for file in made_of.sample_files), settings.shaping(),
-        made_of.system_prompt, made_of.mask_student_prefix, PROGRAM_VERSION, made_of.version,
+        made_of.system_prompt, made_of.mask_student_prefix, PROGRAM_VERSION,
+        # As before there were others of both.
+        *([made_of.version] if made_of.version != "1" else []),
         *([format] if format != AUTO else []),
     )  # fmt: skip

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from resources.lake.lake import Lake
 from resources.lake.tables.training_sets import TRAINING_SET
 from training.set_check import multiple_of
 from training.settings import Training
-from training.training_set import SET_VERSION, TrainingSetError, open_training_set
+from training.training_set import SET_VERSION, Description, TrainingSetError, open_training_set
 
 SETS = "training_sets"
 
@@ -98,13 +99,12 @@ def write_training_set(
     )
     wanted = made_of(config)
     name, key = f"{SETS}/{checkpoint}", settings_version(wanted.shaping())
-    if problem := set_aside_damaged(lake, f"{name}/{key}"):
-        context.log.warning(f"{name}/{key} {problem}: it is put aside, and made again")
-    folder = lake.keyed_folder(name, key)
-    made = make_training_set(
-        config.model_copy(update={"output_dir": str(folder)}), context.log.info, wanted
-    )
-    lake.publish_keyed(name, key)
+
+    def make(folder: Path) -> Description:
+        placed = config.model_copy(update={"output_dir": str(folder)})
+        return make_training_set(placed, context.log.info, wanted)
+
+    folder, made = published_set(lake, name, key, make, context.log)
 
     def ids() -> Iterator[pa.Array]:
         for batch in lake.batches(rows, rows_partition, [id_column]):
@@ -129,6 +129,25 @@ def write_training_set(
     )  # fmt: skip
     # The table does not have the tokens: of another system prompt it may be the same.
     return result._replace(data_version=dg.DataVersion(made.content_hash))
+
+
+def published_set(
+    lake: Lake, name: str, key: str, make: Callable[[Path], Description], log: logging.Logger
+) -> tuple[Path, Description]:
+    """Folder and description of a set that is made, unless it is there whole, and published.
+
+    Of several that find it damaged one puts it aside and makes it, and the others find that one's.
+
+    Args:
+        make: makes the set in a folder, unless that is there.
+    """
+    with lake.exclusively(f"training_set_{key}", log.info):
+        if problem := set_aside_damaged(lake, f"{name}/{key}"):
+            log.warning(f"{name}/{key} {problem}: it is put aside, and made again")
+        folder = lake.keyed_folder(name, key)
+        made = make(folder)
+        lake.publish_keyed(name, key)
+    return folder, made
 
 
 def _rows(folder: Path, ids: Iterator[pa.Array]) -> Iterator[pa.RecordBatch]:

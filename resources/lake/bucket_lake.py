@@ -167,8 +167,16 @@ class BucketLake(Lake):
             self._fetch_folder(f"{name}/{key}", folder)
         return folder
 
+    def current_folder(self, name: str, whole: bool = True) -> Path:
+        """As in a folder, but always whole: a glance would be at the objects, not at the copy."""
+        return super().current_folder(name)
+
     def file_of_current(self, name: str, file: str) -> Path:
-        """One file of the current folder of a name, without the others."""
+        """One file of the current folder of a name, without the others; it is not compared.
+
+        Raises:
+            ContractError: none was made, or it is gone.
+        """
         key = self._current_key(name)
         folder = super().keyed_folder(name, key)
         if folder.is_dir():

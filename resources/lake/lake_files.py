@@ -109,6 +109,8 @@ class LakeFiles(dg.ConfigurableResource, LakeFolder):
     def file_of_current(self, name: str, file: str) -> Path:
         """One file of the current folder of a name, compared; the others are not looked at.
 
+        In a bucket nothing is compared: such a file is for people, and training looks at the whole.
+
         Raises:
             ContractError: none was made, or it is gone.
             DamagedError: the file is gone or altered.

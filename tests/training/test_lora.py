@@ -76,10 +76,12 @@ def test_adapters_alone_are_trained_in_float32_and_start_as_the_model() -> None:
         torch.testing.assert_close(model(input_ids=ids).logits, own, rtol=0, atol=0)
 
 
-def test_modules_that_the_model_does_not_have_are_refused() -> None:
-    message = r"target_modules names c_attn, but Qwen3ForCausalLM has .*down_proj.* q_proj"
-    with pytest.raises(TrainingError, match=message):
-        adapted(student(), Lora(target_modules=("q_proj", "c_attn")))
+@pytest.mark.parametrize("name", ["c_attn", "lm_head"])
+def test_modules_that_the_model_does_not_have_and_its_output_layer_are_refused(name: str) -> None:
+    message = rf"target_modules names {name}, but Qwen3ForCausalLM has .*down_proj.* q_proj"
+    with pytest.raises(TrainingError, match=message) as raised:
+        adapted(student(), Lora(target_modules=("q_proj", name)))
+    assert str(raised.value).count("lm_head") == (name == "lm_head"), "it is no choice"
 
 
 def test_lora_is_part_of_what_a_checkpoint_is_and_trackers_are_not(config: SftConfig) -> None:

@@ -17,9 +17,17 @@ from transformers import TrainerCallback
 from formats.checkpoint_folder import LOG, partial_folder
 from training import trackers
 from training.errors import TrainingError
-from training.settings import Restart
+from training.settings import Restart, Tracker
 from training.sft import SftConfig, train
-from training.trackers import Tracked, environment, last_logged_step, missing, run_name
+from training.trackers import (
+    Tracked,
+    environment,
+    last_logged_step,
+    missing,
+    read_run_ids,
+    run_name,
+    told_so_far,
+)
 
 TAGS = {"profile": "mine", "stage": "low_temperature", "checkpoint_key": "abc", "git_commit": "12+"}
 OFFLINE = {"WANDB_MODE": "offline"}
@@ -54,16 +62,30 @@ def test_what_a_tracker_lacks(
 
 
 def test_the_environment_names_the_run_and_keeps_what_the_user_set() -> None:
-    made = environment(TAGS, {}, {"MLFLOW_TAGS": '{"team": "a"}', "WANDB_PROJECT": "ours"})
+    both: tuple[Tracker, ...] = ("mlflow", "wandb")
+    said: list[str] = []
+    given = {"MLFLOW_TAGS": '{"team": "a"}', "WANDB_PROJECT": "ours"}
+    made = environment(both, TAGS, {}, given, said.append)
     assert json.loads(made["MLFLOW_TAGS"]) == {"team": "a", **TAGS}
     assert made["WANDB_TAGS"].split(",")[-1] == "git_commit:12+"
     assert (made["WANDB_PROJECT"], made["MLFLOW_EXPERIMENT_NAME"]) == ("ours", "mine")
     assert not {"MLFLOW_RUN_ID", "WANDB_RUN_ID", "WANDB_RESUME"} & made.keys()
-    again = environment(TAGS, {"mlflow": "m", "wandb": "w"}, {})
+    again = environment(both, TAGS, {"mlflow": "m", "wandb": "w"}, {}, said.append)
+    assert not said
     assert (again["MLFLOW_RUN_ID"], again["WANDB_RUN_ID"]) == ("m", "w")
     assert again["WANDB_RESUME"] == "allow"
     assert run_name(TAGS, Path("x/some")) == "mine/low_temperature/abc"
     assert run_name({}, Path("x/some")) == "some"
+
+
+@pytest.mark.parametrize("tags", ["team=a", '["a"]'])
+def test_tags_that_are_no_json_object_are_warned_about_where_they_are_read(tags: str) -> None:
+    said: list[str] = []
+    made = environment(["mlflow"], TAGS, {}, {"MLFLOW_TAGS": tags}, said.append)
+    assert json.loads(made["MLFLOW_TAGS"]) == TAGS
+    assert said == [f"warning: MLFLOW_TAGS is {tags!r} and no JSON object: none of it is used"]
+    assert "MLFLOW_TAGS" not in environment(["wandb"], TAGS, {}, {"MLFLOW_TAGS": tags}, said.append)
+    assert len(said) == 1
 
 
 class Noting(TrainerCallback):
@@ -82,7 +104,12 @@ class Noting(TrainerCallback):
 def test_a_tracker_that_fails_is_left_alone_with_one_warning() -> None:
     said: list[str] = []
     failing, whole = Noting(fails_at=3), Noting()
-    told = [Tracked("one", failing, said.append), Tracked("other", whole, said.append, told=2)]
+    told = [
+        Tracked("one", lambda: failing, said.append),
+        Tracked("other", lambda: whole, said.append, told=2),
+    ]
+    for one in told:
+        one.on_train_begin(None, SimpleNamespace(global_step=0), None)
     for step in range(1, 6):
         for one in told:
             one.on_log(None, SimpleNamespace(global_step=step), None)
@@ -98,11 +125,28 @@ def test_a_tracker_that_fails_is_left_alone_with_one_warning() -> None:
 def test_a_tracker_that_does_not_start_is_left_alone_too(tmp_path: Path) -> None:
     said: list[str] = []
     # No package of this name, so it has no run that could be known by an id.
-    one = Tracked("nowhere", Noting(), said.append, run_ids=tmp_path / "trackers.json")
-    one.on_train_begin(None, SimpleNamespace(global_step=0), None)
-    one.on_log(None, SimpleNamespace(global_step=1), None)
-    (warning,) = said
-    assert "ModuleNotFoundError: No module named 'nowhere'" in warning
+    one = Tracked("nowhere", Noting, said.append, run_ids=tmp_path / "trackers.json")
+
+    def broken() -> TrainerCallback:
+        raise ImportError("libfoo.so is missing")
+
+    other = Tracked("other", broken, said.append)
+    for each in (one, other):
+        each.on_train_begin(None, SimpleNamespace(global_step=0), None)
+        each.on_log(None, SimpleNamespace(global_step=1), None)
+        each.on_train_end(None, SimpleNamespace(global_step=1), None)
+    assert len(said) == 2
+    assert "ModuleNotFoundError: No module named 'nowhere'" in said[0]
+    assert "ImportError: libfoo.so is missing. Training goes on" in said[1]
+
+
+def test_what_was_told_is_kept_though_a_run_is_killed_more_than_once(tmp_path: Path) -> None:
+    file = tmp_path / "trackers.json"
+    assert told_so_far(file, 0) == 0
+    file.write_text(json.dumps({**read_run_ids(file), "mlflow": "m"}), encoding="utf-8")
+    assert told_so_far(file, 10) == 10, "then it goes on from step 4, and is killed at 6"
+    assert told_so_far(file, 6) == 10
+    assert read_run_ids(file)["mlflow"] == "m"
 
 
 def test_the_last_step_that_a_killed_run_has_logged(tmp_path: Path) -> None:
@@ -173,7 +217,8 @@ def test_tensorboard_has_each_step_once_though_the_run_was_stopped(
 @pytest.fixture
 def own_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """What training sets in the environment goes with the test."""
-    names = environment(TAGS, {"mlflow": "m", "wandb": "w"}, {})
+    run_ids = {"mlflow": "m", "wandb": "w"}
+    names = environment(["mlflow", "wandb"], TAGS, run_ids, {}, print)
     for name in [*names, "MLFLOW_TRACKING_URI", "WANDB_DIR", "WANDB_API_KEY"]:
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)

@@ -27,6 +27,7 @@ JOB = "retire_question_shard"
 RESULTS = "_checks"
 """Where the checks keep what they found."""
 SAMPLE, CANDIDATES = "divergence_sample", "divergence_candidates"
+MIXED = "mixed_policy_sample"
 QUESTIONS, REJECTED = "questions", "rejected_questions"
 UNFINISHED = (
     dg.DagsterRunStatus.QUEUED,
@@ -35,7 +36,7 @@ UNFINISHED = (
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 )
-UNFINISHED_BACKFILL = ("REQUESTED", "CANCELING")
+UNFINISHED_BACKFILL = ("REQUESTED", "CANCELING", "FAILING")
 
 
 class RetireError(ValueError):
@@ -145,6 +146,8 @@ def retire(
     for temperature in found.drawn_anew:
         name = lake.name(SAMPLE, {TEMPERATURE: temperature})
         mark(lake, name, f"has samples of the retired question_shard {shard}")
+    if found.drawn_anew and lake.exists(MIXED):
+        mark(lake, lake.name(MIXED), f"may have samples of the retired question_shard {shard}")
     for other in found.returning:
         name = lake.name(QUESTIONS, {QUESTION_SHARD: other})
         mark(lake, name, f"lost questions to the retired question_shard {shard}")

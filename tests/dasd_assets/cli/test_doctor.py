@@ -223,6 +223,16 @@ def test_what_the_trackers_of_the_training_settings_lack(
     assert (level, found) == (PROBLEM, "report_to has mlflow, but MLFLOW_TRACKING_URI is not set")
     assert todo.startswith("set it to the server's address, or to a database")
 
+    profile = load_profile(str(project / "profile.yaml"))
+    training = profile.compute.training.model_copy(update={"machines": 2})
+    compute = profile.compute.model_copy(update={"training": training})
+    on_ray = profile.model_copy(update={"compute": compute})
+    (warned,) = doctor_pipeline.training(on_ray)
+    assert (warned.level, warned.found) == (WARNING, f"{found} here")
+    assert warned.remedy.startswith(
+        "on the nodes of the Ray cluster, set it to the server's address"
+    )
+
 
 def test_a_server_is_asked_for_its_models_and_for_no_token(project: Path) -> None:
     from transformers import AutoTokenizer

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
@@ -21,6 +22,14 @@ from resources.lake.lake import Lake
 from resources.lake.manifests import mark
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def repository(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run in this process has none; nothing of it has been made, so nothing is stale."""
+    graph = dg.Definitions().resolve_asset_graph()
+    seen = property(lambda context: SimpleNamespace(asset_graph=graph))
+    monkeypatch.setattr(dg.AssetExecutionContext, "repository_def", seen)
 
 
 def nothing_released(lake: Lake) -> bool:
@@ -156,6 +165,7 @@ def test_a_failed_check_of_any_partition_is_refused_until_it_passes(
     assert release(lake, "dataset_release", instance=instance).success
 
 
+@pytest.mark.usefixtures("repository")
 @pytest.mark.parametrize("is_retired", [True, False], ids=["it was retired", "it is excluded"])
 def test_a_shard_of_which_nothing_is_released_does_not_refuse_it(
     lake: Lake, instance: dg.DagsterInstance, is_retired: bool
@@ -182,6 +192,7 @@ def test_a_shard_of_which_nothing_is_released_does_not_refuse_it(
     assert ('"drop-02"' in lineage) != is_retired
 
 
+@pytest.mark.usefixtures("repository")
 def test_an_excluded_shard_that_the_sample_still_has_rows_of_refuses(
     lake: Lake, instance: dg.DagsterInstance
 ) -> None:

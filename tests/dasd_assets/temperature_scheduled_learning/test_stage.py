@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from dasd_assets.temperature_scheduled_learning.stage import checkpoint_key
+from dasd_assets.profile import settings_version
+from dasd_assets.temperature_scheduled_learning.stage import PROGRAM_VERSION, checkpoint_key
 from dasd_assets.temperature_scheduled_learning.training_set import certificate_table
 from formats.format_settings import AUTO
 from training.settings import Training
@@ -40,4 +41,8 @@ def test_a_set_that_trains_otherwise_is_another_checkpoint(other: dict[str, Any]
         for update in ({}, {"sample_files": [SampleFile("moved.parquet", "abcd", 1)]})
     )
     assert key == elsewhere
+    # As it was named before a set's version was part of it.
+    assert key == settings_version(
+        "0123", "abcd", Training().shaping(), "Be brief.", False, PROGRAM_VERSION
+    )
     assert key != checkpoint_key("0123", made_of.model_copy(update=other), Training())

@@ -97,13 +97,15 @@ def test_a_retired_shard_is_in_no_table_and_its_samples_are_to_be_drawn_anew(
 ) -> None:
     answers = lake.path("teacher_responses", CELL).read_bytes()
     results = {shard: keep(lake, "questions", {QUESTION_SHARD: shard}, shard, ()) for shard in "st"}
+    assert lake.exists("mixed_policy_sample")
     found = retire(lake, instance, str(inbox), "s")
     assert (results["t"].is_file(), results["s"].is_file()) == (True, False)
     assert not any(lake.partitions(table, question_shard="s") for table in found.rows)
     retired = Path(lake.root, "_retired", "teacher_responses", "temperature=low")
     assert (retired / "question_shard=s" / "data.parquet").read_bytes() == answers
     name = lake.name("divergence_sample", LOW)
-    assert "retired question_shard s" in str(Examination(lake).problem(name))
+    for one in (name, lake.name("mixed_policy_sample")):
+        assert "retired question_shard s" in str(Examination(lake).problem(one))
     assert instance.get_dynamic_partitions(QUESTION_SHARD) == ["other"]
     with pytest.raises(RetireError, match="no question_shard 's'; there are other"):
         retire(lake, instance, str(inbox), "s")
