@@ -232,7 +232,7 @@ def test_what_is_not_committed_is_not_verified(repository: Path) -> None:
         pytest_with(VERIFY, repository)
 
 
-VARIANTS = {"browser", "formats", "kills", "other-models", "postgres-pipeline"}
+VARIANTS = {"browser", "dg-dev", "formats", "kills", "other-models", "postgres-pipeline"}
 """They try the whole product; each change of it runs them, a page or a test of another does not."""
 
 

@@ -13,10 +13,12 @@ PARTS = ("dasd_assets", "resources", "training", "formats", "checks", "tools", "
 
 
 def loads(file: Path) -> Iterator[ast.Call]:
-    """Calls of `….from_pretrained` in a file."""
+    """Calls of `….from_pretrained` in a file; an adapter, which peft loads, can have no code."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         function = node.func if isinstance(node, ast.Call) else None
-        if isinstance(function, ast.Attribute) and function.attr == "from_pretrained":
+        if not isinstance(function, ast.Attribute) or function.attr != "from_pretrained":
+            continue
+        if ast.unparse(function.value) != "PeftModel":
             yield node
 
 

@@ -125,8 +125,8 @@ class TrainingCompute(Compute):
         ge=1,
         description="machines that training goes over, each with an even share of its processes "
         "and of gpus (Ray may place more on a node that has room for them); cpus and memory_gib "
-        "are of one. With more than one, it is a job of a Ray cluster, or of Slurm. "
-        "docs/training.md",
+        "are of one. With more than one, it is a job of a Ray cluster, or of Slurm "
+        "(`dasd docs training`)",
     )
     restarts: int = Field(
         2, ge=0, description="over several machines: restarts after lost processes or machines"

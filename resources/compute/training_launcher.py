@@ -202,7 +202,7 @@ def run_on_ray(
     except ConnectionError as error:
         raise TrainingFailedError(
             f"no Ray cluster was reached, over whose machines training goes: {error}. Set "
-            "RAY_API_SERVER_ADDRESS, such as http://head:8265 (docs/training.md)"
+            "RAY_API_SERVER_ADDRESS, such as http://head:8265 (`dasd docs training`)"
         ) from error
     wait_for_job(client, output_dir, context.log.info)
     pipes.run(

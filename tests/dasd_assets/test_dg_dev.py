@@ -19,7 +19,7 @@ from dasd_assets.profile import PROJECT_ROOT
 from dasd_assets.profile.home import dagster_home
 from resources.lake.lake import Lake
 
-pytestmark = [pytest.mark.slow, pytest.mark.deployment("daemon")]
+pytestmark = [pytest.mark.slow, pytest.mark.deployment("dg-dev")]
 
 ASSET = "benchmark_questions"
 LOCATION = """{ workspaceOrError { ... on Workspace { locationEntries {

@@ -173,7 +173,7 @@ def _watch() -> None:
     )
     for module in (durable, lake_module, lake_files):
         module.publish = _publish  # type: ignore[attr-defined]
-    figures.to_png = lambda figure: b""
+    figures.to_png = lambda *_: b""
 
 
 def _watched(name: str, resource: Any) -> Any:

@@ -49,7 +49,7 @@ def run_whole_graph(
         target: a selection; by default all assets.
     """
     # Checks and pictures have tests of their own, and take most of the time.
-    monkeypatch.setattr(figures, "to_png", lambda figure: b"")
+    monkeypatch.setattr(figures, "to_png", lambda *_: b"")
     monkeypatch.setattr(examples, "to_svg", lambda figure: "")
     monkeypatch.setattr(ConstrainedLayoutEngine, "execute", lambda engine, figure: None)
     built = build_definitions(profile, home)

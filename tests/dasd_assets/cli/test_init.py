@@ -75,7 +75,7 @@ def test_nothing_is_overwritten_and_nothing_half_made(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["x", "--from", "huge"], "huge: no profile of that name is shipped: dasd-30b-a3b, "),
+        (["x", "--from", "huge"], "huge: no profile of that name is shipped: dasd-1.7b, "),
         ([str(PROJECT_ROOT)], "is the project's own"),
         ([str(PROJECT_ROOT / "LICENSE")], "is no folder"),
     ],

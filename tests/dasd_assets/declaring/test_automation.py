@@ -26,7 +26,7 @@ TRAINING = ("low_temperature_checkpoint", "high_temperature_checkpoint", "dasd_c
 def station(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
     """A pipeline of one drop that is up to date as far as it goes without a person."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dasd_assets.reporting.figures.to_png", lambda figure: b"a picture")
+        patch.setattr("dasd_assets.reporting.figures.to_png", lambda *_: b"a picture")
         station = Station(tmp_path_factory.mktemp("station"))
         station.settle()
         station.put_drop("a", 0)

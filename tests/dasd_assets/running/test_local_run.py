@@ -14,6 +14,7 @@ pytestmark = pytest.mark.slow
 PROGRAM = """
 import os, signal, sys, time
 from dasd_assets.running import local_run
+from resources.compute import parent_process
 
 run = os.getpid()
 
@@ -27,7 +28,7 @@ if sys.argv[1] == "before":
 else:
     class Libc:
         prctl = run_dies
-    local_run._LIBC = Libc
+    parent_process._LIBC = Libc
 local_run.end_steps_with_this_process()
 if os.fork() == 0:
     print("the step goes on", flush=True)

@@ -182,7 +182,7 @@ def test_both_temperatures_are_trained_with_the_same_settings_and_the_third_for_
 ) -> None:
     profile = load_profile("dasd-4b")
     low, high, dasd = train(lake, profile)
-    own = {"asset", "output", "model_path", "training_set"}
+    own = {"asset", "output", "model_path", "training_set", "tags"}
     same = {name: value for name, value in low.items() if name not in own}
     assert {name: value for name, value in high.items() if name not in own} == same
     assert same.items() >= profile.temperature_scheduled_learning.model_dump(mode="json").items()
