@@ -54,7 +54,11 @@ def served(
             yield address
         finally:
             os.killpg(server.pid, signal.SIGINT)  # as Ctrl-C does
-            server.wait(timeout=60)
+            try:
+                server.wait(timeout=60)
+            except subprocess.TimeoutExpired:  # a code server that is slow to end holds it up
+                os.killpg(server.pid, signal.SIGKILL)
+                server.wait()
 
 
 def _wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
