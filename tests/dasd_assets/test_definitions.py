@@ -281,7 +281,8 @@ def test_every_engine_passes_through_dagsters_configuration(engine: EngineSettin
 def test_the_step_of_a_training_elsewhere_only_follows_it() -> None:
     training = TrainingCompute(gpus=16, machines=2, cpus=64, memory_gib=512)
     tags = training.op_tags()
-    assert tags["dagster-ray/config"] == Compute().op_tags()["dagster-ray/config"]
+    nothing = {"num_cpus": 0, "num_gpus": 0, "memory": 0}  # else the gang could wait for it
+    assert tags["dagster-ray/config"] == nothing
     assert "nvidia.com/gpu" not in str(tags["dagster-k8s/config"])
     temperature = TINY.temperature_scheduled_learning.model_copy(update={"processes": 16})
     compute = TINY.compute.model_copy(update={"training": training})
