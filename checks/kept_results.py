@@ -10,10 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from checks.expectations import Verdict
-from resources.lake.lake import Lake, Partition
+from resources.lake.lake import CHECK_RESULTS, Lake, Partition
 from resources.lake.tables import tables_of
 
-FOLDER = "_checks"
 FILE = "result.json"
 
 
@@ -41,7 +40,7 @@ def keep(
         name: of the partition, for people.
     """
     dimensions = [f"{dimension}={key}" for dimension, key in partition.items()]
-    place = Path(FOLDER, asset, *dimensions, FILE)
+    place = Path(CHECK_RESULTS, asset, *dimensions, FILE)
     file = lake.file(str(place))
     before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     tables = [table for table in tables_of(asset.split("/")[0]) if lake.exists(table, partition)]
@@ -73,7 +72,7 @@ def keep(
 
 def kept_results(lake: Lake) -> Iterator[KeptResult]:
     """All that is kept, by asset and partition; of a bucket, what lies here of it."""
-    for file in sorted(Path(lake.root, FOLDER).rglob(FILE)):
+    for file in sorted(Path(lake.root, CHECK_RESULTS).rglob(FILE)):
         kept = json.loads(file.read_text(encoding="utf-8"))
         yield KeptResult(
             kept["asset"],

@@ -12,7 +12,6 @@ Every rank of every machine has to see the same folders.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -21,6 +20,7 @@ from typing import Any
 
 from formats.checkpoint_folder import ERROR, LOCK, partial_folder, restart_folder
 from resources.durable import sync
+from resources.file_locks import try_lock
 from training.errors import TrainingError
 
 RUN = "run.json"
@@ -87,13 +87,11 @@ def only_writer(output_dir: Path) -> Iterator[None]:
     """
     restart_folder(output_dir).mkdir(parents=True, exist_ok=True)
     with (restart_folder(output_dir) / LOCK).open("a", encoding="ascii") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(lock):
             raise TrainingError(
                 f"another process is training into {output_dir}. Wait for it, or end it; then run "
                 "the same again."
-            ) from None
+            )
         yield
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from resources.durable import sync
+from resources.file_locks import try_lock
 from resources.temporary_folder import own_temporary_folder
 from training.progress import Report
 from training.training_set import MAKE_ANEW, TrainingSetError, describe, describe_whole
@@ -47,9 +48,7 @@ def local_copy(training_set: Path, folder: str, report: Report) -> Path:
         fcntl.flock(lock, fcntl.LOCK_SH)  # from now on nobody deletes what is there
         if _is_whole(copy):
             return copy
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(lock):
             # Two that hold it shared would wait for each other to have it alone.
             fcntl.flock(lock, fcntl.LOCK_UN)
             time.sleep(SECONDS_BETWEEN_LOOKS)
@@ -108,9 +107,7 @@ def _delete_unused(below: Path) -> None:
     """Delete copies that no process of this machine maps."""
     for file in below.glob("*.lock"):
         with file.open("a", encoding="ascii") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not try_lock(lock):
                 continue
             for left in (file.with_suffix(""), file.with_suffix(PARTIAL)):
                 shutil.rmtree(left, ignore_errors=True)

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from dasd_assets.declaring.own_memory import peak_own_bytes
 from dasd_assets.profile import Profile
-from resources.compute.declared import GPUS
+from resources.compute.declared import CPUS, GPUS
 from resources.compute.gpu_lease import seconds_waited
 from resources.lake.lake import Lake, Partition
 from resources.lake.tables import TABLES
@@ -63,7 +63,7 @@ def took(table: str | None = None, n_tokens: int | None = None) -> dict[str, Any
     metadata["cost/seconds"] = round(seconds, 3)
     gpu_hours = declared.get(GPUS, 0) * seconds / 3_600
     metadata["cost/gpu_hours"] = _readable(gpu_hours)
-    metadata["cost/core_hours"] = _readable(declared.get("compute/cpus", 0.0) * seconds / 3_600)
+    metadata["cost/core_hours"] = _readable(declared.get(CPUS, 0.0) * seconds / 3_600)
     if waited is not None:
         metadata["cost/waited_for_gpu_seconds"] = round(waited, 3)
     if (peak := peak_own_bytes()) is not None:

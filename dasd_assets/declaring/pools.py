@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import dagster as dg
 
-from resources.compute.declared import GPUS, GPUS_HERE
+from resources.compute.declared import gpus_here
 from resources.compute.gpus import gpus_present, pool_limits
 
 CURATION_POOL = "question_curation"
@@ -20,7 +20,7 @@ def asked_of_pools(assets: Iterable[dg.AssetsDefinition]) -> dict[str, int]:
     for asset in assets:
         for spec in asset.specs:
             if asset.op.pool is not None:
-                gpus = int(spec.metadata.get(GPUS_HERE, spec.metadata.get(GPUS, 0)))
+                gpus = gpus_here(spec.metadata)
                 asked[asset.op.pool] = max(gpus, asked.get(asset.op.pool, 0))
     return asked
 

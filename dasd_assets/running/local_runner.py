@@ -31,7 +31,7 @@ from dasd_assets.running import run_process
 from dasd_assets.running.cores import has_room, usable_cores
 from dasd_assets.running.local_run_launcher import fail_if_unfinished
 from dasd_assets.running.run_errors import errors_of
-from resources.compute.declared import CPUS, GPUS, GPUS_HERE
+from resources.compute.declared import CPUS, gpus_here
 from resources.compute.gpus import gpus_present
 from resources.lake.lake import Lake
 
@@ -290,7 +290,7 @@ class LocalRunner:
         """The pool of an asset's steps, and the GPUs of one."""
         node = self.graph.get(key)
         pool = next(iter(node.pools or ()), key.to_user_string())
-        return pool, int(node.metadata.get(GPUS_HERE, node.metadata.get(GPUS, 0)))
+        return pool, gpus_here(node.metadata)
 
     def _cpus(self, work: Work) -> float:
         """Cores that a run declares: its steps follow each other, so those of the largest."""

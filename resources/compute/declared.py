@@ -7,6 +7,7 @@ step's job takes of its node.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -95,6 +96,11 @@ class Compute(Section):
             CPUS: self.cpus,
             "compute/memory_gib": self.memory_gib,
         }
+
+
+def gpus_here(metadata: Mapping[str, Any]) -> int:
+    """GPUs that a step of an asset holds on the machine of its run, as its metadata declares."""
+    return int(metadata.get(GPUS_HERE, metadata.get(GPUS, 0)))
 
 
 class Slurm(Section):

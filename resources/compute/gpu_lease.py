@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from resources.compute.gpus import DECLARED, VISIBLE, TooFewGpusError, usable_gpus
+from resources.file_locks import try_lock
 from resources.temporary_folder import check_common_folder
 
 LEASED = "DASD_LEASED_GPUS"
@@ -104,7 +105,7 @@ def wanted(gpus: Sequence[str]) -> bool:
     for gpu in gpus:
         lock = _open(_folder() / _wanted_name(gpu))
         try:
-            if not _locked(lock, fcntl.LOCK_SH):  # who looks is not taken for one who waits
+            if not try_lock(lock, fcntl.LOCK_SH):  # who looks is not taken for one who waits
                 return True
         finally:
             os.close(lock)
@@ -134,7 +135,7 @@ def _wait_for(gpus: int, known: list[str], waiting: Callable[[str], None]) -> No
     queue = _open(folder / "queue.lock")
     asked_for: list[int] = []
     try:
-        if not _locked(queue):
+        if not try_lock(queue):
             waiting("progress: waiting behind another step for free GPUs")
             fcntl.flock(queue, fcntl.LOCK_EX)
         while not _take(gpus, known, folder):
@@ -156,7 +157,7 @@ def _take(gpus: int, known: list[str], folder: Path) -> bool:
         if len(taken) == gpus:
             break
         lock = _open(folder / _file_name(gpu))
-        if _locked(lock):
+        if try_lock(lock):
             taken[gpu] = lock
         else:
             os.close(lock)
@@ -169,14 +170,6 @@ def _take(gpus: int, known: list[str], folder: Path) -> bool:
         # between, as only the holder of the queue's lock tries.
         fcntl.flock(lock, fcntl.LOCK_SH)
     _held.update(taken)
-    return True
-
-
-def _locked(file: int, how: int = fcntl.LOCK_EX) -> bool:
-    try:
-        fcntl.flock(file, how | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
     return True
 
 

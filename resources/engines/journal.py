@@ -7,7 +7,6 @@ In memory are only the offsets of the records; completions are read back one at 
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import shutil
@@ -26,6 +25,7 @@ from resources.engines.protocol import (
     Progress,
     ProgressCallback,
 )
+from resources.file_locks import try_lock
 
 SECONDS_BETWEEN_SYNCS = 1.0
 
@@ -200,13 +200,11 @@ class Journal:
         self._file.truncate(self._end)
 
     def _lock(self) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(self._file):
             raise JournalError(
                 f"{self._path}: another process is writing this journal. Wait until it is done or "
                 "stop it, then run the step again"
-            ) from None
+            )
 
     def _write(self, content: bytes) -> None:
         todo = memoryview(content)

@@ -31,6 +31,9 @@ from resources.lake.verified_parquet import AlteredError, VerifiedParquet
 BATCH_ROWS = 1_024
 """Rows that a reader gets at once: as Python objects they are many times as large."""
 
+CHECK_RESULTS = "_checks"
+"""Folder for what the checks found last: below it a partition lies as in a table."""
+
 RETIRED = "_retired"
 """Folder for partitions that were taken out of their tables."""
 

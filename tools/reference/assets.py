@@ -9,6 +9,7 @@ from dasd_assets.graph import build_definitions
 from dasd_assets.profile import ComputePlan, Profile
 from dasd_assets.profile.data_contracts import CONTRACTS
 from formats.pages import markdown_table
+from resources.compute.declared import CPUS
 from resources.lake.tables import tables_of
 from tools.reference.markdown import codes, page
 from tools.reference.settings import Shaped, shape_all
@@ -107,7 +108,7 @@ def _compute_sections(profile: Profile) -> dict[str, str]:
     )
     definitions = build_definitions(profile.model_copy(update={"compute": numbered}), NOWHERE)
     return {
-        spec.key.to_user_string(): sections[int(spec.metadata["compute/cpus"]) - 1]
+        spec.key.to_user_string(): sections[int(spec.metadata[CPUS]) - 1]
         for spec, _ in _specs(definitions)
-        if "compute/cpus" in spec.metadata
+        if CPUS in spec.metadata
     }

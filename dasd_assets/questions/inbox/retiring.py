@@ -19,13 +19,11 @@ from dasd_assets.partitions import QUESTION_SHARD, TEMPERATURE, question_shards
 from dasd_assets.profile import Profile
 from dasd_assets.questions.curation.rejections import rejected_for
 from dasd_assets.questions.inbox.listing import InboxError, inbox_at, list_inbox
-from resources.lake.lake import Lake
+from resources.lake.lake import CHECK_RESULTS, Lake
 from resources.lake.manifests import mark
 from resources.lake.tables import TABLES
 
 JOB = "retire_question_shard"
-RESULTS = "_checks"
-"""Where the checks keep what they found."""
 SAMPLE, CANDIDATES = "divergence_sample", "divergence_candidates"
 MIXED = "mixed_policy_sample"
 QUESTIONS, REJECTED = "questions", "rejected_questions"
@@ -154,7 +152,7 @@ def retire(
     for table, partitions in found.partitions.items():
         for partition in partitions:
             lake.retire(table, partition)
-    for name in lake.listing(f"{RESULTS}/"):
+    for name in lake.listing(f"{CHECK_RESULTS}/"):
         if f"/{QUESTION_SHARD}={shard}/" in name:
             lake.take_away(name)  # of what is there no more, nobody could have it checked again
     instance.delete_dynamic_partition(QUESTION_SHARD, shard)

@@ -16,12 +16,13 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from resources.durable import write_whole
+from resources.file_locks import try_lock
 from resources.temporary_folder import own_temporary_folder
 
 FOLDER = "dasd-engines"
@@ -158,7 +159,7 @@ class Place:
         """Whether a keeper lives."""
         lock = os.open(self.folder, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            return not _locked(lock, fcntl.LOCK_SH)
+            return not try_lock(lock, fcntl.LOCK_SH)
         finally:
             os.close(lock)
 
@@ -167,7 +168,7 @@ class Place:
         """Be the one that looks for the engine or starts it; `waiting` is told if another does."""
         lock = self._open("start.lock")
         try:
-            if not _locked(lock, fcntl.LOCK_EX):
+            if not try_lock(lock, fcntl.LOCK_EX):
                 waiting()
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -184,7 +185,7 @@ class Place:
 
     def _held(self, name: str, how: int) -> int | None:
         lock = self._open(name)
-        if _locked(lock, how):
+        if try_lock(lock, how):
             return lock
         os.close(lock)
         return None
@@ -196,10 +197,3 @@ class Place:
 def identity_of(*shape: Any) -> str:
     """A name for what an engine is, from everything that makes it another."""
     return hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _locked(file: int, how: int) -> bool:
-    with suppress(BlockingIOError):
-        fcntl.flock(file, how | fcntl.LOCK_NB)
-        return True
-    return False

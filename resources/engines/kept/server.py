@@ -64,7 +64,7 @@ def main() -> None:
     os.environ["VLLM_ALLOW_LONG_MAX_MODEL_LEN"] = "1"
     arguments = {
         **within,
-        "max_model_len": model.context + 1,
+        "max_model_len": within["max_model_len"] + 1,
         "served_model_name": model.served_model,
         "uds": str(place.socket(copy)),
         "disable_uvicorn_access_log": True,
