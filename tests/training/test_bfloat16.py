@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from support.training_rows import STUDENT, row, with_set
 from transformers import AutoModelForCausalLM
 
+from dasd_assets.models.shapes import shape_of_files
 from dasd_assets.plan.disk import restart_point_bytes
 from formats.checkpoint_folder import LOG, restart_folder
 from training import sft
@@ -193,10 +194,9 @@ def test_a_restart_point_is_as_large_as_the_plan_says(
     point = newest_restart_point(Path(run.output_dir))
     assert point
     n_bytes = sum(file.stat().st_size for file in point.rglob("*") if file.is_file())
-    parameters = sum(
-        weights.numel() for weights in load_file(STUDENT / "model.safetensors").values()
-    )
-    assert n_bytes == pytest.approx(restart_point_bytes(parameters, run), rel=0.05)
+    weights = load_file(STUDENT / "model.safetensors").values()
+    shape = shape_of_files(STUDENT, sum(weight.numel() for weight in weights))
+    assert n_bytes == pytest.approx(restart_point_bytes(shape, run), rel=0.05)
 
 
 def test_from_a_restart_point_it_ends_in_the_same_weights(
