@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from collections.abc import Set as AbstractSet
 
 import dagster as dg
@@ -20,13 +20,6 @@ from dasd_assets.release.lineage import CheckResults, Source
 
 CODE_VERSION_TAG = "dagster/code_version"
 INPUT_VERSION_TAG = "dagster/input_data_version/"
-NOT_A_SOURCE = frozenset(
-    {
-        "stage_report", "evaluation_teacher_scores", "evaluation_provenance", "student_model",
-        "student_checkpoint", "model_release", "dataset_release",
-    }
-)  # fmt: skip
-"""What looks at data or holds it, and other students: a release has nothing of them."""
 SAMPLE = dg.AssetKey("divergence_sample")
 MAX_EXAMPLES = 5
 
@@ -34,19 +27,20 @@ MAX_EXAMPLES = 5
 def sources(
     instance: dg.DagsterInstance,
     profile: Profile,
-    without: frozenset[str] = NOT_A_SOURCE,
+    assets: AbstractSet[dg.AssetKey],
     left_out: AbstractSet[str] = frozenset(),
 ) -> list[Source]:
-    """The newest version of every partition that there is and that has been made.
+    """The newest version of every partition of the assets that there is and that has been made.
 
     Args:
-        without: first parts of asset keys that are left out.
+        assets: what the release is made of. Whatever else has been made by now must not be among
+            them: the same release would have another version an hour later.
         left_out: question_shards of which nothing is released.
     """
     found = []
     for event in _made(instance, profile):
         is_left_out = not left_out.isdisjoint((event.partition or "").split("|"))
-        if event.asset_key.path[0] not in without and not is_left_out:
+        if event.asset_key in assets and not is_left_out:
             tags = event.tags or {}
             found.append(
                 Source(
@@ -57,6 +51,15 @@ def sources(
                 )
             )
     return sorted(found)
+
+
+def with_ancestors(graph: AssetGraph, assets: Iterable[dg.AssetKey]) -> set[dg.AssetKey]:
+    """The assets and all that they are made of."""
+    found = set(assets)
+    for key in reversed(graph.toposorted_asset_keys):
+        if key in found:
+            found |= graph.get(key).parent_keys
+    return found
 
 
 def _made(instance: dg.DagsterInstance, profile: Profile) -> list[dg.AssetMaterialization]:
@@ -129,13 +132,10 @@ def require_up_to_date(
 
 def _made_of_samples(graph: AssetGraph, released: Collection[dg.AssetKey]) -> list[dg.AssetKey]:
     """The samples, what is released, and what lies between them, of what Dagster makes."""
-    above, below = set(released), {SAMPLE}
+    above, below = with_ancestors(graph, released), {SAMPLE}
     for key in graph.toposorted_asset_keys:
         if graph.get(key).parent_keys & below:
             below.add(key)
-    for key in reversed(graph.toposorted_asset_keys):
-        if key in above:
-            above |= graph.get(key).parent_keys
     return [
         key
         for key in graph.toposorted_asset_keys

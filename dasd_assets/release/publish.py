@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import dagster as dg
@@ -26,12 +27,12 @@ from dasd_assets.release.gate import (
     require_sampled,
 )
 from dasd_assets.release.history import (
-    NOT_A_SOURCE,
     SAMPLE,
     require_checks_passed,
     require_current_evaluations,
     require_up_to_date,
     sources,
+    with_ancestors,
 )
 from dasd_assets.release.lineage import LINEAGE, lineage_file
 from dasd_assets.release.training_sets import training_sets
@@ -43,8 +44,6 @@ from resources.lake.examination import set_aside_damaged
 from resources.lake.lake import Lake
 
 MODEL, DATASET = "model", "dataset"
-OF_LAST_STAGE = frozenset({"student_rollouts", "teacher_continuations", "mixed_policy_sample"})
-"""What an earlier checkpoint has nothing of."""
 PROFILE = "profile.yaml"
 MIB = 1024**2
 
@@ -70,11 +69,12 @@ def release_model(
     version = model.content_hash[:16]
     require_current_evaluations(context.instance, profile, row.checkpoint, version)
     n_stages = STAGES.index(row.checkpoint) + 1
-    without = NOT_A_SOURCE | {CHECKPOINT_ASSETS[later] for later in STAGES[n_stages:]}
-    if n_stages < len(STAGES):
-        without |= OF_LAST_STAGE
     released = [dg.AssetKey(CHECKPOINT_ASSETS[row.checkpoint])]
-    facts = _facts(context, lake, profile, without, released, n_stages)
+    graph = context.repository_def.asset_graph
+    evaluations = [dg.AssetKey(["evaluation", one]) for one in checkpoints_of(profile)]
+    # The evaluation sets come with the base student's evaluation, which has no checkpoint above it.
+    made_of = with_ancestors(graph, [*released, evaluations[0]]).union(evaluations)
+    facts = _facts(context, lake, profile, made_of, released, n_stages)
 
     def write(folder: Path) -> None:
         write_model(checkpoint, folder, profile.release.max_weight_shard_mib * MIB)
@@ -93,14 +93,10 @@ def release_data(
         ReleaseError: a check failed, there are evaluation questions among them, or rows of a shard
             that was left out since, or one is empty.
     """
-    # No rollouts are of the last checkpoint; without stage 3 there are none of any.
-    last = checkpoints_of(profile)[1 if profile.no_mixed_policy else -1 :]
-    trained = {CHECKPOINT_ASSETS[checkpoint] for checkpoint in last}
-    without = NOT_A_SOURCE | trained | {"evaluation"}
-    if profile.no_mixed_policy:
-        without |= OF_LAST_STAGE  # of a profile before this one
     mixed = [] if profile.no_mixed_policy else [dg.AssetKey("mixed_policy_sample")]
-    facts = _facts(context, lake, profile, without, [SAMPLE, *mixed])
+    made_of = with_ancestors(context.repository_def.asset_graph, [context.asset_key])
+    made_of.remove(context.asset_key)
+    facts = _facts(context, lake, profile, made_of, [SAMPLE, *mixed])
     sets = training_sets(lake, profile)
     files: dict[str, DataFiles] = {}
 
@@ -113,16 +109,16 @@ def release_data(
                 raise ReleaseError(f"{one.name} has no rows: `datasets` loads no empty set")
         _write_common(folder, facts, dataset_card(facts, sets, files))
 
-    released = publish_release(releases(lake), DATASET, write)
+    folder = publish_release(releases(lake), DATASET, write)
     counts = {f"rows/{name}": found.n_rows for name, found in files.items()}
-    return _result(lake, DATASET, released, **counts)
+    return _result(lake, DATASET, folder, **counts)
 
 
 def _facts(
     context: dg.AssetExecutionContext,
     lake: Lake,
     profile: Profile,
-    without: frozenset[str],
+    made_of: AbstractSet[dg.AssetKey],
     released: list[dg.AssetKey],
     n_stages: int = len(STAGES),
 ) -> Facts:
@@ -134,7 +130,7 @@ def _facts(
         require_up_to_date(graph, Staleness(graph, instance, lake), released)
     left_out = left_out_shards(lake, profile)
     require_sampled(lake, left_out)
-    found = sources(instance, profile, without, left_out)
+    found = sources(instance, profile, made_of, left_out)
     checks = require_checks_passed(instance, profile, found)
     n_clean = require_clean(lake, profile)
     return gather(lake, profile, code_version(), found, checks, n_clean, n_stages, left_out)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
@@ -22,14 +21,6 @@ from resources.lake.lake import Lake
 from resources.lake.manifests import mark
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def repository(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run in this process has none; nothing of it has been made, so nothing is stale."""
-    graph = dg.Definitions().resolve_asset_graph()
-    seen = property(lambda context: SimpleNamespace(asset_graph=graph))
-    monkeypatch.setattr(dg.AssetExecutionContext, "repository_def", seen)
 
 
 def nothing_released(lake: Lake) -> bool:
@@ -165,7 +156,6 @@ def test_a_failed_check_of_any_partition_is_refused_until_it_passes(
     assert release(lake, "dataset_release", instance=instance).success
 
 
-@pytest.mark.usefixtures("repository")
 @pytest.mark.parametrize("is_retired", [True, False], ids=["it was retired", "it is excluded"])
 def test_a_shard_of_which_nothing_is_released_does_not_refuse_it(
     lake: Lake, instance: dg.DagsterInstance, is_retired: bool
@@ -192,7 +182,6 @@ def test_a_shard_of_which_nothing_is_released_does_not_refuse_it(
     assert ('"drop-02"' in lineage) != is_retired
 
 
-@pytest.mark.usefixtures("repository")
 def test_an_excluded_shard_that_the_sample_still_has_rows_of_refuses(
     lake: Lake, instance: dg.DagsterInstance
 ) -> None:
@@ -201,6 +190,26 @@ def test_an_excluded_shard_that_the_sample_still_has_rows_of_refuses(
     make(instance, *questions(False), partition="drop-01")
     result = release(lake, "dataset_release", profile=profile, instance=instance)
     assert "questions: none_lost [drop-01]" in failure(result)
+
+
+def test_what_is_made_beside_a_release_is_no_part_of_it(
+    lake: Lake, instance: dg.DagsterInstance
+) -> None:
+    """It may be there or not when the release is made: the same rows are the same release."""
+    make(instance, *questions(True), partition="drop-01")
+
+    @dg.asset
+    def mixed_policy_training_set() -> dg.MaterializeResult:
+        return dg.MaterializeResult(data_version=dg.DataVersion("v1"))
+
+    lineages = []
+    for besides in ([], [mixed_policy_training_set]):
+        make(instance, *besides)
+        assert release(lake, "dataset_release", instance=instance).success
+        folder = Path(lake.root, "releases", "dataset")
+        lineages.append((folder / "lineage.json").read_text(encoding="utf-8"))
+    assert lineages[0] == lineages[1]
+    assert '"questions"' in lineages[0]
 
 
 def test_a_warning_is_told_in_the_card(lake: Lake, instance: dg.DagsterInstance) -> None:
