@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, get_args, get_origin
+from unittest.mock import patch
 
+import dagster as dg
 from pydantic import BaseModel
 
 from dasd_assets.graph import BOXES
@@ -31,12 +33,30 @@ def shaped_by(profile: Profile, settings: Iterable[Setting]) -> dict[Setting, fr
 
 def _versions(profile: Profile) -> dict[str, str | None]:
     """Asset -> code version."""
-    return {
-        spec.key.to_user_string(): spec.code_version
-        for box in BOXES
-        for asset in box.build(profile)
-        for spec in asset.specs
-    }
+    # A definition takes ten times as long as its declaration, which is all that is looked at.
+    with patch.object(dg, "asset", _declared):
+        return {
+            asset.key.to_user_string(): asset.code_version
+            for box in BOXES
+            for asset in box.build(profile)
+        }
+
+
+def _declared(
+    *,
+    key: list[str] | None = None,
+    key_prefix: str | None = None,
+    name: str | None = None,
+    code_version: str,
+    **others: Any,
+) -> Callable[[Callable[..., Any]], dg.AssetSpec]:
+    """Stands in for `@dg.asset`: an asset of which there is nothing but its key and version."""
+
+    def decorate(function: Callable[..., Any]) -> dg.AssetSpec:
+        path = [part for part in (key_prefix, name or function.__name__) if part]
+        return dg.AssetSpec(key or path, code_version=code_version)
+
+    return decorate
 
 
 def _with_another(section: Any, setting: Setting) -> Any:
