@@ -184,8 +184,9 @@ def _run(profile: Profile, folder: Path, workers: int | None, select: str) -> li
     from dasd_assets.declaring.jobs import run_tags
     from dasd_assets.profile.open_lake import open_lake
     from dasd_assets.questions.inbox.sensors import register_drops
+    from dasd_assets.running import checks_alone
     from dasd_assets.running.local_run_launcher import end_killed_runs
-    from dasd_assets.running.local_runner import LocalRunner, SelectionError
+    from dasd_assets.running.local_runner import LocalRunner, SelectionError, all_assets_job
     from resources.engines.model_folder import ModelFolderError
 
     for name, model in {**profile.answerers, "base_student": profile.base_student}.items():
@@ -217,7 +218,13 @@ def _run(profile: Profile, folder: Path, workers: int | None, select: str) -> li
 
         with ProgressPrinter(instance, runner.invocation, started) as progress:
             failures = runner.run(on_plan, progress.on_end)
-        unmet = runner.tell_how_it_stands()
+
+        def check_again(assets: set[dg.AssetKey]) -> None:
+            job = all_assets_job().get_definition()
+            checked = checks_alone.check(job, runner.graph, instance, assets)
+            typer.echo(f"{sum(one.n_run for one in checked)} checks ran that a run had not come to")
+
+        unmet = runner.tell_how_it_stands(None if failures else check_again)
         if not failures and not select:
             print_summary(profile, folder, instance)
         for one in unmet:

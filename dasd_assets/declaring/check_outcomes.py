@@ -30,6 +30,8 @@ ALLOWED: Final = "allowed"
 SEVERITY: Final = "severity"
 """In the metadata of a check: the profile's."""
 FAILING: Final = frozenset({CheckStatus.FAILED, CheckStatus.BROKEN})
+UNFINISHED: Final = frozenset({CheckStatus.BROKEN, CheckStatus.NOT_RUN})
+"""Of what has been made, and was to be looked at."""
 SHOWN: Final = 3
 """Checks, and partitions, that are named; of more, how many they are."""
 
@@ -107,7 +109,7 @@ def not_passed(
         for one, seen in evaluations(instance, failed).items()
         if seen.severity is dg.AssetCheckSeverity.ERROR  # and does not only warn
     ]
-    not_run = (CheckStatus.BROKEN, CheckStatus.NOT_RUN, CheckStatus.NOT_MADE)
+    not_run = UNFINISHED | {CheckStatus.NOT_MADE}
     found: dict[dg.AssetKey, set[str | None]] = {key: set() for key in keys}
     for one in [*errors, *(one for one in outcomes if one.status in not_run)]:
         found[one.key.asset_key].add(one.partition)

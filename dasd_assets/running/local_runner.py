@@ -23,7 +23,7 @@ from typing import Any
 import dagster as dg
 
 from dasd_assets.dagster_internals import AssetGraph, job_of_module, origin_in_ui
-from dasd_assets.declaring.check_outcomes import Unmet, not_passed, unmet
+from dasd_assets.declaring.check_outcomes import UNFINISHED, Unmet, not_passed, unmet
 from dasd_assets.declaring.out_of_date import Staleness
 from dasd_assets.declaring.pools import CURATION_POOL, take_turns
 from dasd_assets.declaring.up_to_date import report_changes, standings
@@ -225,14 +225,27 @@ class LocalRunner:
                         failed.setdefault(key, set()).add(outcome.work.partition_key)
         return failures
 
-    def tell_how_it_stands(self) -> list[Unmet]:
+    def tell_how_it_stands(
+        self, check: Callable[[set[dg.AssetKey]], None] | None = None
+    ) -> list[Unmet]:
         """Say of each asset what is stale and not checked, where the UI shows it.
+
+        Args:
+            check: runs the checks of assets that are due. It is given the selected ones of which a
+                check was to look at what is there and did not come to its end.
 
         Returns:
             The checks that do not hold.
         """
         staleness = self._look()
-        found = unmet(staleness.check_outcomes(set(self.graph.get_all_asset_keys())))
+        every = set(self.graph.get_all_asset_keys())
+        outcomes = staleness.check_outcomes(every)
+        unfinished = {one.key.asset_key for one in outcomes if one.status in UNFINISHED}
+        if check and (due := unfinished & self._selected):
+            check(due)
+            staleness = self._look()
+            outcomes = staleness.check_outcomes(every)
+        found = unmet(outcomes)
         report_changes(self._instance, standings(staleness, self.graph, found))
         return found
 

@@ -17,7 +17,7 @@ from support import killing_location
 from dasd_assets.dagster_internals import CheckOutcome, job_of_file
 from dasd_assets.declaring.out_of_date import DRAWN, Staleness
 from dasd_assets.profile import PROJECT_ROOT
-from dasd_assets.running import local_run, local_runner, run_errors, run_process
+from dasd_assets.running import checks_alone, local_run, local_runner, run_errors, run_process
 from dasd_assets.running.local_runner import ALL_ASSETS_JOB, Failed, LocalRunner, Outcome, Work
 from dasd_assets.running.run_errors import cause_of, killed_by
 from resources.compute.declared import CPUS
@@ -234,6 +234,31 @@ def test_what_a_blocking_check_has_not_passed_is_made_and_checked_again(
     VERDICT["a"] = dg.AssetCheckResult(passed=False)
     make(runner, Work((READ,), "a"))
     assert runner.out_of_date(of_shards) == [Work((READ, CURATED), "a")]
+
+
+def test_checks_that_a_run_had_not_come_to_are_run_and_nothing_is_made(
+    runner: LocalRunner,
+) -> None:
+    del VERDICT["c"]
+    for work in runner.out_of_date(runner.groups()[0]):
+        make(runner, work)
+    VERDICT["c"] = dg.AssetCheckResult(passed=True)
+    job = defs.resolve_implicit_global_asset_job_def()
+    n_made = len(runner._instance.fetch_materializations(READ, 10).records)
+    n_run = []
+
+    def check(assets: set[dg.AssetKey]) -> None:
+        assert assets == {READ}
+        checked = checks_alone.check(job, runner.graph, runner._instance, assets)
+        n_run.extend(one.n_run for one in checked)
+
+    (broken,) = runner.tell_how_it_stands()
+    assert (broken.asset, broken.partitions) == (READ, ("c",))
+    assert runner.tell_how_it_stands(check) == []
+    assert sorted(n_run) == [0, 0, 1]
+    assert runner.tell_how_it_stands(check) == []
+    assert len(n_run) == 3
+    assert len(runner._instance.fetch_materializations(READ, 10).records) == n_made
 
 
 def test_what_is_below_a_failed_partition_is_left_out_but_a_sample_is_drawn(
