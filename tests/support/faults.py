@@ -107,14 +107,24 @@ class Undisturbed:
         killed, begun, asked = pipeline.killed(), pipeline.begun(), pipeline.asked()
         if killed.keys() != kills.keys():
             wrong.append(f"killed {sorted(killed)}, where {sorted(kills)} were to be")
-        partitions = {_partition(step) for step in hit}
-        if besides := sorted(step for step in begun if _partition(step) not in partitions):
-            wrong.append(f"made besides: {besides}")
-        expected = explained(costs | self._scores_along(begun.keys() - hit), begun, killed)
-        if +asked != +expected:
-            wrong.append(f"asked {dict(asked)}, where the faults explain {dict(expected)}")
+        state = self.pipeline.state()
         is_cut = any((step, "generate") in self._asked for step in killed)
-        return Recovery(n_runs, begun, asked, self._differences(is_cut), wrong)
+        rounded = self._rounded(state) if is_cut else set()
+        partitions = {_partition(step) for step in hit}
+        besides = {step for step in begun if _partition(step) not in partitions}
+        if besides and not rounded:
+            wrong.append(f"made besides: {sorted(besides)}")
+        along = begun.keys() - hit - besides
+        expected = explained(costs | self._scores_along(along), begun, killed)
+        due = Counter({key: n for key, n in asked.items() if key[0] not in besides})
+        if due != +expected:
+            wrong.append(f"asked {dict(due)}, where the faults explain {dict(expected)}")
+        changed = self._differences(state, rounded, begun.keys() if rounded else set())
+        if rounded:
+            self._state = state
+            for name in rounded:
+                shutil.copyfile(pipeline.lake_folder / name, self._copy / name)
+        return Recovery(n_runs, begun, asked, changed, wrong)
 
     def _scores_along(self, steps: Collection[str]) -> Asked:
         """What is below in the same run is made along: it has its answers, but not its scores."""
@@ -122,21 +132,25 @@ class Undisturbed:
             {key: n for key, n in self._asked.items() if key[0] in steps and key[1] == "score"}
         )
 
-    def _differences(self, is_cut: bool) -> list[str]:
-        """What is not as it was.
+    def _rounded(self, state: State) -> set[str]:
+        """Files that differ by rounding alone.
 
-        Args:
-            is_cut: a batch of requests was: those that are asked for again have other neighbours,
-                and logprobs that differ by rounding.
+        Requests of a batch that was cut off are asked for again with other neighbours, so their
+        logprobs differ by rounding. That is another version, and what is below is made anew.
         """
-        state = self.pipeline.state()
+        differ = _differences(self._state.contents, state.contents)
+        return {name for name in differ if self._is_rounded(name)}
+
+    def _differences(
+        self, state: State, rounded: Collection[str], anew: Collection[str]
+    ) -> list[str]:
+        """What is not as it was, but for rounded files and the versions of what was made anew."""
         contents = _differences(self._state.contents, state.contents)
-        rounded = {name for name in contents if is_cut and self._is_rounded(name)}
-        others = {step for step, names in state.files.items() if rounded.intersection(names)}
+        others = {step for step, names in state.files.items() if set(names).intersection(rounded)}
         found = [f"contents: {name}" for name in contents if name not in rounded]
         for what in ("versions", "checks", "files"):
             differ = _differences(getattr(self._state, what), getattr(state, what))
-            ignored = others | NAMES_RUNS if what == "versions" else set()
+            ignored = {*others, *anew, *NAMES_RUNS} if what == "versions" else set()
             found += [f"{what}: {name}" for name in differ if name not in ignored]
         code, out, errors = self.pipeline.dasd("verify")
         return found if code == 0 else [*found, out + errors]
