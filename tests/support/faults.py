@@ -59,6 +59,7 @@ class Undisturbed:
         self._state: State = self.pipeline.state()
         self.moments = self.pipeline.moments()
         self._asked = self.pipeline.asked()
+        self._cut = set[str]()
         self._copy = folder / "undisturbed"
         shutil.copytree(self.pipeline.lake_folder, self._copy)
 
@@ -109,7 +110,7 @@ class Undisturbed:
             wrong.append(f"killed {sorted(killed)}, where {sorted(kills)} were to be")
         state = self.pipeline.state()
         is_cut = any((step, "generate") in self._asked for step in killed)
-        rounded = self._rounded(state) if is_cut else set()
+        rounded = self._rounded(state, is_cut)
         partitions = {_partition(step) for step in hit}
         besides = {step for step in begun if _partition(step) not in partitions}
         if besides and not rounded:
@@ -120,6 +121,7 @@ class Undisturbed:
         if due != +expected:
             wrong.append(f"asked {dict(due)}, where the faults explain {dict(expected)}")
         changed = self._differences(state, rounded, begun.keys() if rounded else set())
+        self._cut |= rounded
         if rounded:
             self._state = state
             for name in rounded:
@@ -132,14 +134,15 @@ class Undisturbed:
             {key: n for key, n in self._asked.items() if key[0] in steps and key[1] == "score"}
         )
 
-    def _rounded(self, state: State) -> set[str]:
-        """Files that differ by rounding alone.
+    def _rounded(self, state: State, is_cut: bool) -> set[str]:
+        """Files that differ by rounding alone, and have a reason to.
 
         Requests of a batch that was cut off are asked for again with other neighbours, so their
-        logprobs differ by rounding. That is another version, and what is below is made anew.
+        logprobs differ by rounding. That is another version, and what is below is made anew. Made
+        again without being cut off, the file is again as it was at first.
         """
         differ = _differences(self._state.contents, state.contents)
-        return {name for name in differ if self._is_rounded(name)}
+        return {name for name in differ if (is_cut or name in self._cut) and self._is_rounded(name)}
 
     def _differences(
         self, state: State, rounded: Collection[str], anew: Collection[str]
