@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import shutil
 from functools import cache
-from types import SimpleNamespace
 from typing import Any
-from unittest.mock import patch
 
 import dagster as dg
+from support.repository import repository_with
 from support.small_lake import TEXT, filled, make_small_lake
 from support.training_rows import STUDENT
 
@@ -83,8 +82,7 @@ def release(
         for group in (checks.build(profile) if with_checks else [])
         if next(iter(group.check_specs)).asset_key in wanted
     ]
-    repository = property(lambda context: SimpleNamespace(asset_graph=graph()))
-    with patch.object(dg.AssetExecutionContext, "repository_def", repository):
+    with repository_with(graph()):
         return dg.materialize(
             [*others, *made, *groups],
             instance=instance,
@@ -96,10 +94,7 @@ def release(
 
 @cache
 def graph() -> AssetGraph:
-    """What is made of what, as the profile has it; as nothing of it can be made, nothing is stale.
-
-    A run in this process has no repository.
-    """
+    """What is made of what in the profile; as nothing of it can be made, nothing is stale."""
     defined = [each for box in BOXES for each in box.build(PROFILE)]
     parents: dict[dg.AssetKey, set[dg.AssetKey]] = {}
     for each in defined:

@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from support.repository import repository_with
 
 from dasd_assets.graph import build_definitions
 from dasd_assets.profile import Profile
@@ -17,7 +18,7 @@ from resources.compute.training_launcher import TrainingLauncher, TrainingResult
 from training.sft import SftConfig, train
 
 STAGE_REPORT = dg.AssetKey("stage_report")
-"""It looks at a repository's whole history, which there is none of here."""
+"""It shows a whole history, which there is none of here."""
 
 
 class InThisProcess(TrainingLauncher):
@@ -82,7 +83,8 @@ def _run_all(definitions: dg.Definitions, instance: dg.DagsterInstance, target: 
                 else [None]
             )
             for partition in keys:
-                result = job.execute_in_process(
-                    asset_selection=[key], partition_key=partition, instance=instance
-                )
+                with repository_with(graph):
+                    result = job.execute_in_process(
+                        asset_selection=[key], partition_key=partition, instance=instance
+                    )
                 assert result.success, (key, partition)
