@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from collections.abc import Set as AbstractSet
 
 import dagster as dg
@@ -15,6 +15,7 @@ from dasd_assets.declaring.out_of_date import Staleness, State
 from dasd_assets.evaluation.assets import CHECKPOINT_ASSETS
 from dasd_assets.partitions import still_there
 from dasd_assets.profile import Profile
+from dasd_assets.profile.data_contracts import CONTRACTS
 from dasd_assets.release.folder import ReleaseError
 from dasd_assets.release.lineage import CheckResults, Source
 
@@ -53,13 +54,9 @@ def sources(
     return sorted(found)
 
 
-def with_ancestors(graph: AssetGraph, assets: Iterable[dg.AssetKey]) -> set[dg.AssetKey]:
-    """The assets and all that they are made of."""
-    found = set(assets)
-    for key in reversed(graph.toposorted_asset_keys):
-        if key in found:
-            found |= graph.get(key).parent_keys
-    return found
+def ancestors(graph: AssetGraph, key: dg.AssetKey) -> AbstractSet[dg.AssetKey]:
+    """The asset and all that it is made of."""
+    return graph.get_ancestor_asset_keys(key, include_self=True)
 
 
 def _made(instance: dg.DagsterInstance, profile: Profile) -> list[dg.AssetMaterialization]:
@@ -73,6 +70,9 @@ def require_checks_passed(
 ) -> CheckResults:
     """Refuse a release while a check of its sources fails with severity `error`.
 
+    Those that block have come to an end before anything is made of what they look at. The others
+    run when they run: counted, they would make another release of the same data.
+
     Raises:
         ReleaseError: naming the checks and partitions.
     """
@@ -80,13 +80,16 @@ def require_checks_passed(
     n_passed = 0
     warnings: Counter[str] = Counter()
     places = {(source.asset, source.partition) for source in found}
+    blocking = {
+        (asset, c.name) for asset, all_of in CONTRACTS.items() for c in all_of if c.blocking
+    }
     for outcome, severity in of_contracts(instance, profile, {asset for asset, _ in places}):
         asset = outcome.key.asset_key.to_user_string()
         if (asset, outcome.partition or "") not in places:
             continue
         name = f"{asset}: {outcome.key.name}"
         if outcome.status is CheckStatus.PASSED:
-            n_passed += 1
+            n_passed += (outcome.key.asset_key.path[0], outcome.key.name) in blocking
         elif severity == "error":
             errors.append(f"{name} [{outcome.partition}]" if outcome.partition else name)
         else:
@@ -132,7 +135,8 @@ def require_up_to_date(
 
 def _made_of_samples(graph: AssetGraph, released: Collection[dg.AssetKey]) -> list[dg.AssetKey]:
     """The samples, what is released, and what lies between them, of what Dagster makes."""
-    above, below = with_ancestors(graph, released), {SAMPLE}
+    below = {SAMPLE}
+    above = {one for key in released for one in ancestors(graph, key)}
     for key in graph.toposorted_asset_keys:
         if graph.get(key).parent_keys & below:
             below.add(key)

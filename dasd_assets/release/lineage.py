@@ -30,6 +30,7 @@ class CheckResults:
     """How the data checks of all sources ended last."""
 
     n_passed: int = 0
+    """Of those that block."""
     warnings: Counter[str] = field(default_factory=Counter)
     """`asset: check` -> partitions in which it only warned."""
 

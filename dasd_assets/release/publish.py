@@ -28,11 +28,11 @@ from dasd_assets.release.gate import (
 )
 from dasd_assets.release.history import (
     SAMPLE,
+    ancestors,
     require_checks_passed,
     require_current_evaluations,
     require_up_to_date,
     sources,
-    with_ancestors,
 )
 from dasd_assets.release.lineage import LINEAGE, lineage_file
 from dasd_assets.release.training_sets import training_sets
@@ -73,7 +73,7 @@ def release_model(
     graph = context.repository_def.asset_graph
     evaluations = [dg.AssetKey(["evaluation", one]) for one in checkpoints_of(profile)]
     # The evaluation sets come with the base student's evaluation, which has no checkpoint above it.
-    made_of = with_ancestors(graph, [*released, evaluations[0]]).union(evaluations)
+    made_of = {*ancestors(graph, released[0]), *ancestors(graph, evaluations[0]), *evaluations}
     facts = _facts(context, lake, profile, made_of, released, n_stages)
 
     def write(folder: Path) -> None:
@@ -81,7 +81,7 @@ def release_model(
         _write_common(folder, facts, model_card(facts, rows, row, model.max_position_embeddings))
 
     folder = publish_release(releases(lake), MODEL, write)
-    return _result(lake, MODEL, folder, checkpoint=row.checkpoint)
+    return _result(lake, MODEL, folder, facts, checkpoint=row.checkpoint)
 
 
 def release_data(
@@ -94,8 +94,8 @@ def release_data(
             that was left out since, or one is empty.
     """
     mixed = [] if profile.no_mixed_policy else [dg.AssetKey("mixed_policy_sample")]
-    made_of = with_ancestors(context.repository_def.asset_graph, [context.asset_key])
-    made_of.remove(context.asset_key)
+    graph = context.repository_def.asset_graph
+    made_of = ancestors(graph, context.asset_key) - {context.asset_key}
     facts = _facts(context, lake, profile, made_of, [SAMPLE, *mixed])
     sets = training_sets(lake, profile)
     files: dict[str, DataFiles] = {}
@@ -111,7 +111,7 @@ def release_data(
 
     folder = publish_release(releases(lake), DATASET, write)
     counts = {f"rows/{name}": found.n_rows for name, found in files.items()}
-    return _result(lake, DATASET, folder, **counts)
+    return _result(lake, DATASET, folder, facts, **counts)
 
 
 def _facts(
@@ -154,11 +154,15 @@ def _write_common(folder: Path, facts: Facts, card: str) -> None:
         (folder / name).write_text(text, encoding="utf-8")
 
 
-def _result(lake: Lake, name: str, released: Released, **told: int | str) -> dg.MaterializeResult:
+def _result(
+    lake: Lake, name: str, released: Released, facts: Facts, **told: int | str
+) -> dg.MaterializeResult:
     folder = released.folder.relative_to(lake.root).as_posix()
     set_aside_damaged(lake, folder)  # in a bucket; here it has been replaced
     lake.publish_folder(folder)
     card = (released.folder / CARD).read_text(encoding="utf-8")
+    if facts.checks.warnings:
+        told["warnings"] = ", ".join(f"{name} ({n})" for name, n in facts.checks.warnings.items())
     return dg.MaterializeResult(
         data_version=dg.DataVersion(released.version),
         metadata={
