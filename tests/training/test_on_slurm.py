@@ -23,7 +23,7 @@ from training.errors import TrainingError
 from training.on_slurm import slurm_executor, train_by
 from training.sft import SftConfig, train
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.deployment("slurm")]
 
 PAPERS = Gang(processes=16, machines=2, gpus=16, cpus=64, memory_gib=512)
 

@@ -1,4 +1,4 @@
-"""The released folders are what others load: transformers, datasets, a real vLLM server."""
+"""The released folders are what others load: transformers, datasets."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import httpx
 import pyarrow as pa
 import pytest
 import torch
 from support.release_lake import PROFILE, RELEASES, put_evaluation, release
 from support.training_rows import STUDENT
-from support.vllm_server import VllmServer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from dasd_assets.release import publish
@@ -156,33 +154,6 @@ def test_no_file_names_a_place_on_this_machine(model_folder: Path, dataset_folde
             if file.is_file():
                 assert lake.encode() not in file.read_bytes(), file
         assert (folder / SUMS).is_file()
-
-
-@pytest.mark.timeout(300)
-def test_vllm_serves_the_release(model_folder: Path, tmp_path: Path) -> None:
-    """A chat question, with the release's own chat template: what transformers answers."""
-    server = VllmServer(model_folder, tmp_path / "vllm.log", "released", 512)
-    try:
-        server.wait()
-        answer = httpx.post(
-            f"{server.base_url}/chat/completions",
-            json={
-                "model": "released", "messages": MESSAGES, "max_tokens": 200, "temperature": 0,
-            },
-            timeout=120,
-        ).raise_for_status().json()["choices"][0]  # fmt: skip
-    finally:
-        server.stop()
-    tokenizer = AutoTokenizer.from_pretrained(model_folder)
-    model = AutoModelForCausalLM.from_pretrained(model_folder, dtype="auto")
-    inputs = tokenizer.apply_chat_template(
-        MESSAGES, add_generation_prompt=True, return_tensors="pt", return_dict=True
-    )
-    output = model.generate(**inputs, max_new_tokens=200, do_sample=False)
-    expected = tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-    assert answer["finish_reason"] == "stop"
-    assert answer["message"]["content"] == expected
-    assert expected.startswith("<think>")
 
 
 def test_without_stage_3_stage_2_is_what_is_released(lake: Lake) -> None:
