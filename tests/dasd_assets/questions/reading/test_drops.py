@@ -15,7 +15,7 @@ from dasd_assets.profile import PAPER_DOMAINS
 from dasd_assets.questions.reading.drops import MAX_EVIDENCE, DropContents
 from resources.lake.tables.questions import QUARANTINED_ROWS, RAW_QUESTIONS
 
-MAX_ROW_BYTES = 10_000
+MAX_ROW_BYTES = 20_000
 
 
 def row(**fields: object) -> bytes:
@@ -35,7 +35,7 @@ def read(tmp_path: Path, content: bytes, max_row_bytes: int = MAX_ROW_BYTES) -> 
 BAD_LINES = {
     "broken JSON": (b'{"question": "x", ', "invalid_json", "Expecting property name"),
     "two values": (row() + row(), "invalid_json", "Extra data"),
-    "too deep": (b'{"question": ' + b"[" * 4_000, "invalid_json", "too deeply"),
+    "too deep": (b'{"question": ' + b"[" * 12_000, "invalid_json", "too deeply"),
     "5000 digits": (b'{"difficulty": ' + b"1" * 5_000 + b"}", "invalid_json", "digits"),
     "a list": (b"[1, 2]", "not_an_object", "list"),
     "null": (b"null", "not_an_object", "NoneType"),
