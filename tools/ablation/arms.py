@@ -19,32 +19,37 @@ MIXED_POLICY, OFF_POLICY = "mixed_policy", "off_policy"
 """Samples that are made with a trained student: see `mixed.py`."""
 
 
+EVALUATED_AT: Final = (0.6, 1.0)
+"""Temperatures at which every arm answers: what is sharper answers better at the first alone."""
+
+
 @dataclass(frozen=True)
 class Draw:
     """A sample of the teacher's filtered answers, drawn before anything is trained.
 
     Attributes:
         temperature: partition that it is drawn from.
-        at_random: the random control instead of the divergence-aware selection.
+        by: what ranks the answers: the count of Teacher Sentences (the method), their share, the
+            length, or nothing (the random control beside the selection by count).
         tokens_of: the budget is the tokens of these samples together; empty: the profile's.
-        only_right: only answers that their grader finds right can be drawn (not in the paper).
     """
 
     temperature: str
-    at_random: bool = False
+    by: Literal["count", "share", "longest", "random"] = "count"
     tokens_of: tuple[str, ...] = ()
-    only_right: bool = False
 
 
 DRAWS: Final = {
     "low": Draw("low"),
-    "low_random": Draw("low", at_random=True),
+    "low_share": Draw("low", "share", ("low",)),
+    "low_longest": Draw("low", "longest", ("low",)),
+    "low_random": Draw("low", "random"),
     "high": Draw("high"),
-    "high_random": Draw("high", at_random=True),
+    "high_share": Draw("high", "share", ("high",)),
+    "high_longest": Draw("high", "longest", ("high",)),
+    "high_random": Draw("high", "random"),
     "high_as_low": Draw("high", tokens_of=("low",)),
     "double_high": Draw("high", tokens_of=("low", "high")),
-    "high_right": Draw("high", tokens_of=("high",), only_right=True),
-    "high_right_random": Draw("high", at_random=True, tokens_of=("high",), only_right=True),
 }
 """Samples by name; one stands below those whose tokens are its budget."""
 
@@ -73,17 +78,18 @@ class Arm:
 
 
 ARMS: Final = (
-    Arm("low", "low", "low"),
+    Arm("low", "low, by count", "low"),
+    Arm("low_share", "low, by share", "low_share"),
+    Arm("low_longest", "low, longest", "low_longest"),
     Arm("low_random", "low, at random", "low_random"),
-    Arm("high", "high", "high"),
+    Arm("high", "high, by count", "high"),
+    Arm("high_share", "high, by share", "high_share"),
+    Arm("high_longest", "high, longest", "high_longest"),
     Arm("high_random", "high, at random", "high_random"),
     Arm("high_as_low", "high, as many tokens as low", "high_as_low"),
     Arm("double_high", "double high", "double_high"),
     Arm("low_to_high", "low → high", "high", starts_from="low"),
     Arm("high_to_low", "high → low", "low", starts_from="high"),
-    Arm("high_right", "high, right answers only", "high_right"),
-    Arm("high_right_random", "high, right answers only, at random", "high_right_random"),
-    Arm("low_to_high_right", "low → high, right answers only", "high_right", starts_from="low"),
     Arm(
         "mixed_policy", "low → high → mixed", MIXED_POLICY,
         "low_to_high", "mixed_policy_distillation",
@@ -115,14 +121,10 @@ class Comparison:
 
 
 CLAIMS: Final = (
-    Comparison(
-        "low", "low_random",
-        "divergence-aware selection beats a random sample of as many tokens (T low)",
-    ),
-    Comparison(
-        "high", "high_random",
-        "divergence-aware selection beats a random sample of as many tokens (T high)",
-    ),
+    Comparison("low", "low_random", "selection by count beats chance (T low)"),
+    Comparison("high", "high_random", "selection by count beats chance (T high)"),
+    Comparison("low", "low_longest", "selection by count beats the longest answers (T low)"),
+    Comparison("high", "high_longest", "selection by count beats the longest answers (T high)"),
     Comparison(
         "high_as_low", "low", "high-temperature answers teach more than as many tokens of low ones"
     ),
@@ -147,15 +149,8 @@ CLAIMS: Final = (
 """What the paper says."""
 
 LOOKED_INTO: Final = (
-    Comparison("high_right", "high", "without wrong answers high-temperature ones teach more"),
-    Comparison(
-        "high_right", "high_right_random",
-        "among right answers, divergence-aware selection beats a random sample",
-    ),
-    Comparison(
-        "low_to_high_right", "low_to_high", "the second stage is better without wrong answers"
-    ),
-    Comparison("low_to_high_right", "low", "without wrong answers the second stage adds"),
+    Comparison("low_share", "low_random", "selection by share beats chance (T low)"),
+    Comparison("high_share", "high_random", "selection by share beats chance (T high)"),
     Comparison("high_to_low", "low_to_high", "the other order is better"),
     Comparison("high_to_low", "low", "a first stage on high-temperature answers helps the second"),
 )  # fmt: skip

@@ -133,7 +133,10 @@ def run_ablation(
         nonlocal n_done
         n_done += 1
         made = record(store, step) or {}
-        accuracy = f"{made['accuracy']:.1%} right, " if "accuracy" in made else ""
+        accuracy = "".join(
+            f"{right:.1%} right at T = {temperature}, "
+            for temperature, right in made.get("accuracies", {}).items()
+        )
         took = f"{made['seconds']:.0f} s"
         typer.echo(f"{n_done}/{len(steps)} seed {step.seed}, {step.name}: {accuracy}{took}")
 

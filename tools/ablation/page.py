@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from dasd_assets.profile import Profile
 from dasd_assets.reporting.figures import to_png, words
 from formats.pages import markdown_table
-from tools.ablation.arms import BASE, CLAIMS, LOOKED_INTO, STAGES, Arm
+from tools.ablation.arms import BASE, CLAIMS, EVALUATED_AT, LOOKED_INTO, STAGES, Arm
 from tools.ablation.findings import VERDICTS, finding, interval, p_text, points, summary
-from tools.ablation.plots import arm_dots, difference_dots, right_share_dots, stage_bars
+from tools.ablation.plots import arm_dots, difference_dots, stage_bars
 from tools.ablation.results import ArmResult, Compared, arm_results, compared
 from tools.ablation.statistics import Effect, difference
 from tools.ablation.steps import Step, record
@@ -23,6 +24,39 @@ if TYPE_CHECKING:
 
 HAND_WRITTEN: Final = "<!-- Below this line a person writes; `tools.ablation` leaves it alone. -->"
 NOTHING_YET: Final = "\n\n## Why\n\nNobody has looked into it yet.\n"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What came out at one temperature of the answers."""
+
+    results: Mapping[str, ArmResult]
+    claims: Sequence[Compared]
+    looked_into: Sequence[Compared]
+
+    @property
+    def stages(self) -> list[ArmResult]:
+        """The pipeline as the paper has it, as far as it was run."""
+        return [self.results[name] for name in STAGES if name in self.results]
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Arm -> how it is called."""
+        return {name: result.label for name, result in self.results.items()}
+
+
+def found_at(
+    temperature: float, store: Lake, profile: Profile, steps: Sequence[Step], arms: Sequence[Arm]
+) -> Found:
+    """Results and comparisons of the answers at that temperature."""
+    settings = profile.evaluation
+    results = arm_results(
+        store, steps, arms, list(settings.benchmarks), temperature, settings.confidence
+    )
+    claims, looked_into = (
+        compared(results, table, settings.confidence) for table in (CLAIMS, LOOKED_INTO)
+    )
+    return Found(results, claims, looked_into)
 
 
 def write_page(
@@ -36,95 +70,73 @@ def write_page(
     Returns:
         The findings, a line each.
     """
-    settings = profile.evaluation
-    results = arm_results(store, steps, arms, list(settings.benchmarks), settings.confidence)
-    claims = compared(results, CLAIMS, settings.confidence)
-    looked_into = compared(results, LOOKED_INTO, settings.confidence)
-    stages = [results[name] for name in STAGES if name in results]
     images = out.parent / "images"
     images.mkdir(parents=True, exist_ok=True)
-    labels = {name: result.label for name, result in results.items()}
-    for name, figure in {
-        "results-arms": arm_dots(list(results.values())),
-        "results-differences": difference_dots(claims, labels),
-        "results-right-share": right_share_dots(list(results.values())),
-        "results-stages": stage_bars(stages),
-    }.items():
-        (images / f"{name}.png").write_bytes(to_png(figure))
-    generated = render(
-        results, claims, looked_into, stages, arms, profile, runs=_runs(store, steps),
-        n_seeds=len({step.seed for step in steps}),
-    )  # fmt: skip
+    by_temperature = {t: found_at(t, store, profile, steps, arms) for t in EVALUATED_AT}
+    lines = []
+    for temperature, found in by_temperature.items():
+        for name, figure in {
+            "arms": arm_dots(list(found.results.values())),
+            "differences": difference_dots(found.claims, found.labels),
+            "stages": stage_bars(found.stages),
+        }.items():
+            (images / _picture(name, temperature)).write_bytes(to_png(figure))
+        lines += [f"T = {temperature:g}:", *map(finding, [*found.claims, *found.looked_into])]
+        lines += ["", summary(found.claims), ""]
+    n_seeds = len({step.seed for step in steps})
+    generated = render(by_temperature, arms, profile, runs=_runs(store, steps), n_seeds=n_seeds)
     out.write_text(generated + HAND_WRITTEN + by_hand(out), encoding="utf-8")
-    return [*map(finding, [*claims, *looked_into]), "", summary(claims)]
+    return lines[:-1]
+
+
+def _picture(name: str, temperature: float) -> str:
+    return f"results-{name}-{temperature:g}.png"
 
 
 def render(
-    results: Mapping[str, ArmResult],
-    claims: Sequence[Compared],
-    looked_into: Sequence[Compared],
-    stages: Sequence[ArmResult],
+    by_temperature: Mapping[float, Found],
     arms: Sequence[Arm],
     profile: Profile,
     *,
     runs: str,
     n_seeds: int,
 ) -> str:
-    """The generated part of the page."""
+    """The generated part of the page.
+
+    Args:
+        by_temperature: of the answers.
+    """
     settings = profile.evaluation
-    n_questions = sum(values.shape[1] for values in results[BASE].accuracies.values())
-    labels = {name: result.label for name, result in results.items()}
+    any_results = next(iter(by_temperature.values())).results
+    n_questions = sum(values.shape[1] for values in any_results[BASE].accuracies.values())
+    n_tests = sum(len(found.claims) for found in by_temperature.values())
+    parts = (
+        _at(temperature, found, arms, settings.confidence)
+        for temperature, found in by_temperature.items()
+    )
     return f"""# The paper's claims, tried in small
 
 Written by `make ablation` (--seeds {n_seeds}) as found; only the last section
 is written by a person. Profile `{profile.name}`, {n_seeds} seeds, {n_questions} questions in
 {len(settings.benchmarks)} evaluation sets with {settings.samples_per_question} answers each at
-T = {settings.temperature:g} and each seed. {runs}
+each temperature and each seed. {runs}
 
 The models are tiny and know a handful of kinds of questions. What shows here need not show at 4B
-parameters, and what does not show here is no evidence against the paper.
+parameters, and what does not show here is no evidence against the paper. What was to be tried, and
+which differences so many seeds and questions can tell from 0, was [written down
+before](small-world.md#the-ablation-stated-beforehand). {n_tests} claims are tested and the p-values
+are not corrected for it: with no effect anywhere, {n_tests * (1 - settings.confidence):.1f} of the
+intervals would exclude 0.
 
-## Findings
-
-{summary(claims)} The p-values are not corrected for the number of comparisons.
-
-{_findings("the paper says", claims, labels)}
-
-![Paired differences](images/results-differences.png)
-
-Not in the paper, but looked into:
-
-{_findings("it might be that", looked_into, labels)}
-
-![Accuracy by right answers in the sample](images/results-right-share.png)
-
-## Arms
-
-{_arms(results, arms, labels)}
-
-Means over the seeds. *Right* is the share of the sample's answers that their grader finds right
-(the paper has no such rule, and nothing here filters by it), *Teacher Sentences* the mean share of
-them in an answer. Accuracy is the mean over the evaluation sets with its
-{settings.confidence:.0%} interval.
-
-![Accuracy of every arm](images/results-arms.png)
-
-## Stages
-
-{_stages(stages, settings.confidence)}
-
-Right answers in %; below the mean over the sets, the gain over the row above in points.
-
-![Accuracy after each stage](images/results-stages.png)
-
-## What is compared with what
+{"".join(parts)}## What is compared with what
 
 - A seed is added to the profile's seeds of selection (random draws, and which of equally ranked
   answers go first), training (order of the samples), rollouts, cuts, continuations and evaluation.
   Within a seed all arms answer the same questions with the same request seeds, and arms that share
   a stage share its checkpoint.
-- *At random* is the random control of `divergence_sample`: drawn from the same candidates with as
-  many tokens in each domain.
+- *By count* is the method: the answers with the most Teacher Sentences. *By share* and *longest*
+  choose from the same candidates under a budget of as many tokens. *At random* is the random
+  control of `divergence_sample`, with as many tokens in each domain.
 - *High* and *low* have the profile's budgets; where they are compared with each other, the high
   sample is a divergence-aware one with as many tokens as the low one.
 - *Double high* is one training on one divergence-aware sample of the high temperature, with as many
@@ -141,6 +153,42 @@ That is Clark's min F' (1973) with Satterthwaite's degrees of freedom, and errs 
 *p* is for other seeds and other questions; *p seeds* (a paired t test over the seeds) takes the
 questions as given, *p questions* (over the questions' means) takes the seeds as given.
 A claim is called shown when its interval lies above 0, and by no other rule.
+
+"""
+
+
+def _at(temperature: float, found: Found, arms: Sequence[Arm], confidence: float) -> str:
+    """What was found at one temperature of the answers."""
+    labels = found.labels
+    return f"""## Answers at T = {temperature:g}
+
+{summary(found.claims)}
+
+{_findings("the paper says", found.claims, labels)}
+
+![Paired differences at T = {temperature:g}](images/{_picture("differences", temperature)})
+
+Not in the paper, but looked into:
+
+{_findings("it might be that", found.looked_into, labels)}
+
+### Arms
+
+{_arms(found.results, arms, labels)}
+
+Means over the seeds. *Right* is the share of the sample's answers that their grader finds right
+(the paper has no such rule, and nothing here filters by it), *Teacher Sentences* their mean number
+in an answer. Accuracy is the mean over the evaluation sets with its {confidence:.0%} interval.
+
+![Accuracy of every arm at T = {temperature:g}](images/{_picture("arms", temperature)})
+
+### Stages
+
+{_stages(found.stages, confidence)}
+
+Right answers in %; below the mean over the sets, the gain over the row above in points.
+
+![Accuracy after each stage at T = {temperature:g}](images/{_picture("stages", temperature)})
 
 """
 
@@ -170,7 +218,7 @@ def _arms(results: Mapping[str, ArmResult], arms: Sequence[Arm], labels: Mapping
             _mean(result, "n_samples", ",.0f"),
             _mean(result, "n_tokens", ",.0f"),
             _mean(result, "right_share", ".1%"),
-            _mean(result, "teacher_sentence_share", ".1%"),
+            _mean(result, "n_teacher_sentences", ".1f"),
             _mean(result, "steps", ",.0f"),
             _accuracy(result.mean),
             f"{result.mean_tokens:.0f}",

@@ -48,33 +48,6 @@ def difference_dots(comparisons: Sequence[Compared], labels: dict[str, str]) -> 
     return figure
 
 
-def right_share_dots(results: Sequence[ArmResult]) -> Figure:
-    """Accuracy of every arm against the share of right answers in its (last) sample.
-
-    Arms of whose sample nothing was judged are left out.
-    """
-    known = [result for result in results if "right_share" in result.training]
-    known.sort(key=lambda result: result.mean.value)
-    with styled_axes("Accuracy by right answers in the sample", width=7.4, height=4.2) as (
-        figure,
-        axes,
-    ):
-        shares = [100 * result.training["right_share"] for result in known]
-        for index, (share, result) in enumerate(zip(shares, known, strict=True)):
-            axes.vlines(share, 100 * result.mean.low, 100 * result.mean.high, color=INK,
-                        linewidth=0.8, alpha=0.5)  # fmt: skip
-            side = 1 if index % 2 else -1
-            axes.annotate(result.label, (share, 100 * result.mean.value), (6 * side, 0),
-                          textcoords="offset points", va="center", fontsize=7,
-                          ha="left" if side > 0 else "right")  # fmt: skip
-        axes.scatter(shares, [100 * result.mean.value for result in known], s=24,
-                     color=COLOURS["high"], zorder=3)  # fmt: skip
-        axes.margins(x=0.25)
-        axes.set_xlabel("right answers in the sample that the arm was last trained on (%)")
-        axes.set_ylabel("right answers of the student (%)")
-    return figure
-
-
 def stage_bars(stages: Sequence[ArmResult]) -> Figure:
     """Accuracy after each stage, a group of bars for each evaluation set."""
     with styled_axes("Accuracy after each stage", width=7.4) as (figure, axes):

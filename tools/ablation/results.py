@@ -56,12 +56,14 @@ def arm_results(
     steps: Sequence[Step],
     arms: Sequence[Arm],
     benchmarks: Sequence[str],
+    temperature: float,
     confidence: float,
 ) -> dict[str, ArmResult]:
     """Results of the base student and of every arm, by name.
 
     Args:
         steps: of all seeds, all of them finished.
+        temperature: of the answers.
     """
     labels = {BASE: "base student"} | {arm.name: arm.label for arm in arms}
     results = {}
@@ -69,7 +71,7 @@ def arm_results(
         of_arm = [step for step in steps if step.name == name]
         answers = [
             pa.concat_tables(
-                store.read("evaluation", evaluation_place(step, benchmark), COLUMNS)
+                store.read("evaluation", evaluation_place(step, benchmark, temperature), COLUMNS)
                 for benchmark in benchmarks
             )
             for step in of_arm

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,6 +24,13 @@ from tools.ablation.arms import ABLATION_SEED, Draw
 
 if TYPE_CHECKING:
     from resources.lake.lake import Lake
+
+
+POLICIES: Final = {
+    "count": "divergence_count", "share": "divergence_share", "longest": "longest",
+    "random": "divergence_count",
+}  # fmt: skip
+"""By what a draw ranks; the random control has as many tokens as the selection by count."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +111,6 @@ def drawn(
     Returns:
         Rows with the schema DIVERGENCE_CANDIDATES.
     """
-    responses = pool.responses
     if draw.tokens_of:
         budget = sum(n_tokens[name] for name in draw.tokens_of)
         others = {
@@ -113,11 +119,9 @@ def drawn(
         settings = settings.model_copy(
             update={"budget_samples": others, "budget_tokens": {draw.temperature: budget}}
         )
-    if draw.only_right:
-        right = [name for name, verdict in pool.is_right.items() if verdict]
-        responses = responses.filter(pc.is_in(responses["response_id"], pa.array(right)))
-    candidates = select(responses, settings, draw.temperature, seed)
-    if draw.at_random:
+    settings = settings.model_copy(update={"policy": POLICIES[draw.by]})
+    candidates = select(pool.responses, settings, draw.temperature, seed)
+    if draw.by == "random":
         place = candidates.schema.get_field_index("is_selected")
         field = candidates.schema.field(place)
         candidates = candidates.set_column(place, field, candidates["is_random_control"])
@@ -151,7 +155,10 @@ def write_draws(
         file = store.write("divergence_sample", sample, sample_place(seed, name))
         verdicts = [pool.is_right.get(response) for response in sample["response_id"].to_pylist()]
         chosen = candidates.filter(candidates["is_selected"])
-        teacher = {"teacher_sentence_share": pc.mean(chosen["teacher_sentence_share"]).as_py()}
+        teacher = {
+            name: pc.mean(chosen[name]).as_py()
+            for name in ("n_teacher_sentences", "teacher_sentence_share")
+        }
         facts = facts_of(sample, verdicts) | teacher
         publish_facts(store, seed, name, facts)
         written[name] = Drawn(file.data_version, int(facts["n_tokens"]))

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from dasd_assets.profile import Profile, settings_version
-from tools.ablation.arms import ABLATION_SEED, BASE, MIXED_POLICY, OFF_POLICY, ROLLOUT_STUDENT, Arm
+from tools.ablation.arms import (
+    ABLATION_SEED,
+    BASE,
+    EVALUATED_AT,
+    MIXED_POLICY,
+    OFF_POLICY,
+    ROLLOUT_STUDENT,
+    Arm,
+)
 from training.settings import Training
 
 if TYPE_CHECKING:
@@ -62,7 +70,7 @@ def steps_of(
     """
     settings = profile.evaluation
     evaluation = (
-        settings.samples_per_question, settings.temperature, settings.top_p,
+        settings.samples_per_question, EVALUATED_AT, settings.top_p,
         {name: each.max_tokens for name, each in settings.benchmarks.items()},
         profile.verification, questions, profile.system_prompt, profile.seed + seed,
     )  # fmt: skip
@@ -116,9 +124,12 @@ def checkpoint_folder(store: Lake, seed: int, arm: str, key: str) -> Path:
     return store.checkpoint_folder(f"seed-{seed}/{arm}", key)
 
 
-def evaluation_place(step: Step, benchmark: str) -> dict[str, str]:
-    """Partition of a step's answers to one evaluation set."""
-    return {ABLATION_SEED: str(step.seed), "checkpoint": step.name, "benchmark": benchmark}
+def evaluation_place(step: Step, benchmark: str, temperature: float) -> dict[str, str]:
+    """Partition of a step's answers to one evaluation set at one temperature."""
+    return {
+        ABLATION_SEED: str(step.seed), "checkpoint": step.name, "benchmark": benchmark,
+        "evaluated_at": f"{temperature:g}",
+    }  # fmt: skip
 
 
 def record(store: Lake, step: Step) -> dict[str, Any] | None:

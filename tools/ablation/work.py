@@ -14,7 +14,7 @@ from dasd_assets.evaluation.evaluate import EARLIER, evaluate_checkpoint
 from dasd_assets.profile import Profile
 from dasd_assets.verification.graders import Graders
 from formats.checkpoint_folder import LOG
-from tools.ablation.arms import MIXED_POLICY, OFF_POLICY, ROLLOUT_STUDENT, Arm
+from tools.ablation.arms import EVALUATED_AT, MIXED_POLICY, OFF_POLICY, ROLLOUT_STUDENT, Arm
 from tools.ablation.mixed import write_mixed_samples
 from tools.ablation.samples import sample_place
 from tools.ablation.steps import (
@@ -68,8 +68,7 @@ def do_step(
         else:
             base = student.inspect().path
             folder = base if step.arm is None else _trained(step, step.arm, store, profile, base)
-            n_correct, n_answers = _evaluated(step, folder, store, profile, student, questions)
-            made = {"accuracy": n_correct / n_answers}
+            made = {"accuracies": _evaluated(step, folder, store, profile, student, questions)}
             if step.arm is not None:
                 made |= _of_training(folder)
         write_record(
@@ -126,32 +125,36 @@ def _evaluated(
     profile: Profile,
     student: InferenceModel,
     questions: Mapping[str, pa.Table],
-) -> tuple[int, int]:
-    """Answer every evaluation set; returns right answers and answers."""
-    n_correct = n_answers = 0
+) -> dict[str, float]:
+    """Answer every evaluation set at each temperature; returns the share of right answers."""
+    accuracies = {}
     with (
         Graders(profile.domains, profile.verification) as graders,
         student.open(str(folder)) as engine,
     ):
-        for benchmark, rows in questions.items():
-            place = evaluation_place(step, benchmark)
-            journal = store.journal("evaluation", place)
-            answers = evaluate_checkpoint(
-                rows, engine,
-                checkpoint=step.name,
-                settings=profile.evaluation,
-                system_prompt=profile.system_prompt,
-                seed=profile.seed + step.seed,
-                journal=journal,
-                graders=graders,
-                earlier=store.earlier("evaluation", place, list(EARLIER)),
-            )  # fmt: skip
-            store.write("evaluation", answers, place)
-            journal.unlink(missing_ok=True)
-            verdicts = store.read("evaluation", place, ["is_correct"])["is_correct"].to_pylist()
-            n_correct += sum(verdicts)
-            n_answers += len(verdicts)
-    return n_correct, n_answers
+        for temperature in EVALUATED_AT:
+            settings = profile.evaluation.model_copy(update={"temperature": temperature})
+            verdicts: list[bool] = []
+            for benchmark, rows in questions.items():
+                place = evaluation_place(step, benchmark, temperature)
+                journal = store.journal("evaluation", place)
+                answers = evaluate_checkpoint(
+                    rows, engine,
+                    checkpoint=step.name,
+                    settings=settings,
+                    system_prompt=profile.system_prompt,
+                    seed=profile.seed + step.seed,
+                    journal=journal,
+                    graders=graders,
+                    earlier=store.earlier("evaluation", place, list(EARLIER)),
+                )  # fmt: skip
+                store.write("evaluation", answers, place)
+                journal.unlink(missing_ok=True)
+                verdicts += store.read("evaluation", place, ["is_correct"])[
+                    "is_correct"
+                ].to_pylist()
+            accuracies[f"{temperature:g}"] = sum(verdicts) / len(verdicts)
+    return accuracies
 
 
 def _of_training(folder: Path) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from dasd_assets.profile import load_profile
 from dasd_assets.reporting.figures import to_png
 from tools.ablation.arms import ARMS, BASE, CLAIMS, STAGES, Comparison
 from tools.ablation.findings import finding, summary
-from tools.ablation.page import HAND_WRITTEN, NOTHING_YET, by_hand, render
-from tools.ablation.plots import arm_dots, difference_dots, right_share_dots, stage_bars
+from tools.ablation.page import HAND_WRITTEN, NOTHING_YET, Found, by_hand, render
+from tools.ablation.plots import arm_dots, difference_dots, stage_bars
 from tools.ablation.results import ArmResult, Compared, compared
 from tools.ablation.statistics import Floats, effect
 
@@ -27,7 +27,8 @@ def result(name: str, accuracy: float, seed: int = 0) -> ArmResult:
     noise = np.random.default_rng(seed).normal(0, 0.05, (2, 5, 30))
     noise -= noise.mean()
     values: dict[str, Floats] = {"math": accuracy + noise[0], "code": accuracy + noise[1]}
-    training = {"n_samples": 600.0, "n_tokens": 63_012.0, "right_share": 0.9512, "steps": 84.0}
+    training = {"n_samples": 600.0, "n_tokens": 63_012.0, "right_share": 0.9512, "steps": 84.0,
+                "n_teacher_sentences": 4.2}  # fmt: skip
     return ArmResult(
         name, NAMES[name], values, effect(values),
         {benchmark: effect({benchmark: each}) for benchmark, each in values.items()},
@@ -59,10 +60,12 @@ def test_a_finding_has_the_sign_of_its_interval() -> None:
 
 def page(accuracy: dict[str, float]) -> str:
     results = {name: result(name, accuracy.get(name, 0.5), i) for i, name in enumerate(NAMES)}
-    return render(
-        results, compared(results, CLAIMS, 0.95), [],
-        [results[name] for name in STAGES], ARMS, TINY, runs="Commit `abc`.", n_seeds=5,
-    )  # fmt: skip
+    even = {name: result(name, 0.5, i) for i, name in enumerate(NAMES)}
+    by_temperature = {
+        temperature: Found(found, compared(found, CLAIMS, 0.95), [])
+        for temperature, found in ((0.6, results), (1.0, even))
+    }
+    return render(by_temperature, ARMS, TINY, runs="Commit `abc`.", n_seeds=5)
 
 
 def row(text: str, claim: str) -> list[str]:
@@ -90,8 +93,10 @@ def test_the_page_tells_how_it_came_about() -> None:
     text = page({})
     assert "(--seeds 5)" in text and "Commit `abc`." in text
     assert "60 questions in\n4 evaluation sets" in text
+    assert "22 claims are tested" in text.replace("\n", " ") and "1.1 of the" in text
+    assert text.index("## Answers at T = 0.6") < text.index("## Answers at T = 1")
     cells = row(text, "low, at random")
-    assert cells[1:6] == ["base student", "600", "63,012", "95.1%", "–"]
+    assert cells[1:6] == ["base student", "600", "63,012", "95.1%", "4.2"]
     assert row(text, "base student")[1:7] == ["–"] * 6
     assert cells[-1] == "1.2%"
 
@@ -110,12 +115,9 @@ def test_pictures_show_every_arm() -> None:
         arm_dots(results),
         difference_dots(compared(by_name, CLAIMS, 0.95), NAMES),
         stage_bars([by_name[name] for name in STAGES]),
-        right_share_dots(results),
     ]
     labels = [label.get_text() for label in figures[0].axes[0].get_yticklabels()]
     assert labels == list(NAMES.values())
     assert len(figures[1].axes[0].get_yticklabels()) == len(CLAIMS)
     assert len(figures[2].axes[0].patches) == len(STAGES) * 2
-    named = {text.get_text() for text in figures[3].axes[0].texts}
-    assert named == set(NAMES.values()) - {"base student"}
     assert all(to_png(figure).startswith(b"\x89PNG") for figure in figures)

@@ -73,8 +73,10 @@ def test_budgets_are_equal(
         "low_random": tokens["low"],
         "high_random": tokens["high"],
         "high_as_low": tokens["low"],
-        "high_right": tokens["high"],
-        "high_right_random": tokens["high"],
+        "low_share": tokens["low"],
+        "low_longest": tokens["low"],
+        "high_share": tokens["high"],
+        "high_longest": tokens["high"],
         "double_high": tokens["low"] + tokens["high"],
     }.items():
         assert budget - 2 * MOST_TOKENS <= tokens[name] <= budget, name
@@ -91,22 +93,28 @@ def test_a_seed_changes_what_is_random_and_the_same_seed_nothing(
     assert set(first["low_random"]) != set(first["low"])
 
 
-def test_divergence_aware_samples_have_more_teacher_sentences(
-    lakes: tuple[Lake, Lake], pools: dict[str, Pool], profile: Profile
-) -> None:
-    drawn(lakes, pools, profile, seed=0)
-    share = {name: read_facts(lakes[1], 0, name)["teacher_sentence_share"] for name in DRAWS}
-    assert share["low"] > share["low_random"] and share["high"] > share["high_random"]
-
-
-def test_right_answers_only(
+def test_each_way_to_rank_has_most_of_what_it_ranks_by(
     lakes: tuple[Lake, Lake], pools: dict[str, Pool], profile: Profile
 ) -> None:
     chosen = drawn(lakes, pools, profile, seed=0)
-    assert all(int(name[1:]) % 3 == 0 for name in chosen["high_right"])
-    assert all(int(name[1:]) % 3 == 0 for name in chosen["high_right_random"])
-    assert chosen["high_right"] != chosen["high_right_random"]
-    assert read_facts(lakes[1], 0, "high_right")["right_share"] == 1
+    facts = {name: read_facts(lakes[1], 0, name) for name in DRAWS}
+    by_sample = {name: found["n_tokens"] / found["n_samples"] for name, found in facts.items()}
+    for temperature in ("low", "high"):
+        ways = [temperature, *(f"{temperature}_{way}" for way in ("share", "longest", "random"))]
+        assert len({tuple(sorted(chosen[way])) for way in ways}) == len(ways)
+        most = {
+            name: max(ways, key=lambda way: facts[way][name])
+            for name in ("n_teacher_sentences", "teacher_sentence_share")
+        }
+        assert most["n_teacher_sentences"] == temperature
+        assert most["teacher_sentence_share"] == f"{temperature}_share"
+        assert max(ways, key=by_sample.__getitem__) == f"{temperature}_longest"
+
+
+def test_right_answers_of_a_sample_are_counted(
+    lakes: tuple[Lake, Lake], pools: dict[str, Pool], profile: Profile
+) -> None:
+    chosen = drawn(lakes, pools, profile, seed=0)
     n_right = sum(int(name[1:]) % 3 == 0 for name in chosen["high"])
     assert read_facts(lakes[1], 0, "high")["right_share"] == n_right / len(chosen["high"])
 

@@ -34,7 +34,7 @@ def test_each_step_stands_behind_what_it_needs() -> None:
 
 
 def test_without_mixed_arms_no_rollouts() -> None:
-    assert list(steps(arms=ARMS[:2])) == [BASE, "low", "low_random"]
+    assert list(steps(arms=ARMS[:2])) == [BASE, "low", "low_share"]
 
 
 def test_no_two_results_have_the_same_key() -> None:
@@ -45,7 +45,7 @@ def test_no_two_results_have_the_same_key() -> None:
 def test_a_changed_sample_changes_what_was_trained_on_it_and_what_starts_there() -> None:
     assert changed(steps(samples=SAMPLES | {"low_random": "others"})) == {"low_random"}
     after_low = {
-        "low", "low_to_high", "low_to_high_right", "high_to_low", MIXED_SAMPLES, "mixed_policy",
+        "low", "low_to_high", "high_to_low", MIXED_SAMPLES, "mixed_policy",
         "mixed_policy_masked", "off_policy",
     }  # fmt: skip
     assert changed(steps(samples=SAMPLES | {"low": "others"})) == after_low
