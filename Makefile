@@ -28,7 +28,7 @@ ui: $(SETUP)  ## the Dagster UI over the demo's runs
 compare-policies: $(SETUP)  ## what each selection policy would choose, without training
 	$(BIN)/dasd compare-policies
 
-ablation: demo  ## the paper's claims tried in small, in hours; writes docs/results.md
+ablation: demo  ## the paper's claims tried in small, in about an hour; writes docs/results.md
 	$(BIN)/python -W ignore -m tools.ablation --out docs/results.md
 
 rehearse: $(SETUP)  ## the data path at the paper's number of rows, without a model; two sizes
