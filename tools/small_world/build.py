@@ -1,6 +1,6 @@
 """Builds the next small world (docs/small-world.md) from a seed, beside the one that ships.
 
-    python -m tools.small_world.build --out docs/small-world --seed 0
+    python -m tools.small_world.build --out <folder> --seed 0
 
 Questions and tokenizers come out byte for byte the same everywhere. Weights depend on the
 order of floating-point sums, hence on the machine and its number of threads; the manifest
@@ -10,10 +10,9 @@ records what was measured on those that are shipped.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -23,7 +22,6 @@ import torch
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
-    GenerationConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
@@ -37,52 +35,52 @@ from tools.small_world.corpus import (
     student_answer,
     teacher_answer,
 )
-from tools.small_world.measuring import summary
-from tools.small_world.models import new_student, new_teacher, sharpen
-from tools.small_world.pretraining import Pretraining, draw_documents, pretrain
+from tools.small_world.models import new_student, sharpen
+from tools.small_world.muon import Muon
 from tools.small_world.problems import Problem
 from tools.small_world.properties import LIMITS, Models, measure, missed
-from tools.small_world.questions import Held, drops, evaluation_problems, to_jsonl, to_row
+from tools.small_world.questions import drops, evaluation_problems
 from tools.small_world.tokenizers import train_student_tokenizer, train_teacher_tokenizer
+from tools.tiny_world.build import (
+    MANIFEST,
+    N_TOKENIZER_DOCUMENTS,
+    file_hashes,
+    save,
+    train_in_stages,
+)
+from tools.tiny_world.drawing import Held, write_rows
+from tools.tiny_world.measuring import summary
+from tools.tiny_world.models import new_teacher
+from tools.tiny_world.pretraining import Pretraining
 
+# Many small steps teach these models more than few large ones.
+_pretraining = partial(
+    Pretraining, batch_tokens=512, peak_learning_rate=1.5e-3, final_learning_rate=3e-5
+)
 # What is read in turn, and how: to look things up first, then to go through them twice, and habits
 # (shares of the ways, flaws, what half-learnt students write) last. A letter that is said three
 # times in an answer is copied from before; to find it among the options is learnt where it is not.
 Stage = tuple[Callable[[Problem, random.Random], str], Pretraining]
 TEACHER_TURN = ("math", "science", "code", "math", "instruction_following", "science")
 TEACHER_STAGES: tuple[Stage, ...] = (
-    (one_pass, Pretraining(35_000, TEACHER_TURN, peak_learning_rate=2e-3)),
-    (practice, Pretraining(40_000, TEACHER_TURN)),
-    (teacher_answer, Pretraining(20_000, TEACHER_TURN, peak_learning_rate=5e-4)),
+    (one_pass, _pretraining(35_000, TEACHER_TURN, peak_learning_rate=2e-3)),
+    (practice, _pretraining(40_000, TEACHER_TURN)),
+    (teacher_answer, _pretraining(20_000, TEACHER_TURN, peak_learning_rate=5e-4)),
 )
 STUDENT_TURN = ("math", "science", "code", "instruction_following", "science", "math",
                 "instruction_following")  # fmt: skip
 STUDENT_STAGES: tuple[Stage, ...] = (
     (
         partial(read_by_student, answer=one_pass),
-        Pretraining(35_000, STUDENT_TURN, peak_learning_rate=2e-3),
+        _pretraining(35_000, STUDENT_TURN, peak_learning_rate=2e-3),
     ),
-    (partial(read_by_student, answer=practice), Pretraining(20_000, STUDENT_TURN)),
-    (student_answer, Pretraining(15_000, STUDENT_TURN, peak_learning_rate=1e-3)),
+    (partial(read_by_student, answer=practice), _pretraining(20_000, STUDENT_TURN)),
+    (student_answer, _pretraining(15_000, STUDENT_TURN, peak_learning_rate=1e-3)),
 )
-N_TOKENIZER_DOCUMENTS = 8_000
-MANIFEST = "MANIFEST.json"
 
 
-def train_in_stages(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerFast,
-    stages: Sequence[Stage],
-    held: Held,
-    name: str,
-) -> None:
-    """Train the model in place, one stage after the other, on freshly drawn documents."""
-    for number, (answer, settings) in enumerate(stages, start=1):
-        stage = f"{name}/{number}"
-        documents = draw_documents(
-            tokenizer, answer, held, settings.n_documents, stage, settings.turn
-        )
-        pretrain(model, documents, model.config.pad_token_id, settings, stage)
+def _stream(held: Held) -> Callable[[str, Sequence[str]], Iterator[Problem]]:
+    return lambda seed, turn: problem_stream(seed, held, turn)
 
 
 def build_teacher(held: Held, seed: int) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
@@ -92,7 +90,7 @@ def build_teacher(held: Held, seed: int) -> tuple[PreTrainedModel, PreTrainedTok
     tokenizer = train_teacher_tokenizer(f"{p.question}\n{teacher_answer(p, rng)}" for p in problems)
     torch.manual_seed(seed)
     model = new_teacher(tokenizer)
-    train_in_stages(model, tokenizer, TEACHER_STAGES, held, f"teacher/{seed}")
+    train_in_stages(model, tokenizer, TEACHER_STAGES, _stream(held), f"teacher/{seed}", Muon)
     sharpen(model, SHARPNESS)
     return model, tokenizer
 
@@ -110,48 +108,14 @@ def build_student(held: Held, seed: int) -> tuple[PreTrainedModel, PreTrainedTok
     )
     torch.manual_seed(seed)
     model = new_student(tokenizer)
-    train_in_stages(model, tokenizer, STUDENT_STAGES, held, f"student/{seed}")
+    train_in_stages(model, tokenizer, STUDENT_STAGES, _stream(held), f"student/{seed}", Muon)
     return model, tokenizer
-
-
-def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Write the model and tokenizer as a Hugging Face folder that samples by default."""
-    model.generation_config = GenerationConfig(
-        do_sample=True,
-        eos_token_id=model.config.eos_token_id,
-        pad_token_id=model.config.pad_token_id,
-    )
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-
-
-def write_questions(out: Path, seed: int) -> None:
-    """Write the drops to `inbox/` and the evaluation sets to `benchmarks/`."""
-    files = {f"inbox/{name}.jsonl": rows for name, rows in drops(seed).items()}
-    for domain, problems in evaluation_problems(seed).items():
-        files[f"benchmarks/{domain}.jsonl"] = [to_row(problem) for problem in problems]
-    for name, rows in files.items():
-        path = out / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(to_jsonl(rows), encoding="utf-8")
-
-
-def file_hashes(out: Path) -> dict[str, dict[str, Any]]:
-    """SHA-256 and size of every shipped file but the manifest, by path relative to `out`."""
-    return {
-        path.relative_to(out).as_posix(): {
-            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-            "bytes": path.stat().st_size,
-        }
-        for path in sorted(out.rglob("*"))
-        if path.is_file() and path.name != MANIFEST
-    }
 
 
 def build(out: Path, seed: int, keep_models: bool) -> list[str]:
     """Write questions, models and manifest under `out`; returns properties that were missed."""
-    write_questions(out, seed)
     problems = evaluation_problems(seed)
+    write_rows(out, drops(seed), problems)
     models: Models = {}
     for name, build_model in MODELS.items():
         folder = out / "models" / name

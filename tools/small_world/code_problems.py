@@ -6,7 +6,8 @@ import random
 from functools import partial
 from typing import Any
 
-from tools.small_world.problems import Mind, Pass, Problem, Step
+from tools.small_world.problems import Mind, Pass, Problem
+from tools.tiny_world.problems import Step
 
 FUNCTION_NAMES = ("f", "g", "step", "apply", "change", "convert", "update", "run")
 WORDS = ("red", "sun", "cat", "top", "new", "blue", "end", "go")

@@ -11,16 +11,13 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from formats.chat import chat
 from formats.student_text import student_text
-from tools.small_world.problems import Beliefs, Pass, Problem, Step, slipped, walked
-from tools.small_world.questions import DOMAINS, Held, training_problems
+from tools.small_world.problems import Beliefs, Pass, Problem, slipped, walked
+from tools.small_world.questions import DOMAINS, TRAINING_DRAW
 from tools.small_world.wording import say
-
-ANALYSIS: Final = "<|channel|>analysis<|message|>"
-FINAL: Final = "<|end|><|start|>assistant<|channel|>final<|message|>"
-SYSTEM_PROMPT: Final = "You are a helpful assistant."
-MAX_ANSWER_TOKENS: Final = 320
+from tools.tiny_world.corpus import ANALYSIS, FINAL
+from tools.tiny_world.drawing import Held, stream_of
+from tools.tiny_world.problems import Step
 
 # How much narrower the teacher's distribution is made after its training (`models.sharpen`), as
 # training on rewards does with a reasoning model. What follows is meant of the sharpened teacher;
@@ -44,11 +41,6 @@ STUDENT_WRONG_SHARE: Final = {
 
 # Longer than any answer may be: a looping document is cut where the tokens run out.
 N_LOOP_REPEATS: Final = 40
-
-
-def asked(question: str) -> list[dict[str, str]]:
-    """The messages that ask a question."""
-    return chat(SYSTEM_PROMPT, question)
 
 
 def flattened(shares: Sequence[float]) -> list[float]:
@@ -159,8 +151,4 @@ def student_answer(problem: Problem, rng: random.Random) -> str:
 
 def problem_stream(seed: str, held: Held, turn: Sequence[str] = DOMAINS) -> Iterator[Problem]:
     """Endless problems of the turn's domains, over and over, none of which evaluation holds."""
-    rng = random.Random(seed)
-    streams = {domain: training_problems(domain, rng, held) for domain in DOMAINS}
-    while True:
-        for domain in turn:
-            yield next(streams[domain])
+    return stream_of(TRAINING_DRAW, seed, held, turn)

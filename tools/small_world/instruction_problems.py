@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from tools.small_world.problems import Mind, Pass, Problem, Step
+from tools.small_world.problems import Mind, Pass, Problem
+from tools.tiny_world.problems import Step
 
 WORDS = (
     "apple", "boat", "cloud", "door", "eagle", "fish", "garden", "house", "iron", "jacket",

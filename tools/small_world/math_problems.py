@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from tools.small_world.problems import Mind, Pass, Problem, Step, Way
+from tools.small_world.problems import Mind, Pass, Problem, Way
+from tools.tiny_world.problems import Step
 
 NAMES = ("Mia", "Tom", "Ana", "Ben", "Eva", "Leo", "Zoe", "Sam", "Ida", "Max")
 ITEMS = ("apples", "coins", "books", "cards", "pens", "shells", "stamps", "beads")

@@ -11,17 +11,11 @@ import hashlib
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
+
+from tools.tiny_world.problems import Question, Step
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Step:
-    """One sentence of a pass: the key of its wording and the values to fill in."""
-
-    key: str
-    values: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -115,24 +109,16 @@ Way = Callable[[Mind], Pass]
 
 
 @dataclass(frozen=True)
-class Problem:
-    """A question with its reference answer and the ways to work it out.
+class Problem(Question):
+    """A question and the ways to work it out.
+
+    Its difficulty is 1 (one thing to work out) or 2 (several that build on each other).
 
     Attributes:
-        question: natural-language text, as the user of a model would type it.
-        domain: one of `math`, `code`, `science`, `instruction_following`.
-        reference: what the domain's grader compares with.
-        difficulty: 1 (one thing to work out) or 2 (several that build on each other).
-        kind: the template family, e.g. `addition`.
         plan: the sentence that says what is asked.
         ways: three or four, the common one first.
     """
 
-    question: str
-    domain: str
-    reference: Any
-    difficulty: int
-    kind: str
     plan: Step
     ways: tuple[Way, ...]
 

@@ -11,10 +11,11 @@ from typing import Any, Final
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from tools.small_world.corpus import ANALYSIS
-from tools.small_world.measuring import Sample, flaw, is_correct, sample
-from tools.small_world.problems import Problem, Step, slipped, walked
+from tools.small_world.problems import Problem, slipped, walked
 from tools.small_world.wording import PHRASES, say
+from tools.tiny_world.corpus import ANALYSIS
+from tools.tiny_world.measuring import Sample, flaw, is_correct, sample
+from tools.tiny_world.problems import Step
 
 N_ANSWERS: Final = 8
 LOW, HIGH = 0.6, 1.0
@@ -83,6 +84,7 @@ def first_result(text: str) -> str | None:
 
 def has_slip(answer: Sample) -> bool:
     """Whether the first pass does not lead to the right result, whatever the cause."""
+    assert isinstance(answer.problem, Problem)
     return first_result(answer.text) != walked(answer.problem, 0).result
 
 

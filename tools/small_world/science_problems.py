@@ -6,7 +6,8 @@ import random
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from tools.small_world.problems import Mind, Pass, Problem, Step
+from tools.small_world.problems import Mind, Pass, Problem
+from tools.tiny_world.problems import Step
 
 LETTERS = ("A", "B", "C", "D")
 SYMBOLS = (

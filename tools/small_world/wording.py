@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Final
 
-from tools.small_world.problems import Step
+from tools.tiny_world.problems import Step
 
 PHRASES: Final[dict[str, tuple[str, ...]]] = {
     "math_plan": ("We need {expression}.", "The task is {expression}."),

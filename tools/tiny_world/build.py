@@ -13,7 +13,7 @@ import argparse
 import hashlib
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -38,11 +38,12 @@ from tools.tiny_world.corpus import (
     student_answer,
     teacher_answer,
 )
+from tools.tiny_world.drawing import Held, Q, write_rows
 from tools.tiny_world.measuring import sample, summary
 from tools.tiny_world.models import new_student, new_teacher
-from tools.tiny_world.pretraining import Pretraining, draw_documents, pretrain
+from tools.tiny_world.pretraining import NewMuon, Pretraining, draw_documents, pretrain
 from tools.tiny_world.problems import Problem
-from tools.tiny_world.questions import Held, drops, evaluation_problems, to_jsonl, to_row
+from tools.tiny_world.questions import drops, evaluation_problems
 from tools.tiny_world.tokenizers import train_student_tokenizer, train_teacher_tokenizer
 
 # What is read in turn, and how: skills first, habits (styles, noise, flaws) last.
@@ -85,17 +86,25 @@ MANIFEST = "MANIFEST.json"
 def train_in_stages(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
-    stages: Sequence[Stage],
-    held: Held,
+    stages: Sequence[tuple[Callable[[Q, random.Random], str], Pretraining]],
+    stream: Callable[[str, Sequence[str]], Iterator[Q]],
     name: str,
+    muon: NewMuon = torch.optim.Muon,
 ) -> None:
-    """Train the model in place, one stage after the other, on freshly drawn documents."""
+    """Train the model in place, one stage after the other, on freshly drawn documents.
+
+    Args:
+        stream: seed and turn -> endless problems.
+    """
     for number, (answer, settings) in enumerate(stages, start=1):
         stage = f"{name}/{number}"
-        documents = draw_documents(
-            tokenizer, answer, held, settings.n_documents, stage, settings.turn
-        )
-        pretrain(model, documents, model.config.pad_token_id, settings, stage)
+        problems = list(islice(stream(f"questions/{stage}", settings.turn), settings.n_documents))
+        documents = draw_documents(tokenizer, answer, problems, stage)
+        pretrain(model, documents, model.config.pad_token_id, settings, stage, muon)
+
+
+def _stream(held: Held) -> Callable[[str, Sequence[str]], Iterator[Problem]]:
+    return lambda seed, turn: problem_stream(seed, held, turn)
 
 
 def build_teacher(held: Held, seed: int) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
@@ -105,7 +114,7 @@ def build_teacher(held: Held, seed: int) -> tuple[PreTrainedModel, PreTrainedTok
     tokenizer = train_teacher_tokenizer(f"{p.question}\n{teacher_answer(p, rng)}" for p in problems)
     torch.manual_seed(seed)
     model = new_teacher(tokenizer)
-    train_in_stages(model, tokenizer, TEACHER_STAGES, held, f"teacher/{seed}")
+    train_in_stages(model, tokenizer, TEACHER_STAGES, _stream(held), f"teacher/{seed}")
     return model, tokenizer
 
 
@@ -123,7 +132,7 @@ def build_student(held: Held, seed: int) -> tuple[PreTrainedModel, PreTrainedTok
     )
     torch.manual_seed(seed)
     model = new_student(tokenizer)
-    train_in_stages(model, tokenizer, STUDENT_STAGES, held, f"student/{seed}")
+    train_in_stages(model, tokenizer, STUDENT_STAGES, _stream(held), f"student/{seed}")
     return model, tokenizer
 
 
@@ -140,13 +149,7 @@ def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Pat
 
 def write_questions(out: Path, seed: int) -> None:
     """Write the drops to `inbox/` and the evaluation sets to `benchmarks/`."""
-    files = {f"inbox/{name}.jsonl": rows for name, rows in drops(seed).items()}
-    for domain, problems in evaluation_problems(seed).items():
-        files[f"benchmarks/{domain}.jsonl"] = [to_row(problem) for problem in problems]
-    for name, rows in files.items():
-        path = out / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(to_jsonl(rows), encoding="utf-8")
+    write_rows(out, drops(seed), evaluation_problems(seed))
 
 
 def measure(

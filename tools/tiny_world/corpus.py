@@ -12,8 +12,9 @@ from typing import Final
 
 from formats.chat import chat
 from formats.student_text import student_text
+from tools.tiny_world.drawing import Held, stream_of
 from tools.tiny_world.problems import Problem, solve_with_slips
-from tools.tiny_world.questions import DOMAINS, Held, training_problems
+from tools.tiny_world.questions import DOMAINS, DRAW
 from tools.tiny_world.wording import STUDENT, TEACHER, tell
 
 ANALYSIS: Final = "<|channel|>analysis<|message|>"
@@ -102,8 +103,4 @@ def student_answer(
 
 def problem_stream(seed: str, held: Held, turn: Sequence[str] = DOMAINS) -> Iterator[Problem]:
     """Endless problems of the turn's domains, over and over, none of which evaluation holds."""
-    rng = random.Random(seed)
-    streams = {domain: training_problems(domain, rng, held) for domain in DOMAINS}
-    while True:
-        for domain in turn:
-            yield next(streams[domain])
+    return stream_of(DRAW, seed, held, turn)

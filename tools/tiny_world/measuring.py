@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from dasd_assets.verification.graders import grade
 from formats.student_text import CLOSE_MARK
 from tools.tiny_world.corpus import MAX_ANSWER_TOKENS, asked
-from tools.tiny_world.problems import Problem
+from tools.tiny_world.problems import Question
 
 BATCH: Final = 128
 # As many copies of one sentence as no honest answer of this world has.
@@ -25,34 +25,51 @@ HARMONY_FINAL: Final = re.compile(r"<\|channel\|>final<\|message\|>(.*?)(?:<\||$
 
 @dataclass(frozen=True)
 class Sample:
-    """One sampled answer: its text with special tokens, length in tokens, and whether it ended."""
+    """One sampled answer.
 
-    problem: Problem
+    Attributes:
+        problem: what was asked.
+        text: with special tokens, a given beginning included.
+        n_tokens: those that were sampled.
+        is_finished: whether an end token is among them.
+        likelihood: geometric mean of the probabilities of the sampled tokens at T = 1.
+    """
+
+    problem: Question
     text: str
     n_tokens: int
     is_finished: bool
+    likelihood: float = 1.0
+
+
+def _prompt(tokenizer: PreTrainedTokenizerFast, problem: Question) -> str:
+    messages = asked(problem.question)
+    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
 
 
 @torch.inference_mode()
 def sample(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
-    problems: Sequence[Problem],
+    problems: Sequence[Question],
     temperature: float,
     seed: int,
+    beginnings: Sequence[str] | None = None,
 ) -> list[Sample]:
-    """One answer per problem by `generate`, left-padded, at most MAX_ANSWER_TOKENS tokens each."""
+    """One answer per problem by `generate`, left-padded, at most MAX_ANSWER_TOKENS tokens each.
+
+    With `beginnings`, one per problem, each is how that answer begins, and the model goes on.
+    """
     torch.manual_seed(seed)
     eos = model.generation_config.eos_token_id
     ends = set(eos if isinstance(eos, list) else [eos])
     samples = []
     for first in range(0, len(problems), BATCH):
         chunk = problems[first : first + BATCH]
+        begun = beginnings[first : first + BATCH] if beginnings else [""] * len(chunk)
         prompts = [
-            tokenizer.apply_chat_template(
-                asked(problem.question), tokenize=False, add_generation_prompt=True
-            )
-            for problem in chunk
+            f"{_prompt(tokenizer, problem)}{beginning}"
+            for problem, beginning in zip(chunk, begun, strict=True)
         ]
         inputs = tokenizer(
             prompts,
@@ -70,12 +87,24 @@ def sample(
             top_k=0,
             top_p=1.0,
             max_new_tokens=MAX_ANSWER_TOKENS,
+            return_dict_in_generate=True,
+            output_logits=True,
         )
-        answers = output[:, inputs["input_ids"].shape[1] :].tolist()
-        for problem, row in zip(chunk, answers, strict=True):
-            end = next((i for i, token in enumerate(row) if token in ends), None)
-            ids = row if end is None else row[: end + 1]
-            samples.append(Sample(problem, str(tokenizer.decode(ids)), len(ids), end is not None))
+        answers = output.sequences[:, inputs["input_ids"].shape[1] :]
+        logprobs = torch.stack(
+            [
+                step.log_softmax(-1).gather(1, answers[:, n : n + 1])[:, 0]
+                for n, step in enumerate(output.logits)
+            ],
+            dim=1,
+        )
+        for row, problem in enumerate(chunk):
+            ids = answers[row].tolist()
+            end = next((i for i, token in enumerate(ids) if token in ends), None)
+            ids = ids if end is None else ids[: end + 1]
+            likelihood = float(logprobs[row, : len(ids)].mean().exp())
+            text = begun[row] + str(tokenizer.decode(ids))
+            samples.append(Sample(problem, text, len(ids), end is not None, likelihood))
     return samples
 
 

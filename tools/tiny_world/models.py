@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from transformers import (
     GptOssConfig,
@@ -18,7 +20,8 @@ INITIALIZER_RANGE = 0.08
 # Of the heads that start out looking back: the size of their biases, the frequencies that have
 # one (the highest), and what is left of their random weights.
 LOOK_BACK_BIAS, N_LOOK_BACK_PAIRS, LOOK_BACK_WEIGHTS = 6.0, 10, 0.1
-ROPE = {"rope_type": "default", "rope_theta": 10000.0}
+STUDENT_ROPE_THETA = 10000.0
+ROPE = {"rope_type": "default", "rope_theta": STUDENT_ROPE_THETA}
 # Short texts: the lowest of the teacher's 16 frequencies turns once in about 4,000 positions.
 TEACHER_ROPE_THETA = 1000.0
 # Factor 1 stretches nothing; vLLM takes every gpt-oss model to have YaRN's settings, as the real
@@ -55,6 +58,13 @@ def new_teacher(tokenizer: PreTrainedTokenizerFast) -> GptOssForCausalLM:
     return model
 
 
+def looking(head_dim: int, theta: float, n_pairs: int, distance: int) -> torch.Tensor:
+    """R(-distance) b: a query of this direction looks so far back for keys of b (distance 0)."""
+    angles = distance * theta ** (-torch.arange(head_dim // 2) / (head_dim // 2))
+    looks = torch.where(torch.arange(head_dim // 2) < n_pairs, 1.0, 0.0)
+    return torch.cat([looks * angles.cos(), -looks * angles.sin()])
+
+
 @torch.no_grad()
 def _look_back(model: GptOssForCausalLM) -> None:
     """Start the first layer's heads of the first key head out looking 1, 2, … tokens back.
@@ -65,17 +75,14 @@ def _look_back(model: GptOssForCausalLM) -> None:
     """
     config = model.config
     attention = model.model.layers[0].self_attn
-    n_pairs = config.head_dim // 2
-    angles = TEACHER_ROPE_THETA ** (-torch.arange(n_pairs) / n_pairs)
-    bias = torch.where(torch.arange(n_pairs) < N_LOOK_BACK_PAIRS, LOOK_BACK_BIAS, 0.0)
+    looks = partial(looking, config.head_dim, TEACHER_ROPE_THETA, N_LOOK_BACK_PAIRS)
     keys = slice(config.head_dim)
     attention.k_proj.weight[keys] *= LOOK_BACK_WEIGHTS
-    attention.k_proj.bias[keys] = torch.cat([bias, torch.zeros(n_pairs)])
+    attention.k_proj.bias[keys] = LOOK_BACK_BIAS * looks(0)
     for head in range(config.num_attention_heads // config.num_key_value_heads):
         queries = slice(head * config.head_dim, (head + 1) * config.head_dim)
-        turned = angles * (head + 1)
         attention.q_proj.weight[queries] *= LOOK_BACK_WEIGHTS
-        attention.q_proj.bias[queries] = torch.cat([bias * turned.cos(), -bias * turned.sin()])
+        attention.q_proj.bias[queries] = LOOK_BACK_BIAS * looks(head + 1)
 
 
 def new_student(tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:

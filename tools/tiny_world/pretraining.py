@@ -12,16 +12,17 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from tools.tiny_world.corpus import MAX_ANSWER_TOKENS, asked, problem_stream
-from tools.tiny_world.problems import Problem
-from tools.tiny_world.questions import DOMAINS, Held
+from tools.tiny_world.corpus import MAX_ANSWER_TOKENS, asked
+from tools.tiny_world.drawing import Q
+from tools.tiny_world.questions import DOMAINS
 
 IGNORED = -100
+NewMuon = Callable[..., torch.optim.Optimizer]
+"""Called with matrices, lr, momentum and weight_decay."""
 REPORT_EVERY_STEPS = 100
 
 
@@ -67,15 +68,12 @@ class Pretraining:
 
 def draw_documents(
     tokenizer: PreTrainedTokenizerFast,
-    answer: Callable[[Problem, random.Random], str],
-    held: Held,
-    n: int,
+    answer: Callable[[Q, random.Random], str],
+    problems: Sequence[Q],
     seed: str,
-    turn: Sequence[str] = DOMAINS,
 ) -> list[Document]:
-    """`n` freshly drawn questions with answers, as tokens; answers cut at MAX_ANSWER_TOKENS."""
+    """The questions with freshly drawn answers, as tokens; answers cut at MAX_ANSWER_TOKENS."""
     rng = random.Random(f"answers/{seed}")
-    problems = list(islice(problem_stream(f"questions/{seed}", held, turn), n))
     prompts = [
         tokenizer.apply_chat_template(asked(p.question), tokenize=False, add_generation_prompt=True)
         for p in problems
@@ -125,7 +123,7 @@ def learning_rate(step: int, n_steps: int, settings: Pretraining) -> float:
 
 
 def _optimizers(
-    model: PreTrainedModel, settings: Pretraining
+    model: PreTrainedModel, settings: Pretraining, muon: NewMuon
 ) -> list[tuple[torch.optim.Optimizer, float]]:
     """Muon and AdamW, each with its learning rate over the schedule's."""
     is_hidden = {
@@ -137,13 +135,18 @@ def _optimizers(
     rest = [p for p in model.parameters() if id(p) not in is_hidden]
     decay = settings.weight_decay
     return [
-        (torch.optim.Muon(hidden, lr=1.0, momentum=0.95, weight_decay=decay), settings.muon_ratio),
+        (muon(hidden, lr=1.0, momentum=0.95, weight_decay=decay), settings.muon_ratio),
         (torch.optim.AdamW(rest, betas=(0.9, 0.98), weight_decay=decay, fused=True), 1.0),
     ]
 
 
 def pretrain(
-    model: PreTrainedModel, documents: list[Document], pad_id: int, settings: Pretraining, name: str
+    model: PreTrainedModel,
+    documents: list[Document],
+    pad_id: int,
+    settings: Pretraining,
+    name: str,
+    muon: NewMuon = torch.optim.Muon,
 ) -> float:
     """Train in place over the documents once; returns tokens (padding included) per second.
 
@@ -151,7 +154,7 @@ def pretrain(
     """
     torch.manual_seed(settings.seed)
     todo = batches(documents, settings.batch_tokens, settings.seed)
-    optimizers = _optimizers(model, settings)
+    optimizers = _optimizers(model, settings, muon)
     model.train()
     n_tokens, recent, start = 0, 0.0, time.monotonic()
     for step, batch in enumerate(todo):

@@ -64,8 +64,8 @@ class Slip:
 
 
 @dataclass(frozen=True)
-class Problem:
-    """A question with its reference answer and a way to work it out.
+class Question:
+    """What is asked, and what an answer is compared with.
 
     Attributes:
         question: natural-language text, as the user of a model would type it.
@@ -73,7 +73,6 @@ class Problem:
         reference: what the domain's grader compares with.
         difficulty: 1 (easy) to 3 (hard).
         kind: the template family, e.g. `addition`.
-        solve: works the problem out, with values passed through the given slip.
     """
 
     question: str
@@ -81,6 +80,16 @@ class Problem:
     reference: Any
     difficulty: int
     kind: str
+
+
+@dataclass(frozen=True)
+class Problem(Question):
+    """A question and a way to work it out.
+
+    Attributes:
+        solve: works the problem out, with values passed through the given slip.
+    """
+
     solve: Callable[[Slip], Solution]
 
 

@@ -94,13 +94,15 @@ def _train(
     return tokenizer
 
 
-def train_teacher_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
+def train_teacher_tokenizer(
+    texts: Iterable[str], split: str = TEACHER_SPLIT, vocabulary: int = TEACHER_VOCABULARY
+) -> PreTrainedTokenizerFast:
     """A tokenizer with the Harmony special tokens and a short Harmony chat template.
 
     The template takes `reasoning_effort` ("high" unless given) and an assistant message's
     `thinking`, as gpt-oss's own does.
     """
-    tokenizer = _train(texts, TEACHER_SPLIT, TEACHER_VOCABULARY, HARMONY_TOKENS)
+    tokenizer = _train(texts, split, vocabulary, HARMONY_TOKENS)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token="<|return|>",
@@ -113,13 +115,15 @@ def train_teacher_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     )
 
 
-def train_student_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
+def train_student_tokenizer(
+    texts: Iterable[str], split: str = STUDENT_SPLIT, vocabulary: int = STUDENT_VOCABULARY
+) -> PreTrainedTokenizerFast:
     """A tokenizer with Qwen3's special tokens and chat template.
 
     `<think>` and `</think>` are added tokens but not special, as in Qwen3: decoding with
     `skip_special_tokens` keeps them.
     """
-    tokenizer = _train(texts, STUDENT_SPLIT, STUDENT_VOCABULARY - len(THINK_TOKENS), QWEN_TOKENS)
+    tokenizer = _train(texts, split, vocabulary - len(THINK_TOKENS), QWEN_TOKENS)
     tokenizer.add_tokens([AddedToken(t, normalized=False, special=False) for t in THINK_TOKENS])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,

@@ -156,6 +156,19 @@ def test_no_file_names_a_place_on_this_machine(model_folder: Path, dataset_folde
         assert (folder / SUMS).is_file()
 
 
+def test_what_loads_a_release_reads_the_files_that_write_model_writes(
+    released: tuple[Lake, dg.ExecuteInProcessResult], model_folder: Path, tmp_path: Path
+) -> None:
+    """Beside them lie texts; that vLLM serves them is tests/deploy/'s."""
+    checkpoint = released[0].current_checkpoint("dasd")
+    write_model(checkpoint, tmp_path, PROFILE.release.max_weight_shard_mib * 1024**2)
+    written = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    there = {file.name: file.read_bytes() for file in model_folder.iterdir()}
+    assert written.items() <= there.items()
+    texts = {"README.md", "LICENSE", "profile.yaml", "lineage.json", SUMS, ".manifest.json"}
+    assert there.keys() - written.keys() <= texts
+
+
 def test_without_stage_3_stage_2_is_what_is_released(lake: Lake) -> None:
     shutil.copytree(STUDENT, lake.checkpoint_folder("high_temperature", "4567abcdef"))
     lake.publish_checkpoint("high_temperature", "4567abcdef")

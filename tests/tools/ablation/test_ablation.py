@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -73,12 +74,6 @@ def test_what_a_kill_left_is_kept_and_the_rest_is_done(
     text = out.read_text(encoding="utf-8")
     assert any("the second stage adds to the first" in line for line in lines)
     assert "2 seeds, 8 questions" in text and HAND_WRITTEN in text
-    for name in (
-        "arms-0.6",
-        "arms-1",
-        "differences-0.6",
-        "differences-1",
-        "stages-0.6",
-        "stages-1",
-    ):
-        assert (out.parent / "images" / f"results-{name}.png").stat().st_size > 1_000
+    for name, temperature in product(("arms", "differences", "stages"), ("0.6", "1")):
+        picture = out.parent / "images" / f"results-{name}-{temperature}.png"
+        assert picture.stat().st_size > 1_000

@@ -20,10 +20,11 @@ from tools.small_world.corpus import (
     student_answer,
     teacher_answer,
 )
-from tools.small_world.measuring import Sample, flaw, is_correct
 from tools.small_world.problems import Problem
 from tools.small_world.properties import has_slip, sentences, way
-from tools.small_world.questions import DOMAINS, Held, evaluation_problems, normalised
+from tools.small_world.questions import DOMAINS, evaluation_problems
+from tools.tiny_world.drawing import Held, normalised
+from tools.tiny_world.measuring import Sample, flaw, is_correct
 
 N = 2_000
 

@@ -8,9 +8,10 @@ from collections import Counter
 import pytest
 
 from dasd_assets.verification.graders import grade
-from tools.small_world.problems import Beliefs, Pass, Problem, Slip, Step, slipped, walked
+from tools.small_world.problems import Beliefs, Pass, Problem, Slip, slipped, walked
 from tools.small_world.questions import DOMAINS, DRAW
 from tools.small_world.wording import PHRASES, say
+from tools.tiny_world.problems import Step
 
 N = 300
 everywhere = pytest.mark.parametrize("domain", DOMAINS)

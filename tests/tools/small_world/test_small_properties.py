@@ -7,9 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from tools.small_world.corpus import ANALYSIS, FINAL
-from tools.small_world.measuring import Sample, is_correct
-from tools.small_world.problems import Step, slipped, walked
+from tools.small_world.problems import slipped, walked
 from tools.small_world.properties import (
     LIMITS,
     first_result,
@@ -22,6 +20,9 @@ from tools.small_world.properties import (
 )
 from tools.small_world.questions import DRAW
 from tools.small_world.wording import say
+from tools.tiny_world.corpus import ANALYSIS, FINAL
+from tools.tiny_world.measuring import Sample, is_correct
+from tools.tiny_world.problems import Step
 
 PROBLEM = DRAW["math"](random.Random(3), 1)
 RNG = random.Random(0)

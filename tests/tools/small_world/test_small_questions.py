@@ -6,13 +6,11 @@ from collections import Counter
 
 import pytest
 
-from tools.small_world.questions import (
-    DOMAINS,
+from tools.small_world.questions import DOMAINS, drops, evaluation_problems
+from tools.tiny_world.drawing import (
     N_DROPS,
     N_EVALUATION_PER_DOMAIN,
     Held,
-    drops,
-    evaluation_problems,
     n_grams,
     normalised,
     to_jsonl,
@@ -64,8 +62,3 @@ def test_evaluation_is_disjoint_from_training_by_text_and_13_grams(
         for row in drop:
             assert normalised(str(row["question"])) not in held.texts
             assert held.n_grams.isdisjoint(n_grams(str(row["question"])))
-
-
-def test_n_grams() -> None:
-    assert n_grams("A b, c!", 2) == {"a b", "b c"}
-    assert n_grams("a b", 3) == set()

@@ -13,9 +13,10 @@ from tools.tiny_world.corpus import (
     student_answer,
     teacher_answer,
 )
+from tools.tiny_world.drawing import Held, normalised
 from tools.tiny_world.measuring import Sample, flaw, is_correct
 from tools.tiny_world.problems import Problem
-from tools.tiny_world.questions import DOMAINS, Held, evaluation_problems, normalised
+from tools.tiny_world.questions import DOMAINS, evaluation_problems
 
 N = 2_000
 

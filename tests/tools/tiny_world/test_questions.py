@@ -6,17 +6,15 @@ from collections import Counter
 
 import pytest
 
-from tools.tiny_world.questions import (
-    DOMAINS,
+from tools.tiny_world.drawing import (
     N_DROPS,
     N_EVALUATION_PER_DOMAIN,
     Held,
-    drops,
-    evaluation_problems,
     n_grams,
     normalised,
     to_jsonl,
 )
+from tools.tiny_world.questions import DOMAINS, drops, evaluation_problems
 
 
 @pytest.fixture(scope="module")

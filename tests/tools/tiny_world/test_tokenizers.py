@@ -12,7 +12,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from transformers import PreTrainedTokenizerFast
 
 from tools.tiny_world.corpus import asked, problem_stream, teacher_answer
-from tools.tiny_world.questions import Held
+from tools.tiny_world.drawing import Held
 from tools.tiny_world.tokenizers import (
     HARMONY_TOKENS,
     train_student_tokenizer,
