@@ -30,8 +30,7 @@ LIBRARIES = (
     *IMPORTED_BY_A_RUN, "accelerate", "duckdb",
     "matplotlib.backends.backend_agg", "matplotlib.figure",
     "markdown_it", "openai_harmony", "pyarrow.dataset", "pyarrow.parquet", "sympy", "torch",
-    "transformers.generation.utils", "transformers.models.gpt_oss.modeling_gpt_oss",
-    "transformers.models.qwen3.modeling_qwen3",
+    "transformers.generation.utils", "transformers.models.qwen3.modeling_qwen3",
 )  # fmt: skip
 """What runs and steps have imported before they start. Uses no GPU, starts no thread of Python."""
 PRELOADED = "dasd_assets.running.preloaded"

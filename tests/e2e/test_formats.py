@@ -119,7 +119,8 @@ def test_the_whole_graph_runs(name: str, tmp_path: Path, monkeypatch: pytest.Mon
             profile["temperature_scheduled_learning"],
             profile["mixed_policy_distillation"]["training"],
         ):
-            # gpt-oss has no other attention on a CPU, and that does not keep packed samples apart.
+            # One student as gpt-oss in transformers has to be trained: its attention on a CPU
+            # does not keep packed samples apart.
             stage |= {"attention": formats.attention, "packing": formats.attention == "sdpa"}
         profile["evaluation"]["samples_per_question"] = 1
         benchmark = profile["evaluation"]["benchmarks"]["math"]

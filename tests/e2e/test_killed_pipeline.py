@@ -37,7 +37,7 @@ def test_a_new_drop_makes_only_what_it_changes_though_killed_while_sampling_and_
     report = pipeline.home / "lake" / "stage_report.html"
     old_report = report.read_bytes()
 
-    pipeline.put_drop("drop-03", 1_200)
+    pipeline.put_drop("drop-03", 300)
     (pipeline.inbox / "bad|name.jsonl").write_text("{}\n", encoding="utf-8")
     for folder in ("_journals", "checkpoints"):
         kill_once_there_is_more_in(pipeline.home / "lake" / folder, pipeline)

@@ -68,7 +68,7 @@ def _make(folder: Path, home: Path) -> None:
     folder.mkdir()
     pipeline = replace(new_pipeline(folder), home=home)
     pipeline.put_drop("drop-01", 0)
-    pipeline.put_drop("drop-02", 600)
+    pipeline.put_drop("drop-02", 150)
     made = pipeline.dasd("run")
     assert made.returncode == 0, made.stdout + made.stderr
     shutil.move(home, folder / "home")

@@ -107,6 +107,7 @@ def new_pipeline(folder: Path) -> Pipeline:
     settings = yaml.safe_load((PROFILE_FOLDER / "tiny.yaml").read_text(encoding="utf-8"))
     settings["name"] = "small"
     settings["questions"]["inbox"] = str(pipeline.inbox)
+    settings["teacher_responses"]["samples_per_question"] = {"low": 1, "high": 1}
     settings["divergence_sampling"]["budget_samples"] = {"low": 24, "high": 24}
     settings["temperature_scheduled_learning"]["epochs"] = 2
     settings["mixed_policy_distillation"] |= {

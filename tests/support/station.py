@@ -63,6 +63,7 @@ class Station:
         self.made: Made = Counter()
         self.settings = yaml.safe_load((PROFILE_FOLDER / "tiny.yaml").read_text(encoding="utf-8"))
         self.settings["questions"]["inbox"] = str(self.inbox)
+        self.settings["teacher_responses"]["samples_per_question"] = {"low": 1, "high": 1}
         benchmark = folder / "math.jsonl"
         lines = (TINY_WORLD / "benchmarks" / "math.jsonl").read_text(encoding="utf-8").splitlines()
         benchmark.write_text("\n".join(lines[:4]), encoding="utf-8")

@@ -22,9 +22,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.training_rows import STUDENT, row, sample_files, with_set
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
-from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GptOssConfig,
+    GptOssForCausalLM,
+    Trainer,
+    TrainingArguments,
+)
 
-from dasd_assets.profile import PROJECT_ROOT
 from formats.checkpoint_folder import LOG, STEPS, partial_folder
 from formats.model_format import student_format
 from training import sft
@@ -352,8 +359,13 @@ def test_isolation_is_measured_in_the_precision_of_training(
 
 def test_gpt_oss_in_transformers_does_not_keep_packed_samples_apart(certified: Certified) -> None:
     """Its attention masks are made without the positions: training it packed must not start."""
-    teacher = PROJECT_ROOT / "tiny_world" / "models" / "teacher"
-    model = AutoModelForCausalLM.from_pretrained(teacher, dtype=torch.float32)
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "head_dim": 8}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "num_local_experts": 2}
+    vocabulary = AutoConfig.from_pretrained(STUDENT).vocab_size
+    model = GptOssForCausalLM(
+        GptOssConfig(vocab_size=vocabulary, num_experts_per_tok=1, **shape, **heads)
+    )
     with pytest.raises(CertificateError, match=r"attention_isolated.*attention eager, float32"):
         certified(model=model)
 

@@ -34,11 +34,12 @@ def test_a_model_that_was_saved_again_is_of_the_same_kind(copy: Path) -> None:
     check_same_kind(copy, STUDENT)
 
 
-def test_another_architecture_is_refused() -> None:
+def test_another_architecture_is_refused(copy: Path) -> None:
+    edit(copy / "config.json", architectures=["GptOssForCausalLM"])
     with pytest.raises(
         ExpectedModelError, match=r"architectures is \['GptOss.*expects \['Qwen3ForCausalLM'\]"
     ):
-        check_same_kind(TEACHER, STUDENT)
+        check_same_kind(copy, STUDENT)
 
 
 @pytest.mark.parametrize(

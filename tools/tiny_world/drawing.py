@@ -11,12 +11,12 @@ import random
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from tools.tiny_world.problems import Question
+from tools.tiny_world.problems import Problem
 
-Q = TypeVar("Q", bound=Question)
-Draws = Mapping[str, Callable[[random.Random], Q]]
+Draw = Callable[[random.Random], Problem]
+Draws = Mapping[str, Draw]
 """By domain: draws a question of it."""
 
 N_DROPS: Final = 4
@@ -36,7 +36,7 @@ def n_grams(text: str, n: int = N_GRAM_WORDS) -> set[str]:
     return {" ".join(words[i : i + n]) for i in range(len(words) - n + 1)}
 
 
-def to_row(problem: Question) -> dict[str, Any]:
+def to_row(problem: Problem) -> dict[str, Any]:
     """The problem as a row of a drop."""
     return {
         "question": problem.question,
@@ -53,7 +53,7 @@ def to_jsonl(rows: list[dict[str, Any]]) -> str:
 
 
 def write_rows(
-    out: Path, drops: Mapping[str, list[dict[str, Any]]], evaluation: Mapping[str, list[Q]]
+    out: Path, drops: Mapping[str, list[dict[str, Any]]], evaluation: Mapping[str, list[Problem]]
 ) -> None:
     """Write the drops to `inbox/` and the evaluation sets to `benchmarks/`."""
     files = {f"inbox/{name}.jsonl": rows for name, rows in drops.items()}
@@ -65,12 +65,12 @@ def write_rows(
         path.write_text(to_jsonl(rows), encoding="utf-8")
 
 
-def evaluation_of(draws: Draws[Q], seed: int) -> dict[str, list[Q]]:
+def evaluation_of(draws: Draws, seed: int) -> dict[str, list[Problem]]:
     """Evaluation problems per domain, unique by normalised text."""
-    problems: dict[str, list[Q]] = {}
+    problems: dict[str, list[Problem]] = {}
     for domain, draw in draws.items():
         rng = random.Random(f"evaluation/{domain}/{seed}")
-        seen: dict[str, Q] = {}
+        seen: dict[str, Problem] = {}
         while len(seen) < N_EVALUATION_PER_DOMAIN:
             problem = draw(rng)
             seen.setdefault(normalised(problem.question), problem)
@@ -81,7 +81,7 @@ def evaluation_of(draws: Draws[Q], seed: int) -> dict[str, list[Q]]:
 class Held:
     """What evaluation keeps for itself: texts, and runs of 13 words."""
 
-    def __init__(self, problems: Mapping[str, list[Q]]) -> None:
+    def __init__(self, problems: Mapping[str, list[Problem]]) -> None:
         texts = [problem.question for group in problems.values() for problem in group]
         self.texts = {normalised(text) for text in texts}
         self.n_grams = {gram for text in texts for gram in n_grams(text)}
@@ -91,7 +91,9 @@ class Held:
         return normalised(question) in self.texts or not self.n_grams.isdisjoint(n_grams(question))
 
 
-def not_held(draw: Callable[[random.Random], Q], rng: random.Random, held: Held) -> Iterator[Q]:
+def not_held(
+    draw: Callable[[random.Random], Problem], rng: random.Random, held: Held
+) -> Iterator[Problem]:
     """Endless problems of a domain that evaluation does not hold; they may repeat."""
     while True:
         problem = draw(rng)
@@ -99,7 +101,7 @@ def not_held(draw: Callable[[random.Random], Q], rng: random.Random, held: Held)
             yield problem
 
 
-def stream_of(draws: Draws[Q], seed: str, held: Held, turn: Sequence[str]) -> Iterator[Q]:
+def stream_of(draws: Draws, seed: str, held: Held, turn: Sequence[str]) -> Iterator[Problem]:
     """Endless problems of the turn's domains, over and over, none of which evaluation holds."""
     rng = random.Random(seed)
     streams = {domain: not_held(draw, rng, held) for domain, draw in draws.items()}
@@ -109,7 +111,7 @@ def stream_of(draws: Draws[Q], seed: str, held: Held, turn: Sequence[str]) -> It
 
 
 def drops_of(
-    draws: Draws[Q], seed: int, held: Held, n_per_domain: int
+    draws: Draws, seed: int, held: Held, n_per_domain: int
 ) -> dict[str, list[dict[str, Any]]]:
     """Rows per drop name: all domains mixed, unique but for a few duplicates across drops."""
     seen: set[str] = set()

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from tools.tiny_world.problems import Problem, Slip, Solution, Step
+from tools.tiny_world.problems import Mind, Pass, Problem, Step
 
 WORDS = (
     "apple", "boat", "cloud", "door", "eagle", "fish", "garden", "house", "iron", "jacket",
     "king", "lamp", "moon", "nest", "ocean", "paper", "queen", "river", "stone", "tree", "uncle",
     "valley", "window", "yard", "zebra",
 )  # fmt: skip
-LINE_BREAKS = "line breaks"
-SEPARATORS = {"commas": ", ", "dashes": " - ", "slashes": " / ", "semicolons": "; "}
+SEPARATORS = {"commas": ",", "dashes": "-", "slashes": "/", "semicolons": ";"}
 # A run of 13 words that names none of the listed words would be common to many questions, and
 # decontamination would take all of them out: what stands before and after the list is short.
 FORMATS = ("Number them, with {separator}.", "Use numbers and {separator}.")
@@ -39,68 +40,85 @@ TASKS = {
         "Say the word {words} {times} times in a row.",
     ),
 }
-ENDINGS = ("Finish with the line: Done.", "End with a line: Done.")
+ENDING = "Finish with the line: Done."
+ORDINALS = ("first", "second", "third", "fourth")
 
 
-def _result(task: str, words: list[str], times: int) -> list[str]:
+@dataclass(frozen=True)
+class Asked:
+    """What an instruction wants: a task on words, what stands between them, a last line."""
+
+    task: str
+    words: tuple[str, ...]
+    times: int
+    separator: str
+    has_ending: bool
+
+
+def _result(task: str, words: tuple[str, ...], times: int) -> tuple[str, ...]:
     match task:
         case "reverse":
             return words[::-1]
         case "copy":
             return words
         case "uppercase":
-            return [word.upper() for word in words]
+            return tuple(word.upper() for word in words)
         case "repeat":
             return words * times
     raise ValueError(f"unknown task {task!r}")
 
 
-def draw_instruction(rng: random.Random) -> Problem:
-    """A random instruction; the reference is a list of constraints on the answer's text."""
+def _walk(way: int, asked: Asked, mind: Mind) -> Pass:
+    """Word by word; from the last one; all of them at once."""
+    n_times = asked.times
+    if asked.task == "repeat":
+        n_times = mind.number(asked.times, f"{asked.times} times")
+    right = _result(asked.task, asked.words, n_times)
+    pool = [word.upper() for word in asked.words] if asked.task == "uppercase" else asked.words
+    items = [
+        mind.choice(item, pool, f"{asked.task} {place} of {len(right)}")
+        for place, item in enumerate(right)
+    ]
+    mark = mind.choice(
+        SEPARATORS[asked.separator], tuple(SEPARATORS.values()), f"mark of {asked.separator}"
+    )
+    named = [f"{ORDINALS[place % 4]} {item}" for place, item in enumerate(items)]
+    if way == 0:
+        listed = ", ".join(named)
+    else:
+        listed = ", ".join(reversed(named)) if way == 1 else " ".join(items)
+    key = ("forwards", "backwards", "at_once")[way]
+    steps = [Step(f"items_{key}", {"listed": listed, "mark": mark})]
+    joint = f"{mark} " if mark in ",;" else f" {mark} "
+    written = joint.join(f"{n}. {item}" for n, item in enumerate(items, start=1))
+    return Pass(tuple(steps), " ".join(items) + f" {mark}", written + "\nDone." * asked.has_ending)
+
+
+def draw_instruction(rng: random.Random, difficulty: int) -> Problem:
+    """A random instruction; the reference is a list of constraints on the answer's text.
+
+    Level 1 has two words, level 2 three or four and often a last line.
+    """
     task = rng.choice(tuple(TASKS))
-    times = rng.randint(2, 4)
-    words = rng.sample(WORDS, 1 if task == "repeat" else rng.randint(2, 4))
-    result = _result(task, words, times)
-    is_on_lines = rng.random() < 0.3
-    separator = LINE_BREAKS if is_on_lines else rng.choice(tuple(SEPARATORS))
-    has_ending = rng.random() < 0.3
+    times = 2 if difficulty == 1 else rng.randint(3, 4)
+    words = tuple(rng.sample(WORDS, 1 if task == "repeat" else times))
+    separator = rng.choice(tuple(SEPARATORS))
+    has_ending = difficulty == 2 and rng.random() < 0.5
     parts = [
         rng.choice(FORMATS).format(separator=separator),
         rng.choice(TASKS[task]).format(words=", ".join(words), times=times),
+        *([ENDING] if has_ending else []),
     ]
-    if has_ending:
-        parts.append(rng.choice(ENDINGS))
-
-    def solve(slip: Slip) -> Solution:
-        steps = [Step(f"{task}_plan", {"words": ", ".join(words), "n": len(result)})]
-        items = []
-        for index, item in enumerate(result):
-            # A slipped item is mostly another word of the same list, as when one loses track.
-            pool = [word.upper() if task == "uppercase" else word for word in [*words, *WORDS[:2]]]
-            item = slip.choice(item, pool)
-            items.append(item)
-            word = words[min(index, len(words) - 1)]
-            values = {"n": index + 1, "word": word, "item": item}
-            steps.append(Step(f"{task}_item", values))
-        steps.append(Step("format_separated", {"separator": separator}))
-        if has_ending:
-            steps.append(Step("format_ending", {}))
-        return Solution(tuple(steps), "instruction_answer", _written(items, has_ending))
-
-    def _written(items: list[str], with_ending: bool) -> str:
-        numbered = [f"{n}. {item}" for n, item in enumerate(items, start=1)]
-        joint = "\n" if is_on_lines else SEPARATORS[separator]
-        return joint.join(numbered) + "\nDone." * with_ending
-
-    values = [f"{n}. {item}" for n, item in enumerate(result, start=1)]
+    asked = Asked(task, words, times, separator, has_ending)
+    values = [f"{n}. {item}" for n, item in enumerate(_result(task, words, times), start=1)]
     constraints: list[dict[str, Any]] = [
-        {"type": "numbered_lines", "values": result}
-        if is_on_lines
-        else {"type": "items", "separator": SEPARATORS[separator].strip(), "values": values}
-    ]
-    if has_ending:
         # First, because each constraint takes away the lines that it accounts for.
-        constraints.insert(0, {"type": "last_line", "value": "Done."})
-    difficulty = min(3, 1 + (len(result) > 2) + has_ending)
-    reference = {"constraints": constraints}
-    return Problem(" ".join(parts), "instruction_following", reference, difficulty, task, solve)
+        *([{"type": "last_line", "value": "Done."}] if has_ending else []),
+        {"type": "items", "separator": SEPARATORS[separator], "values": values},
+    ]
+    plan = Step("items_plan", {"task": task, "separator": separator})
+    ways = tuple(partial(_walk, way, asked) for way in range(3))
+    return Problem(
+        " ".join(parts), "instruction_following", {"constraints": constraints}, difficulty, task,
+        plan, ways,
+    )  # fmt: skip

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from dasd_assets.verification.graders import grade
 from formats.student_text import CLOSE_MARK
 from tools.tiny_world.corpus import MAX_ANSWER_TOKENS, asked
-from tools.tiny_world.problems import Question
+from tools.tiny_world.problems import Problem
 
 BATCH: Final = 128
 # As many copies of one sentence as no honest answer of this world has.
@@ -35,14 +35,14 @@ class Sample:
         likelihood: geometric mean of the probabilities of the sampled tokens at T = 1.
     """
 
-    problem: Question
+    problem: Problem
     text: str
     n_tokens: int
     is_finished: bool
     likelihood: float = 1.0
 
 
-def _prompt(tokenizer: PreTrainedTokenizerFast, problem: Question) -> str:
+def _prompt(tokenizer: PreTrainedTokenizerFast, problem: Problem) -> str:
     messages = asked(problem.question)
     return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
 
@@ -51,7 +51,7 @@ def _prompt(tokenizer: PreTrainedTokenizerFast, problem: Question) -> str:
 def sample(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
-    problems: Sequence[Question],
+    problems: Sequence[Problem],
     temperature: float,
     seed: int,
     beginnings: Sequence[str] | None = None,

@@ -1,105 +1,128 @@
-"""Shapes of the two models."""
+"""Shapes of the two models, and what they begin with: heads that copy."""
 
 from __future__ import annotations
 
 from functools import partial
+from typing import Final
 
 import torch
-from transformers import (
-    GptOssConfig,
-    GptOssForCausalLM,
-    PreTrainedTokenizerFast,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-)
+from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from tools.tiny_world.tokenizers import MAX_POSITIONS
 
 # The libraries' default of 0.02 suits wide models; at this width attention would start out flat.
-INITIALIZER_RANGE = 0.08
-# Of the heads that start out looking back: the size of their biases, the frequencies that have
-# one (the highest), and what is left of their random weights.
-LOOK_BACK_BIAS, N_LOOK_BACK_PAIRS, LOOK_BACK_WEIGHTS = 6.0, 10, 0.1
-STUDENT_ROPE_THETA = 10000.0
-ROPE = {"rope_type": "default", "rope_theta": STUDENT_ROPE_THETA}
-# Short texts: the lowest of the teacher's 16 frequencies turns once in about 4,000 positions.
-TEACHER_ROPE_THETA = 1000.0
-# Factor 1 stretches nothing; vLLM takes every gpt-oss model to have YaRN's settings, as the real
-# ones do.
-YARN = {
-    "rope_type": "yarn", "rope_theta": TEACHER_ROPE_THETA, "factor": 1.0,
-    "beta_fast": 32.0, "beta_slow": 1.0, "original_max_position_embeddings": MAX_POSITIONS,
-}  # fmt: skip
+INITIALIZER_RANGE: Final = 0.08
+HEAD_DIM: Final = 32
+ROPE_THETA: Final = 10000.0
+# The value that all embeddings share in their first dimension, which stands for a bias.
+CONSTANT: Final = 0.5
+# Frequencies, of HEAD_DIM / 2: so many of the highest look back; so many of the lowest, which
+# hardly turn over the length of an answer, find what matches. Queries and keys are normed, and
+# scaled by so much.
+N_LOOK_BACK_PAIRS: Final = 5
+N_MATCH_PAIRS: Final = 7
+ATTENTION_NORM: Final = 1.7
+COPIED_SCALE: Final = 0.1
 
 
-def new_teacher(tokenizer: PreTrainedTokenizerFast) -> GptOssForCausalLM:
-    """An untrained mixture-of-experts model (4 experts, 2 per token) of the gpt-oss kind."""
+def new_teacher(tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
+    """An untrained model, larger than the student."""
     ends = tokenizer.convert_tokens_to_ids(["<|return|>", "<|call|>", "<|endoftext|>"])
-    config = GptOssConfig(
+    return _new_model(tokenizer, ends, hidden_size=128, intermediate_size=384)
+
+
+def new_student(tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
+    """An untrained model, smaller than the teacher."""
+    return _new_model(tokenizer, tokenizer.eos_token_id, hidden_size=112, intermediate_size=256)
+
+
+@torch.no_grad()
+def sharpen(model: Qwen3ForCausalLM, factor: float) -> None:
+    """Multiply all logits, in place: what was T = 1 before is T = `factor` after.
+
+    Training on rewards makes a reasoning model's distribution narrower than that of the texts it
+    has read. Without it, a model of this size says a wrong digit in each third answer at T = 1.
+    """
+    model.model.norm.weight *= factor
+
+
+def _new_model(
+    tokenizer: PreTrainedTokenizerFast,
+    ends: int | list[int],
+    hidden_size: int,
+    intermediate_size: int,
+) -> Qwen3ForCausalLM:
+    """A dense model of the Qwen3 kind that copies."""
+    config = Qwen3Config(
         vocab_size=len(tokenizer),
-        hidden_size=128,
-        intermediate_size=96,
+        hidden_size=hidden_size,
+        intermediate_size=intermediate_size,
         num_hidden_layers=3,
-        num_local_experts=4,
-        num_experts_per_tok=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        head_dim=32,
-        sliding_window=256,
+        head_dim=HEAD_DIM,
         max_position_embeddings=MAX_POSITIONS,
-        rope_parameters=YARN,
+        rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA},
         initializer_range=INITIALIZER_RANGE,
+        tie_word_embeddings=True,
         eos_token_id=ends,
         pad_token_id=tokenizer.pad_token_id,
     )
-    model = GptOssForCausalLM(config)
-    model.set_experts_implementation("grouped_mm")  # trains a sixth faster than the default loop
+    model = Qwen3ForCausalLM(config)
     _look_back(model)
+    _find_again(model)
     return model
 
 
-def looking(head_dim: int, theta: float, n_pairs: int, distance: int) -> torch.Tensor:
-    """R(-distance) b: a query of this direction looks so far back for keys of b (distance 0)."""
-    angles = distance * theta ** (-torch.arange(head_dim // 2) / (head_dim // 2))
-    looks = torch.where(torch.arange(head_dim // 2) < n_pairs, 1.0, 0.0)
+def looking(n_pairs: int, distance: int) -> torch.Tensor:
+    """R(-distance) b: a query of this direction looks so far back for keys of b (distance 0).
+
+    With R(d) the rotation of d positions, such a pair makes a score that is largest d tokens back,
+    whatever the tokens are.
+    """
+    half = HEAD_DIM // 2
+    angles = distance * ROPE_THETA ** (-torch.arange(half) / half)
+    looks = torch.where(torch.arange(half) < n_pairs, 1.0, 0.0)
     return torch.cat([looks * angles.cos(), -looks * angles.sin()])
 
 
 @torch.no_grad()
-def _look_back(model: GptOssForCausalLM) -> None:
-    """Start the first layer's heads of the first key head out looking 1, 2, … tokens back.
-
-    Copying from the prompt builds on a head that sees what stood before; to find it by chance
-    takes longer than all the rest of the training. With `R(d)` the rotation of d positions, the
-    biases k = b and q = R(-d) b make a score that is largest d tokens back, whatever they are.
-    """
-    config = model.config
+def _look_back(model: Qwen3ForCausalLM) -> None:
+    """Start the first layer's heads of the first key head out looking 1, 2, … tokens back."""
+    model.model.embed_tokens.weight[:, 0] = CONSTANT
     attention = model.model.layers[0].self_attn
-    looks = partial(looking, config.head_dim, TEACHER_ROPE_THETA, N_LOOK_BACK_PAIRS)
-    keys = slice(config.head_dim)
-    attention.k_proj.weight[keys] *= LOOK_BACK_WEIGHTS
-    attention.k_proj.bias[keys] = LOOK_BACK_BIAS * looks(0)
-    for head in range(config.num_attention_heads // config.num_key_value_heads):
-        queries = slice(head * config.head_dim, (head + 1) * config.head_dim)
-        attention.q_proj.weight[queries] *= LOOK_BACK_WEIGHTS
-        attention.q_proj.bias[queries] = LOOK_BACK_BIAS * looks(head + 1)
+    looks = partial(looking, N_LOOK_BACK_PAIRS)
+    attention.k_proj.weight[:HEAD_DIM, 0] = looks(0)
+    for head in range(attention.num_key_value_groups):
+        queries = slice(head * HEAD_DIM, (head + 1) * HEAD_DIM)
+        attention.q_proj.weight[queries, 0] = looks(head + 1)
+    attention.q_norm.weight *= ATTENTION_NORM
+    attention.k_norm.weight *= ATTENTION_NORM
 
 
-def new_student(tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
-    """An untrained dense model of the Qwen3 kind, smaller than the teacher."""
-    config = Qwen3Config(
-        vocab_size=len(tokenizer),
-        hidden_size=112,
-        intermediate_size=256,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=32,
-        max_position_embeddings=MAX_POSITIONS,
-        rope_parameters=ROPE,
-        initializer_range=INITIALIZER_RANGE,
-        tie_word_embeddings=True,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    return Qwen3ForCausalLM(config)
+@torch.no_grad()
+def _find_again(model: Qwen3ForCausalLM) -> None:
+    """Start the second layer's first heads out finding what stood before what follows.
+
+    The first layer writes the token before, through its values, to dimensions that no embedding
+    uses; the second looks there for the token it stands at. So it sees what followed that token
+    earlier (an induction head). Found by chance, it takes longer than all the rest of the training.
+    All other layers start out writing nothing, or the token would drown in what they write.
+    """
+    for layer in model.model.layers:
+        layer.self_attn.o_proj.weight.zero_()
+        layer.mlp.down_proj.weight.zero_()
+    first, second = (layer.self_attn for layer in model.model.layers[:2])
+    copied = slice(1, 1 + HEAD_DIM)
+    model.model.embed_tokens.weight[:, copied] = 0
+    first.v_proj.weight[:HEAD_DIM, : 1 + HEAD_DIM] = 0
+    first.o_proj.weight[copied, :HEAD_DIM] = COPIED_SCALE * torch.eye(HEAD_DIM)
+    half = HEAD_DIM // 2
+    lowest = torch.arange(half - N_MATCH_PAIRS, half)
+    matching = torch.cat([lowest, half + lowest])
+    for projection in (second.q_proj, second.k_proj):
+        projection.weight[:HEAD_DIM] = 0
+    second.q_proj.weight[matching] = first.v_proj.weight[matching]
+    second.k_proj.weight[matching, 1 + matching] = 1.0
+    second.q_norm.weight *= ATTENTION_NORM
+    second.k_norm.weight *= ATTENTION_NORM

@@ -1,6 +1,7 @@
 """A plain training loop for the two small models: padded batches of like length, cosine.
 
-Hidden matrices are trained by Muon, the rest (embeddings, norms, experts, biases) by AdamW: on
+Many small steps teach these models more than few large ones.
+Hidden matrices are trained by Muon, the rest (embeddings, norms) by AdamW: on
 a CPU's budget of tokens Muon gets a small model to copy from its prompt about twice as soon.
 """
 
@@ -17,12 +18,11 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from tools.tiny_world.corpus import MAX_ANSWER_TOKENS, asked
-from tools.tiny_world.drawing import Q
+from tools.tiny_world.muon import Muon
+from tools.tiny_world.problems import Problem
 from tools.tiny_world.questions import DOMAINS
 
 IGNORED = -100
-NewMuon = Callable[..., torch.optim.Optimizer]
-"""Called with matrices, lr, momentum and weight_decay."""
 REPORT_EVERY_STEPS = 100
 
 
@@ -56,9 +56,9 @@ class Pretraining:
 
     n_documents: int
     turn: tuple[str, ...] = DOMAINS
-    batch_tokens: int = 2048
-    peak_learning_rate: float = 3e-3
-    final_learning_rate: float = 1e-4
+    batch_tokens: int = 512
+    peak_learning_rate: float = 1.5e-3
+    final_learning_rate: float = 3e-5
     muon_ratio: float = 7.0
     warmup_share: float = 0.03
     weight_decay: float = 0.01
@@ -68,8 +68,8 @@ class Pretraining:
 
 def draw_documents(
     tokenizer: PreTrainedTokenizerFast,
-    answer: Callable[[Q, random.Random], str],
-    problems: Sequence[Q],
+    answer: Callable[[Problem, random.Random], str],
+    problems: Sequence[Problem],
     seed: str,
 ) -> list[Document]:
     """The questions with freshly drawn answers, as tokens; answers cut at MAX_ANSWER_TOKENS."""
@@ -123,19 +123,19 @@ def learning_rate(step: int, n_steps: int, settings: Pretraining) -> float:
 
 
 def _optimizers(
-    model: PreTrainedModel, settings: Pretraining, muon: NewMuon
+    model: PreTrainedModel, settings: Pretraining
 ) -> list[tuple[torch.optim.Optimizer, float]]:
     """Muon and AdamW, each with its learning rate over the schedule's."""
     is_hidden = {
         id(p)
         for name, p in model.named_parameters()
-        if p.ndim == 2 and not any(part in name for part in ("embed", "lm_head", "router"))
+        if p.ndim == 2 and not any(part in name for part in ("embed", "lm_head"))
     }
     hidden = [p for p in model.parameters() if id(p) in is_hidden]
     rest = [p for p in model.parameters() if id(p) not in is_hidden]
     decay = settings.weight_decay
     return [
-        (muon(hidden, lr=1.0, momentum=0.95, weight_decay=decay), settings.muon_ratio),
+        (Muon(hidden, lr=1.0, momentum=0.95, weight_decay=decay), settings.muon_ratio),
         (torch.optim.AdamW(rest, betas=(0.9, 0.98), weight_decay=decay, fused=True), 1.0),
     ]
 
@@ -146,7 +146,6 @@ def pretrain(
     pad_id: int,
     settings: Pretraining,
     name: str,
-    muon: NewMuon = torch.optim.Muon,
 ) -> float:
     """Train in place over the documents once; returns tokens (padding included) per second.
 
@@ -154,7 +153,7 @@ def pretrain(
     """
     torch.manual_seed(settings.seed)
     todo = batches(documents, settings.batch_tokens, settings.seed)
-    optimizers = _optimizers(model, settings, muon)
+    optimizers = _optimizers(model, settings)
     model.train()
     n_tokens, recent, start = 0, 0.0, time.monotonic()
     for step, batch in enumerate(todo):

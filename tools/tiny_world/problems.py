@@ -1,12 +1,13 @@
-"""What a generated problem and its worked solution look like, before any wording.
+"""What a generated problem and the ways to work it out look like, before any wording.
 
-A solution is a list of steps (a key and its values); how a step reads in English is the
-business of `wording`. The same solution can thus be told in the teacher's words or the
-student's, tersely or with a double-check.
+A problem has several ways to its result, the common one first. A way is walked with a mind, which
+works the values out: a plain one is right, one with a slip goes wrong once, one with beliefs takes
+the same wrong thing for true every time.
 """
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,21 +25,38 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Solution:
-    """Steps in order, and the text of the final answer without any wording around it."""
+class Pass:
+    """One walk through a problem: its sentences, what came out, and the answer that follows.
+
+    `result` is what two passes are compared by; `answer` is the final answer's text without any
+    wording around it.
+    """
 
     steps: tuple[Step, ...]
-    answer_key: str
+    result: str
     answer: str
 
 
-class Slip:
-    """Lets the n-th value of a solution go wrong.
+class Mind:
+    """Works out each value of a pass. This one is always right."""
 
-    A solver passes every value that it works out through `number` or `choice`. With `at`
-    empty the values come back unchanged and `calls` counts how many there were; otherwise the
-    values whose 0-based index is in `at` are replaced by wrong ones.
-    """
+    def number(self, value: int, fact: str | None, unit: int = 1) -> int:
+        """The non-negative value, or one that is off by one unit.
+
+        Args:
+            value: what is right.
+            fact: what has to be known for it; None where the value is only read off.
+            unit: by how much a wrong value differs.
+        """
+        return value
+
+    def choice(self, value: T, options: Sequence[T], fact: str | None) -> T:
+        """The value, or another of the options; `fact` as for `number`."""
+        return value
+
+
+class Slip(Mind):
+    """Goes wrong at the values whose 0-based index is in `at`; `calls` counts all of them."""
 
     def __init__(self, rng: random.Random | None = None, at: frozenset[int] = frozenset()) -> None:
         self._rng = rng or random.Random(0)
@@ -49,30 +67,65 @@ class Slip:
         self.calls += 1
         return self.calls - 1 in self._at
 
-    def number(self, value: int) -> int:
-        """The non-negative value, or one that is off by 1, 2 or 10."""
+    def number(self, value: int, fact: str | None, unit: int = 1) -> int:
+        """The value, or one that is a unit more or less."""
         if not self._is_now():
             return value
-        return self._rng.choice([v for d in (1, -1, 2, -2, 10) if (v := value + d) >= 0])
+        return self._rng.choice([v for d in (unit, -unit) if (v := value + d) >= 0])
 
-    def choice(self, value: T, options: Sequence[T]) -> T:
+    def choice(self, value: T, options: Sequence[T], fact: str | None) -> T:
         """The value, or another of the options."""
         if not self._is_now():
             return value
+        return self._rng.choice([option for option in options if option != value] or [value])
+
+
+class Beliefs(Mind):
+    """Takes a fixed share of all facts wrongly, and each of them in the same way every time.
+
+    What a fact's name hashes to decides (SHA-256: like names get unlike draws).
+    """
+
+    def __init__(self, wrong_share: float) -> None:
+        self._wrong_share = wrong_share
+
+    def _wrong(self, fact: str | None) -> int | None:
+        """A number to choose the wrong value by; None where the fact is known."""
+        if fact is None:
+            return None
+        digest = hashlib.sha256(fact.encode()).digest()
+        is_wrong = int.from_bytes(digest[:4]) < self._wrong_share * 2**32
+        return int.from_bytes(digest[4:8]) if is_wrong else None
+
+    def number(self, value: int, fact: str | None, unit: int = 1) -> int:
+        """The value, or what is believed in its place."""
+        draw = self._wrong(fact)
+        if draw is None:
+            return value
+        return value - unit if draw % 2 and value >= unit else value + unit
+
+    def choice(self, value: T, options: Sequence[T], fact: str | None) -> T:
+        """The value, or what is believed in its place."""
+        draw = self._wrong(fact)
         others = [option for option in options if option != value]
-        return self._rng.choice(others) if others else value
+        return value if draw is None or not others else others[draw % len(others)]
+
+
+Way = Callable[[Mind], Pass]
 
 
 @dataclass(frozen=True)
-class Question:
-    """What is asked, and what an answer is compared with.
+class Problem:
+    """A question, what an answer is compared with, and the ways to work it out.
 
     Attributes:
         question: natural-language text, as the user of a model would type it.
         domain: one of `math`, `code`, `science`, `instruction_following`.
         reference: what the domain's grader compares with.
-        difficulty: 1 (easy) to 3 (hard).
-        kind: the template family, e.g. `addition`.
+        difficulty: 1 (one thing to work out) or 2 (several that build on each other).
+        kind: the template family, e.g. `sum`.
+        plan: the sentence that says what is asked.
+        ways: three or four, the common one first.
     """
 
     question: str
@@ -80,24 +133,17 @@ class Question:
     reference: Any
     difficulty: int
     kind: str
+    plan: Step
+    ways: tuple[Way, ...]
 
 
-@dataclass(frozen=True)
-class Problem(Question):
-    """A question and a way to work it out.
-
-    Attributes:
-        solve: works the problem out, with values passed through the given slip.
-    """
-
-    solve: Callable[[Slip], Solution]
+def walked(problem: Problem, way: int) -> Pass:
+    """The right pass by that way."""
+    return problem.ways[way](Mind())
 
 
-def solve_with_slips(problem: Problem, rng: random.Random, n_slips: int) -> Solution:
-    """The problem's solution with `n_slips` of its values gone wrong (0: the right one)."""
-    if n_slips == 0:
-        return problem.solve(Slip())
+def slipped(problem: Problem, way: int, rng: random.Random) -> Pass:
+    """A pass by that way in which one value, drawn evenly, has gone wrong."""
     counter = Slip()
-    problem.solve(counter)
-    at = rng.sample(range(counter.calls), min(n_slips, counter.calls))
-    return problem.solve(Slip(rng, frozenset(at)))
+    problem.ways[way](counter)
+    return problem.ways[way](Slip(rng, frozenset({rng.randrange(counter.calls)})))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
-from tools.tiny_world.problems import Problem, Slip, Solution, Step
+from tools.tiny_world.problems import Mind, Pass, Problem, Step
 
 LETTERS = ("A", "B", "C", "D")
 SYMBOLS = (
@@ -13,17 +14,13 @@ SYMBOLS = (
     "F Fluorine,Ne Neon,Na Sodium,Mg Magnesium,Al Aluminium,Si Silicon,P Phosphorus,"
     "S Sulfur,Cl Chlorine,Ar Argon,K Potassium,Ca Calcium"
 )
-# name -> (symbol, atomic number)
-ELEMENTS = {
-    name: (symbol, number)
-    for number, (symbol, name) in enumerate((e.split() for e in SYMBOLS.split(",")), start=1)
-}
+ELEMENTS = tuple(entry.split()[1] for entry in SYMBOLS.split(","))
+SYMBOL_OF = {entry.split()[1]: entry.split()[0] for entry in SYMBOLS.split(",")}
 PLANETS = ("Mercury", "Venus", "Earth", "Mars", "Jupiter", "Saturn", "Uranus", "Neptune")
 
 NUMBER_TEXTS = (
     "What is the atomic number of {name}?",
     "How many protons does an atom of {name} have?",
-    "Which number does {name} have in the periodic table?",
 )
 SYMBOL_TEXTS = (
     "What is the chemical symbol of {name}?",
@@ -35,122 +32,152 @@ NAME_TEXTS = (
 )
 NEIGHBOUR_TEXTS = {
     1: (
-        "Which element comes right after {name} in the periodic table?",
-        "Which element has one proton more than {name}?",
+        "Which {thing} comes right after {name} {where}?",
+        "Which {thing} follows {name} {where}?",
     ),
     -1: (
-        "Which element comes right before {name} in the periodic table?",
-        "Which element has one proton less than {name}?",
+        "Which {thing} comes right before {name} {where}?",
+        "Which {thing} precedes {name} {where}?",
     ),
 }
-PLANET_TEXTS = {
-    1: ("Which planet comes right after {name} when counting from the Sun?",),
-    -1: ("Which planet comes right before {name} when counting from the Sun?",),
-}
+WHERE = {"element": "in the periodic table", "planet": "when counting from the Sun"}
+
+# The sentences of a way, and the option that is wanted.
+Walked = tuple[list[Step], str]
 
 
-def _with_options(text: str, options: list[str]) -> str:
-    listed = [f"{letter}) {option}" for letter, option in zip(LETTERS, options, strict=True)]
-    return f"{text} {' '.join(listed)}"
+def _number(mind: Mind, name: str) -> int:
+    names = PLANETS if name in PLANETS else ELEMENTS
+    return mind.number(names.index(name) + 1, f"number of {name}")
 
 
-def _choice(
-    text: str,
-    options: list[str],
-    right: str,
-    facts: Callable[[Slip], tuple[list[Step], str]],
-    kind: str,
-    level: int,
-) -> Problem:
-    """Recall facts that lead to the wanted text, then find it among the options."""
-
-    def solve(slip: Slip) -> Solution:
-        steps, wanted = facts(slip)
-        # A fact that slipped may lead to none of the options; any of them is then as good.
-        found = wanted if wanted in options else options[len(wanted) % len(options)]
-        letter = slip.choice(LETTERS[options.index(found)], LETTERS)
-        labelled = [f"{o} {x}" for x, o in zip(LETTERS, options, strict=True)]
-        listed, others = ", ".join(options), [o for o in sorted(labelled) if o.split()[0] != found]
-        look = {"wanted": wanted, "options": listed, "labelled": ", ".join(labelled)}
-        pick = {"option": found, "letter": letter, "others": ", ".join(others)}
-        choose = Step("option_look", look), Step("option_pick", pick), Step("option_rest", pick)
-        return Solution((*steps, *choose), "science_answer", letter)
-
-    question = _with_options(text, options)
-    return Problem(question, "science", LETTERS[options.index(right)], level, kind, solve)
+def _named(mind: Mind, number: int, names: tuple[str, ...]) -> str:
+    name = names[min(max(number, 1), len(names)) - 1]
+    return mind.choice(name, names, f"{names[0]} and so on, number {number}")
 
 
-def _options(rng: random.Random, right: str, pool: list[str]) -> list[str]:
-    others = rng.sample([option for option in pool if option != right], 3)
-    return rng.sample([right, *others], 4)
+def _symbol(mind: Mind, name: str) -> str:
+    return mind.choice(SYMBOL_OF[name], tuple(SYMBOL_OF.values()), f"symbol of {name}")
 
 
-def _number_of(rng: random.Random) -> Problem:
-    name, (symbol, number) = rng.choice(list(ELEMENTS.items()))
-
-    def facts(slip: Slip) -> tuple[list[Step], str]:
-        said = slip.number(number)
-        values = {"name": name, "symbol": symbol, "number": said}
-        return [Step("fact_symbol", values), Step("fact_number", values)], str(said)
-
-    options = _options(rng, str(number), [str(n) for n in range(1, 21)])
-    text = rng.choice(NUMBER_TEXTS).format(name=name)
-    return _choice(text, options, str(number), facts, "atomic_number", 1)
+def _says(key: str, **values: object) -> Step:
+    return Step(f"fact_{key}", values)
 
 
-def _symbol_of(rng: random.Random) -> Problem:
-    # Boron and carbon are left out: their symbols would read as option letters.
-    known = {name: entry for name, entry in ELEMENTS.items() if entry[0] not in LETTERS}
-    name, (symbol, number) = rng.choice(list(known.items()))
-    pool = [symbol for symbol, _ in known.values()]
-
-    def facts(slip: Slip) -> tuple[list[Step], str]:
-        said = slip.choice(symbol, pool)
-        values = {"name": name, "symbol": said, "number": number}
-        return [Step("fact_number", values), Step("fact_symbol", values)], said
-
-    text = rng.choice(SYMBOL_TEXTS).format(name=name)
-    return _choice(text, _options(rng, symbol, pool), symbol, facts, "symbol", 1)
+def _number_of(way: int, name: str, options: list[str], mind: Mind) -> Walked:
+    if way == 0:
+        number = _number(mind, name)
+        return [_says("number", name=name, number=number)], str(number)
+    if way == 1:
+        symbol, number = _symbol(mind, name), _number(mind, name)
+        return [_says("by_symbol", name=name, symbol=symbol, number=number)], str(number)
+    number = _number(mind, name)
+    seen = [f"{option} is {_named(mind, int(option), ELEMENTS)}" for option in options]
+    return [_says("options", seen=", ".join(seen))], str(number)
 
 
-def _name_of(rng: random.Random) -> Problem:
-    name, (_, number) = rng.choice(list(ELEMENTS.items()))
-
-    def facts(slip: Slip) -> tuple[list[Step], str]:
-        said = slip.choice(name, list(ELEMENTS))
-        return [Step("fact_name", {"name": said, "number": number})], said
-
-    text = rng.choice(NAME_TEXTS).format(number=number)
-    options = _options(rng, name, list(ELEMENTS))
-    return _choice(text, options, name, facts, "element", 2)
-
-
-def _neighbour(rng: random.Random) -> Problem:
-    """The element or planet right after or before another one."""
-    is_planet = rng.random() < 0.3
-    names = list(PLANETS) if is_planet else list(ELEMENTS)
-    shift = rng.choice((1, -1))
-    start = rng.randrange(len(names) - 1) + (shift < 0)
-    name, right = names[start], names[start + shift]
-    prefix = "planet" if is_planet else "element"
-
-    def facts(slip: Slip) -> tuple[list[Step], str]:
-        number = slip.number(start + 1)
-        target = slip.number(max(number + shift, 1))
-        found = slip.choice(names[min(max(target, 1), len(names)) - 1], names)
-        way = "after" if shift > 0 else "before"
-        steps = [
-            Step(f"{prefix}_number", {"name": name, "number": number}),
-            Step("number_next", {"number": number, "target": target, "way": way}),
-            Step(f"{prefix}_name", {"name": found, "number": target}),
-        ]
-        return steps, found
-
-    texts = (PLANET_TEXTS if is_planet else NEIGHBOUR_TEXTS)[shift]
-    text = rng.choice(texts).format(name=name)
-    return _choice(text, _options(rng, right, names), right, facts, f"next_{prefix}", 3)
+def _symbol_of(way: int, name: str, options: list[str], mind: Mind) -> Walked:
+    symbol = _symbol(mind, name)
+    if way == 0:
+        return [_says("symbol", name=name, symbol=symbol)], symbol
+    if way == 1:
+        number = _number(mind, name)
+        return [_says("number_symbol", name=name, number=number, symbol=symbol)], symbol
+    names = {symbol: name for name, symbol in SYMBOL_OF.items()}
+    seen = [f"{option} is {names[option]}" for option in options]
+    return [_says("options", seen=", ".join(seen))], symbol
 
 
-def draw_science(rng: random.Random) -> Problem:
+def _name_of(way: int, number: int, options: list[str], mind: Mind) -> Walked:
+    name = _named(mind, number, ELEMENTS)
+    if way == 0:
+        return [_says("name", number=number, name=name)], name
+    if way == 1:
+        return [_says("symbol_name", number=number, symbol=SYMBOL_OF[name], name=name)], name
+    seen = [f"{option} has {_number(mind, option)}" for option in options]
+    return [_says("options", seen=", ".join(seen))], name
+
+
+def _neighbour(
+    way: int, name: str, shift: int, names: tuple[str, ...], options: list[str], mind: Mind
+) -> Walked:
+    """By the numbers; straight from the order of the names; through the numbers of the options."""
+    where = "after" if shift > 0 else "before"
+    if way == 1:
+        right = names[names.index(name) + shift]
+        found = mind.choice(right, names, f"{where} {name}")
+        return [_says("order", name=name, where=where, found=found)], found
+    number = _number(mind, name)
+    target = max(number + shift, 1)
+    found = _named(mind, target, names)
+    if way == 0:
+        values = {"name": name, "number": number, "where": where, "target": target}
+        return [_says("count", found=found, **values)], found
+    seen = [f"{option} has {_number(mind, option)}" for option in options]
+    return [_says("from", name=name, number=number, seen=", ".join(seen))], found
+
+
+def _with_others(right: str, pool: Sequence[str], rng: random.Random) -> list[str]:
+    """The right option and three others of the pool, no two of which end alike.
+
+    Of two numbers with the same last digit a small model takes the wrong one's letter.
+    """
+    found = [right]
+    for other in rng.sample(pool, len(pool)):
+        if len(found) < 4 and other[-1] not in {option[-1] for option in found if option.isdigit()}:
+            found += [other] if other != right else []
+    return found
+
+
+def _walk(facts: Callable[..., Walked], options: list[str], mind: Mind) -> Pass:
+    """Recall what leads to the wanted text, then find it among the options.
+
+    Reading the letter off is nothing that has to be known.
+    """
+    steps, wanted = facts(mind=mind)
+    # What slipped may lead to none of the options; any of them is then as good.
+    found = wanted if wanted in options else options[len(wanted) % len(options)]
+    letter = LETTERS[options.index(found)]
+    return Pass(tuple(steps), f"{found} ({letter})", letter)
+
+
+def draw_science(rng: random.Random, difficulty: int) -> Problem:
     """A random multiple-choice question; the reference is the letter of the right option."""
-    return rng.choice((_number_of, _symbol_of, _name_of, _neighbour, _neighbour))(rng)
+    plan: dict[str, object]
+    if difficulty == 2:
+        thing, names = rng.choice(
+            (("element", ELEMENTS), ("element", ELEMENTS), ("planet", PLANETS))
+        )
+        shift = rng.choice((1, -1))
+        start = rng.randrange(len(names) - 1) + (shift < 0)
+        name, right = names[start], names[start + shift]
+        kind, pool = f"next_{thing}", [other for other in names if other != name]
+        text = rng.choice(NEIGHBOUR_TEXTS[shift]).format(thing=thing, name=name, where=WHERE[thing])
+        plan = {"wanted": f"the {thing} {'after' if shift > 0 else 'before'} {name}"}
+        facts = partial(_neighbour, name=name, shift=shift, names=names)
+    else:
+        kind = rng.choice(("atomic_number", "symbol", "element"))
+        # Boron and carbon are left out: their symbols would read as option letters.
+        name = rng.choice([n for n in ELEMENTS if SYMBOL_OF[n] not in LETTERS])
+        number = ELEMENTS.index(name) + 1
+        if kind == "atomic_number":
+            text, right = rng.choice(NUMBER_TEXTS).format(name=name), str(number)
+            pool, plan = [str(n + 1) for n in range(20)], {"wanted": f"the number of {name}"}
+            facts = partial(_number_of, name=name)
+        elif kind == "symbol":
+            text, right = rng.choice(SYMBOL_TEXTS).format(name=name), SYMBOL_OF[name]
+            pool = [s for s in SYMBOL_OF.values() if s not in LETTERS]
+            plan, facts = {"wanted": f"the symbol of {name}"}, partial(_symbol_of, name=name)
+        else:
+            text, right = rng.choice(NAME_TEXTS).format(number=number), name
+            pool, plan = list(ELEMENTS), {"wanted": f"the element number {number}"}
+            facts = partial(_name_of, number=number)
+    options = rng.sample(_with_others(right, pool, rng), 4)
+    listed = ", ".join(f"{o} ({letter})" for letter, o in zip(LETTERS, options, strict=True))
+    ways = tuple(
+        partial(_walk, partial(facts, way=way, options=options), options) for way in range(3)
+    )
+    return Problem(
+        f"{text} {listed}", "science", LETTERS[options.index(right)], difficulty, kind,
+        Step("science_plan", plan), ways,
+    )  # fmt: skip

@@ -15,13 +15,16 @@ from transformers import PreTrainedTokenizerFast
 
 from formats.student_text import CLOSE_MARK, OPEN_MARK
 
-TEACHER_VOCABULARY: Final = 1152
+TEACHER_VOCABULARY: Final = 1024
 STUDENT_VOCABULARY: Final = 896
 MAX_POSITIONS: Final = 1024
+# An option's letter is one token with its brackets: what follows an option's text is then one
+# token, and a small model finds it by the text that it follows.
+OPTION_LETTER: Final = r" ?\([A-D]\)|"
 # GPT-2's split, but each digit stands alone, so that it is the same token wherever it is.
-TEACHER_SPLIT: Final = r" ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+TEACHER_SPLIT: Final = OPTION_LETTER + r" ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 # As above, with punctuation one character at a time.
-STUDENT_SPLIT: Final = r" ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]|\s+(?!\S)|\s+"
+STUDENT_SPLIT: Final = OPTION_LETTER + r" ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]|\s+(?!\S)|\s+"
 
 HARMONY_TOKENS: Final = (
     "<|endoftext|>",
@@ -94,15 +97,13 @@ def _train(
     return tokenizer
 
 
-def train_teacher_tokenizer(
-    texts: Iterable[str], split: str = TEACHER_SPLIT, vocabulary: int = TEACHER_VOCABULARY
-) -> PreTrainedTokenizerFast:
+def train_teacher_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     """A tokenizer with the Harmony special tokens and a short Harmony chat template.
 
     The template takes `reasoning_effort` ("high" unless given) and an assistant message's
     `thinking`, as gpt-oss's own does.
     """
-    tokenizer = _train(texts, split, vocabulary, HARMONY_TOKENS)
+    tokenizer = _train(texts, TEACHER_SPLIT, TEACHER_VOCABULARY, HARMONY_TOKENS)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token="<|return|>",
@@ -115,15 +116,14 @@ def train_teacher_tokenizer(
     )
 
 
-def train_student_tokenizer(
-    texts: Iterable[str], split: str = STUDENT_SPLIT, vocabulary: int = STUDENT_VOCABULARY
-) -> PreTrainedTokenizerFast:
+def train_student_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     """A tokenizer with Qwen3's special tokens and chat template.
 
     `<think>` and `</think>` are added tokens but not special, as in Qwen3: decoding with
     `skip_special_tokens` keeps them.
     """
-    tokenizer = _train(texts, split, vocabulary - len(THINK_TOKENS), QWEN_TOKENS)
+    size = STUDENT_VOCABULARY - len(THINK_TOKENS)
+    tokenizer = _train(texts, STUDENT_SPLIT, size, QWEN_TOKENS)
     tokenizer.add_tokens([AddedToken(t, normalized=False, special=False) for t in THINK_TOKENS])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,

@@ -9,7 +9,7 @@ import pytest
 from tools.tiny_world.measuring import Sample, final_text, flaw, summary
 from tools.tiny_world.questions import DRAW
 
-PROBLEM = DRAW["math"](random.Random(0))
+PROBLEM = DRAW["math"](random.Random(0), 1)
 ANALYSIS = "<|channel|>analysis<|message|>We add the two numbers."
 FINAL = "<|end|><|start|>assistant<|channel|>final<|message|>"
 

@@ -34,10 +34,17 @@ def test_drops_are_large_mixed_and_repeat_a_few_questions(
 ) -> None:
     assert len(rows) == N_DROPS
     counts = Counter(normalised(str(row["question"])) for drop in rows.values() for row in drop)
-    assert len(counts) >= 2_000
+    assert len(counts) == 512
     assert 10 <= sum(counts.values()) - len(counts) <= 30
     for drop in rows.values():
         assert Counter(str(row["domain"]) for row in drop).keys() == set(DOMAINS)
+
+
+def test_evaluation_is_harder_than_training(rows: dict[str, list[dict[str, object]]]) -> None:
+    trained = [row["difficulty"] for drop in rows.values() for row in drop]
+    asked = [p.difficulty for group in evaluation_problems(0).values() for p in group]
+    assert trained.count(2) / len(trained) < 0.5
+    assert asked.count(2) / len(asked) > 0.6
 
 
 def test_evaluation_is_disjoint_from_training_by_text_and_13_grams(

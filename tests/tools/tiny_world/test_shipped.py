@@ -13,12 +13,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tools.tiny_world.build import MANIFEST, file_hashes, write_questions
 from tools.tiny_world.measuring import sample, summary
+from tools.tiny_world.properties import LIMITS, missed
 from tools.tiny_world.questions import DOMAINS, evaluation_problems
 
 pytestmark = pytest.mark.slow
 
 SHIPPED = Path(__file__).parents[3] / "tiny_world"
-MAX_MODEL_BYTES = 10_000_000
+MAX_MODEL_BYTES = 20_000_000
 
 
 @pytest.fixture(scope="module")
@@ -46,19 +47,28 @@ def test_questions_regenerate_byte_for_byte(manifest: dict[str, Any], tmp_path: 
     assert made == shipped
 
 
-def test_recorded_accuracy_is_what_the_demo_needs(manifest: dict[str, Any]) -> None:
-    teacher, student = manifest["measured"]["teacher"], manifest["measured"]["student"]
-    assert teacher["0.6"]["accuracy"] >= student["1.0"]["accuracy"] + 0.20
-    assert teacher["1.0"]["accuracy"] <= teacher["0.6"]["accuracy"] - 0.05
-    assert student["1.0"]["accuracy"] < 0.50
-    assert {"loop", "tool_call", "no_final"} <= set(teacher["1.0"]["flaw_rates"])
-    for measured in (teacher["0.6"], teacher["1.0"], student["1.0"]):
-        assert measured["n"] >= 500
-        assert set(measured["accuracy_per_domain"]) == set(DOMAINS)
+def test_properties_are_within_their_limits_but_for_those_that_are_said_to_be_missed(
+    manifest: dict[str, Any],
+) -> None:
+    found = manifest["properties"]
+    assert missed({name: one["value"] for name, one in found.items()}) == manifest["missed"]
+    assert {name for name, one in found.items() if one["limits"]} == set(LIMITS)
+    page = (SHIPPED.parent / "docs" / "small-world.md").read_text(encoding="utf-8")
+    for name in LIMITS:
+        row = f"| `{name}` | {found[name]['value']} |"
+        assert row in page, f"docs/small-world.md, Measured, has no {row}"
+    for name in manifest["missed"]:
+        assert f"`{name}`" in page.partition("## Measured")[2], name
 
 
-def test_the_teacher_is_right_on_nine_of_ten_questions(manifest: dict[str, Any]) -> None:
-    assert manifest["measured"]["teacher"]["0.6"]["accuracy"] >= 0.90
+def test_accuracy_is_recorded_for_both_models_at_both_temperatures(
+    manifest: dict[str, Any],
+) -> None:
+    for by_temperature in manifest["measured"].values():
+        assert set(by_temperature) == {"0.6", "1.0"}
+        for measured in by_temperature.values():
+            assert measured["n"] >= 1_500
+            assert set(measured["accuracy_per_domain"]) == set(DOMAINS)
 
 
 @pytest.mark.parametrize(("name", "temperature"), [("teacher", 0.6), ("student", 1.0)])

@@ -50,6 +50,12 @@ def test_digits_are_single_tokens(tokenizer: PreTrainedTokenizerFast) -> None:
     assert digits == list("123456")
 
 
+@both
+def test_an_options_letter_is_one_token(tokenizer: PreTrainedTokenizerFast) -> None:
+    tokens = tokenizer.tokenize("Which one is it? Neon (A), Sodium (B), 12 (C)")
+    assert [token for token in tokens if "(" in token] == ["Ġ(A)", "Ġ(B)", "Ġ(C)"]
+
+
 def test_the_two_differ() -> None:
     assert len(TEACHER) != len(STUDENT)
     merged = set(TEACHER.get_vocab()) ^ set(STUDENT.get_vocab())

@@ -5,17 +5,16 @@ from __future__ import annotations
 import random
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from tools.small_world.problems import Problem, slipped, walked
-from tools.small_world.wording import PHRASES, say
 from tools.tiny_world.corpus import ANALYSIS
-from tools.tiny_world.measuring import Sample, flaw, is_correct, sample
-from tools.tiny_world.problems import Step
+from tools.tiny_world.measuring import Sample, flaw, is_correct, sample, summary
+from tools.tiny_world.problems import Problem, Step, slipped, walked
+from tools.tiny_world.wording import PHRASES, say
 
 N_ANSWERS: Final = 8
 LOW, HIGH = 0.6, 1.0
@@ -84,7 +83,6 @@ def first_result(text: str) -> str | None:
 
 def has_slip(answer: Sample) -> bool:
     """Whether the first pass does not lead to the right result, whatever the cause."""
-    assert isinstance(answer.problem, Problem)
     return first_result(answer.text) != walked(answer.problem, 0).result
 
 
@@ -180,11 +178,7 @@ def wrong_beginnings(problems: Sequence[Problem], seed: int) -> list[tuple[Probl
 Models = dict[str, tuple[PreTrainedModel, PreTrainedTokenizerFast]]
 
 
-def measure(
-    models: Models,
-    problems: Sequence[Problem],
-    summarise: Callable[[Sequence[Sample]], dict[str, Any]],
-) -> tuple[dict[str, Any], dict[str, float]]:
+def measure(models: Models, problems: Sequence[Problem]) -> tuple[dict[str, Any], dict[str, float]]:
     """Summaries by model and temperature, and all properties, rounded to four places."""
     answers = {
         name: {t: sample(*models[name], [*problems] * N_ANSWERS, t, seed=0) for t in (LOW, HIGH)}
@@ -197,7 +191,7 @@ def measure(
     found = teacher_properties(teacher[LOW], teacher[HIGH], finished)
     found |= student_properties(student[LOW], student[HIGH], teacher[HIGH])
     summaries = {
-        name: {str(t): summarise(samples) for t, samples in by_temperature.items()}
+        name: {str(t): summary(samples) for t, samples in by_temperature.items()}
         for name, by_temperature in answers.items()
     }
     return summaries, {name: round(value, 4) for name, value in found.items()}

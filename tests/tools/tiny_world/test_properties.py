@@ -7,8 +7,10 @@ from itertools import pairwise
 
 import pytest
 
-from tools.small_world.problems import slipped, walked
-from tools.small_world.properties import (
+from tools.tiny_world.corpus import ANALYSIS, FINAL
+from tools.tiny_world.measuring import Sample, is_correct
+from tools.tiny_world.problems import Step, slipped, walked
+from tools.tiny_world.properties import (
     LIMITS,
     first_result,
     has_slip,
@@ -18,11 +20,8 @@ from tools.small_world.properties import (
     way,
     wrong_beginnings,
 )
-from tools.small_world.questions import DRAW
-from tools.small_world.wording import say
-from tools.tiny_world.corpus import ANALYSIS, FINAL
-from tools.tiny_world.measuring import Sample, is_correct
-from tools.tiny_world.problems import Step
+from tools.tiny_world.questions import DRAW
+from tools.tiny_world.wording import say
 
 PROBLEM = DRAW["math"](random.Random(3), 1)
 RNG = random.Random(0)

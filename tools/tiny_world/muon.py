@@ -1,4 +1,4 @@
-"""Muon for a CPU: the small world trains by many small steps, each of which has to be cheap."""
+"""Muon for a CPU: these models are trained by many small steps, each of which has to be cheap."""
 
 from __future__ import annotations
 
