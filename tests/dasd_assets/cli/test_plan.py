@@ -31,7 +31,7 @@ def test_the_inbox_is_counted_and_tables_are_plain(project: Path) -> None:
     assert result.stdout.startswith("my-project: 60 questions in 1 question_shard(s)")
     (teacher,) = [line for line in result.stdout.splitlines()
                   if line.startswith("teacher_responses") and " low " in line]  # fmt: skip
-    assert teacher.split()[:6] == ["teacher_responses", "low", "1", "60", "60", "9,600"]
+    assert teacher.split()[:6] == ["teacher_responses", "low", "1", "240", "240", "38,400"]
     assert "assumed: half of max_tokens" in result.stdout
     assert not {"─", "│", "\x1b"} & set(result.stdout)
     assert not list((project / ".dasd").rglob("lake"))  # a plan makes nothing
@@ -51,9 +51,9 @@ def test_options_go_before_all_else(project: Path) -> None:
     assert made["questions"] == 1000
     by_name = {(asset["asset"], asset["part"]): asset for asset in made["assets"]}
     teacher = by_name["teacher_responses", "high"]
-    assert (teacher["requests"], teacher["tokens"]) == (1000, 80_000)
-    assert teacher["hours"] == pytest.approx(80_000 / 100 / 3600)
-    assert by_name["filtered_responses", "low"]["rows"] == 500
+    assert (teacher["requests"], teacher["tokens"]) == (4000, 320_000)
+    assert teacher["hours"] == pytest.approx(320_000 / 100 / 3600)
+    assert by_name["filtered_responses", "low"]["rows"] == 2000
     sources = {quantity["name"]: quantity["source"] for quantity in made["quantities"]}
     assert sources["mean_answer_tokens.low"] == sources["kept_share.high"] == "option"
     assert made["totals"]["hours"] is None  # nobody knows the student's speed

@@ -24,7 +24,7 @@ from dasd_assets.profile import EntropyCut, load_profile
 from resources.lake.lake import Lake
 from resources.lake.tables.mixed_policy_distillation import STUDENT_ROLLOUTS, TEACHER_CONTINUATIONS
 
-SENTENCES = [f"We add {n} and {n} to the sum." for n in range(11, 21)]
+SENTENCES = [f"So we add {n} and {n} to the sum." for n in range(11, 21)]
 TEXT = "<think>\n" + " ".join(SENTENCES)
 IDS = np.asarray(encode("student", TEXT), np.int32)
 STUDENT, TEACHER = written("student"), written("teacher").format

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from pathlib import Path
+
 import pytest
 from support.planned import (
     ANNOUNCED,
@@ -16,7 +20,13 @@ from support.planned import (
 from dasd_assets.plan.pipeline import Plan, plan_pipeline
 from dasd_assets.plan.shards import fitting_shard, shard_findings
 from dasd_assets.plan.sizes import ShardSize, Sizes, shape_of
-from dasd_assets.profile import PROJECT_ROOT, PlanSettings, Profile, load_profile
+from dasd_assets.profile import (
+    PROJECT_ROOT,
+    PlanSettings,
+    Profile,
+    load_profile,
+    resolve_path,
+)
 from resources.engines.settings import OpenAiSettings, SyntheticSettings
 
 
@@ -80,7 +90,7 @@ def test_the_disk_that_is_not_there_is_said_first() -> None:
     assert (first.level, first.about) == ("warning", "disk")
 
 
-def test_a_models_size_is_that_of_its_files_or_the_profiles() -> None:
+def test_a_models_size_is_that_of_its_files_or_the_profiles(tmp_path: Path) -> None:
     tiny = load_profile("tiny")
     shape, source = shape_of(tiny.base_student, SHAPE)
     assert source == "its files"
@@ -88,9 +98,16 @@ def test_a_models_size_is_that_of_its_files_or_the_profiles() -> None:
     assert (shape.parameters, shape.layers, shape.kv_heads) == (488_400, 3, 2)
     teacher, _ = shape_of(tiny.teacher, None)
     assert teacher is not None
-    assert teacher.full_attention_layers == 1
+    assert teacher.full_attention_layers == 3
     size = (PROJECT_ROOT / "tiny_world/models/teacher/model.safetensors").stat().st_size
     assert teacher.weight_bytes == size
+    sliding = Path(shutil.copytree(resolve_path(tiny.teacher.path), tmp_path / "sliding"))
+    config = json.loads((sliding / "config.json").read_text(encoding="utf-8"))
+    config["layer_types"][0] = "sliding_attention"
+    (sliding / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    alternating, _ = shape_of(tiny.teacher.model_copy(update={"path": str(sliding)}), None)
+    assert alternating is not None
+    assert alternating.full_attention_layers == 2
     assert shape.heads == 4
     stated = SHAPE.model_copy(update={"active_parameters": 5e5})
     known, _ = shape_of(tiny.teacher, stated)

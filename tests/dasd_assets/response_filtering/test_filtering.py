@@ -321,7 +321,7 @@ def test_an_answer_with_several_faults_is_rejected_with_all_of_them(
 ) -> None:
     call = "<|start|>assistant<|channel|>commentary to=functions.f<|message|>{}"
     loop = "Again and again it says the same. " * 40
-    filtered = run(tokenizers, "", GOOD, f"{ANALYSIS}{loop}<|end|>{call}", max_student_tokens=40)
+    filtered = run(tokenizers, "", GOOD, f"{ANALYSIS}{loop}<|end|>{call}", max_student_tokens=80)
     first, *_, last = rules(filtered)
     assert first == ["malformed_answer", "empty_completion", "hit_max_tokens"]
     assert last == [
