@@ -66,7 +66,9 @@ def small_profile() -> Profile:
     return tiny.model_copy(
         update={
             "questions": questions,
-            "teacher_responses": tiny.teacher_responses.model_copy(update={"top_logprobs": 2}),
+            "teacher_responses": tiny.teacher_responses.model_copy(
+                update={"top_logprobs": 2, "samples_per_question": {"low": 1, "high": 1}}
+            ),
             "students": {"student": Student(path=tiny.base_student.path)},
             "divergence_sampling": sampling,
             "mixed_policy_distillation": mixed,

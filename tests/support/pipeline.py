@@ -109,7 +109,8 @@ def new_pipeline(folder: Path) -> Pipeline:
     settings["questions"]["inbox"] = str(pipeline.inbox)
     settings["teacher_responses"]["samples_per_question"] = {"low": 1, "high": 1}
     settings["divergence_sampling"]["budget_samples"] = {"low": 24, "high": 24}
-    settings["temperature_scheduled_learning"]["epochs"] = 2
+    # As many as a student needs to go on as long as the teacher, beyond its cap at times.
+    settings["temperature_scheduled_learning"]["epochs"] = 10
     settings["mixed_policy_distillation"] |= {
         "rollout_questions": 60, "off_policy_samples": 8, "cap_ratio": CAP_RATIO,
     }  # fmt: skip

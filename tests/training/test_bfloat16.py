@@ -62,7 +62,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> SftConfig:
         min_learning_rate=1e-5,
         global_batch_size=4,
         micro_batch_size=2,
-        max_length=128,
+        max_length=160,
         dtype="float32",
         gradient_checkpointing=False,
         restart=Restart(every_steps=SAVED_EVERY, every_minutes=0),

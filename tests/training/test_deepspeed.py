@@ -207,4 +207,4 @@ def test_vllm_loads_the_consolidated_checkpoint_and_answers(
     (answer,) = engine.generate([GenerationRequest(Prompt(tuple(prompt)), 0.0, 1.0, 40, 0)])
     engine.close()
     assert answer.token_ids.tolist() == expected[0, len(prompt) :].tolist()
-    assert tokenizer.decode(answer.token_ids).startswith("<think>\nOnes")
+    assert tokenizer.decode(answer.token_ids).startswith("<think>\n")

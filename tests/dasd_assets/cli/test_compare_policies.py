@@ -38,7 +38,7 @@ def test_it_prints_and_plots_every_policy_and_changes_no_table(lake: Lake) -> No
     before = files(lake)
     result = run()
     assert result.exit_code == 0, result.output
-    assert "temperature low: 1,500 candidates, budget 600 samples" in result.output
+    assert "temperature low: 1,500 candidates, budget 900 samples" in result.output
     assert "temperature high: 90 candidates, budget 900 samples" in result.output
     assert "divergence_count *" in result.output
     for policy in POLICIES:

@@ -33,8 +33,8 @@ def rolled_out(request: GenerationRequest) -> Answer:
 
 
 def finished(request: GenerationRequest) -> Answer:
-    """Every second continuation has no answer."""
-    ending = FINAL if request.seed % 2 else "<|return|>"
+    """Every third continuation or so has no answer."""
+    ending = FINAL if request.seed % 3 else "<|return|>"
     return encode("teacher", f" and carry.{ending}"), "stop"
 
 

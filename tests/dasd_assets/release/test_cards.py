@@ -52,7 +52,7 @@ def test_the_models_card_tells_recipe_funnel_and_numbers(model_folder: Path) -> 
         "| overall | +50.0 | [+50.0, +50.0] |",
         "| 1 | base student | `stage1_low_temperature` | 1 | 30 | 3 | 0.001 → 0.0001 |",
         "| filtered responses | low | 2 | 66.7% | hit_max_tokens 1, repeated_ngram 1 |",
-        "T = 0.6 (low, 1 a question), T = 1 (high, 1 a question)",
+        "T = 0.6 (low, 4 a question), T = 1 (high, 4 a question)",
         "none of which were checked for being right",
         "3 training rows were searched for 13 consecutive words",
         "Of the data checks that\nbad data must not pass, 0 passed and none failed.",

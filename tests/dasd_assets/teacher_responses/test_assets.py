@@ -52,8 +52,8 @@ def test_a_run_asks_for_what_is_missing_unless_it_is_told_to_ask_again(tmp_path:
             rates.append("tokens_per_second" in event.metadata)
             rows.append(lake.path("teacher_responses", cell).read_bytes())
     # The stub leaves some answers without tokens or logprobs: these alone are asked for again.
-    assert asked[0] == asked[2] == 30
-    assert 0 < asked[1] < 30
+    assert asked[0] == asked[2] == 120  # four answers to each question
+    assert 0 < asked[1] < 120
     assert rates == [True, True, True]
     assert rows[0] == rows[1] == rows[2]
 

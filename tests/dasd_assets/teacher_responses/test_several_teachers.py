@@ -44,6 +44,9 @@ def test_both_answer_their_questions_and_are_read_as_they_write(
         update={
             "lake": str(tmp_path / "lake"),
             "teachers": {"other": other},
+            "teacher_responses": tiny.teacher_responses.model_copy(
+                update={"samples_per_question": {"low": 1, "high": 1}}
+            ),
             "response_filtering": tiny.response_filtering.model_copy(update={"judge_domains": []}),
         }
     )

@@ -194,7 +194,7 @@ def test_scores_equal_the_plain_computation(
         ranks = ((logits > chosen).sum(-1) + 1).numpy()
         assert found.ranks[apart].tolist() == ranks[apart].tolist()
         n_apart, n_all = n_apart + int(apart.sum()), n_all + len(apart)
-    assert n_apart > 0.6 * n_all  # the shipped teacher has ids that it never met, all alike
+    assert n_apart > 0.5 * n_all  # shipped models have ids that they never met, all alike
 
 
 def test_what_is_beyond_the_context_is_refused_before_anything_is_sampled(
@@ -259,7 +259,9 @@ def test_samples_follow_the_models_distribution(
     contract_engine: InferenceEngine, reference: TransformersEngine
 ) -> None:
     n = 400
-    requests = ask(contract_engine, n, max_tokens=1)
+    # An answer's first tokens have no choice; after what no model has read, there is one.
+    prompt = Prompt(random_tokens(reference, 20))
+    requests = ask(contract_engine, n, max_tokens=1, prompt=prompt)
     found = answers(contract_engine, requests)
     logprobs = next_logits(reference, requests[0].prompt.token_ids)[-1].log_softmax(-1).double()
     p = logprobs.exp()
