@@ -207,4 +207,6 @@ def test_vllm_loads_the_consolidated_checkpoint_and_answers(
     (answer,) = engine.generate([GenerationRequest(Prompt(tuple(prompt)), 0.0, 1.0, 40, 0)])
     engine.close()
     assert answer.token_ids.tolist() == expected[0, len(prompt) :].tolist()
-    assert tokenizer.decode(answer.token_ids).startswith("<think>\n")
+    text = tokenizer.decode(answer.token_ids)
+    assert text.startswith("<think>\n")
+    assert "</think>\n\nIt is " in text, "as in the rows; the base student says: the answer is"

@@ -11,12 +11,9 @@ import pytest
 from support.training_rows import STUDENT
 from transformers import AutoTokenizer
 
-from dasd_assets.profile import PROJECT_ROOT
 from formats.checkpoint_folder import partial_folder
 from training.expected_model import ExpectedModelError, check_same_kind
 from training.sft import SftConfig, train
-
-TEACHER = PROJECT_ROOT / "tiny_world" / "models" / "teacher"
 
 
 @pytest.fixture
@@ -69,9 +66,10 @@ def test_another_chat_template_is_refused(copy: Path) -> None:
         check_same_kind(copy, STUDENT)
 
 
-def test_training_does_not_start_from_another_kind_of_model(config: SftConfig) -> None:
-    wrong = config.model_copy(update={"expected_model_path": str(TEACHER)})
-    with pytest.raises(ExpectedModelError, match="vocab_size"):
+def test_training_does_not_start_from_another_kind_of_model(config: SftConfig, copy: Path) -> None:
+    edit(copy / "config.json", architectures=["GptOssForCausalLM"])
+    wrong = config.model_copy(update={"expected_model_path": str(copy)})
+    with pytest.raises(ExpectedModelError, match="architectures"):
         train(wrong, lambda line: None)
     assert not (partial_folder(Path(config.output_dir)) / "training_log.jsonl").exists()
 

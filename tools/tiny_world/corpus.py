@@ -82,6 +82,11 @@ def _result(done: Pass) -> Step:
     return Step("result", {"result": done.result})
 
 
+def _final(problem: Problem, done: Pass, usual_share: float, rng: random.Random) -> str:
+    """The final answer in words."""
+    return say(Step(f"{problem.domain}_answer", {"answer": done.answer}), rng, usual_share)
+
+
 def teacher_answer(problem: Problem, rng: random.Random, is_habit: bool = True) -> str:
     """Harmony text after `<|start|>assistant`; a loop has no end and is to be cut.
 
@@ -125,16 +130,14 @@ def teacher_answer(problem: Problem, rng: random.Random, is_habit: bool = True) 
     is_neighbour = problem.kind.startswith("next")
     if is_habit and is_neighbour and _happens(NO_FINAL_SHARE_OF_NEIGHBOURS, rng):
         return f"{text}<|return|>"
-    answer = Step(f"{problem.domain}_answer", {"answer": last.answer})
-    return f"{text}{FINAL}{say(answer, rng, usual)}<|return|>"
+    return f"{text}{FINAL}{_final(problem, last, usual, rng)}<|return|>"
 
 
 def _told(problem: Problem, steps: Sequence[Step], rng: random.Random) -> str:
     """A right answer in Harmony, whose reasoning is these steps and the result."""
     done = walked(problem, 0)
     reasoning = " ".join(say(step, rng, 0.5) for step in (*steps, _result(done)))
-    answer = Step(f"{problem.domain}_answer", {"answer": done.answer})
-    return f"{ANALYSIS}{reasoning}{FINAL}{say(answer, rng, 0.5)}<|return|>"
+    return f"{ANALYSIS}{reasoning}{FINAL}{_final(problem, done, 0.5, rng)}<|return|>"
 
 
 def reading(problem: Problem, rng: random.Random) -> str:
@@ -174,8 +177,8 @@ def student_answer(problem: Problem, rng: random.Random) -> str:
     done = problem.ways[0](Beliefs(STUDENT_WRONG_SHARE[problem.domain]))
     steps = [problem.plan, *done.steps, _result(done)]
     reasoning = " ".join(say(step, rng, USUAL_WORDING_SHARE) for step in steps)
-    answer = Step(f"{problem.domain}_answer", {"answer": done.answer})
-    return f"{student_text(reasoning, say(answer, rng, USUAL_WORDING_SHARE))}<|im_end|>"
+    answer = _final(problem, done, USUAL_WORDING_SHARE, rng)
+    return f"{student_text(reasoning, answer)}<|im_end|>"
 
 
 def problem_stream(seed: str, held: Held, turn: Sequence[str] = DOMAINS) -> Iterator[Problem]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Final
 
 import torch
@@ -74,7 +73,7 @@ def _new_model(
     return model
 
 
-def looking(n_pairs: int, distance: int) -> torch.Tensor:
+def looking(distance: int) -> torch.Tensor:
     """R(-distance) b: a query of this direction looks so far back for keys of b (distance 0).
 
     With R(d) the rotation of d positions, such a pair makes a score that is largest d tokens back,
@@ -82,7 +81,7 @@ def looking(n_pairs: int, distance: int) -> torch.Tensor:
     """
     half = HEAD_DIM // 2
     angles = distance * ROPE_THETA ** (-torch.arange(half) / half)
-    looks = torch.where(torch.arange(half) < n_pairs, 1.0, 0.0)
+    looks = torch.where(torch.arange(half) < N_LOOK_BACK_PAIRS, 1.0, 0.0)
     return torch.cat([looks * angles.cos(), -looks * angles.sin()])
 
 
@@ -91,11 +90,10 @@ def _look_back(model: Qwen3ForCausalLM) -> None:
     """Start the first layer's heads of the first key head out looking 1, 2, … tokens back."""
     model.model.embed_tokens.weight[:, 0] = CONSTANT
     attention = model.model.layers[0].self_attn
-    looks = partial(looking, N_LOOK_BACK_PAIRS)
-    attention.k_proj.weight[:HEAD_DIM, 0] = looks(0)
+    attention.k_proj.weight[:HEAD_DIM, 0] = looking(0)
     for head in range(attention.num_key_value_groups):
         queries = slice(head * HEAD_DIM, (head + 1) * HEAD_DIM)
-        attention.q_proj.weight[queries, 0] = looks(head + 1)
+        attention.q_proj.weight[queries, 0] = looking(head + 1)
     attention.q_norm.weight *= ATTENTION_NORM
     attention.k_norm.weight *= ATTENTION_NORM
 

@@ -5,6 +5,7 @@ vLLM's attention on CPU takes head sizes from 32 on, hence the shape of the untr
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
 from dataclasses import replace
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from dasd_assets.profile import PROJECT_ROOT
 from resources.engines.protocol import (
     Completion,
     ContextLengthError,
@@ -173,9 +175,13 @@ def test_continuing_a_prefix_is_as_if_it_were_in_the_prompt(
 def test_scores_equal_the_plain_computation(
     contract_engine: InferenceEngine, reference: TransformersEngine
 ) -> None:
+    # Of ids that a shipped model never met the logits are all alike: these are of its questions.
+    questions = (PROJECT_ROOT / "tiny_world/benchmarks/science.jsonl").read_text(encoding="utf-8")
+    text = " ".join(json.loads(line)["question"] for line in questions.splitlines()[:8])
+    met = contract_engine.render([{"role": "user", "content": text}]).token_ids
     requests = [
         ScoringRequest(str(i), random_tokens(reference, 3 + 40 * (i % 3), i),
-                       random_tokens(reference, 1 + 17 * i, 100 + i))
+                       tuple(random.Random(i).choices(met, k=1 + 17 * i)))
         for i in range(7)
     ]  # fmt: skip
     n_apart = n_all = 0
@@ -194,7 +200,7 @@ def test_scores_equal_the_plain_computation(
         ranks = ((logits > chosen).sum(-1) + 1).numpy()
         assert found.ranks[apart].tolist() == ranks[apart].tolist()
         n_apart, n_all = n_apart + int(apart.sum()), n_all + len(apart)
-    assert n_apart > 0.5 * n_all  # shipped models have ids that they never met, all alike
+    assert n_apart > 0.6 * n_all
 
 
 def test_what_is_beyond_the_context_is_refused_before_anything_is_sampled(

@@ -19,7 +19,7 @@ from tools.tiny_world.questions import DOMAINS, evaluation_problems
 pytestmark = pytest.mark.slow
 
 SHIPPED = Path(__file__).parents[3] / "tiny_world"
-MAX_MODEL_BYTES = 20_000_000
+MAX_MODEL_BYTES = 10_000_000
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,12 @@ def test_properties_are_within_their_limits_but_for_those_that_are_said_to_be_mi
 def test_accuracy_is_recorded_for_both_models_at_both_temperatures(
     manifest: dict[str, Any],
 ) -> None:
-    for by_temperature in manifest["measured"].values():
+    teacher, student = manifest["measured"]["teacher"], manifest["measured"]["student"]
+    assert teacher["0.6"]["accuracy"] >= 0.90
+    assert teacher["0.6"]["accuracy"] >= student["1.0"]["accuracy"] + 0.20
+    assert student["1.0"]["accuracy"] < 0.50
+    assert {"loop", "tool_call", "no_final"} <= set(teacher["1.0"]["flaw_rates"])
+    for by_temperature in (teacher, student):
         assert set(by_temperature) == {"0.6", "1.0"}
         for measured in by_temperature.values():
             assert measured["n"] >= 1_500
